@@ -1,0 +1,1 @@
+"""The edges: sales channels, the event store, messaging and other outside systems."""

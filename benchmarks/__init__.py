@@ -1,0 +1,1 @@
+"""Measurements of OrderSpine's speed and size."""

@@ -1,0 +1,1 @@
+"""The pure core: orders, their events and the rules that decide them."""

@@ -1,0 +1,1 @@
+"""The programs: they wire the domain, adapters and projections together and run them."""
