@@ -1,0 +1,103 @@
+"""Every event there is: its stable tag, its type, and how shapes of the past are read.
+
+A stored event is JSON of its facts under a tag. Tags are never reused and never class paths. When a shape must change,
+the new one gets a new tag (`order.paid.v2`) and the old tag an entry in `UPCASTS`, so that every event ever written
+loads for ever.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from domain import cellular, intake, order, stock
+from domain.decider import Event
+
+TYPES: Mapping[str, type[Event]] = {
+    "order.received": order.OrderReceived,
+    "order.normalized": order.OrderNormalized,
+    "order.amended": order.OrderAmended,
+    "order.repeated": order.OrderRepeated,
+    "order.outdated": order.OrderOutdated,
+    "order.paid": order.OrderPaid,
+    "order.deposit_paid": order.DepositPaid,
+    "order.reserved": order.OrderReserved,
+    "order.reservation_failed": order.ReservationFailed,
+    "order.pick_list_issued": order.PickListIssued,
+    "order.picked": order.OrderPicked,
+    "order.partially_shipped": order.PartiallyShipped,
+    "order.shipped": order.OrderShipped,
+    "order.completed": order.OrderCompleted,
+    "order.cancelled": order.OrderCancelled,
+    "order.lines_cancelled": order.LinesCancelled,
+    "order.after_sale_opened": order.AfterSaleOpened,
+    "order.after_sale_closed": order.AfterSaleClosed,
+    "order.refunded": order.OrderRefunded,
+    "order.intercepted": order.OrderIntercepted,
+    "order.resolved": order.InterceptionResolved,
+    "order.refused": order.OrderRefused,
+    "order.quarantined": order.OrderQuarantined,
+    "order.queued_behind": order.QueuedBehind,
+    "order.queue_released": order.QueueReleased,
+    "order.timer_set": order.TimerSet,
+    "order.timer_cleared": order.TimerCleared,
+    "stock.received": stock.StockReceived,
+    "stock.adjusted": stock.StockAdjusted,
+    "stock.protected": stock.StockProtected,
+    "stock.reserved": stock.StockReserved,
+    "stock.pre_reserved": stock.StockPreReserved,
+    "stock.reservation_refused": stock.ReservationRefused,
+    "stock.released": stock.StockReleased,
+    "stock.picked_out": stock.StockPickedOut,
+    "stock.issued": stock.StockIssued,
+    "stock.refused": stock.StockRefused,
+    "intake.hinted": intake.IntakeHinted,
+    "intake.ignored": intake.IntakeIgnored,
+    "intake.refused": intake.IntakeRefused,
+    "intake.quarantined": intake.IntakeQuarantined,
+    "intake.unmatched": intake.IntakeUnmatched,
+    "intake.discarded": intake.IntakeDiscarded,
+    "cell.mail_lost": cellular.MailLost,
+    "cell.broker_reset": cellular.BrokerReset,
+}
+"""Tag → type of every current shape."""
+
+TAGS: Mapping[type[Event], str] = {kind: tag for tag, kind in TYPES.items()}
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+UPCASTS: Mapping[str, tuple[str, Upcast]] = {}
+"""Old tag → (newer tag, function from the old facts to the newer ones). Followed until a tag of `TYPES` is reached."""
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {tag: msgspec.json.Decoder(kind) for tag, kind in TYPES.items()}
+
+
+class UnknownTag(LookupError):
+    """A stored event has a tag this build does not know; a newer build wrote it, or it is damaged."""
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the stored bytes of an event's facts."""
+    return _encoder.encode(event)
+
+
+def decode_event(tag: str, data: bytes, upcasts: Mapping[str, tuple[str, Upcast]] = UPCASTS) -> Event:
+    """Read a stored event of any time as its current shape.
+
+    Raises:
+        UnknownTag: this build has no such tag.
+        msgspec.DecodeError: the bytes are damaged.
+    """
+    decoder = _decoders.get(tag)
+    if decoder is not None:
+        event: Event = decoder.decode(data)
+        return event
+    facts: dict[str, Any] | None = None
+    while tag in upcasts:
+        tag, upcast = upcasts[tag]
+        facts = upcast(msgspec.json.decode(data) if facts is None else facts)
+    kind = TYPES.get(tag)
+    if kind is None or facts is None:
+        raise UnknownTag(f"event tag {tag!r} is not known to this build")
+    return msgspec.convert(facts, kind)

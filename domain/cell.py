@@ -1,0 +1,370 @@
+"""The cell: one message of the mail in, one turn out. Pure, so that it runs from a seed, without broker or disk.
+
+A **turn** runs a message to completion: the addressed actor decides and evolves, then the process managers' messages to
+other actors of the cell run first in, first out, in the same turn. What a turn needs and does not have it names in
+`Missing`; the shell loads it and starts the turn again. Nothing of a turn is seen before all of it is done.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from domain import cellular, fulfilment, intake, order, stock
+from domain.canonical import Return
+from domain.catalogue import TAGS, encode_event
+from domain.decider import Command, Decider, DomainError, Event
+from domain.envelope import By, Envelope, encode_envelope
+from domain.ids import kind_of
+from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
+from domain.ports import Record
+
+STEPS_MAX = 4_000
+"""Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000.)"""
+
+Outcome = Literal[
+    "accepted", "repeated", "outdated", "refused", "quarantined", "queued", "hint", "ignored", "unmatched"
+]
+"""What became of a message, as its sender is told."""
+
+DECIDERS: Mapping[str, Decider] = {
+    "order": order.order,
+    "warehouse": stock.ledger,
+    "intake": intake.intake,
+    "cell": cellular.cell_actor,
+}
+"""Every kind of actor."""
+
+_OUTCOMES: Mapping[type[Event], Outcome] = {
+    order.OrderRepeated: "repeated",
+    order.OrderOutdated: "outdated",
+    order.OrderRefused: "refused",
+    stock.StockRefused: "refused",
+    order.OrderQuarantined: "quarantined",
+    order.QueuedBehind: "queued",
+    intake.IntakeHinted: "hint",
+    intake.IntakeIgnored: "ignored",
+    intake.IntakeRefused: "refused",
+    intake.IntakeQuarantined: "quarantined",
+    intake.IntakeUnmatched: "unmatched",
+}
+
+_SEALED = frozenset({order.OrderNormalized, order.OrderAmended})
+"""Events that the sealed personal half of a snapshot is stored with."""
+
+_KEEPS_NO_PAYLOAD = frozenset({"repeated"})
+
+
+class Message(NamedTuple):
+    """A mail and where it stood in the stream."""
+
+    id: str
+    """`<incarnation>-<sequence>`."""
+    at_ms: int
+    """The broker's time stamp."""
+    mail: Mail
+
+
+class Taken(NamedTuple):
+    """A payload that was translated: the command for its order."""
+
+    command: order.TakeSnapshot
+
+
+class Returned(NamedTuple):
+    """A payload that turned out to be a return of goods."""
+
+    goods: Return
+    payload: str
+
+
+class Untranslatable(NamedTuple):
+    """A payload that nobody could translate, and why."""
+
+    reason: str
+    where: str
+    advice: str
+    payload: str
+
+
+Prepared = Taken | Returned | Untranslatable
+"""What the shell made of a payload before the turn."""
+
+
+class Missing(Exception):
+    """The turn needs these streams' states, or these payloads translated, and does not have them."""
+
+    def __init__(self, streams: Sequence[str] = (), payloads: Sequence[str] = ()) -> None:
+        """Name what is missing."""
+        super().__init__(f"missing streams {streams!r} payloads {payloads!r}")
+        self.streams = tuple(streams)
+        self.payloads = tuple(payloads)
+
+
+class EndlessTurn(Exception):
+    """More steps than any honest turn has: process managers answer each other for ever. A bug."""
+
+
+class Held(NamedTuple):
+    """An actor in memory."""
+
+    version: int
+    state: Any
+
+
+class Timer(NamedTuple):
+    """A timer that a turn set (`due_ms`) or cleared (None)."""
+
+    stream: str
+    id: str
+    due_ms: int | None
+
+
+class Turn(NamedTuple):
+    """What a message led to; all of it is committed, or none."""
+
+    records: list[Record]
+    states: dict[str, Held]
+    """The touched actors afterwards."""
+    timers: list[Timer]
+    outcome: Outcome
+    reason: str
+    keeps_payload: bool
+    """Whether the raw bytes must be stored with it."""
+
+
+def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> Event:
+    """Return the event that records a broken rule in the actor's own stream."""
+    what = type(command).__name__
+    if kind == "order":
+        own = getattr(command, "command_id", "") or message_id
+        return order.OrderRefused(what, refusal.rule, refusal.reason, own)
+    if kind == "warehouse":
+        return stock.StockRefused(what, refusal.rule, refusal.reason, message_id)
+    return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
+
+
+def _outcome(command: Any, events: Sequence[Event]) -> tuple[Outcome, str]:
+    """Return what the sender is told, by what its message led to at the first actor."""
+    if not events:
+        return ("accepted" if isinstance(command, cellular.Tick) else "repeated"), ""
+    for event in events:
+        outcome = _OUTCOMES.get(type(event))
+        if outcome is not None:
+            return outcome, getattr(event, "reason", "")
+    return "accepted", ""
+
+
+class _Step(NamedTuple):
+    to: str
+    command: "Command | _Again"
+    by: By
+    causation: str
+    sealed: bytes | None = None
+
+
+_RULE = By("rule", fulfilment.RULE)
+NO_PAYLOADS: Mapping[str, Prepared] = {}
+
+
+def run_turn(
+    message: Message,
+    states: Mapping[str, Held],
+    prepared: Prepared | None = None,
+    payloads: Mapping[str, Prepared] = NO_PAYLOADS,
+) -> Turn:
+    """Run one message to completion.
+
+    Args:
+        message: the mail.
+        states: every actor the turn may need; an actor without events is `Held(0, initial)`.
+        prepared: what the shell made of the mail's raw bytes, where it has any.
+        payloads: translations of stored payloads by digest, for a resend.
+
+    Raises:
+        Missing: a state or a translation is needed and not there.
+        EndlessTurn: more than `STEPS_MAX` steps.
+    """
+    mail = message.mail
+    first = _first_step(message, states, prepared)
+    return _run(message, first, states, payloads, mail)
+
+
+def quarantine_turn(
+    message: Message, states: Mapping[str, Held], reason: str, prepared: Prepared | None, payload: str
+) -> Turn:
+    """Run the turn of a message that cannot be handled: keep it, and let the rest go on.
+
+    Orders keep their own; a message to any other actor is recorded in the cell's intake, and blocks nobody.
+    """
+    del prepared
+    mail = message.mail
+    if kind_of(mail.to) == "order":
+        body = "" if payload else encode_body(mail.body)
+        advice = "repair the cause and resend it, or discard it"
+        command: Command = order.Quarantine(message.id, reason, "", advice, payload, body)
+        step = _Step(mail.to, command, mail.by, message.id)
+    else:
+        to = mail.to if kind_of(mail.to) == "intake" else "intake-cell:mail"
+        step = _Step(to, intake.RecordAside("quarantined", f"{mail.to}: {reason}", payload), mail.by, message.id)
+    return _run(message, step, states, NO_PAYLOADS, mail)
+
+
+def _run(
+    message: Message, first: _Step, states: Mapping[str, Held], payloads: Mapping[str, Prepared], mail: Mail
+) -> Turn:
+    records: list[Record] = []
+    timers: list[Timer] = []
+    touched: dict[str, Held] = {}
+    queue: deque[_Step] = deque((first,))
+    waiting: deque[_Step] = deque()
+    steps = 0
+    outcome: Outcome = "accepted"
+    reason = ""
+    now_ms = mail.observed_at
+    while queue or waiting:
+        steps += 1
+        if steps > STEPS_MAX:
+            raise EndlessTurn(f"more than {STEPS_MAX} steps in the turn of {message.id}")
+        step = queue.popleft() if queue else waiting.popleft()
+        to = step.to
+        held = touched.get(to) or states.get(to)
+        if held is None:
+            raise Missing(streams=(to,))
+        version, state = held
+        if type(step.command) is _Again:
+            step = _again(step, step.command, state)
+        kind = kind_of(to)
+        decider = DECIDERS[kind]
+        try:
+            events = decider.decide(step.command, state, now_ms)
+        except DomainError as refusal:
+            events = (_refusal(kind, step.command, refusal, message.id),)
+        if steps == 1:
+            outcome, reason = _outcome(step.command, events)
+        if not events:
+            continue
+        envelope = encode_envelope(
+            Envelope(
+                message.at_ms,
+                now_ms,
+                step.by,
+                message.id,
+                step.causation,
+                mail.correlation or message.id,
+                mail.source_tag,
+            )
+        )
+        before = state
+        evolve = decider.evolve
+        for event in events:
+            state = evolve(state, event)
+            version += 1
+            kind_of_event = type(event)
+            records.append(
+                Record(
+                    to,
+                    version,
+                    TAGS[kind_of_event],
+                    envelope,
+                    encode_event(event),
+                    step.sealed if kind_of_event in _SEALED else None,
+                )
+            )
+            if isinstance(event, order.TimerSet):
+                timers.append(Timer(to, event.timer, event.due_ms))
+            elif isinstance(event, order.TimerCleared):
+                timers.append(Timer(to, event.timer, None))
+        touched[to] = Held(version, state)
+        cause = f"{to}@{version}"
+        if kind == "order":
+            for event in events:
+                if type(event) is order.QueueReleased:
+                    waiting.extend(_Step(to, item, step.by, cause) for item in _released(event, before, payloads))
+            queue.extend(
+                _Step(other, command, _RULE, cause)
+                for other, command in fulfilment.react_to_order(to, events, before, state)
+            )
+        elif kind == "warehouse":
+            queue.extend(
+                _Step(other, command, _RULE, cause) for other, command in fulfilment.react_to_ledger(to, events)
+            )
+    return Turn(records, touched, timers, outcome, reason, bool(records) and outcome not in _KEEPS_NO_PAYLOAD)
+
+
+def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared | None) -> _Step:
+    mail = message.mail
+    body = mail.body
+    if isinstance(body, AsideReport):
+        payload = prepared.payload if isinstance(prepared, Untranslatable) else ""
+        kind: Any = body.kind if body.kind in ("hint", "ignored", "refused", "quarantined") else "refused"
+        return _Step(mail.to, intake.RecordAside(kind, body.reason, payload, body.order_no), mail.by, message.id)
+    held = states.get(mail.to)
+    if held is None:
+        raise Missing(streams=(mail.to,))
+    if isinstance(body, ChannelPayload):
+        if prepared is None:
+            raise Missing(payloads=(message.id,))
+        return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id)
+    return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
+
+
+def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str) -> _Step:
+    """Return the step for a channel's bytes: taken, or kept, or queued behind what is kept already."""
+    if isinstance(prepared, Taken):
+        command = prepared.command
+        if state.quarantined is not None:
+            return _Step(to, order.QueueBehind(item, command.payload, ""), by, causation)
+        return _Step(to, command, by, causation, command.sealed)
+    if isinstance(prepared, Returned):
+        goods = prepared.goods
+        lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)
+        back = order.ReturnGoods(f"return-{goods.reference}", goods.reference, lines, goods.reason)
+        if state.quarantined is not None or (state.status == "" and back.command_id not in state.commands):
+            return _Step(to, order.QueueBehind(item, prepared.payload, ""), by, causation)
+        return _Step(to, back, by, causation)
+    failed = order.Quarantine(item, prepared.reason, prepared.where, prepared.advice, prepared.payload, "")
+    return _Step(to, failed, by, causation)
+
+
+def _again(step: _Step, again: "_Again", state: order.Order) -> _Step:
+    """Return the step a waiting message has become, now that it runs."""
+    if isinstance(again.what, Command):
+        return step._replace(command=_or_queued(state, again.what, again.item))
+    return _payload_step(step.to, state, again.item, again.what, step.by, step.causation)
+
+
+_ALWAYS_RUN = (order.ResendQuarantined, order.DiscardQuarantined, order.TimerDue, order.ResolveInterception)
+
+
+def _or_queued(state: Any, body: Command, item: str) -> Command:
+    """Return the command itself, or the one that lets it wait (an order's open quarantine, or no order yet)."""
+    if not isinstance(state, order.Order) or isinstance(body, _ALWAYS_RUN):
+        return body
+    if getattr(body, "command_id", "") in state.commands:
+        return body
+    if state.quarantined is not None or (state.status == "" and type(body) in order.NEEDS_ORDER):
+        return order.QueueBehind(item, "", encode_body(body))
+    return body
+
+
+def _released(event: order.QueueReleased, before: order.Order, payloads: Mapping[str, Prepared]) -> list["_Again"]:
+    """Return what waited, in order; each runs in this turn when everything before it has come to rest."""
+    waiting = list(before.queue)
+    if event.behind == "order" and event.decision == "discard":
+        return []
+    if event.decision == "resend" and before.quarantined is not None:
+        waiting.insert(0, before.quarantined)
+    missing = [item.payload for item in waiting if item.payload and item.payload not in payloads]
+    if missing:
+        raise Missing(payloads=missing)
+    return [
+        _Again(item.item, payloads[item.payload] if item.payload else decode_body(item.message)) for item in waiting
+    ]
+
+
+class _Again(NamedTuple):
+    """A message that waited; what it asks of its order is settled when it runs."""
+
+    item: str
+    what: Any
+    """`Prepared`, or a command."""

@@ -1,0 +1,77 @@
+"""What befalls the cell itself: mail that the broker lost, a broker that went back or was wiped."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from domain.decider import Command, Decider, Event
+
+
+class NoteMailLost(Command, frozen=True):
+    """The broker confirmed that these sequences are gone."""
+
+    first: int
+    last: int
+
+
+class NoteBrokerReset(Command, frozen=True):
+    """The mail stream is gone or not the one that was read: a new life of it begins behind `after`."""
+
+    lost: str
+    """Incarnation that was read before; "" where there was none."""
+    begun: str
+    after: int
+    reason: str
+
+
+class Tick(Command, frozen=True):
+    """Time passed (simulated and historic runs): the message's observed time is the news."""
+
+
+class MailLost(Event, frozen=True):
+    """These sequences were in the mail and are gone; a reconciliation of the channels must refill them."""
+
+    first: int
+    last: int
+
+
+class BrokerReset(Event, frozen=True):
+    """Mail behind `after` of incarnation `lost` may be lost; a reconciliation of the channels must refill it."""
+
+    lost: str
+    begun: str
+    after: int
+    reason: str
+
+
+class CellState(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is decided from it; it counts."""
+
+    lost: int = 0
+    resets: int = 0
+
+
+def decide(command: Command, state: CellState, now_ms: int = 0) -> Sequence[Event]:
+    """Record it."""
+    del state, now_ms
+    match command:
+        case NoteMailLost():
+            return (MailLost(command.first, command.last),)
+        case NoteBrokerReset():
+            return (BrokerReset(command.lost, command.begun, command.after, command.reason),)
+        case Tick():
+            return ()
+    raise TypeError(f"not a command of the cell: {type(command).__name__}")
+
+
+def evolve(state: CellState, event: Event) -> CellState:
+    """Return the state after the event."""
+    match event:
+        case MailLost():
+            return CellState(state.lost + event.last - event.first + 1, state.resets)
+        case BrokerReset():
+            return CellState(state.lost, state.resets + 1)
+    raise TypeError(f"not an event of the cell: {type(event).__name__}")
+
+
+cell_actor = Decider(CellState(), decide, evolve)

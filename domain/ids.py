@@ -1,0 +1,94 @@
+"""Stream keys and their encoding.
+
+An actor's key is also its stream: `<kind>-<part>[:<part>…]`, for example `order-taobao:shop1:2231958349`.
+Parts come from outside (a channel's order number may hold dots, blanks, `*`, `>` or any script), so each is encoded:
+ASCII letters, digits, `_` and `-` stay, every other byte of the UTF-8 text becomes `=XX` (upper-case hex). The result
+is safe in a NATS subject token, in a KV key and in a file name, and decodes to exactly the text that went in.
+"""
+
+import re
+from functools import lru_cache
+
+PART_BYTES_MAX = 200
+"""Longest id from outside, in UTF-8 bytes. Longer ids are refused: no platform has them, and a subject has limits."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPE = re.compile(r"=([0-9A-F]{2})")
+
+
+class BadId(ValueError):
+    """An id from outside that cannot name an actor: empty, blank or too long. The message says which."""
+
+
+def encode_id(text: str) -> str:
+    """Encode one id for use in keys, subjects and KV keys."""
+    if _SAFE.fullmatch(text):
+        return text
+    return "".join(
+        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-") else f"={byte:02X}"
+        for byte in text.encode("utf-8", "surrogatepass")
+    )
+
+
+def decode_id(encoded: str) -> str:
+    """Give back the text that `encode_id` was given."""
+    if "=" not in encoded:
+        return encoded
+    raw = _ESCAPE.sub(lambda m: chr(int(m[1], 16)), encoded).encode("latin-1")
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def checked_part(text: str, what: str) -> str:
+    """Return `text` if it can be part of a key.
+
+    Raises:
+        BadId: it is empty, only white space, or longer than `PART_BYTES_MAX` bytes.
+    """
+    if not text or not text.strip():
+        raise BadId(f"{what} is empty; an order cannot be told apart without it")
+    if len(text) * 4 > PART_BYTES_MAX and len(text.encode("utf-8", "surrogatepass")) > PART_BYTES_MAX:
+        raise BadId(f"{what} is longer than {PART_BYTES_MAX} bytes: {text[:40]!r}…")
+    return text
+
+
+def order_key(channel: str, shop: str, order_no: str) -> str:
+    """Key of an order's actor. Identity is (channel, shop, channel order no), never guessed.
+
+    Raises:
+        BadId: a part is empty, blank or too long.
+    """
+    return (
+        f"order-{encode_id(checked_part(channel, 'channel'))}"
+        f":{encode_id(checked_part(shop, 'shop'))}:{encode_id(checked_part(order_no, 'order number'))}"
+    )
+
+
+@lru_cache(maxsize=1024)
+def intake_key(channel: str, shop: str) -> str:
+    """Key of the actor that records what came in on a channel and could not be told to be an order's."""
+    return f"intake-{encode_id(channel or 'unknown')}:{encode_id(shop or 'unknown')}"
+
+
+@lru_cache(maxsize=1024)
+def warehouse_key(code: str) -> str:
+    """Key of a warehouse's stock ledger."""
+    return f"warehouse-{encode_id(checked_part(code, 'warehouse code'))}"
+
+
+CELL_KEY = "cell-main"
+"""Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
+
+
+def kind_of(key: str) -> str:
+    """Return the kind of an actor: what stands before the first dash of its key."""
+    return key[: key.index("-")]
+
+
+def parts_of(key: str) -> tuple[str, ...]:
+    """Return the decoded parts of a key, without its kind."""
+    return tuple(decode_id(part) for part in key[key.index("-") + 1 :].split(":"))
+
+
+def token_of(key: str) -> str:
+    """Return the part of a key behind its kind as ONE token for subjects and KV keys (`:` and `=` encoded again)."""
+    return encode_id(key[key.index("-") + 1 :])

@@ -1,0 +1,166 @@
+"""What came in on a channel and is no order's message: hints, things to ignore, refusals, bytes nobody understands.
+
+One stream for each channel and shop, so that "nothing is lost" can be shown: whatever reached an edge ends either in an
+order's stream or here, with its reason and the digest of its bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import immutables
+import msgspec
+
+from domain.decider import Command, Decider, DomainError, Event
+
+SEEN_MAX = 10_000
+"""How many digests are remembered to know repeats; older ones are recorded again when they come again."""
+
+
+class RecordAside(Command, frozen=True):
+    """Something that is no order came in."""
+
+    kind: Literal["hint", "ignored", "refused", "quarantined"]
+    reason: str
+    payload: str
+    """Digest of the stored bytes, hex; doubles as identity."""
+    order_no: str = ""
+
+
+class RecordUnmatched(Command, frozen=True):
+    """A cancellation whose order could not be found."""
+
+    command_id: str
+    what: str
+    reason: str
+
+
+class DiscardAside(Command, frozen=True):
+    """A person gives quarantined bytes up (they stay stored), or says that they were sent again."""
+
+    item: str
+    reason: str
+
+
+class IntakeHinted(Event, frozen=True):
+    """A push named an order that must be fetched."""
+
+    order_no: str
+    reason: str
+    payload: str
+
+
+class IntakeIgnored(Event, frozen=True):
+    """Understood, and nothing to do."""
+
+    reason: str
+    payload: str
+
+
+class IntakeRefused(Event, frozen=True):
+    """Understood to be no order; why, and what to do."""
+
+    reason: str
+    payload: str
+
+
+class IntakeQuarantined(Event, frozen=True):
+    """Not understood; the bytes are kept until somebody decides."""
+
+    reason: str
+    payload: str
+
+
+class IntakeUnmatched(Event, frozen=True):
+    """A cancellation without its order."""
+
+    what: str
+    reason: str
+    command: str
+
+
+class IntakeDiscarded(Event, frozen=True):
+    """Quarantined bytes were given up or sent again."""
+
+    item: str
+    reason: str
+
+
+class NothingQuarantined(DomainError):
+    """There are no quarantined bytes of that digest."""
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """What is remembered of a channel's asides."""
+
+    seen: "immutables.Map[str, int]" = immutables.Map()
+    """Digest or command id → running number."""
+    count: int = 0
+    quarantined: "immutables.Map[str, str]" = immutables.Map()
+    """Digest → reason, of the open ones."""
+
+
+def _see(state: Intake, item: str) -> tuple["immutables.Map[str, int]", int]:
+    count = state.count + 1
+    seen = state.seen.set(item, count)
+    if len(seen) > SEEN_MAX:
+        seen = immutables.Map({key: number for key, number in seen.items() if number > count - SEEN_MAX // 2})
+    return seen, count
+
+
+def _seen(state: Intake, item: str) -> Intake:
+    return Intake(*_see(state, item), state.quarantined)
+
+
+def _quarantined(state: Intake, event: IntakeQuarantined) -> Intake:
+    return Intake(*_see(state, event.payload), state.quarantined.set(event.payload, event.reason))
+
+
+def _discarded(state: Intake, event: IntakeDiscarded) -> Intake:
+    if event.item not in state.quarantined:
+        return state
+    return Intake(state.seen, state.count, state.quarantined.delete(event.item))
+
+
+EVOLVE: Mapping[type[Event], Callable[[Intake, Any], Intake]] = {
+    IntakeHinted: lambda state, event: _seen(state, event.payload),
+    IntakeIgnored: lambda state, event: _seen(state, event.payload),
+    IntakeRefused: lambda state, event: _seen(state, event.payload),
+    IntakeQuarantined: _quarantined,
+    IntakeUnmatched: lambda state, event: _seen(state, event.command),
+    IntakeDiscarded: _discarded,
+}
+
+
+def evolve(state: Intake, event: Event) -> Intake:
+    """Return the state after the event."""
+    return EVOLVE[type(event)](state, event)
+
+
+def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
+    """Return what is to be recorded; nothing for bytes that are remembered."""
+    del now_ms
+    match command:
+        case RecordAside():
+            if command.payload in state.seen:
+                return ()
+            match command.kind:
+                case "hint":
+                    return (IntakeHinted(command.order_no, command.reason, command.payload),)
+                case "ignored":
+                    return (IntakeIgnored(command.reason, command.payload),)
+                case "refused":
+                    return (IntakeRefused(command.reason, command.payload),)
+                case "quarantined":
+                    return (IntakeQuarantined(command.reason, command.payload),)
+        case RecordUnmatched():
+            if command.command_id in state.seen:
+                return ()
+            return (IntakeUnmatched(command.what, command.reason, command.command_id),)
+        case DiscardAside():
+            if command.item not in state.quarantined:
+                raise NothingQuarantined(f"no quarantined bytes {command.item!r} in this intake")
+            return (IntakeDiscarded(command.item, command.reason),)
+    raise TypeError(f"not an intake command: {type(command).__name__}")
+
+
+intake = Decider(Intake(), decide, evolve)

@@ -1,0 +1,139 @@
+"""What travels in the MAIL stream: an address, who sends it, when it was seen, and one body.
+
+MessagePack, because raw payloads travel in it as they are. The body is a command of the addressed actor or a channel's
+raw bytes, which the worker has translated before the actor's turn.
+"""
+
+from typing import Any
+
+import msgspec
+
+from domain import cellular, intake, order, stock
+from domain.decider import Command
+from domain.envelope import By
+from domain.ids import kind_of, token_of
+
+
+class ChannelPayload(Command, frozen=True):
+    """One order's slice of what a channel sent, byte for byte."""
+
+    channel: str
+    shop: str
+    order_no: str
+    raw: bytes = b""
+    ref: str = ""
+    """Where an edge has put bytes too big for the broker; `raw` is empty then."""
+
+
+class AsideReport(Command, frozen=True):
+    """What came in and is no order: its bytes, and what an edge made of them."""
+
+    channel: str
+    shop: str
+    kind: str
+    """hint, ignored, refused or quarantined."""
+    reason: str
+    raw: bytes = b""
+    ref: str = ""
+    order_no: str = ""
+
+
+Body = (
+    ChannelPayload
+    | AsideReport
+    | order.ScanOut
+    | order.Ship
+    | order.CancelLines
+    | order.ResolveInterception
+    | order.TimerDue
+    | order.ResendQuarantined
+    | order.DiscardQuarantined
+    | stock.ReceiveStock
+    | stock.AdjustStock
+    | stock.ProtectStock
+    | intake.RecordUnmatched
+    | intake.DiscardAside
+    | cellular.Tick
+)
+"""Everything that may be mailed. Other commands exist inside a turn only."""
+
+
+class Mail(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One message of the mail."""
+
+    to: str
+    """Key of the actor."""
+    body: Body
+    observed_at: int
+    """The sender's clock, UTC ms."""
+    by: By
+    source_tag: str = ""
+    correlation: str = ""
+    reply_to: str = ""
+    """Subject to answer on after the commit; "" = nobody waits."""
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What became of one message, told after the commit."""
+
+    sequence: int
+    """Of the message, in the mail stream."""
+    outcome: str
+    """One of `domain.cell.Outcome`."""
+    reason: str = ""
+
+
+class Replies(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One commit's answers to one `reply_to`."""
+
+    position: int
+    """Of the last event in the log after the commit: a read model that has reached it shows what happened."""
+    replies: tuple[Reply, ...]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Mail)
+_body_encoder = msgspec.json.Encoder()
+_body_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Body)
+
+
+def encode_mail(mail: Mail) -> bytes:
+    """Return the bytes that travel."""
+    return _encoder.encode(mail)
+
+
+def decode_mail(data: bytes) -> Mail:
+    """Read a message.
+
+    Raises:
+        msgspec.DecodeError: these bytes are no mail of ours.
+    """
+    return _decoder.decode(data)
+
+
+def encode_body(body: Command) -> str:
+    """Return a body as JSON text, for a message that waits in an event."""
+    return _body_encoder.encode(body).decode()
+
+
+def decode_body(text: str) -> Any:
+    """Read what `encode_body` wrote."""
+    return _body_decoder.decode(text.encode())
+
+
+def subject_of(cell: str, to: str) -> str:
+    """Return the subject a message to this actor is published on."""
+    return f"mail.{cell}.{kind_of(to)}.{token_of(to)}"
+
+
+_replies_decoder = msgspec.msgpack.Decoder(Replies)
+
+
+def encode_replies(replies: Replies) -> bytes:
+    """Return the bytes of an answer."""
+    return _encoder.encode(replies)
+
+
+def decode_replies(data: bytes) -> Replies:
+    """Read an answer. Raises msgspec.DecodeError where it is none."""
+    return _replies_decoder.decode(data)

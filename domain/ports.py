@@ -1,0 +1,226 @@
+"""What the core asks of the world: the event log, the payload table, keys and sealing, channels, the clock.
+
+Nothing here does anything. Adapters implement these; fakes implement them too and pass the same contract tests.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from domain.canonical import Return, Translated
+
+
+class Record(NamedTuple):
+    """One event on its way into the log. All bytes are final: what is here is what is stored and hashed."""
+
+    stream: str
+    version: int
+    """Place in the stream, from 1, without gaps."""
+    tag: str
+    """Stable name of the event's shape, for example `order.paid`."""
+    envelope: bytes
+    """JSON of `domain.envelope.Envelope`: at, by, causes. Not personal."""
+    data: bytes
+    """JSON of the event. Not personal: what is here may be fed to anyone."""
+    sealed: bytes | None
+    """Encrypted personal block (commitment and ciphertext, see `Vault.seal`), or None."""
+
+
+class Recorded(NamedTuple):
+    """One event as read from the log."""
+
+    position: int
+    """Place in the whole log, from 1, without gaps."""
+    stream: str
+    version: int
+    tag: str
+    envelope: bytes
+    data: bytes
+    sealed: bytes | None
+    leaf: bytes
+    """SHA-256 over all of the above, computed in the commit (see `domain.proof.leaf_hash`)."""
+
+
+class Payload(NamedTuple):
+    """Raw bytes of one slice of a source (one order), encrypted."""
+
+    digest: bytes
+    """SHA-256 of `sealed`: verifiable without the key."""
+    stream: str
+    """Whose data key opens it."""
+    sealed: bytes
+
+
+class StoredSnapshot(NamedTuple):
+    """A cached fold of a stream."""
+
+    stream: str
+    version: int
+    """Version of the last event folded in."""
+    tag: str
+    """Names the shape of `data`; another shape than the running program's is ignored."""
+    data: bytes
+
+
+class Loaded(NamedTuple):
+    """What is known of a stream: a snapshot, if there is one, and the events behind it."""
+
+    snapshot: StoredSnapshot | None
+    events: Sequence[Recorded]
+
+
+class Tracked(msgspec.Struct, frozen=True):
+    """The row that decides where reading starts, and who may write (architecture: exactly once)."""
+
+    incarnation: str
+    """Name of the life of the mail stream that `position` counts in; "" before the first one."""
+    epoch: int
+    """Raised by each worker that takes the cell over; the fence."""
+    position: int
+    """Sequence of the last mail whose turn is committed; 0 = none."""
+    digest: bytes
+    """SHA-256 of that mail's payload, to notice a broker that went back."""
+    at_ms: int
+    """Broker's time stamp of that mail, UTC ms."""
+    head: int
+    """Position of the last event in the log."""
+    generation: str
+    """Name of the log's life; a restore makes a new one."""
+
+
+class Advance(NamedTuple):
+    """The compare-and-set of a commit: from `previous` to `position`, where incarnation and epoch are still mine."""
+
+    incarnation: str
+    epoch: int
+    previous: int
+    position: int
+    digest: bytes
+    at_ms: int
+
+
+class Conflict(Exception):
+    """Somebody else wrote: the compare-and-set found another row, or a version exists already. Nothing was written."""
+
+
+class LogDamaged(Exception):
+    """The store breaks its own promises (gap, wrong leaf, foreign schema). Never carried on from silently."""
+
+
+class EventLog(Protocol):
+    """The record of everything that happened in a cell. One writer; any number of readers."""
+
+    def append(
+        self,
+        records: Sequence[Record],
+        *,
+        payloads: Sequence[Payload] = (),
+        snapshots: Sequence[StoredSnapshot] = (),
+        advance: Advance | None = None,
+    ) -> int:
+        """Write all of it in ONE durable transaction and return the position of the last event in the log.
+
+        Positions are given in order, without gaps. A payload whose digest is there already is not written again; a
+        snapshot replaces the stream's older one.
+
+        Raises:
+            Conflict: `advance` does not fit the tracked row, or a record's version is not its stream's next one.
+        """
+        ...
+
+    def take_over(self) -> Tracked:
+        """Raise the epoch by one, durably, and return the row: from now on only this caller's commits fit."""
+        ...
+
+    def set_incarnation(self, epoch: int, incarnation: str, position: int) -> Tracked:
+        """Begin a new life of the mail at `position`, if `epoch` is still the row's.
+
+        Raises:
+            Conflict: another worker has taken over.
+        """
+        ...
+
+    def tracked(self) -> Tracked:
+        """Return the row as it is."""
+        ...
+
+    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+        """Load many streams in one go. Streams without events are left out of the answer."""
+        ...
+
+    def read(self, after: int, limit: int) -> list[Recorded]:
+        """Return up to `limit` events behind position `after`, in order."""
+        ...
+
+    def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
+        """Return the payloads with these digests; unknown ones are left out."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. Harmless when done twice."""
+        ...
+
+
+class Vault(Protocol):
+    """Data keys, one per stream, in a store of their own; forgetting a person is destroying keys."""
+
+    def keys(self, streams: Iterable[str], *, create: bool) -> Mapping[str, bytes]:
+        """Return the 64-byte data keys of these streams.
+
+        With `create`, missing keys are made and are durable before this returns; a key that exists is used again.
+        Without, streams that have no key (never had, or destroyed) are left out.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class Sliced(NamedTuple):
+    """One order's share of what a source sent: whose it is, and its exact bytes."""
+
+    shop: str
+    order_no: str
+    raw: bytes
+
+
+class Aside(NamedTuple):
+    """A part of a source's bytes that is no order, and what it is."""
+
+    kind: str
+    """`hint` (names an order that must be fetched), `ignored` (known, nothing to do) or `refused` (not understood)."""
+    reason: str
+    """For people: what it is, where, and what to do."""
+    raw: bytes
+    shop: str = ""
+    order_no: str = ""
+
+
+class Channel(Protocol):
+    """A sales channel: how its bytes are told apart and what they mean. Pure: same bytes, same answer."""
+
+    @property
+    def name(self) -> str:
+        """Name in keys and settings, for example `taobao`."""
+        ...
+
+    def sniff(self, raw: bytes) -> bool:
+        """Tell quickly whether these bytes look like this channel's."""
+        ...
+
+    def identify(self, raw: bytes, shop: str) -> list[Sliced | Aside]:
+        """Cut what came in into orders. `shop` is used where the payload itself does not name one.
+
+        Never raises for bad input: what cannot be told to be an order is an `Aside` with its reason.
+        """
+        ...
+
+    def translate(self, raw: bytes, shop: str) -> Translated | Return:
+        """Turn one slice into the canonical order, or into the return of goods of the order that `Sliced` names.
+
+        Raises:
+            TranslationError: with what is wrong, where (path of the field) and what to do.
+        """
+        ...

@@ -1,0 +1,558 @@
+"""A warehouse's stock ledger: one stream for each warehouse, so that an allocation is reserved whole or not at all.
+
+available = on hand − reserved − pre-reserved − protected, never negative by any decision of ours. *Reserved* is for
+paid orders, *pre-reserved* for gifts of orders that are not paid yet; picking out deducts on hand. Quantities are
+units.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import immutables
+import msgspec
+
+from domain.decider import Command, Decider, DomainError, Event
+from domain.time_units import DAY_MS
+
+DOCUMENTS_KEPT_MS = 400 * DAY_MS
+"""How long document numbers are remembered, to know a repeated receipt when it comes again."""
+QUANTITY_MAX = 10**9
+"""No real count comes near it; more is a slip of the keyboard or of a unit."""
+
+Quantities = tuple[tuple[str, int], ...]
+"""(SKU, quantity) pairs."""
+
+
+# --- commands
+
+
+class ReceiveStock(Command, frozen=True):
+    """Goods came in. `document` is the author's own number: the same one again changes nothing."""
+
+    document: str
+    lines: Quantities
+
+
+class AdjustStock(Command, frozen=True):
+    """A count found another on-hand figure: add `delta` (may be negative)."""
+
+    document: str
+    sku: str
+    delta: int
+    reason: str
+
+
+class ProtectStock(Command, frozen=True):
+    """Keep `quantity` units of a SKU out of what may be promised."""
+
+    document: str
+    sku: str
+    quantity: int
+
+
+class Reserve(Command, frozen=True):
+    """Promise all lines of an allocation to a paid order, or none."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+
+
+class PreReserve(Command, frozen=True):
+    """Promise gifts of an order that is not paid yet; all or none."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+
+
+class Release(Command, frozen=True):
+    """Give back what an allocation still holds; `lines` empty = all of it."""
+
+    allocation: str
+    lines: Quantities = ()
+
+
+class PickOut(Command, frozen=True):
+    """Goods of an allocation have left the shelf; `lines` empty = all it still holds."""
+
+    allocation: str
+    lines: Quantities = ()
+
+
+class Issue(Command, frozen=True):
+    """Goods that nobody had reserved have left (an order shipped outside): deduct them if they were counted here."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+    shipped_ms: int
+
+
+# --- events
+
+
+class StockReceived(Event, frozen=True):
+    """On hand grew."""
+
+    document: str
+    lines: Quantities
+    at_ms: int
+
+
+class StockAdjusted(Event, frozen=True):
+    """On hand was put right after a count."""
+
+    document: str
+    sku: str
+    delta: int
+    reason: str
+    at_ms: int
+
+
+class StockProtected(Event, frozen=True):
+    """The protected quantity of a SKU was set."""
+
+    document: str
+    sku: str
+    quantity: int
+    at_ms: int
+
+
+class StockReserved(Event, frozen=True):
+    """An allocation holds these quantities."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+
+
+class StockPreReserved(Event, frozen=True):
+    """An allocation holds these gifts for an order that is not paid yet."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+
+
+class ReservationRefused(Event, frozen=True):
+    """Not enough: nothing was reserved. `short` holds (SKU, wanted, available)."""
+
+    allocation: str
+    order: str
+    short: tuple[tuple[str, int, int], ...]
+
+
+class StockReleased(Event, frozen=True):
+    """An allocation gave these quantities back."""
+
+    allocation: str
+    lines: Quantities
+
+
+class StockPickedOut(Event, frozen=True):
+    """Reserved goods left: on hand and reserved fell alike."""
+
+    allocation: str
+    lines: Quantities
+
+
+class StockIssued(Event, frozen=True):
+    """Goods left without a reservation: on hand fell."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+
+
+class StockRefused(Event, frozen=True):
+    """A message to the ledger broke a rule."""
+
+    what: str
+    rule: str
+    reason: str
+    command: str = ""
+
+
+# --- refusals
+
+
+class BadQuantity(DomainError):
+    """A quantity that cannot be: zero, negative or absurd."""
+
+
+class NotEnoughOnHand(DomainError):
+    """An adjustment would take away what is promised or not there."""
+
+
+# --- state
+
+
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Quantities of one SKU in one warehouse."""
+
+    on_hand: int = 0
+    reserved: int = 0
+    pre_reserved: int = 0
+    protected: int = 0
+    since_ms: int = 0
+    """When the ledger began to count this SKU."""
+
+    @property
+    def available(self) -> int:
+        """What may still be promised."""
+        return self.on_hand - self.reserved - self.pre_reserved - self.protected
+
+
+class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What an allocation holds."""
+
+    lines: Quantities
+    pre: bool = False
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """State of a warehouse's ledger."""
+
+    levels: "immutables.Map[str, Level]" = immutables.Map()
+    allocations: "immutables.Map[str, Held]" = immutables.Map()
+    documents: "immutables.Map[str, int]" = immutables.Map()
+    """Document number → when it was handled, UTC ms."""
+    expired_ms: int = 0
+    """When old documents were last dropped."""
+
+
+NONE = Level()
+
+
+def _levels(
+    state: Ledger, lines: Iterable[tuple[str, int]], change: Callable[[Level, int], Level]
+) -> "immutables.Map[str, Level]":
+    levels = state.levels
+    for sku, quantity in lines:
+        levels = levels.set(sku, change(levels.get(sku, NONE), quantity))
+    return levels
+
+
+def _receive(level: Level, quantity: int) -> Level:
+    return Level(level.on_hand + quantity, level.reserved, level.pre_reserved, level.protected, level.since_ms)
+
+
+def _reserve(level: Level, quantity: int) -> Level:
+    return Level(level.on_hand, level.reserved + quantity, level.pre_reserved, level.protected, level.since_ms)
+
+
+def _pre_reserve(level: Level, quantity: int) -> Level:
+    return Level(level.on_hand, level.reserved, level.pre_reserved + quantity, level.protected, level.since_ms)
+
+
+def _pick(level: Level, quantity: int) -> Level:
+    return Level(
+        level.on_hand - quantity, level.reserved - quantity, level.pre_reserved, level.protected, level.since_ms
+    )
+
+
+def _pick_pre(level: Level, quantity: int) -> Level:
+    return Level(
+        level.on_hand - quantity, level.reserved, level.pre_reserved - quantity, level.protected, level.since_ms
+    )
+
+
+def _minus(lines: Quantities, taken: Quantities) -> Quantities:
+    """Return what is left of an allocation's lines."""
+    left = dict(lines)
+    for sku, quantity in taken:
+        left[sku] = left.get(sku, 0) - quantity
+    return tuple((sku, quantity) for sku, quantity in left.items() if quantity > 0)
+
+
+def _documented(state: Ledger, document: str, at_ms: int) -> tuple["immutables.Map[str, int]", int]:
+    """Remember a document and, once a day, forget the old ones."""
+    documents = state.documents.set(document, at_ms)
+    if at_ms - state.expired_ms < DAY_MS:
+        return documents, state.expired_ms
+    for number, seen in state.documents.items():
+        if at_ms - seen > DOCUMENTS_KEPT_MS:
+            documents = documents.delete(number)
+    return documents, at_ms
+
+
+def _begun(levels: "immutables.Map[str, Level]", sku: str, at_ms: int) -> "immutables.Map[str, Level]":
+    """Note when counting of a SKU began."""
+    level = levels.get(sku, NONE)
+    if level.since_ms:
+        return levels
+    return levels.set(sku, Level(level.on_hand, level.reserved, level.pre_reserved, level.protected, at_ms))
+
+
+def _received(state: Ledger, event: StockReceived) -> Ledger:
+    levels = _levels(state, event.lines, _receive)
+    for sku, _ in event.lines:
+        levels = _begun(levels, sku, event.at_ms)
+    documents, expired = _documented(state, event.document, event.at_ms)
+    return Ledger(levels, state.allocations, documents, expired)
+
+
+def _adjusted(state: Ledger, event: StockAdjusted) -> Ledger:
+    levels = _begun(_levels(state, ((event.sku, event.delta),), _receive), event.sku, event.at_ms)
+    documents, expired = _documented(state, event.document, event.at_ms)
+    return Ledger(levels, state.allocations, documents, expired)
+
+
+def _protected(state: Ledger, event: StockProtected) -> Ledger:
+    level = state.levels.get(event.sku, NONE)
+    levels = state.levels.set(
+        event.sku, Level(level.on_hand, level.reserved, level.pre_reserved, event.quantity, level.since_ms)
+    )
+    documents, expired = _documented(state, event.document, event.at_ms)
+    return Ledger(levels, state.allocations, documents, expired)
+
+
+def _reserved(state: Ledger, event: StockReserved) -> Ledger:
+    return Ledger(
+        _levels(state, event.lines, _reserve),
+        state.allocations.set(event.allocation, Held(event.lines)),
+        state.documents,
+        state.expired_ms,
+    )
+
+
+def _pre_reserved(state: Ledger, event: StockPreReserved) -> Ledger:
+    return Ledger(
+        _levels(state, event.lines, _pre_reserve),
+        state.allocations.set(event.allocation, Held(event.lines, pre=True)),
+        state.documents,
+        state.expired_ms,
+    )
+
+
+def _left(state: Ledger, allocation: str, taken: Quantities) -> "immutables.Map[str, Held]":
+    held = state.allocations.get(allocation)
+    if held is None:
+        return state.allocations
+    rest = _minus(held.lines, taken)
+    if rest:
+        return state.allocations.set(allocation, Held(rest, held.pre))
+    return state.allocations.delete(allocation)
+
+
+def _released(state: Ledger, event: StockReleased) -> Ledger:
+    held = state.allocations.get(event.allocation)
+    give_back = _pre_reserve if held is not None and held.pre else _reserve
+    levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), give_back)
+    return Ledger(levels, _left(state, event.allocation, event.lines), state.documents, state.expired_ms)
+
+
+def _picked_out(state: Ledger, event: StockPickedOut) -> Ledger:
+    held = state.allocations.get(event.allocation)
+    levels = _levels(state, event.lines, _pick_pre if held is not None and held.pre else _pick)
+    return Ledger(levels, _left(state, event.allocation, event.lines), state.documents, state.expired_ms)
+
+
+def _issued(state: Ledger, event: StockIssued) -> Ledger:
+    levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), _receive)
+    return Ledger(levels, state.allocations, state.documents, state.expired_ms)
+
+
+def _unchanged(state: Ledger, event: Event) -> Ledger:
+    del event
+    return state
+
+
+EVOLVE: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
+    StockReceived: _received,
+    StockAdjusted: _adjusted,
+    StockProtected: _protected,
+    StockReserved: _reserved,
+    StockPreReserved: _pre_reserved,
+    StockReleased: _released,
+    StockPickedOut: _picked_out,
+    StockIssued: _issued,
+    ReservationRefused: _unchanged,
+    StockRefused: _unchanged,
+}
+
+
+def evolve(state: Ledger, event: Event) -> Ledger:
+    """Return the ledger after the event."""
+    return EVOLVE[type(event)](state, event)
+
+
+# --- decisions
+
+
+def summed(lines: Iterable[tuple[str, int]]) -> Quantities:
+    """Add up the quantities of the same SKU, in the order they first appear.
+
+    Raises:
+        BadQuantity: a quantity is not between 1 and `QUANTITY_MAX`, or a SKU is empty.
+    """
+    total: dict[str, int] = {}
+    for sku, quantity in lines:
+        if not 0 < quantity <= QUANTITY_MAX or not sku:
+            raise BadQuantity(f"{quantity} units of SKU {sku!r}: need a SKU and a quantity from 1 to {QUANTITY_MAX}")
+        total[sku] = total.get(sku, 0) + quantity
+    return tuple(total.items())
+
+
+def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
+    if command.document in state.documents:
+        return ()
+    lines = summed(command.lines)
+    if not lines:
+        raise BadQuantity("a receipt without lines")
+    return (StockReceived(command.document, lines, now_ms),)
+
+
+def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence[Event]:
+    if command.document in state.documents:
+        return ()
+    if command.delta == 0 or abs(command.delta) > QUANTITY_MAX or not command.sku:
+        raise BadQuantity(f"an adjustment of {command.delta} units of SKU {command.sku!r}")
+    level = state.levels.get(command.sku, NONE)
+    if level.available + command.delta < 0:
+        raise NotEnoughOnHand(
+            f"{command.sku}: {command.delta} would leave {level.available + command.delta} available; "
+            f"{level.on_hand} on hand, {level.reserved + level.pre_reserved} promised, {level.protected} protected. "
+            "Release or cancel what is promised first"
+        )
+    return (StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms),)
+
+
+def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
+    if command.document in state.documents:
+        return ()
+    level = state.levels.get(command.sku, NONE)
+    if not 0 <= command.quantity <= QUANTITY_MAX or level.available + level.protected < command.quantity:
+        raise BadQuantity(
+            f"cannot protect {command.quantity} units of {command.sku!r}: {level.available + level.protected} are free"
+        )
+    return (StockProtected(command.document, command.sku, command.quantity, now_ms),)
+
+
+def _short(state: Ledger, lines: Quantities) -> tuple[tuple[str, int, int], ...]:
+    levels = state.levels
+    return tuple(
+        (sku, quantity, available)
+        for sku, quantity in lines
+        if (available := levels.get(sku, NONE).available) < quantity
+    )
+
+
+def _decide_reserve(command: Reserve, state: Ledger, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    if command.allocation in state.allocations:
+        return ()
+    lines = summed(command.lines)
+    short = _short(state, lines)
+    if short:
+        return (ReservationRefused(command.allocation, command.order, short),)
+    return (StockReserved(command.allocation, command.order, lines),)
+
+
+def _decide_pre_reserve(command: PreReserve, state: Ledger, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    if command.allocation in state.allocations:
+        return ()
+    lines = summed(command.lines)
+    short = _short(state, lines)
+    if short:
+        return (ReservationRefused(command.allocation, command.order, short),)
+    return (StockPreReserved(command.allocation, command.order, lines),)
+
+
+def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantities:
+    """Return the wanted lines as far as the allocation still holds them; all of them where `lines` is empty."""
+    held = state.allocations.get(allocation)
+    if held is None:
+        return ()
+    if not lines:
+        return held.lines
+    have = dict(held.lines)
+    return tuple((sku, min(quantity, have.get(sku, 0))) for sku, quantity in summed(lines) if have.get(sku, 0) > 0)
+
+
+def _decide_release(command: Release, state: Ledger, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    lines = _of_allocation(state, command.allocation, command.lines)
+    return (StockReleased(command.allocation, lines),) if lines else ()
+
+
+def _decide_pick_out(command: PickOut, state: Ledger, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    lines = _of_allocation(state, command.allocation, command.lines)
+    return (StockPickedOut(command.allocation, lines),) if lines else ()
+
+
+def _decide_issue(command: Issue, state: Ledger, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    lines = tuple(
+        (sku, quantity)
+        for sku, quantity in summed(command.lines)
+        if (level := state.levels.get(sku)) is not None and level.since_ms <= command.shipped_ms
+    )
+    if not lines:
+        return ()
+    short = _short(state, lines)
+    if short:
+        return (ReservationRefused(command.allocation, command.order, short),)
+    return (StockIssued(command.allocation, command.order, lines),)
+
+
+DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = {
+    ReceiveStock: _decide_receive,
+    AdjustStock: _decide_adjust,
+    ProtectStock: _decide_protect,
+    Reserve: _decide_reserve,
+    PreReserve: _decide_pre_reserve,
+    Release: _decide_release,
+    PickOut: _decide_pick_out,
+    Issue: _decide_issue,
+}
+
+
+def decide(command: Command, state: Ledger, now_ms: int = 0) -> Sequence[Event]:
+    """Return what follows from a command; `now_ms` is the message's observed time."""
+    events = DECIDE[type(command)](command, state, now_ms)
+    assert all(sku and quantity > 0 for event in events for sku, quantity in getattr(event, "lines", ()))
+    return events
+
+
+ledger = Decider(Ledger(), decide, evolve)
+
+
+# --- snapshot
+
+
+class _Frozen(msgspec.Struct):
+    levels: dict[str, Level]
+    allocations: dict[str, Held]
+    documents: dict[str, int]
+    expired_ms: int
+
+
+SNAPSHOT_TAG = "stock.ledger.1"
+_decoder = msgspec.json.Decoder(_Frozen)
+
+
+def to_snapshot(state: Ledger) -> bytes:
+    """Encode the ledger, for a quick start."""
+    return msgspec.json.encode(
+        _Frozen(
+            dict(sorted(state.levels.items())),
+            dict(sorted(state.allocations.items())),
+            dict(sorted(state.documents.items())),
+            state.expired_ms,
+        )
+    )
+
+
+def from_snapshot(data: bytes) -> Ledger:
+    """Decode what `to_snapshot` made."""
+    frozen = _decoder.decode(data)
+    return Ledger(
+        immutables.Map(frozen.levels),
+        immutables.Map(frozen.allocations),
+        immutables.Map(frozen.documents),
+        frozen.expired_ms,
+    )

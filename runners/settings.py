@@ -1,0 +1,83 @@
+"""Settings: one frozen Struct, read once at start, from `settings.json` in the data directory and the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+FILE = "settings.json"
+PREFIX = "ORDERSPINE_"
+
+
+class BadSetting(ValueError):
+    """A setting that cannot be: which one, what is wrong, what to do."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that may differ between two installations. Each field can be set as `ORDERSPINE_<NAME>`."""
+
+    data: str
+    """Data directory: log, keys, read models, broker. One cell lives in it."""
+    cell: str = "main"
+    """Name of the cell: letters, digits, `_`."""
+    store: str = "sqlite"
+    """`sqlite`, or a PostgreSQL address (`postgresql://…`): one schema for the log, one for keys, one for read models."""
+    broker: str = "embedded"
+    """`embedded`, or the address of a NATS server or cluster (`nats://user:password@host:port`)."""
+    clock: Literal["real", "mail"] = "real"
+    """What timers go by: the machine's clock, or the latest time seen in the mail (simulated and historic runs)."""
+    zone: str = "Asia/Shanghai"
+    """The merchant's zone, for times shown to people."""
+    channels: tuple[str, ...] = ()
+    """Modules of further channels, beside the built-in ones."""
+    batch_messages: int = 500
+    """Most messages of one commit."""
+    mail_bytes_max: int = 1 << 30
+    """Size of the mail stream; intake answers busy when it is full."""
+    mail_span_s: int = 86_400
+    """How long handled mail is kept before it is purged. It holds personal data."""
+    events_bytes_max: int = 4 << 30
+    """Size of the EVENTS stream; the log replays what has left it."""
+    actors_max: int = 20_000
+    """Most idle actors kept in the worker's memory."""
+
+    @property
+    def path(self) -> Path:
+        """The data directory."""
+        return Path(self.data)
+
+    @property
+    def postgres(self) -> bool:
+        """Whether the store is PostgreSQL."""
+        return self.store.startswith(("postgresql://", "postgres://"))
+
+
+def load_settings(data: Path | str, **overrides: str | int) -> Settings:
+    """Read the settings of a data directory; environment and `overrides` go before its file.
+
+    Raises:
+        BadSetting: a value or a name in the file or the environment is not understood.
+    """
+    values: dict[str, object] = {}
+    file = Path(data) / FILE
+    if file.exists():
+        try:
+            values.update(msgspec.json.decode(file.read_bytes(), type=dict[str, object]))
+        except msgspec.DecodeError as error:
+            raise BadSetting(f"{file}: {error}") from error
+    for field in Settings.__struct_fields__:
+        text = os.environ.get(PREFIX + field.upper())
+        if text is not None:
+            values[field] = tuple(text.split(",")) if field == "channels" else text
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    values["data"] = str(data)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{file} or {PREFIX}…: {error}") from error
+    if not settings.cell.replace("_", "").isalnum() or not settings.cell.isascii():
+        raise BadSetting(f"cell {settings.cell!r}: use letters, digits and _ only")
+    if not (settings.store == "sqlite" or settings.postgres):
+        raise BadSetting(f"store {settings.store!r}: say `sqlite` or give a postgresql:// address")
+    return settings
