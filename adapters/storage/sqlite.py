@@ -1,0 +1,157 @@
+"""SQLite as the stores use it: durable or refused, and many rows by one statement."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from domain.ports import Conflict, LogDamaged
+
+BUSY_MS = 5000
+"""How long a connection waits for another writer."""
+
+CHUNKS = (256, 64, 16, 4, 1)
+"""Rows of one statement. Few sizes, so that the prepared statements are found again."""
+
+_FULL = 2
+
+
+def connect(path: Path, *, read_only: bool = False, secure_delete: bool = False) -> sqlite3.Connection:
+    """Open a connection whose commits are on the disk when they return.
+
+    It is in autocommit mode (transactions are begun by hand) and may be used by any thread, one at a time.
+
+    Raises:
+        FileNotFoundError: `read_only`, and there is no such file.
+        LogDamaged: the file is no SQLite database, or its file system cannot give what is asked for.
+    """
+    if read_only and not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    db = sqlite3.connect(
+        path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        if read_only:
+            db.execute("PRAGMA query_only = ON")
+        else:
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -32768")
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+        if secure_delete:
+            db.execute("PRAGMA secure_delete = ON").fetchall()
+        assert_durable(db, path)
+    except sqlite3.DatabaseError as exc:
+        db.close()
+        if isinstance(exc, sqlite3.OperationalError):
+            raise
+        raise LogDamaged(f"{path} cannot be read as a SQLite database: {exc}") from exc
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def assert_durable(db: sqlite3.Connection, path: Path) -> None:
+    """Check on the connection itself that every commit will be synced.
+
+    Raises:
+        LogDamaged: the journal is not a WAL, or `synchronous` is not FULL.
+    """
+    (journal,) = db.execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = db.execute("PRAGMA synchronous").fetchone()
+    if journal != "wal" or synchronous != _FULL:
+        raise LogDamaged(
+            f"{path} would not be durable: journal_mode is {journal!r} (wal is needed), synchronous is {synchronous} "
+            f"({_FULL} is needed); keep the file on a local file system"
+        )
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Hold the write lock from the first statement on; commit at the end, roll back on any error.
+
+    A commit that fails is not tried again: nobody knows then what reached the disk.
+
+    Raises:
+        Conflict: another writer kept the lock for `BUSY_MS`.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise Conflict("another writer holds the store locked") from exc
+        raise
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            # The first error is the one to tell; a connection that cannot roll back fails again at its next use.
+            with suppress(sqlite3.OperationalError):
+                db.execute("ROLLBACK")
+        raise
+
+
+class Rows:
+    """A statement over many rows of values: `before (?, …), (?, …) after`, cut into chunks of fixed sizes.
+
+    One statement a row would give the interpreter away and ask for it back at each row, and so crawl beside a busy
+    thread; one statement of hundreds of rows does not.
+    """
+
+    def __init__(self, before: str, width: int, after: str = "") -> None:
+        """Write the statement's texts; `width` is the number of values in a row."""
+        row = f"({', '.join('?' * width)})"
+        self._texts = tuple((size, f"{before} {', '.join([row] * size)} {after}") for size in CHUNKS)
+        self._width = width
+
+    def execute(self, db: sqlite3.Connection, values: Sequence[Any]) -> int:
+        """Run it over `values` (all rows in one flat sequence) and return the number of rows changed."""
+        changed = 0
+        for text, part in self._cut(values):
+            changed += db.execute(text, part).rowcount
+        return changed
+
+    def query(self, db: sqlite3.Connection, values: Sequence[Any]) -> list[Any]:
+        """Run it over `values` and return the rows it finds."""
+        found: list[Any] = []
+        for text, part in self._cut(values):
+            found += db.execute(text, part).fetchall()
+        return found
+
+    def _cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+        at, end = 0, len(values)
+        for size, text in self._texts:
+            step = size * self._width
+            while end - at >= step:
+                yield text, values if step == end else values[at : at + step]
+                at += step
+
+
+def make_tables(db: sqlite3.Connection, path: Path, mark: str, make: Callable[[], None], *, read_only: bool) -> None:
+    """Run `make` in a transaction where the database is empty; `mark` is the table that tells whose it is.
+
+    Raises:
+        FileNotFoundError: `read_only`, and nobody has made the tables yet.
+        LogDamaged: the file belongs to something else.
+    """
+    with_mark = "SELECT count(*), coalesce(sum(name = ?), 0) FROM sqlite_schema WHERE type = 'table'"
+    try:
+        tables, ours = db.execute(with_mark, (mark,)).fetchone()
+        if ours:
+            return
+        if tables:
+            raise LogDamaged(f"{path} is another program's database: it has tables, and none is named {mark}")
+        if read_only:
+            raise FileNotFoundError(f"{path} holds nothing yet")
+        with transaction(db):
+            if not db.execute(with_mark, (mark,)).fetchone()[1]:
+                make()
+    except sqlite3.DatabaseError as exc:
+        if isinstance(exc, sqlite3.OperationalError):
+            raise
+        raise LogDamaged(f"{path} is damaged: {exc}") from exc
