@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell: str = "main"
     """Name of the cell: letters, digits, `_`."""
     store: str = "sqlite"
-    """`sqlite`, or a PostgreSQL address (`postgresql://…`): one schema for the log, one for keys, one for read models."""
+    """`sqlite`, or a PostgreSQL address (`postgresql://…`): a schema each for log, keys and read models."""
     broker: str = "embedded"
     """`embedded`, or the address of a NATS server or cluster (`nats://user:password@host:port`)."""
     clock: Literal["real", "mail"] = "real"
@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.store.startswith(("postgresql://", "postgres://"))
 
 
-def load_settings(data: Path | str, **overrides: str | int) -> Settings:
+def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
     """Read the settings of a data directory; environment and `overrides` go before its file.
 
     Raises:

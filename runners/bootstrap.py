@@ -1,0 +1,62 @@
+"""Builds the object graph from the settings. No other file does."""
+
+from pathlib import Path
+
+from adapters.channels import load
+from adapters.nats.address import Address
+from adapters.storage.postgres_log import PostgresEventLog
+from adapters.storage.read_models import ReadModels
+from adapters.storage.spool import Spool
+from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.vault import PostgresVault, SqliteVault
+from domain.ports import Channel
+from runners.settings import Settings
+
+LOG_FILE = "log.db"
+KEYS_FILE = "keys.db"
+READ_MODELS_FILE = "read_models.db"
+SPOOL_FILE = "spool.db"
+BROKER_DIRECTORY = "broker"
+ADDRESS_FILE = "broker.json"
+
+
+def open_log(settings: Settings, *, read_only: bool = False) -> SqliteEventLog | PostgresEventLog:
+    """Open the cell's event log, made on first use."""
+    if settings.postgres:
+        return PostgresEventLog(settings.store, f"{settings.cell}_log")
+    return SqliteEventLog(settings.path / LOG_FILE, read_only=read_only)
+
+
+def open_vault(settings: Settings) -> SqliteVault | PostgresVault:
+    """Open the store of data keys."""
+    if settings.postgres:
+        return PostgresVault(settings.store, f"{settings.cell}_keys")
+    return SqliteVault(settings.path / KEYS_FILE)
+
+
+def open_read_models(settings: Settings) -> ReadModels:
+    """Open the database of the read models."""
+    if settings.postgres:
+        return ReadModels(settings.store, schema=f"{settings.cell}_read")
+    return ReadModels(f"sqlite:///{(settings.path / READ_MODELS_FILE).resolve()}")
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Open the store for input that is too big for the broker."""
+    return Spool(settings.path / SPOOL_FILE)
+
+
+def channels(settings: Settings) -> dict[str, Channel]:
+    """Return the channels by name: built-in ones and those the settings name."""
+    return load(settings.channels)
+
+
+def broker_address(settings: Settings) -> Address:
+    """Return where the broker of a running cell is.
+
+    Raises:
+        FileNotFoundError: the embedded broker of this data directory has never been started.
+    """
+    if settings.broker != "embedded":
+        return Address(settings.broker)
+    return Address.load(Path(settings.data) / ADDRESS_FILE)
