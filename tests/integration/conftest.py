@@ -1,0 +1,34 @@
+"""A real nats-server on a directory of its own, and connections to it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.nats.address import Address
+from adapters.nats.client import Connection
+from adapters.nats.connection import connect
+from adapters.nats.server import EmbeddedServer
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    """A running server; `pid`, `stop` and `start` let a test maltreat it."""
+    server = EmbeddedServer(tmp_path / "broker", max_store_bytes=256 * 1024**2)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def nats_address(nats_server: EmbeddedServer) -> Address:
+    """Where the running server is."""
+    return Address.read(nats_server.address_file)
+
+
+@pytest.fixture
+async def nc(nats_address: Address) -> AsyncIterator[Connection]:
+    """A connection to the running server."""
+    connection = await connect(nats_address, "test")
+    yield connection
+    await connection.close()
