@@ -11,8 +11,11 @@ from domain.ports import Conflict, LogDamaged
 BUSY_MS = 5000
 """How long a connection waits for another writer."""
 
-CHUNKS = (256, 64, 16, 4, 1)
-"""Rows of one statement. Few sizes, so that the prepared statements are found again."""
+ROWS_MAX = 1024
+"""Most rows of one statement. A prepared one keeps about 1 KB a row."""
+
+ROWS_STEP = 64
+"""Statements of more rows than this have a multiple of it, so that few are prepared and those are found again."""
 
 _FULL = 2
 
@@ -97,17 +100,18 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 class Rows:
-    """A statement over many rows of values: `before (?, …), (?, …) after`, cut into chunks of fixed sizes.
+    """A statement over many rows of values: `before (?, …), (?, …) after`, cut into few and large ones.
 
-    One statement a row would give the interpreter away and ask for it back at each row, and so crawl beside a busy
-    thread; one statement of hundreds of rows does not.
+    Each statement (and each row fetched) gives the interpreter away and asks for it back, which takes up to 5 ms
+    beside a busy thread: a statement a row would crawl there at some hundred rows a second. So 1,000 rows are two
+    statements, and their texts are of few sizes, to be found among the prepared ones.
     """
 
     def __init__(self, before: str, width: int, after: str = "") -> None:
-        """Write the statement's texts; `width` is the number of values in a row."""
-        row = f"({', '.join('?' * width)})"
-        self._texts = tuple((size, f"{before} {', '.join([row] * size)} {after}") for size in CHUNKS)
-        self._width = width
+        """Keep the parts of the text; `width` is the number of values in a row."""
+        self._before, self._after, self._width = before, after, width
+        self._row = f"({', '.join('?' * width)})"
+        self._texts: dict[int, str] = {}
 
     def execute(self, db: sqlite3.Connection, values: Sequence[Any]) -> int:
         """Run it over `values` (all rows in one flat sequence) and return the number of rows changed."""
@@ -125,11 +129,19 @@ class Rows:
 
     def _cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
         at, end = 0, len(values)
-        for size, text in self._texts:
+        while at < end:
+            size = min((end - at) // self._width, ROWS_MAX)
+            if size > ROWS_STEP:
+                size -= size % ROWS_STEP
             step = size * self._width
-            while end - at >= step:
-                yield text, values if step == end else values[at : at + step]
-                at += step
+            yield self._text(size), values if step == end else values[at : at + step]
+            at += step
+
+    def _text(self, size: int) -> str:
+        text = self._texts.get(size)
+        if text is None:
+            text = self._texts[size] = f"{self._before} {', '.join([self._row] * size)} {self._after}"
+        return text
 
 
 def make_tables(db: sqlite3.Connection, path: Path, mark: str, make: Callable[[], None], *, read_only: bool) -> None:
