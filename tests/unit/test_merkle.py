@@ -1,0 +1,49 @@
+"""The tree is the one of RFC 6962, known by the published hashes of its test tree."""
+
+from hashlib import sha256
+
+import pytest
+
+from domain.merkle import EMPTY_ROOT, Frontier, inclusion_proof, node_hash, root_of
+
+ENTRIES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
+LEAVES = [sha256(b"\0" + entry).digest() for entry in (*ENTRIES, bytes(range(0x60, 0x70)))]
+ROOTS = [
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+]
+
+
+def test_the_empty_tree_has_the_hash_of_nothing() -> None:
+    assert Frontier().root() == EMPTY_ROOT == sha256(b"").digest()
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_roots_are_those_of_the_rfc(size: int) -> None:
+    assert root_of(LEAVES[:size]).hex() == ROOTS[size - 1]
+
+
+def test_a_frontier_goes_on_where_it_was_kept() -> None:
+    kept = Frontier()
+    kept.extend(LEAVES[:5])
+    again = Frontier(kept.size, kept.nodes)
+    again.extend(LEAVES[5:])
+    assert again.root().hex() == ROOTS[7]
+
+
+def test_a_frontier_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="a tree of 5 leaves has 2 full subtrees, not 1"):
+        Frontier(5, LEAVES[:1])
+
+
+def test_a_proof_is_the_path_of_siblings() -> None:
+    assert inclusion_proof(LEAVES[:3], 0) == [LEAVES[1], LEAVES[2]]
+    assert inclusion_proof(LEAVES[:3], 2) == [node_hash(LEAVES[0], LEAVES[1])]
+    with pytest.raises(IndexError):
+        inclusion_proof(LEAVES[:3], 3)
