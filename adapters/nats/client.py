@@ -9,6 +9,7 @@ Everything that touches the library's private names is in this file; `tests/inte
 """
 
 # ruff: noqa: SLF001  the one place for the library's private names
+import asyncio
 from collections.abc import Callable
 
 from nats.aio.client import Client
@@ -30,6 +31,7 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
         self.closing = False
         """Whether somebody asked for the end: what follows is then no fault."""
         self._sinks: dict[int, Sink] = {}
+        self._settled = asyncio.Event()
         self._on_break: set[Callable[[], None]] = set()
 
     async def close(self) -> None:
@@ -73,6 +75,21 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
         if self.is_connected and transport is not None:
             await transport.drain()  # type: ignore[no-untyped-call]
 
+    async def until_connected(self, timeout_s: float) -> None:
+        """Wait until the connection is there (again).
+
+        Raises:
+            BrokerUnavailable: it is not within `timeout_s`, or it is closed for good.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.is_connected and not self.is_closed:
+                    await self._settled.wait()
+        except TimeoutError:
+            raise BrokerUnavailable(f"no connection to the broker within {timeout_s:g} s") from None
+        if self.is_closed:
+            raise BrokerUnavailable("the connection to the broker is closed")
+
     def on_break(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever the connection is lost or closed; end with `off_break`."""
         self._on_break.add(callback)
@@ -84,5 +101,11 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
     def broken(self) -> None:
         """Note that the connection was lost (called by the connection's own callbacks)."""
         self.breaks += 1
+        if not self.is_closed:
+            self._settled.clear()
         for callback in tuple(self._on_break):
             callback()
+
+    def settled(self) -> None:
+        """Note that the connection is back or closed for good (called by the connection's own callbacks)."""
+        self._settled.set()

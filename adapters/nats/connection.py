@@ -57,10 +57,12 @@ async def connect(address: Address, name: str, *, timeout_s: float = 10.0, recon
             log.warning("broker.disconnected", connection=name)
 
     async def on_reconnect() -> None:
+        connection.settled()
         log.info("broker.reconnected", connection=name)
 
     async def on_close() -> None:
         connection.broken()
+        connection.settled()
         if not connection.closing:
             log.error("broker.given_up", connection=name)
 
@@ -86,6 +88,7 @@ async def connect(address: Address, name: str, *, timeout_s: float = 10.0, recon
     try:
         await asyncio.wait({attempt, refused}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         _judge(connection, address, attempt, refused=refused.done(), timeout_s=timeout_s)
+        connection.settled()
     except BaseException:
         attempt.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError, nats.errors.Error):

@@ -47,6 +47,8 @@ class BatchAck(msgspec.Struct, frozen=True):
 
     last_seq: int
     count: int
+    duplicate: bool = False
+    """A single message whose `Nats-Msg-Id` was seen before: `last_seq` is the earlier one's."""
 
 
 class _Error(msgspec.Struct):
@@ -58,6 +60,7 @@ class _Error(msgspec.Struct):
 class _Ack(msgspec.Struct):
     stream: str = ""
     seq: int = 0
+    duplicate: bool = False
     error: _Error | None = None
 
 
@@ -109,7 +112,7 @@ class BatchPublisher:
                 raise MessageTooLarge(f"{subject}: about {size:,} bytes, the server takes {limit:,}")
             if not subject or _UNSAFE.search(subject):
                 raise ValueError(f"{subject!r} cannot be a subject")
-        stored, last = 0, expected_last or 0
+        stored, last, duplicate = 0, expected_last or 0, False
         async with self._turn:
             for batch in _split(messages):
                 try:
@@ -119,8 +122,8 @@ class BatchPublisher:
                     raise
                 if ack.stream != stream:
                     raise BatchRefused(0, f"the subjects belong to stream {ack.stream!r}, not {stream!r}")
-                stored, last = stored + len(batch), ack.seq
-        return BatchAck(last, stored)
+                stored, last, duplicate = stored + len(batch), ack.seq, ack.duplicate
+        return BatchAck(last, stored, duplicate)
 
     async def close(self) -> None:
         """End the subscription for acknowledgements."""

@@ -10,7 +10,7 @@ import nats.errors
 from adapters.nats.client import Connection
 from adapters.nats.connection import api
 from adapters.nats.errors import ApiRefused, BrokerError, BrokerUnavailable, Gap, ReaderLost
-from adapters.nats.streams import mail_stream
+from adapters.nats.streams import mail_info, mail_stream
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
@@ -69,6 +69,7 @@ class MailReader:
             inactive_s: when the server forgets the consumer of a reader that died.
         """
         self._nc = nc
+        self._cell = cell
         self._stream = mail_stream(cell)
         self._expected = start_seq
         self._batch = batch
@@ -103,6 +104,7 @@ class MailReader:
 
         Raises:
             ReaderLost: there is no such stream.
+            Gap: the mail ends before the message in front of `start_seq`: the broker went back.
             BrokerUnavailable: no connection or no answer.
         """
         config = {
@@ -121,6 +123,10 @@ class MailReader:
             self._subscription = await self._nc.listen(self._inbox.decode(), self._take)
             # A request and its answer: the subscription has reached the server before the first pull is sent.
             await api(self._nc, f"CONSUMER.CREATE.{self._stream}.{self._name}", request)
+            # A consumer that starts beyond the end waits in silence until the numbers have grown that far.
+            info = await mail_info(self._nc, self._cell)
+            if info is not None and info.last_seq + 1 < self._expected:
+                self._lose(Gap(self._expected, info.last_seq + 1))
         except ApiRefused as refused:
             await self.close()
             raise ReaderLost(f"no consumer on {self._stream}: {refused}") from refused
@@ -130,6 +136,10 @@ class MailReader:
         except BaseException:
             await self.close()
             raise
+        lost = self._lost
+        if lost is not None:
+            await self.close()
+            raise lost
         self._heard = time.monotonic()
         self._top_up()
         return self

@@ -1,0 +1,142 @@
+"""Key-value documents, many at once: written in atomic batches, read in one request."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import structlog
+
+from adapters.nats.client import Connection
+from adapters.nats.connection import api
+from adapters.nats.errors import BatchRefused, BrokerBusy, BrokerUnavailable
+from adapters.nats.publish import BatchAck, BatchPublisher
+from adapters.nats.streams import kv_stream
+
+log = structlog.get_logger(__name__)
+
+DELETE = {"KV-Operation": "DEL"}
+TRIES_MAX = 3
+RETRY_WAIT_S = 0.2
+_KEYS_PER_REQUEST = 500
+"""The server returns at most 1,024 messages per request; 500 long keys stay far below its largest message."""
+_KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*")
+
+
+class KvWriter:
+    """The only writer of a bucket. Only the latest value counts, so a retry may write the same again."""
+
+    def __init__(self, nc: Connection, bucket: str, *, timeout_s: float = 10.0) -> None:
+        """Name a bucket that `ensure_kv` has made."""
+        self._nc = nc
+        self._bucket = bucket
+        self._stream = kv_stream(bucket)
+        self._timeout_s = timeout_s
+        self._publisher = BatchPublisher(nc, timeout_s=timeout_s)
+
+    async def put_many(self, documents: Mapping[str, bytes], deletes: Iterable[str] = ()) -> BatchAck:
+        """Write documents and delete keys, up to 1,000 together all or none.
+
+        Raises:
+            BrokerBusy: the bucket is full.
+            BatchRefused: refused for another reason.
+            BrokerUnavailable: no connection or no answer, several times.
+            ValueError: a key NATS does not take (encode ids first).
+        """
+        messages: list[tuple[str, bytes, Mapping[str, str] | None]] = [
+            (self._subject(key), value, None) for key, value in documents.items()
+        ]
+        messages += [(self._subject(key), b"", DELETE) for key in deletes]
+        tries = 1
+        while True:
+            try:
+                return await self._publisher.publish_batch(messages, stream=self._stream)
+            except BrokerBusy:
+                raise
+            except (BatchRefused, BrokerUnavailable) as error:
+                if tries == TRIES_MAX:
+                    raise
+                log.warning("kv.retry", bucket=self._bucket, tries=tries, error=str(error))
+            await asyncio.sleep(RETRY_WAIT_S * tries)
+            tries += 1
+
+    async def delete_many(self, keys: Iterable[str]) -> BatchAck:
+        """Delete keys; watchers see the deletion."""
+        return await self.put_many({}, keys)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Return the documents of these keys; absent and deleted ones are left out.
+
+        Raises:
+            BrokerUnavailable: no answer.
+        """
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, bytes] = {}
+        for start in range(0, len(wanted), _KEYS_PER_REQUEST):
+            found |= await self._get(wanted[start : start + _KEYS_PER_REQUEST])
+        return found
+
+    async def clear(self) -> None:
+        """Drop every document, to build the bucket anew."""
+        await api(self._nc, f"STREAM.PURGE.{self._stream}", {})
+
+    async def close(self) -> None:
+        """End the subscription of the writer."""
+        await self._publisher.close()
+
+    async def _get(self, keys: list[str]) -> dict[str, bytes]:
+        """One request, many answers, then a message without payload and a status that ends them."""
+        found: dict[str, bytes] = {}
+        seen: set[str] = set()
+        lead = len(f"$KV.{self._bucket}.")
+        ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def take(_subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None) -> None:
+            block = headers or b""
+            if block.startswith(b"NATS/1.0 "):
+                if not ended.done():
+                    ended.set_result(block)
+                return
+            key = _header(block, b"Nats-Subject").decode()[lead:]
+            seen.add(key)
+            if not _header(block, b"KV-Operation"):
+                found[key] = payload
+
+        def fail() -> None:
+            if not ended.done():
+                ended.set_exception(BrokerUnavailable("the connection broke while documents were read"))
+
+        inbox = self._nc.new_inbox()
+        listening = await self._nc.listen(inbox, take)
+        self._nc.on_break(fail)
+        try:
+            request = {"multi_last": [self._subject(key) for key in keys], "batch": len(keys)}
+            subject = f"$JS.API.DIRECT.GET.{self._stream}"
+            await self._nc.publish(subject, msgspec.json.encode(request), reply=inbox)
+            async with asyncio.timeout(self._timeout_s):
+                status = await ended
+        except TimeoutError:
+            raise BrokerUnavailable(f"no answer from bucket {self._bucket}") from None
+        finally:
+            self._nc.off_break(fail)
+            await self._nc.unlisten(listening)
+        code = status[9:12]
+        if code == b"404":
+            return found
+        if code != b"204":
+            raise BrokerUnavailable(f"bucket {self._bucket}: {status[9:].decode(errors='replace').strip()}")
+        rest = [key for key in keys if key not in seen]
+        if seen and rest and _header(status, b"Nats-Num-Pending") not in {b"", b"0"}:
+            found |= await self._get(rest)  # the server ends an answer that gets too big
+        return found
+
+    def _subject(self, key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} cannot be a key")
+        return f"$KV.{self._bucket}.{key}"
+
+
+def _header(block: bytes, name: bytes) -> bytes:
+    """Return the value of a header in a raw block; b"" if it is not there."""
+    _, found, rest = block.partition(b"\r\n" + name + b":")
+    return rest.partition(b"\r\n")[0].strip() if found else b""
