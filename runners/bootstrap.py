@@ -2,15 +2,22 @@
 
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from adapters.channels import load
 from adapters.nats.address import Address
-from adapters.storage.postgres_log import PostgresEventLog
-from adapters.storage.read_models import ReadModels
 from adapters.storage.spool import Spool
 from adapters.storage.sqlite_log import SqliteEventLog
-from adapters.storage.vault import PostgresVault, SqliteVault
+from adapters.storage.vault import SqliteVault
 from domain.ports import Channel
 from runners.settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.storage.postgres_log import PostgresEventLog
+    from adapters.storage.postgres_vault import PostgresVault
+    from adapters.storage.read_models import ReadModels
+
+# What not every process needs (PostgreSQL's driver, SQLAlchemy) is imported where it is used: start-up stays quick.
 
 LOG_FILE = "log.db"
 KEYS_FILE = "keys.db"
@@ -20,30 +27,36 @@ BROKER_DIRECTORY = "broker"
 ADDRESS_FILE = "broker.json"
 
 
-def open_log(settings: Settings, *, read_only: bool = False) -> SqliteEventLog | PostgresEventLog:
+def open_log(settings: Settings, *, read_only: bool = False) -> "SqliteEventLog | PostgresEventLog":
     """Open the cell's event log, made on first use."""
     if settings.postgres:
+        from adapters.storage.postgres_log import PostgresEventLog  # noqa: PLC0415
+
         return PostgresEventLog(settings.store, f"{settings.cell}_log")
     return SqliteEventLog(settings.path / LOG_FILE, read_only=read_only)
 
 
-def open_vault(settings: Settings) -> SqliteVault | PostgresVault:
+def open_vault(settings: Settings) -> "SqliteVault | PostgresVault":
     """Open the store of data keys."""
     if settings.postgres:
+        from adapters.storage.postgres_vault import PostgresVault  # noqa: PLC0415
+
         return PostgresVault(settings.store, f"{settings.cell}_keys")
     return SqliteVault(settings.path / KEYS_FILE)
 
 
-def open_read_models(settings: Settings) -> ReadModels:
+def open_read_models(settings: Settings) -> "ReadModels":
     """Open the database of the read models."""
+    from adapters.storage.read_models import ReadModels  # noqa: PLC0415
+
     if settings.postgres:
         return ReadModels(settings.store, schema=f"{settings.cell}_read")
     return ReadModels(f"sqlite:///{(settings.path / READ_MODELS_FILE).resolve()}")
 
 
-def open_spool(settings: Settings) -> Spool:
+def open_spool(settings: Settings, vault: "SqliteVault | PostgresVault") -> Spool:
     """Open the store for input that is too big for the broker."""
-    return Spool(settings.path / SPOOL_FILE)
+    return Spool(settings.path / SPOOL_FILE, vault)
 
 
 def channels(settings: Settings) -> dict[str, Channel]:
@@ -59,4 +72,4 @@ def broker_address(settings: Settings) -> Address:
     """
     if settings.broker != "embedded":
         return Address(settings.broker)
-    return Address.load(Path(settings.data) / ADDRESS_FILE)
+    return Address.read(Path(settings.data) / ADDRESS_FILE)

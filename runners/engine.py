@@ -1,0 +1,351 @@
+"""The engine of a cell: bytes of mail in, one commit out. Synchronous, without broker: a simulation can drive it.
+
+Many turns make one commit. The states a batch leaves behind are used by the next batch at once, before the commit is
+durable; if the commit fails, all of them are dropped and read back from the log.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from domain import cellular, stock
+from domain.catalogue import decode_event
+from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn, quarantine_turn, run_turn
+from domain.decider import Command, fold
+from domain.envelope import By
+from domain.fulfilment import WAREHOUSE
+from domain.ids import CELL_KEY, kind_of, warehouse_key
+from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
+from domain.order import Order
+from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
+from runners.preparing import Preparer, Ready
+from runners.timers import Timers, load_timers
+
+LEDGER_SNAPSHOT_EVERY = 20_000
+"""Events of a ledger between two snapshots of it."""
+TIMER_SNAPSHOT_EVERY = 50_000
+"""Events of the log between two snapshots of the open timers."""
+UNREADABLE_KEY = "intake-cell:mail"
+"""Where mail is recorded that is no mail of ours."""
+_PINNED = frozenset({"warehouse", "cell", "intake"})
+"""Kinds of actors that stay in memory: few, and busy."""
+
+log = structlog.get_logger()
+
+
+class Delivered(NamedTuple):
+    """One message as the broker delivered it."""
+
+    seq: int
+    time_ms: int
+    payload: bytes
+
+
+class Batch(NamedTuple):
+    """The turns of some messages, decided and not yet committed."""
+
+    number: int
+    records: list[Record]
+    payloads: list[Payload]
+    snapshots: list[StoredSnapshot]
+    advance: Advance
+    timers: list[Timer]
+    replies: dict[str, list[Reply]]
+    messages: int
+    now_ms: int
+    """Latest observed time in it."""
+
+
+class Engine:
+    """Decides and commits the mail of one cell. `take_over` first."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        vault: Vault,
+        preparer: Preparer,
+        *,
+        fetch: Callable[[str], bytes | None] = lambda _: None,
+        actors_max: int = 20_000,
+    ) -> None:
+        """Connect the parts.
+
+        Args:
+            event_log: the record.
+            vault: data keys.
+            preparer: translation and sealing.
+            fetch: returns the bytes that an edge has put aside under a reference, or None.
+            actors_max: most idle actors kept in memory.
+        """
+        self.log = event_log
+        self._vault = vault
+        self._preparer = preparer
+        self._fetch = fetch
+        self._actors_max = actors_max
+        self._states: dict[str, Held] = {}
+        self._touched: dict[str, int] = {}
+        self._number = 0
+        self._committed = 0
+        self._snapshotted: dict[str, int] = {}
+        self._timers_at = 0
+        self.timers = Timers()
+        self.tracked = Tracked("", 0, 0, b"", 0, 0, "")
+        self._decided = self.tracked
+        self.now_ms = 0
+        """Latest observed time in the committed mail."""
+
+    # --- life
+
+    def take_over(self) -> Tracked:
+        """Become the cell's writer: a new epoch, nothing remembered, the open timers from the log."""
+        tracked = self.log.take_over()
+        self._forget(tracked)
+        self.timers = load_timers(self.log)
+        self._timers_at = tracked.head
+        return tracked
+
+    def reload(self) -> Tracked:
+        """Drop everything decided since the last commit and go on from the log, in the same epoch.
+
+        Raises:
+            Conflict: another worker has taken the cell over.
+        """
+        tracked = self.log.tracked()
+        if tracked.epoch != self.tracked.epoch:
+            raise Conflict(f"epoch {tracked.epoch} has begun; ours is {self.tracked.epoch}")
+        self._forget(tracked)
+        self.timers = load_timers(self.log)
+        self._timers_at = tracked.head
+        return tracked
+
+    def _forget(self, tracked: Tracked) -> None:
+        self._states.clear()
+        self._touched.clear()
+        self._snapshotted.clear()
+        self.tracked = tracked
+        self._decided = tracked
+        self._committed = self._number
+
+    def begin_life(self, incarnation: str, position: int, note: Command | None, at_ms: int) -> Tracked:
+        """Begin to read another life of the mail stream behind `position`, and record what befell.
+
+        Raises:
+            Conflict: another worker has taken the cell over.
+        """
+        self.tracked = self.log.set_incarnation(self.tracked.epoch, incarnation, position)
+        self._decided = self.tracked
+        if note is not None:
+            self.record(note, at_ms)
+        return self.tracked
+
+    def record(self, note: Command, at_ms: int) -> None:
+        """Record at once what befell the cell (lost mail, a broker that was reset)."""
+        mail = Mail(CELL_KEY, cellular.Tick(), at_ms, By("system", "worker"), "worker")
+        message = Message(f"{self.tracked.incarnation}-{self.tracked.position}", at_ms, mail)
+        self._load((CELL_KEY,))
+        turn = run_turn(message._replace(mail=msgspec.structs.replace(mail, body=note)), self._states)
+        head = self.log.append(turn.records)
+        self._states.update(turn.states)
+        self.tracked = msgspec.structs.replace(self.tracked, head=head)
+        self._decided = msgspec.structs.replace(self._decided, head=head)
+
+    # --- deciding
+
+    def decide(self, delivered: Sequence[Delivered], suspect: int = 0) -> Batch:
+        """Run the turns of these messages, in order; nothing is written yet.
+
+        Args:
+            delivered: messages that follow the last decided one without a gap.
+            suspect: sequence of a message that killed the process before: it is quarantined unhandled.
+        """
+        first = delivered[0].seq
+        assert first == self._decided.position + 1, "mail must follow the last decided message"
+        mails = [self._readable(message) for message in delivered]
+        self._load({mail.to for mail, _ in mails} | {warehouse_key(WAREHOUSE)})
+        keys = self._keys(mail for mail, _ in mails)
+        incarnation = self.tracked.incarnation
+        records: list[Record] = []
+        payloads: list[Payload] = []
+        timers: list[Timer] = []
+        replies: dict[str, list[Reply]] = {}
+        self._number += 1
+        self._preparer.begin_batch()
+        now_ms = self.now_ms
+        for message, (mail, failure) in zip(delivered, mails, strict=True):
+            taken = Message(f"{incarnation}-{message.seq}", message.time_ms, mail)
+            trouble = "the process died each time it handled this message" if message.seq == suspect else failure
+            turn, payload = self._turn(taken, keys, trouble)
+            if turn.records:
+                records.extend(turn.records)
+                self._states.update(turn.states)
+                for stream in turn.states:
+                    self._touched[stream] = self._number
+                timers.extend(turn.timers)
+                if payload is not None and turn.keeps_payload:
+                    payloads.append(payload)
+            if mail.reply_to:
+                replies.setdefault(mail.reply_to, []).append(Reply(message.seq, turn.outcome, turn.reason))
+            now_ms = max(now_ms, mail.observed_at)
+        self.now_ms = now_ms
+        last = delivered[-1]
+        previous = self._decided
+        digest = sha256(last.payload).digest()
+        advance = Advance(incarnation, previous.epoch, previous.position, last.seq, digest, last.time_ms)
+        self._decided = msgspec.structs.replace(
+            previous, position=last.seq, digest=digest, at_ms=last.time_ms, head=previous.head + len(records)
+        )
+        snapshots = self._snapshots(self._decided.head)
+        self._evict()
+        return Batch(self._number, records, payloads, snapshots, advance, timers, replies, len(delivered), now_ms)
+
+    def _readable(self, message: Delivered) -> tuple[Mail, str]:
+        try:
+            mail = decode_mail(message.payload)
+            if kind_of(mail.to) in DECIDERS:
+                return mail, ""
+            reason = f"no kind of actor has the key {mail.to!r}"
+        except (msgspec.MsgspecError, ValueError) as error:
+            reason = f"not a message of the mail: {error}"
+        body = AsideReport("cell", "mail", "quarantined", reason, message.payload)
+        return Mail(UNREADABLE_KEY, body, message.time_ms, By("system", "worker"), "mail"), ""
+
+    def _keys(self, mails: Iterable[Mail]) -> dict[str, bytes]:
+        streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
+        return dict(self._vault.keys(streams, create=True)) if streams else {}
+
+    def _turn(self, message: Message, keys: dict[str, bytes], failure: str) -> tuple[Turn, Payload | None]:
+        ready = self._ready(message, keys, failure)
+        prepared = ready.prepared if ready else None
+        payloads: dict[str, Prepared] = {}
+        if not failure:
+            try:
+                while True:
+                    try:
+                        turn = run_turn(message, self._states, prepared, payloads)
+                    except Missing as missing:
+                        self._load(missing.streams)
+                        payloads.update(self._stored(message, missing.payloads))
+                    else:
+                        return turn, ready.payload if ready else None
+            except Exception as error:
+                failure = f"{type(error).__name__}: {error}"
+                log.exception("turn.broken", message=message.id, to=message.mail.to)
+        payload = ready.payload if ready else None
+        digest = payload.digest.hex() if payload else ""
+        self._load((message.mail.to, UNREADABLE_KEY))
+        return quarantine_turn(message, self._states, failure, prepared, digest), payload
+
+    def _ready(self, message: Message, keys: dict[str, bytes], failure: str) -> Ready | None:
+        mail = message.mail
+        body = mail.body
+        if not isinstance(body, ChannelPayload | AsideReport):
+            return None
+        raw = body.raw
+        if body.ref:
+            fetched = self._fetch(body.ref)
+            if fetched is None:
+                failure = failure or f"the bytes that were put aside under {body.ref!r} are gone"
+            raw = fetched or b""
+        if isinstance(body, AsideReport) or failure:
+            return self._preparer.aside(mail.to, raw, keys.get(mail.to))
+        state = self._states[mail.to].state
+        known = state.digest if isinstance(state, Order) and state.quarantined is None else ""
+        return self._preparer.payload(body, mail.to, raw, keys.get(mail.to), known)
+
+    def _stored(self, message: Message, digests: Sequence[str]) -> dict[str, Prepared]:
+        """Translate stored payloads again, for a resend."""
+        if not digests:
+            return {}
+        stream = message.mail.to
+        key = self._vault.keys((stream,), create=False).get(stream)
+        found = self.log.payloads([bytes.fromhex(digest) for digest in digests])
+        prepared: dict[str, Prepared] = {}
+        for digest in digests:
+            payload = found.get(bytes.fromhex(digest))
+            prepared[digest] = self._preparer.stored(stream, digest, payload, key)
+        return prepared
+
+    # --- committing
+
+    def commit(self, batch: Batch) -> int:
+        """Write the batch in one durable transaction; may run in another thread. Returns the log's head.
+
+        Raises:
+            Conflict: another worker has taken over, or what is tracked is not what was decided upon.
+        """
+        return self.log.append(batch.records, payloads=batch.payloads, snapshots=batch.snapshots, advance=batch.advance)
+
+    def committed(self, batch: Batch, head: int) -> dict[str, Replies]:
+        """Note that a batch is durable, and return the answers to whoever waits for them."""
+        self._committed = batch.number
+        advance = batch.advance
+        self.tracked = msgspec.structs.replace(
+            self.tracked, position=advance.position, digest=advance.digest, at_ms=advance.at_ms, head=head
+        )
+        self.timers.apply(batch.timers)
+        return {subject: Replies(head, tuple(replies)) for subject, replies in batch.replies.items()}
+
+    def timer_snapshot(self) -> StoredSnapshot | None:
+        """Return a snapshot of the open timers when the log has grown enough since the last one.
+
+        Only while no decided batch waits for its commit: the index must stand at the log's head.
+        """
+        head = self.tracked.head
+        if self._committed != self._number or head - self._timers_at < TIMER_SNAPSHOT_EVERY:
+            return None
+        self._timers_at = head
+        return self.timers.snapshot(head)
+
+    def keep(self, snapshot: StoredSnapshot) -> None:
+        """Store a snapshot beside the events."""
+        self.log.append((), snapshots=(snapshot,))
+
+    # --- memory
+
+    def _load(self, streams: Iterable[str]) -> None:
+        """Bring these actors into memory; one that has no events begins at its kind's initial state."""
+        states = self._states
+        absent = [stream for stream in streams if stream not in states]
+        if not absent:
+            return
+        found = self.log.select_many(absent)
+        for stream in absent:
+            decider = DECIDERS[kind_of(stream)]
+            version, state = 0, decider.initial
+            loaded = found.get(stream)
+            if loaded is not None:
+                snapshot = loaded.snapshot
+                if snapshot is not None and snapshot.tag == stock.SNAPSHOT_TAG:
+                    version, state = snapshot.version, stock.from_snapshot(snapshot.data)
+                    self._snapshotted[stream] = version
+                state = fold(decider, [decode_event(e.tag, e.data) for e in loaded.events], state)
+                version += len(loaded.events)
+            states[stream] = Held(version, state)
+
+    def _snapshots(self, head: int) -> list[StoredSnapshot]:
+        del head
+        key = warehouse_key(WAREHOUSE)
+        held = self._states.get(key)
+        if held is None or held.version - self._snapshotted.get(key, 0) < LEDGER_SNAPSHOT_EVERY:
+            return []
+        self._snapshotted[key] = held.version
+        return [StoredSnapshot(key, held.version, stock.SNAPSHOT_TAG, stock.to_snapshot(held.state))]
+
+    def _evict(self) -> None:
+        """Let idle actors leave, the longest untouched first, but none whose commit is still under way."""
+        states = self._states
+        surplus = len(states) - self._actors_max
+        if surplus <= 0:
+            return
+        leaving = []
+        for stream in states:
+            if self._touched.get(stream, 0) <= self._committed and kind_of(stream) not in _PINNED:
+                leaving.append(stream)
+                if len(leaving) >= surplus + self._actors_max // 10:
+                    break
+        for stream in leaving:
+            del states[stream]
+            self._touched.pop(stream, None)

@@ -1,0 +1,116 @@
+"""Before the turn: a channel's raw bytes become a canonical order, its personal half is sealed, digests are taken.
+
+Deterministic: the same bytes, channel and data key give the same result, so handling mail twice writes the same log.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b, sha256
+from typing import NamedTuple
+
+import msgspec
+
+from adapters.storage.sealing import SealBroken, Sealer, payload_digest
+from domain.canonical import Return, TranslationError
+from domain.cell import Prepared, Returned, Taken, Untranslatable
+from domain.ids import parts_of
+from domain.mail import ChannelPayload
+from domain.order import TakeSnapshot
+from domain.ports import Channel, Payload
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.encode
+_replace = msgspec.structs.replace
+
+
+class Ready(NamedTuple):
+    """What a turn needs of raw bytes, and what is stored if the turn keeps them."""
+
+    prepared: Prepared
+    payload: Payload | None
+
+
+class Preparer:
+    """Translates, digests and seals with the data key of the order's stream."""
+
+    def __init__(self, channels: Mapping[str, Channel], digest_key: bytes) -> None:
+        """Take the channels by name, and the cell's key for digests that are searched by."""
+        self._channels = channels
+        self._digest_key = digest_key
+        self._sealer = Sealer()
+
+    def begin_batch(self) -> None:
+        """Forget what was made ready for the keys of the batch before."""
+        self._sealer = Sealer()
+
+    def payload(self, body: ChannelPayload, stream: str, raw: bytes, key: bytes | None, known: str = "") -> Ready:
+        """Prepare one slice.
+
+        Args:
+            body: which channel and shop it came from.
+            stream: the order's key.
+            raw: the exact bytes.
+            key: the stream's data key; None where it was destroyed.
+            known: digest of the snapshot that the order stands at; the same one again needs no sealing.
+        """
+        if key is None:
+            reason = "the data key of this order was destroyed: nothing of it can be stored again"
+            return Ready(Untranslatable(reason, "", "discard it", ""), None)
+        channel = self._channels.get(body.channel)
+        if channel is None:
+            advice = f"known channels: {', '.join(sorted(self._channels))}; add the channel's module and resend"
+            return self._failed(key, stream, raw, f"unknown channel {body.channel!r}", "", advice)
+        try:
+            translated = channel.translate(raw, body.shop)
+        except TranslationError as error:
+            return self._failed(key, stream, raw, error.reason, error.where, error.advice)
+        except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug is this message's trouble alone
+            reason = f"the channel's translation broke: {type(error).__name__}: {error}"
+            return self._failed(key, stream, raw, reason, "", "repair the channel, then resend")
+        if isinstance(translated, Return):
+            payload = self._sealed_payload(key, stream, raw)
+            return Ready(Returned(translated, payload.digest.hex()), payload)
+        personal = translated.personal
+        snapshot = translated.snapshot
+        if personal.customer_id:
+            customer = blake2b(personal.customer_id.encode("utf-8", "replace"), key=self._digest_key, digest_size=8)
+            snapshot = _replace(snapshot, customer=customer.hexdigest())
+        half = _canonical(personal)
+        digest = blake2b(_canonical(snapshot), key=key, digest_size=16)
+        digest.update(half)
+        fingerprint = digest.hexdigest()
+        address = ""
+        if personal.receiver:
+            address = blake2b(_canonical(personal.receiver), key=key, digest_size=8).hexdigest()
+        if fingerprint == known:
+            return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, "", b"")), None)
+        payload = self._sealed_payload(key, stream, raw)
+        command = TakeSnapshot(
+            snapshot, fingerprint, address, payload.digest.hex(), self._sealer.seal(key, stream, half)
+        )
+        return Ready(Taken(command), payload)
+
+    def stored(self, stream: str, digest: str, payload: Payload | None, key: bytes | None) -> Prepared:
+        """Prepare bytes that were kept before, for a resend."""
+        if payload is None or key is None:
+            reason = "its bytes are gone" if payload is None else "its data key was destroyed"
+            return Untranslatable(reason, "", "discard it", digest)
+        channel, shop, order_no = parts_of(stream)
+        try:
+            raw = self._sealer.open_sealed(key, stream, payload.sealed)
+        except SealBroken as error:
+            return Untranslatable(f"its stored bytes cannot be opened: {error}", "", "verify the log", digest)
+        return self.payload(ChannelPayload(channel, shop, order_no), stream, raw, key).prepared
+
+    def aside(self, stream: str, raw: bytes, key: bytes | None) -> Ready:
+        """Prepare bytes that are no order's: they are only kept."""
+        if key is None:
+            return Ready(Untranslatable("", "", "", sha256(raw).hexdigest()), None)
+        return self._failed(key, stream, raw, "", "", "")
+
+    def _sealed_payload(self, key: bytes, stream: str, raw: bytes) -> Payload:
+        sealed = self._sealer.seal(key, stream, raw)
+        return Payload(payload_digest(sealed), stream, sealed)
+
+    def _failed(self, key: bytes, stream: str, raw: bytes, reason: str, where: str, advice: str) -> Ready:
+        payload = self._sealed_payload(key, stream, raw)
+        return Ready(Untranslatable(reason, where, advice, payload.digest.hex()), payload)

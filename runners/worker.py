@@ -1,0 +1,364 @@
+"""The worker: the one process that reads a cell's mail and writes its log. `python -m runners.worker --data DIR`.
+
+The engine decides; this is the loop around it: lease, where reading starts, read-ahead, a commit under way while the
+next batch is decided, answers after the commit, timers, and watching that the broker is still the one that was read.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from adapters.nats.client import Connection
+from adapters.nats.connection import api, connect
+from adapters.nats.errors import BrokerError, Gap, ReaderLost
+from adapters.nats.hint import publish_hint
+from adapters.nats.lease import Lease
+from adapters.nats.publish import BatchPublisher
+from adapters.nats.reader import MailReader
+from adapters.nats.streams import (
+    INCARNATION,
+    MailInfo,
+    confirm_missing,
+    ensure_mail,
+    get_stored,
+    mail_info,
+    mail_stream,
+    purge_mail,
+    read_back,
+)
+from domain.cellular import NoteBrokerReset, NoteMailLost
+from domain.envelope import By
+from domain.mail import Mail, Replies, encode_mail, encode_replies, subject_of
+from domain.order import TimerDue
+from domain.ports import Conflict, Tracked
+from domain.time_units import SECOND_MS
+from runners.aio import run
+from runners.bootstrap import broker_address, channels, open_log, open_spool, open_vault
+from runners.engine import Batch, Delivered, Engine
+from runners.preparing import Preparer
+from runners.settings import Settings, load_settings
+from runners.suspect import Suspect
+
+WATCH_S = 2.0
+"""How often the broker is checked to be the one that was read."""
+TIMER_S = 0.2
+TIMERS_AT_ONCE = 500
+PURGE_S = 60.0
+RETRY_S = 0.5
+SWITCH_S = 0.0005
+"""Python's thread switch interval: the committing thread must not wait 5 ms for each of its few turns."""
+HOLDER_FILE = "holder"
+
+log = structlog.get_logger()
+
+
+class LeaseLost(Exception):
+    """Somebody else may work on the cell now."""
+
+
+class Worker:
+    """Runs an engine on the mail of a broker until it is told to stop."""
+
+    def __init__(self, settings: Settings, engine: Engine, nc: Connection, holder: str) -> None:
+        """Connect the parts; `run` does the work."""
+        self._settings = settings
+        self._cell = settings.cell
+        self._engine = engine
+        self._nc = nc
+        self._lease = Lease(nc, settings.cell, holder)
+        self._suspect = Suspect(settings.path, settings.batch_messages)
+        self._stop = asyncio.Event()
+        self._commits = ThreadPoolExecutor(1, "commit")
+        self._publisher = BatchPublisher(nc)
+
+    def stop(self) -> None:
+        """Finish what is decided, then end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            Conflict: another worker has taken the cell over.
+            LeaseLost: the lease is not surely ours any more.
+        """
+        await self._lease.acquire()
+        try:
+            tracked = self._engine.take_over()
+            log.info("worker.took_over", epoch=tracked.epoch, position=tracked.position, head=tracked.head)
+            while not self._stop.is_set():
+                try:
+                    await self._find_mail()
+                    await self._serve()
+                except* Gap as gaps:
+                    await self._across(gaps)
+                except* BrokerError as troubles:
+                    log.warning("worker.broker_in_doubt", error=str(troubles.exceptions[0]))
+                    await self._pause(RETRY_S)
+                self._engine.reload()
+        finally:
+            await self._lease.release()
+            self._commits.shutdown()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    # --- where reading starts
+
+    async def _find_mail(self) -> None:
+        """See to it that the mail stream is there, and that it is the one the tracked position counts in."""
+        tracked = self._engine.tracked
+        info = await mail_info(self._nc, self._cell)
+        if info is None:
+            begun = secrets.token_hex(4)
+            info = await ensure_mail(
+                self._nc,
+                self._cell,
+                incarnation=begun,
+                first_seq=tracked.position + 1,
+                max_bytes=self._settings.mail_bytes_max,
+            )
+            self._begin(info.incarnation, tracked.position, "the mail stream was gone")
+            return
+        if not tracked.incarnation:
+            await self._adopt(info, "")
+        elif info.incarnation != tracked.incarnation:
+            await self._adopt(info, "the mail stream has begun another life")
+        elif info.last_seq < tracked.position or not await self._same_last(tracked):
+            await self._adopt(info, "the mail stream went back to an older copy")
+
+    async def _same_last(self, tracked: Tracked) -> bool:
+        """Whether the broker still has the last handled message as it was handled."""
+        if not tracked.digest:
+            return True
+        payload = await read_back(self._nc, self._cell, tracked.position)
+        return payload is not None and sha256(payload).digest() == tracked.digest
+
+    async def _adopt(self, info: MailInfo, reason: str) -> None:
+        """Read a mail stream from its beginning, under a name of its own.
+
+        Nothing in it is dropped: what was handled before is known by its actors, what was not is handled now.
+        """
+        incarnation = info.incarnation
+        if not incarnation or (reason and incarnation == self._engine.tracked.incarnation):
+            incarnation = secrets.token_hex(4)
+            name = mail_stream(self._cell)
+            config: dict[str, Any] = (await api(self._nc, f"STREAM.INFO.{name}"))["config"]
+            config["metadata"] = {**config.get("metadata", {}), INCARNATION: incarnation}
+            await api(self._nc, f"STREAM.UPDATE.{name}", config)
+        self._begin(incarnation, info.first_seq - 1, reason)
+
+    def _begin(self, incarnation: str, position: int, reason: str) -> None:
+        before = self._engine.tracked
+        note = None
+        if before.incarnation:
+            log.error("mail.reset", reason=reason, lost=before.incarnation, begun=incarnation, after=before.position)
+            note = NoteBrokerReset(before.incarnation, incarnation, before.position, reason)
+        self._engine.begin_life(incarnation, position, note, before.at_ms or _now_ms())
+
+    async def _across(self, gaps: BaseExceptionGroup[Gap]) -> None:
+        """Go on behind mail that the broker confirms to be gone; anything else is read again."""
+        gap = next(error for error in _leaves(gaps) if isinstance(error, Gap))
+        tracked = self._engine.reload()
+        if gap.got <= gap.expected:
+            return
+        for first, last in await confirm_missing(self._nc, self._cell, gap.expected, gap.got - 1):
+            log.error("mail.lost", first=first, last=last)
+            if first == self._engine.tracked.position + 1:
+                note = NoteMailLost(first, last)
+                self._engine.begin_life(tracked.incarnation, last, note, tracked.at_ms or _now_ms())
+
+    # --- reading and committing
+
+    async def _serve(self) -> None:
+        start = self._engine.tracked.position + 1
+        async with MailReader(self._nc, self._cell, start, batch=self._settings.batch_messages) as reader:
+            decided: asyncio.Queue[Batch | None] = asyncio.Queue(1)
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(self._fire_timers()),
+                    tasks.create_task(self._watch()),
+                    tasks.create_task(self._purge()),
+                ]
+                tasks.create_task(self._decide(reader, decided, helpers))
+                tasks.create_task(self._commit(decided))
+
+    async def _decide(
+        self, reader: MailReader, decided: "asyncio.Queue[Batch | None]", helpers: list["asyncio.Task[None]"]
+    ) -> None:
+        engine = self._engine
+        suspect = 0
+        begun = False
+        while not self._stop.is_set():
+            messages = await reader.next(self._suspect.size, 0.25)
+            if not messages:
+                continue
+            if not begun:
+                begun = True
+                suspect = self._suspect.begin(engine.tracked)
+                messages, rest = messages[: self._suspect.size], messages[self._suspect.size :]
+                batch = engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in messages], suspect)
+                await decided.put(batch)
+                for index in range(0, len(rest), self._suspect.size):
+                    part = rest[index : index + self._suspect.size]
+                    await decided.put(engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in part]))
+                continue
+            await decided.put(engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in messages]))
+        await decided.put(None)
+        for task in helpers:
+            task.cancel()
+
+    async def _commit(self, decided: "asyncio.Queue[Batch | None]") -> None:
+        loop = asyncio.get_running_loop()
+        engine = self._engine
+        while (batch := await decided.get()) is not None:
+            head = await loop.run_in_executor(self._commits, engine.commit, batch)
+            replies = engine.committed(batch, head)
+            self._suspect.passed(engine.tracked, batch.messages)
+            await self._answer(replies, head)
+            snapshot = engine.timer_snapshot()
+            if snapshot is not None:
+                await loop.run_in_executor(self._commits, engine.keep, snapshot)
+
+    async def _answer(self, replies: dict[str, Replies], head: int) -> None:
+        for subject, answer in replies.items():
+            await self._nc.publish(subject, encode_replies(answer))
+        publish_hint(self._nc, self._cell, head)
+
+    # --- beside the mail
+
+    def _now(self) -> int:
+        return self._engine.now_ms if self._settings.clock == "mail" else _now_ms()
+
+    async def _fire_timers(self) -> None:
+        """Mail `timer due` for every open timer whose time has come; the decider ignores one that is not open."""
+        timers = self._engine.timers
+        while True:
+            now = self._now()
+            due = timers.due(now, TIMERS_AT_ONCE)
+            if not due:
+                await asyncio.sleep(TIMER_S)
+                continue
+            mails = [
+                Mail(stream, TimerDue(name, due_ms or 0), now, By("system", "timer"), "timer")
+                for stream, name, due_ms in due
+            ]
+            messages = [(subject_of(self._cell, mail.to), encode_mail(mail), None) for mail in mails]
+            try:
+                await self._publisher.publish_batch(messages, stream=mail_stream(self._cell))
+            except BrokerError:
+                timers.again(due)
+                raise
+
+    async def _watch(self) -> None:
+        """Notice a lost lease, another worker, and a broker that is not the one that was read."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lease.lost.wait(), WATCH_S)
+            if self._lease.lost.is_set():
+                raise LeaseLost("the lease on the cell was lost")
+            tracked = self._engine.tracked
+            info = await mail_info(self._nc, self._cell)
+            if info is None or info.incarnation != tracked.incarnation or info.last_seq < tracked.position:
+                raise ReaderLost("the mail stream is not the one that was read")
+            if not await self._same_last(tracked) and tracked == self._engine.tracked:
+                raise ReaderLost("the last handled message is gone or another one")
+
+    async def _purge(self) -> None:
+        """Drop handled mail older than the span, never the last handled message."""
+        while True:
+            await asyncio.sleep(PURGE_S)
+            oldest_kept = _now_ms() - self._settings.mail_span_s * SECOND_MS
+            info = await mail_info(self._nc, self._cell)
+            if info is None or info.messages == 0:
+                continue
+            low, high = info.first_seq, self._engine.tracked.position
+            while low < high:
+                middle = (low + high) // 2
+                stored = await get_stored(self._nc, mail_stream(self._cell), seq=middle)
+                if stored is not None and stored.time_ms >= oldest_kept:
+                    high = middle
+                else:
+                    low = middle + 1
+            if low > info.first_seq:
+                await purge_mail(self._nc, self._cell, low - 1)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else (error,))
+    return found
+
+
+def holder_of(directory: Path) -> str:
+    """Return the name under which this data directory's workers hold the lease: a restarted one need not wait."""
+    file = directory / HOLDER_FILE
+    if not file.exists():
+        file.write_text(secrets.token_hex(8))
+    return file.read_text().strip()
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Build the engine on the settings' stores."""
+    vault = open_vault(settings)
+    spool = open_spool(settings, vault)
+    preparer = Preparer(channels(settings), vault.digest_key())
+
+    def fetch(ref: str) -> bytes | None:
+        try:
+            return spool.get(ref)
+        except KeyError:
+            return None
+
+    return Engine(open_log(settings), vault, preparer, fetch=fetch, actors_max=settings.actors_max)
+
+
+async def work(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    sys.setswitchinterval(SWITCH_S)
+    engine = build_engine(settings)
+    nc = await connect(broker_address(settings), f"worker-{settings.cell}")
+    worker = Worker(settings, engine, nc, holder_of(settings.path))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        await worker.run()
+    finally:
+        await nc.close()
+        engine.log.close()
+
+
+def main() -> int:
+    """Parse the arguments and run; 1 when the cell was lost to another worker or the store failed."""
+    parser = argparse.ArgumentParser(prog="python -m runners.worker", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    arguments = parser.parse_args()
+    settings = load_settings(arguments.data)
+    lost = False
+    try:
+        run(work(settings))
+    except* (Conflict, LeaseLost) as troubles:
+        log.error("worker.lost_the_cell", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
+        lost = True
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
