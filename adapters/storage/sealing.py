@@ -11,13 +11,13 @@ from hmac import compare_digest
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 64
 _VERSION = b"\x01"
 _COMMITMENT_INFO = b"orderspine data key commitment"
 _HEAD_BYTES = 1 + 32
-_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
-_NO_SALT_INNER, _NO_SALT_OUTER = bytes(64).translate(_INNER), bytes(64).translate(_OUTER)
 
 
 class SealBroken(ValueError):
@@ -59,11 +59,7 @@ class Sealer:
 
 def commitment(key: bytes) -> bytes:
     """Return the 32 bytes that name a key without telling it: HKDF-SHA256 (RFC 5869), no salt, info names the use."""
-    # Both steps are one HMAC each, written out: a third of the time of `hmac.digest`, a tenth of an `HKDF` object's.
-    # A test holds the result equal to that of `cryptography`.
-    extracted = sha256(_NO_SALT_OUTER + sha256(_NO_SALT_INNER + key).digest()).digest() + bytes(32)
-    inner = sha256(extracted.translate(_INNER) + _COMMITMENT_INFO + b"\x01").digest()
-    return sha256(extracted.translate(_OUTER) + inner).digest()
+    return HKDF(SHA256(), 32, None, _COMMITMENT_INFO).derive(key)
 
 
 def seal(key: bytes, stream: str, plain: bytes) -> bytes:
