@@ -1,7 +1,6 @@
 """Builds the object graph from the settings. No other file does."""
 
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from adapters.channels import load
