@@ -1,6 +1,7 @@
 """The connection: nats-py's client with the three things OrderSpine needs and the library does not offer.
 
-Everything that touches the library's private names is in this file; `tests/integration/test_nats_client.py` guards it.
+Everything that touches the library's private names is in this file and `parser.py`;
+`tests/integration/test_nats_client.py` guards them.
 
 - *sinks*: a plain function called for each message of a subscription, before any `Msg` is built or header is parsed;
 - *send_now*: ready-made protocol bytes straight to the socket. They never wait in the library's buffer, so a frame that
@@ -16,9 +17,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from adapters.nats.errors import BrokerUnavailable
-
-Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
-"""Called with subject, reply, payload, raw header block (or None). Must not raise and must only enqueue."""
+from adapters.nats.parser import Sink, SinkParser
 
 
 class Connection(Client):  # type: ignore[misc,unused-ignore]
@@ -31,6 +30,7 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
         self.closing = False
         """Whether somebody asked for the end: what follows is then no fault."""
         self._sinks: dict[int, Sink] = {}
+        self._ps = SinkParser(self, self._sinks)
         self._settled = asyncio.Event()
         self._on_break: set[Callable[[], None]] = set()
 

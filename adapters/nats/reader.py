@@ -94,6 +94,8 @@ class MailReader:
         self._asked = 0
         """Messages the server still owes us."""
         self._waiting: deque[tuple[bytes, bytes, bytes, bytes | None]] = deque()
+        self._lead = 0
+        """Length of what all our messages' reply subjects begin with."""
         self._heard = 0.0
         self._lost: BrokerError | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -206,11 +208,11 @@ class MailReader:
         messages: list[Msg] = []
         append, pop = messages.append, self._waiting.popleft
         expected = self._expected
+        lead = self._lead = self._lead or _lead(self._waiting[0][1])
         for _ in range(min(max_messages, len(self._waiting))):
             subject, reply, payload, headers = pop()
-            tokens = reply.split(b".")
-            at = 7 if len(tokens) >= _LONG_FORM else 5
-            seq = int(tokens[at])
+            tokens = reply[lead:].split(b".")  # delivered, stream sequence, consumer sequence, time (ns), pending …
+            seq = int(tokens[1])
             if seq != expected:
                 gap = Gap(expected, seq)
                 self._lose(gap)
@@ -221,7 +223,7 @@ class MailReader:
             append(
                 Msg(
                     seq,
-                    int(tokens[at + 2]) // 1_000_000,
+                    int(tokens[3]) // 1_000_000,
                     subject.decode(),
                     payload,
                     None if headers is None else _sender_headers(headers),
@@ -288,6 +290,12 @@ class MailReader:
 def _done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _lead(reply: bytes) -> int:
+    """Return where the numbers of a reply subject begin: behind stream and consumer, in either form."""
+    tokens = reply.split(b".")
+    return sum(len(token) + 1 for token in tokens[: 6 if len(tokens) >= _LONG_FORM else 4])
 
 
 def _pending(headers: bytes) -> int:

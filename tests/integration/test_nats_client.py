@@ -75,3 +75,56 @@ async def test_hints_that_come_together_count_as_one(nc: Connection) -> None:
         await nc.flush()
         assert await hints.wait(5) == 7
         assert await hints.wait(0.05) is None
+
+
+class Recording(Connection):
+    """A connection that was never made: keeps what the library's own path would have handled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usual: list[tuple[int, bytes, bytes, bytes, bytes | None]] = []
+        self.direct: list[tuple[bytes, bytes, bytes, bytes | None]] = []
+        self.pings = 0
+        self._sinks[7] = lambda *message: self.direct.append(message)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        if sid in self._sinks:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            self.usual.append((sid, subject, reply, data, headers))
+
+    async def _process_ping(self) -> None:
+        self.pings += 1
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 50, 1000, 32768, 10**7])
+async def test_messages_are_cut_out_whole_however_the_bytes_arrive(piece: int) -> None:
+    head = b"NATS/1.0\r\nk: v\r\n\r\n"
+    big = b"MSG 7 7 1 5\r\n" * (20_000 if piece > 50 else 20)  # a payload that looks like the protocol
+    wire = b"".join(
+        (
+            b"MSG a.b 7 5\r\nhello\r\n",
+            b"MSG a.b 7 re.ply 2\r\n\r\n\r\n",
+            b"PING\r\n",
+            b"HMSG a.c 7 %d %d\r\n%b\r\n" % (len(head), len(head), head),
+            b"HMSG a.c 7 re.ply %d %d\r\n%bbody\r\n" % (len(head), len(head) + 4, head),
+            b"MSG other 8 3\r\nabc\r\n",
+            b"MSG big 7 %d\r\n%b\r\n" % (len(big), big),
+            b"HMSG other 9 r %d %d\r\n%bx\r\n" % (len(head), len(head) + 1, head),
+            b"MSG a.b 7 0\r\n\r\n",
+        )
+    )
+    nc = Recording()
+    for start in range(0, len(wire), piece):
+        await nc._ps.parse(wire[start : start + piece])
+    assert nc.direct == [
+        (b"a.b", b"", b"hello", None),
+        (b"a.b", b"re.ply", b"\r\n", None),
+        (b"a.c", b"", b"", head),
+        (b"a.c", b"re.ply", b"body", head),
+        (b"big", b"", big, None),
+        (b"a.b", b"", b"", None),
+    ]
+    assert nc.usual == [(8, b"other", b"", b"abc", None), (9, b"other", b"r", b"x", head)]
+    assert nc.pings == 1
+    assert not nc._ps.buf

@@ -382,3 +382,13 @@ async def test_a_cell_has_a_name_that_cannot_leave_its_subject(nc: Connection) -
     for name in ("", "a.b", "a b", "*", ">", "a\n", "x" * 65):
         with pytest.raises(ValueError, match="cannot name"):
             await mail_info(nc, name)
+
+
+@pytest.mark.parametrize("lead", ["$JS.ACK.MAIL_c1.me.", "$JS.ACK.hub.AbCdEf.MAIL_c1.me."])
+async def test_sequence_and_time_are_read_from_either_form_of_reply_subject(nc: Connection, lead: str) -> None:
+    tail = ".a1B2" if "hub" in lead else ""
+    reader = MailReader(nc, "c1", 41)
+    for seq in (41, 42):
+        reader._take(b"mail.c1.a", f"{lead}1.{seq}.7.1795379694550123456.3{tail}".encode(), b"x", None)
+    got = await reader.next(10, 0.1)
+    assert got == [Msg(seq, 1795379694550, "mail.c1.a", b"x", None) for seq in (41, 42)]
