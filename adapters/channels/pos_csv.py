@@ -140,6 +140,8 @@ class _Reading:
     def pieces(self) -> list[Sliced | Aside]:
         if self._table.before:
             self._set_aside("titles above the header", self._table.before)
+        if not self._table.rows:
+            self._set_aside("the file has a header and no rows", [])
         self._sort_rows()
         self._share_faults()
         return [*map(self._piece, self._receipts.values()), *self._nameless, *self._beside]
@@ -253,13 +255,16 @@ class _Reading:
         """Return a receipt as the slice of an order, or why not."""
         own, rows = receipt.identity, receipt.rows
         if receipt.faults:
-            order_no = own.order_no if own.day or self._template.receipt_numbers_unique else ""
+            certain = bool(own.day) or self._template.receipt_numbers_unique
+            order_no = own.order_no if certain and not self._only_returns(rows) else ""
             return self._refused(rows, receipt.faults, own.shop, order_no)
-        cells = [row.cells for row in rows]
-        natures = {nature_of(self._layout, row, self._template) for row in cells}
-        if natures != {"return"}:
+        if not self._only_returns(rows):
             return Sliced(own.shop, own.order_no, self._slice(rows))
         return self._returned(receipt)
+
+    def _only_returns(self, rows: list[Row]) -> bool:
+        """Tell a return: its number names no order."""
+        return all(nature_of(self._layout, self._fitted(row).cells, self._template) == "return" for row in rows)
 
     def _returned(self, receipt: _Receipt) -> Sliced | Aside:
         own, rows = receipt.identity, receipt.rows

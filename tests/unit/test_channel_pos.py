@@ -267,6 +267,12 @@ def test_a_file_that_cannot_be_read_is_refused_whole(raw: bytes, why: str) -> No
     assert aside.raw == raw
 
 
+def test_a_file_without_rows_says_so() -> None:
+    (aside,) = POS.identify(table(), "x")
+    assert isinstance(aside, Aside)
+    assert (aside.kind, aside.reason) == ("ignored", "the file has a header and no rows")
+
+
 def test_up_to_five_title_rows_stand_above_the_header() -> None:
     titles = [f"报表 {n}" for n in range(5)]
     assert len(orders(table(COLUMNS, DRILL, BITS, header="\n".join(titles)))) == 1
@@ -520,6 +526,7 @@ def test_a_return_belongs_to_the_original_order_and_counts_upwards(row: str) -> 
 def test_a_return_without_a_certain_original_is_refused(row: str, why: str) -> None:
     (aside,) = refused(table(row, header=KINDS))
     assert why in aside.reason
+    assert aside.order_no == ""
 
 
 def test_with_unique_numbers_the_reference_is_the_order() -> None:
