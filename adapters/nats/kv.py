@@ -20,6 +20,7 @@ TRIES_MAX = 3
 RETRY_WAIT_S = 0.2
 _KEYS_PER_REQUEST = 500
 """The server returns at most 1,024 messages per request; 500 long keys stay far below its largest message."""
+_BYTES_PER_REQUEST = 16 * 1024 * 1024
 _KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*")
 
 
@@ -110,7 +111,11 @@ class KvWriter:
         listening = await self._nc.listen(inbox, take)
         self._nc.on_break(fail)
         try:
-            request = {"multi_last": [self._subject(key) for key in keys], "batch": len(keys)}
+            request = {
+                "multi_last": [self._subject(key) for key in keys],
+                "batch": len(keys),
+                "max_bytes": _BYTES_PER_REQUEST,
+            }
             subject = f"$JS.API.DIRECT.GET.{self._stream}"
             await self._nc.publish(subject, msgspec.json.encode(request), reply=inbox)
             async with asyncio.timeout(self._timeout_s):

@@ -254,6 +254,18 @@ async def test_a_reader_whose_consumer_or_stream_is_gone_says_so(nc: Connection)
         await MailReader(nc, "c1", 1).open()
 
 
+async def test_a_connection_that_broke_and_is_back_loses_the_reader(nc: Connection) -> None:
+    publisher = await make_mail(nc)
+    await publisher.publish_batch(mails(10), stream=STREAM)
+    async with MailReader(nc, "c1", 1, heartbeat_s=10) as reader:
+        assert len(await reader.next(5, 5)) == 5
+        await nc.force_reconnect()
+        await nc.until_connected(5)
+        with pytest.raises(ReaderLost, match="broke"):
+            await asyncio.wait_for(reader.next(5, 5), 1)
+    assert [m.seq for m in await read(nc, 6, 5)] == list(range(6, 11))
+
+
 async def test_a_silent_server_is_noticed_by_its_missing_heartbeat(nc: Connection, nats_server: EmbeddedServer) -> None:
     await make_mail(nc)
     assert nats_server.pid is not None
