@@ -261,7 +261,7 @@ class SqliteEventLog:
             except sqlite3.IntegrityError as exc:
                 if exc.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                     raise Conflict(f"a version exists already ({exc})") from exc
-                if exc.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_ROWID:
+                if exc.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise LogDamaged(f"{self.path} holds events behind its head ({exc})") from exc
                 raise
 

@@ -1,0 +1,243 @@
+"""Keys are made once, survive, are the same for all who ask, and once destroyed are never made again."""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from hmac import digest as hmac_digest
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.storage.postgres_vault import PostgresVault
+from adapters.storage.sealing import (
+    SealBroken,
+    Sealer,
+    commitment,
+    open_sealed,
+    payload_digest,
+    seal,
+)
+from adapters.storage.spool import BYTES_MAX, Spool
+from adapters.storage.sqlite import assert_durable
+from adapters.storage.vault import DestroyingVault, MemoryVault, SqliteVault
+from domain.ports import LogDamaged
+
+Open = Callable[..., DestroyingVault]
+
+
+class VaultContract:
+    """Subclasses give `open_vault`: opens the same, at first empty, vault each time."""
+
+    def test_a_key_is_64_bytes_and_of_one_stream_only(self, open_vault: Open) -> None:
+        keys = open_vault().keys([f"order-{at}" for at in range(300)], create=True)
+        assert len(set(keys.values())) == 300
+        assert {len(key) for key in keys.values()} == {64}
+
+    def test_a_key_that_exists_is_used_again(self, open_vault: Open) -> None:
+        first = dict(open_vault().keys(["a", "b", "a"], create=True))
+        again = open_vault().keys(["b", "c", "a"], create=True)
+        assert {name: again[name] for name in "ab"} == first
+        assert set(again) == {"a", "b", "c"}
+
+    def test_without_create_nothing_is_made(self, open_vault: Open) -> None:
+        vault = open_vault()
+        assert vault.keys(["a"], create=False) == {}
+        made = vault.keys(["a"], create=True)
+        assert vault.keys(["a", "b"], create=False) == made
+        assert vault.keys([], create=True) == {}
+
+    def test_a_destroyed_key_is_gone_for_ever(self, open_vault: Open) -> None:
+        vault = open_vault()
+        kept = vault.keys(["a", "b"], create=True)["b"]
+        assert vault.destroy(["a", "never"]) == 1
+        for asked in (vault, open_vault()):
+            assert asked.keys(["a", "b", "never"], create=True) == {"b": kept}
+            assert asked.keys(["a"], create=False) == {}
+        assert vault.destroy(["a"]) == 0
+        assert vault.destroy([]) == 0
+
+    def test_the_digest_key_stays(self, open_vault: Open) -> None:
+        assert open_vault().digest_key() == open_vault().digest_key()
+        assert len(open_vault().digest_key()) == 32
+
+
+class SharedVaultContract(VaultContract):
+    """What vaults promise that several processes share."""
+
+    def test_two_writers_agree_on_every_key(self, open_vault: Open) -> None:
+        vaults = [open_vault(), open_vault()]
+        names = [f"order-{at}" for at in range(200)]
+        answers: list[dict[str, bytes]] = []
+        start = Barrier(2)
+
+        def ask(vault: DestroyingVault, mine: list[str]) -> None:
+            start.wait()
+            answers.append(dict(vault.keys(mine, create=True)))
+
+        threads = [
+            Thread(target=ask, args=(vault, mine)) for vault, mine in zip(vaults, (names, names[::-1]), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == 2
+        assert answers[0] == answers[1]
+
+    def test_a_key_destroyed_by_another_process_is_not_kept_at_hand(self, open_vault: Open) -> None:
+        mine, other = open_vault(), open_vault()
+        mine.keys(["a"], create=True)
+        other.destroy(["a"])
+        assert mine.keys(["a"], create=True) == {}
+
+    def test_a_cache_smaller_than_a_batch_changes_no_answer(self, open_vault: Open) -> None:
+        vault = open_vault(cached_keys=3)
+        names = [f"order-{at}" for at in range(10)]
+        first = dict(vault.keys(names, create=True))
+        assert vault.keys(names, create=False) == first
+        assert vault.keys(names[::-1], create=True) == first
+        assert len(vault._cache) == 3  # type: ignore[attr-defined]
+
+
+class TestMemoryVault(VaultContract):
+    @pytest.fixture
+    def open_vault(self) -> Open:
+        vault = MemoryVault(b"seed")
+        return lambda: vault
+
+    def test_a_seed_gives_the_same_keys_in_every_run(self) -> None:
+        one, two, other = MemoryVault(b"1"), MemoryVault(b"1"), MemoryVault(b"2")
+        assert one.keys(["a", "b"], create=True) == two.keys(["b", "a"], create=True)
+        assert one.keys(["a"], create=True) != other.keys(["a"], create=True)
+        assert one.digest_key() == two.digest_key() != other.digest_key()
+        assert MemoryVault().digest_key() != MemoryVault().digest_key()
+
+
+class TestSqliteVault(SharedVaultContract):
+    @pytest.fixture
+    def open_vault(self, tmp_path: Path) -> Iterator[Open]:
+        opened: list[SqliteVault] = []
+
+        def open_(**settings: int) -> SqliteVault:
+            opened.append(SqliteVault(tmp_path / "vault.sqlite", **settings))
+            return opened[-1]
+
+        yield open_
+        for vault in opened:
+            vault.close()
+
+    def test_nothing_of_a_destroyed_key_stays_in_the_files(self, tmp_path: Path, open_vault: Open) -> None:
+        vault = open_vault()
+        keys = vault.keys([f"order-{at}" for at in range(50)], create=True)
+        assert any(keys["order-7"] in path.read_bytes() for path in tmp_path.iterdir())
+        vault.destroy(["order-7"])
+        assert not any(keys["order-7"] in path.read_bytes() for path in tmp_path.iterdir())
+        assert any(keys["order-8"] in path.read_bytes() for path in tmp_path.iterdir())
+
+    def test_keys_are_durable_and_for_the_owner_only(self, tmp_path: Path, open_vault: Open) -> None:
+        vault = open_vault()
+        assert_durable(vault._db, tmp_path)  # type: ignore[attr-defined]
+        assert vault._db.execute("PRAGMA secure_delete").fetchone() == (1,)  # type: ignore[attr-defined]
+        assert (tmp_path / "vault.sqlite").stat().st_mode & 0o077 == 0
+
+    def test_a_vault_of_a_newer_build_is_refused(self, tmp_path: Path, open_vault: Open) -> None:
+        open_vault()._db.execute("UPDATE vault SET schema = 99")  # type: ignore[attr-defined]
+        with pytest.raises(LogDamaged, match="newer build"):
+            SqliteVault(tmp_path / "vault.sqlite")
+
+
+class TestPostgresVault(SharedVaultContract):
+    @pytest.fixture
+    def open_vault(self, postgres_dsn: str, postgres_schema: str) -> Iterator[Open]:
+        opened: list[PostgresVault] = []
+
+        def open_(**settings: int) -> PostgresVault:
+            opened.append(PostgresVault(postgres_dsn, f"{postgres_schema}_vault", **settings))
+            return opened[-1]
+
+        yield open_
+        for vault in opened:
+            vault.close()
+
+
+KEY, OTHER = bytes(range(64)), bytes(range(1, 65))
+
+
+@given(st.binary(min_size=64, max_size=64), st.text(max_size=20), st.binary(max_size=300))
+def test_what_is_sealed_opens_again_and_is_sealed_alike(key: bytes, stream: str, plain: bytes) -> None:
+    stream = stream.encode(errors="ignore").decode()
+    sealed = seal(key, stream, plain)
+    assert open_sealed(key, stream, sealed) == plain
+    sealer = Sealer()
+    assert sealer.seal(key, stream, plain) == sealer.seal(key, stream, plain) == sealed
+    assert len(sealed) == 1 + 32 + 16 + len(plain)
+    assert sealed[:33] == b"\x01" + commitment(key)
+
+
+@given(st.integers(0, 8 * (49 + 9) - 1))
+def test_every_flipped_bit_is_noticed(bit: int) -> None:
+    sealed = bytearray(seal(KEY, "order-1", b"wang xiao"))
+    sealed[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(SealBroken):
+        open_sealed(KEY, "order-1", bytes(sealed))
+
+
+@pytest.mark.parametrize(
+    ("key", "stream", "cut"), [(OTHER, "order-1", None), (KEY, "order-2", None), (KEY, "order-1", 40), (KEY, "a", 0)]
+)
+def test_another_key_another_stream_or_less_bytes_do_not_open(key: bytes, stream: str, cut: int | None) -> None:
+    with pytest.raises(SealBroken):
+        open_sealed(key, stream, seal(KEY, "order-1", b"plain")[:cut])
+
+
+def test_the_commitment_is_hkdf_as_the_rfc_writes_it() -> None:
+    extracted = hmac_digest(bytes(32), KEY, "sha256")
+    assert commitment(KEY) == hmac_digest(extracted, b"orderspine data key commitment\x01", "sha256")
+    assert commitment(KEY) != commitment(OTHER)
+
+
+def test_a_payload_is_named_by_its_sealed_bytes() -> None:
+    assert payload_digest(b"sealed") == sha256(b"sealed").digest()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    vault = SqliteVault(tmp_path / "vault.sqlite")
+    spool = Spool(tmp_path / "spool.sqlite", vault)
+    yield spool
+    spool.close()
+    vault.close()
+
+
+def test_large_input_travels_by_reference_and_is_never_plain_on_disk(tmp_path: Path, spool: Spool) -> None:
+    raw = "王小明,13800000000\n".encode() * 100_000
+    ref = spool.put(raw)
+    assert len(ref) < 64
+    other = SqliteVault(tmp_path / "vault.sqlite")
+    worker = Spool(tmp_path / "spool.sqlite", other)
+    assert worker.get(ref) == raw
+    worker.close()
+    other.close()
+    assert not any(b"13800000000" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_what_is_dropped_is_gone_with_its_key(tmp_path: Path, spool: Spool) -> None:
+    ref, kept = spool.put(b"one"), spool.put(b"two")
+    spool.drop(ref)
+    spool.drop(ref)
+    with pytest.raises(KeyError):
+        spool.get(ref)
+    with pytest.raises(KeyError):
+        spool.get("spool-unknown")
+    assert spool.get(kept) == b"two"
+    vault = SqliteVault(tmp_path / "vault.sqlite")
+    assert vault.keys([ref], create=False) == {}
+    vault.close()
+
+
+def test_the_largest_input_is_taken_and_one_byte_more_is_refused(spool: Spool) -> None:
+    assert len(spool.get(spool.put(bytes(BYTES_MAX)))) == 32 << 20
+    with pytest.raises(ValueError, match="32 MB"):
+        spool.put(bytes(BYTES_MAX + 1))
