@@ -84,6 +84,7 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.is_connected and not self.is_closed:
+                    self._settled.clear()  # the library says that it reconnects before it says that it was cut off
                     await self._settled.wait()
         except TimeoutError:
             raise BrokerUnavailable(f"no connection to the broker within {timeout_s:g} s") from None
@@ -101,8 +102,6 @@ class Connection(Client):  # type: ignore[misc,unused-ignore]
     def broken(self) -> None:
         """Note that the connection was lost (called by the connection's own callbacks)."""
         self.breaks += 1
-        if not self.is_closed:
-            self._settled.clear()
         for callback in tuple(self._on_break):
             callback()
 
