@@ -69,7 +69,6 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTS: Mapping[str, tuple[str, Upcast]] = {}
 """Old tag → (newer tag, function from the old facts to the newer ones). Followed until a tag of `TYPES` is reached."""
 
-_encoder = msgspec.json.Encoder()
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {tag: msgspec.json.Decoder(kind) for tag, kind in TYPES.items()}
 
 
@@ -77,9 +76,8 @@ class UnknownTag(LookupError):
     """A stored event has a tag this build does not know; a newer build wrote it, or it is damaged."""
 
 
-def encode_event(event: Event) -> bytes:
-    """Return the stored bytes of an event's facts."""
-    return _encoder.encode(event)
+encode_event: Callable[[Event], bytes] = msgspec.json.Encoder().encode
+"""Returns the stored bytes of an event's facts."""
 
 
 def decode_event(tag: str, data: bytes, upcasts: Mapping[str, tuple[str, Upcast]] = UPCASTS) -> Event:

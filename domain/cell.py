@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from domain import cellular, fulfilment, intake, order, stock
 from domain.canonical import Return
-from domain.catalogue import TAGS, encode_event
-from domain.decider import Command, Decider, DomainError, Event
+from domain.catalogue import TAGS
+from domain.catalogue import encode_event as _encode
+from domain.decider import Command, Decider, DomainError, Event, Worked
 from domain.envelope import By, Envelope, encode_envelope
 from domain.ids import kind_of
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
@@ -48,8 +49,14 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     intake.IntakeUnmatched: "unmatched",
 }
 
-_SEALED = frozenset({order.OrderNormalized, order.OrderAmended})
-"""Events that the sealed personal half of a snapshot is stored with."""
+_BY_INITIAL = {kind[0]: (decider.decide, decider.evolve) for kind, decider in DECIDERS.items()}
+"""The same by the first letter of a key, for the hot path; kinds have different ones."""
+assert len(_BY_INITIAL) == len(DECIDERS)
+
+_SPECIAL = frozenset(
+    {order.TimerSet, order.TimerCleared, order.QueueReleased, order.OrderNormalized, order.OrderAmended}
+)
+"""Events the turn itself looks at. The last two are stored with the sealed personal half of their snapshot."""
 
 _KEEPS_NO_PAYLOAD = frozenset({"repeated"})
 
@@ -233,12 +240,12 @@ def _run(
         version, state = held
         if type(step.command) is _Again:
             step = _again(step, step.command, state)
-        kind = kind_of(to)
-        decider = DECIDERS[kind]
+        initial = to[0]
+        decide, evolve = _BY_INITIAL[initial]
         try:
-            events = decider.decide(step.command, state, now_ms)
+            events = decide(step.command, state, now_ms)
         except DomainError as refusal:
-            events = (_refusal(kind, step.command, refusal, message.id),)
+            events = (_refusal(kind_of(to), step.command, refusal, message.id),)
         if steps == 1:
             outcome, reason = _outcome(step.command, events)
         if not events:
@@ -255,39 +262,39 @@ def _run(
             )
         )
         before = state
-        evolve = decider.evolve
+        worked = isinstance(events, Worked)
+        released: order.QueueReleased | None = None
         for event in events:
-            state = evolve(state, event)
             version += 1
-            kind_of_event = type(event)
-            records.append(
-                Record(
-                    to,
-                    version,
-                    TAGS[kind_of_event],
-                    envelope,
-                    encode_event(event),
-                    step.sealed if kind_of_event in _SEALED else None,
-                )
-            )
-            if isinstance(event, order.TimerSet):
-                timers.append(Timer(to, event.timer, event.due_ms))
-            elif isinstance(event, order.TimerCleared):
-                timers.append(Timer(to, event.timer, None))
+            kind = type(event)
+            sealed = None
+            if kind in _SPECIAL:
+                if isinstance(event, order.TimerSet):
+                    timers.append(Timer(to, event.timer, event.due_ms))
+                elif isinstance(event, order.TimerCleared):
+                    timers.append(Timer(to, event.timer, None))
+                elif isinstance(event, order.QueueReleased):
+                    released = event
+                else:
+                    sealed = step.sealed
+            records.append(Record(to, version, TAGS[kind], envelope, _encode(event), sealed))
+            if not worked:
+                state = evolve(state, event)
+        if isinstance(events, Worked):
+            state = events.state
         touched[to] = Held(version, state)
-        cause = f"{to}@{version}"
-        if kind == "order":
-            for event in events:
-                if type(event) is order.QueueReleased:
-                    waiting.extend(_Step(to, item, step.by, cause) for item in _released(event, before, payloads))
-            queue.extend(
-                _Step(other, command, _RULE, cause)
-                for other, command in fulfilment.react_to_order(to, events, before, state)
-            )
-        elif kind == "warehouse":
-            queue.extend(
-                _Step(other, command, _RULE, cause) for other, command in fulfilment.react_to_ledger(to, events)
-            )
+        if initial == "o":
+            reactions = fulfilment.react_to_order(to, events, before, state)
+        elif initial == "w":
+            reactions = fulfilment.react_to_ledger(to, events)
+        else:
+            continue
+        if reactions or released:
+            cause = f"{to}@{version}"
+            for other, command in reactions:
+                queue.append(_Step(other, command, _RULE, cause))
+            if released:
+                waiting.extend(_Step(to, item, step.by, cause) for item in _released(released, before, payloads))
     return Turn(records, touched, timers, outcome, reason, bool(records) and outcome not in _KEEPS_NO_PAYLOAD)
 
 

@@ -40,6 +40,17 @@ class Decider(NamedTuple):
     """`evolve(state, event)`: the state after the event. Never refuses: what happened, happened."""
 
 
+class Worked(list[Event]):
+    """Events of a decision together with the state they lead to, where the decision worked that out on its way."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: Any) -> None:
+        """Begin without events, at `state`."""
+        super().__init__()
+        self.state = state
+
+
 def fold(decider: Decider, events: Sequence[Event], state: Any = None) -> Any:
     """Return the state after these events, from `state` or from the beginning."""
     current = decider.initial if state is None else state

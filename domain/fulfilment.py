@@ -50,7 +50,7 @@ def wants_stock(state: Order) -> bool:
 def react_to_order(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
     """Return what an order's step means for the warehouse."""
     if before.allocation is None:
-        if wants_stock(after) and not wants_stock(before):
+        if after.status == "paid" and wants_stock(after) and not wants_stock(before):
             return [Message(warehouse_key(WAREHOUSE), Reserve(f"{key}/{after.attempts + 1}", key, needs(after)))]
         if after.status in ("shipped", "completed") and before.status not in ("shipped", "completed"):
             return _shipped_elsewhere(key, events, before, after)
