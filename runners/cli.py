@@ -1,0 +1,139 @@
+"""The command `orderspine`: registers the verbs; each family is a file in `runners/commands`, imported when used."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cyclopts import App
+
+from runners.commands.common import Exit, Failure
+
+
+class Verb(NamedTuple):
+    """A verb (or a group of verbs: the attribute is an `App` then) and where it is found."""
+
+    name: str
+    path: str
+    """`module:attribute`, below `runners.commands`."""
+    group: str
+    help: str
+    example: str
+    """What stands behind `orderspine`."""
+
+
+RUN = "Run it"
+FEED = "Take in"
+ACT = "Act on orders and stock (needs a running `up`)"
+LOOK = "Look (works without `up`)"
+PROVE = "Prove and keep"
+
+VERBS = (
+    Verb("up", "up:up", RUN, "Run OrderSpine on a data directory; Ctrl-C stops it.", "up"),
+    Verb("demo", "demo:demo", RUN, "All of it once, in a temporary directory, with checks at the end.", "demo"),
+    Verb("status", "orders:status", RUN, "How things stand: positions, what waits, what needs a person.", "status"),
+    Verb("ingest", "ingest:ingest", FEED, "Take in orders from files and folders.", "ingest exports/ --shop flagship"),
+    Verb(
+        "simulate", "simulate:simulate", FEED, "A believable day of trade over the channels.", "simulate --orders 500"
+    ),
+    Verb(
+        "stock", "stock:app", ACT, "Receive, import, adjust and show stock.", "stock receive SKU-1=100 --document D-1"
+    ),
+    Verb(
+        "scan-out", "fulfil:scan_out", ACT, "The goods of an order's pick list left the shelf.", "scan-out 2231958349"
+    ),
+    Verb(
+        "ship",
+        "fulfil:ship",
+        ACT,
+        "The parcel of an order went to the carrier.",
+        "ship 2231958349 --tracking SF100 --carrier SF",
+    ),
+    Verb(
+        "resolve",
+        "fulfil:resolve",
+        ACT,
+        "Decide on an interception.",
+        "resolve 2231958349 stock --decision release",
+    ),
+    Verb(
+        "cancel", "fulfil:cancel", ACT, "Cancel an order, or units of its lines.", "cancel 2231958349 --reason refund"
+    ),
+    Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),
+    Verb("orders", "orders:orders", LOOK, "List orders.", "orders --state paid"),
+    Verb("order", "orders:order", LOOK, "Everything about one order.", "order taobao:flagship:2231958349"),
+    Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
+    Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
+    Verb("backup", "backup:backup", PROVE, "A consistent copy while it runs; the keys apart.", "backup copies/monday"),
+    Verb("restore", "backup:restore", PROVE, "Bring a copy back.", "restore copies/monday --data restored"),
+)
+EPILOGUE = """\
+Every verb has --help, --data DIR (or ORDERSPINE_DATA) and, where a machine
+might read, --json.
+
+Exit codes: 0 done · 1 refused, or a check failed · 2 wrong use · 3 needs a
+running `up` · 4 data directory in use or unreadable · 130 Ctrl-C
+"""
+
+
+def build_app() -> App:
+    """Return the command with every verb of this build."""
+    verbs = [verb for verb in VERBS if importlib.util.find_spec(_module(verb)) is not None]
+    app = App(
+        name="orderspine",
+        help="A unified, event-sourced order centre for merchants on many sales channels. 全渠道订单中台",
+        help_format="plaintext",
+        help_epilogue="Examples:\n" + "\n".join(f"  orderspine {verb.example}" for verb in verbs) + "\n\n" + EPILOGUE,
+        version=_version,
+        result_action="return_value",
+    )
+    for verb in verbs:
+        path = f"runners.commands.{verb.path}"
+        # A group of verbs is an `App` of its own, which says all this itself.
+        own = {} if path.endswith(":app") else {"help_epilogue": f"Example: orderspine {verb.example}"}
+        app.command(path, name=verb.name, group=verb.group, help=verb.help, **own)
+    return app
+
+
+def _module(verb: Verb) -> str:
+    return f"runners.commands.{verb.path.partition(':')[0]}"
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run a command line and exit."""
+    sys.exit(run(list(sys.argv[1:] if tokens is None else tokens)))
+
+
+def run(tokens: list[str]) -> int:
+    """Run a command line and return its exit code; what goes wrong ends as a sentence on stderr."""
+    try:
+        result = build_app()(tokens)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `orderspine orders | head`
+        sys.stderr.close()
+        return Exit.OK
+    except Exception as error:
+        failure = as_failure(error)
+        if failure is None:
+            raise
+        sys.stderr.write(f"orderspine: {failure}\n")
+        return failure.code
+    return result if isinstance(result, int) else Exit.OK
+
+
+def as_failure(error: BaseException) -> Failure | None:
+    """Return the sentence for an error of the world, None for what only a bug can be."""
+    from runners.failures import explain  # noqa: PLC0415
+
+    return error if isinstance(error, Failure) else explain(error)
+
+
+def _version() -> str:
+    from runners.lock import SCHEMA, build_version  # noqa: PLC0415
+
+    return f"OrderSpine {build_version()} (data schema {SCHEMA})"
+
+
+if __name__ == "__main__":
+    main()

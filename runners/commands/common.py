@@ -1,0 +1,169 @@
+"""What all verbs share: options, output, the words for states, and how things end."""
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from runners.settings import Settings
+
+
+class Exit(IntEnum):
+    """How a verb ended, for scripts."""
+
+    OK = 0
+    REFUSED = 1
+    """A check failed, or something was refused or quarantined."""
+    USAGE = 2
+    """Wrong use: an option, a value, a file that is not there."""
+    NOT_RUNNING = 3
+    """It needs a running `orderspine up`."""
+    DATA = 4
+    """The data directory is in use, or cannot be read."""
+    INTERRUPTED = 130
+
+
+class Failure(Exception):
+    """The end of a verb, with the sentence that says what, where and what to do."""
+
+    def __init__(self, code: Exit, text: str) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.code = code
+
+
+DataOption = Annotated[
+    Path,
+    Parameter(name="--data", env_var="ORDERSPINE_DATA", help="Data directory: one merchant's order centre."),
+]
+JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]
+CommandIdOption = Annotated[
+    str,
+    Parameter(
+        name="--command-id",
+        help="Id of this act; giving the same one again changes nothing. Made anew where it is left out.",
+    ),
+]
+DATA_DEFAULT = Path(".orderspine")
+
+STATES = {
+    "awaiting_payment": "待付款 awaiting payment",
+    "paid": "已付款 paid",
+    "allocating": "配货中 allocating",
+    "shipped": "已发货 shipped",
+    "completed": "已完成 completed",
+    "cancelled": "已取消 cancelled",
+    "after_sale": "售后中 after-sale",
+    "": "未知 not known yet",
+}
+OUTCOMES = {
+    "accepted": "已接收 accepted",
+    "repeated": "重复 repeated",
+    "outdated": "过期 outdated",
+    "refused": "拒绝 refused",
+    "quarantined": "隔离 quarantined",
+    "queued": "排队 queued",
+    "hint": "提示 hint",
+    "ignored": "忽略 ignored",
+    "unmatched": "未匹配 unmatched",
+}
+
+
+def settings_of(data: Path, *, must_exist: bool = True) -> "Settings":
+    """Return the settings of a data directory.
+
+    Raises:
+        Failure: there is none, it is of a newer build, or its settings are wrong.
+    """
+    from runners.lock import DataTooNew, DataUnreadable, check_build  # noqa: PLC0415
+    from runners.settings import BadSetting, load_settings  # noqa: PLC0415
+
+    quiet_log()
+    if must_exist and not (data / "build.json").exists():
+        raise Failure(
+            Exit.DATA,
+            f"there is no OrderSpine data in {data}: start it with `orderspine up --data {data}`, "
+            "or name another directory with --data",
+        )
+    try:
+        check_build(data)
+        return load_settings(data)
+    except BadSetting as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    except (DataTooNew, DataUnreadable) as error:
+        raise Failure(Exit.DATA, str(error)) from error
+    except OSError as error:
+        raise Failure(Exit.DATA, f"{error.filename or data} cannot be read: {error.strerror}") from error
+
+
+def quiet_log() -> None:
+    """Let the program's own log say on stderr, in a line, what is wrong, and nothing else."""
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=False)],
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def state_word(state: str) -> str:
+    """Return a state's Chinese and English words."""
+    return STATES.get(state, state)
+
+
+def outcome_word(outcome: str) -> str:
+    """Return an outcome's Chinese and English words."""
+    return OUTCOMES.get(outcome, outcome)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    import msgspec  # noqa: PLC0415
+
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    sys.stdout.flush()
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console for people."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def show(*what: "RenderableType") -> None:
+    """Print for people, on stdout."""
+    out = console()
+    for piece in what:
+        out.print(piece)
+
+
+def say(text: str) -> None:
+    """Print a remark for people, on stderr, as it is."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> "Table":
+    """Return an empty table; the columns named in `right` hold numbers."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def escape(text: str) -> str:
+    """Return text from outside as it may stand in a table."""
+    from rich.markup import escape as escape_markup  # noqa: PLC0415
+
+    return escape_markup("".join(char if char.isprintable() else "\ufffd" for char in text))

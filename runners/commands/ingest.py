@@ -1,0 +1,259 @@
+"""`ingest`: take in files, say what became of each order after its commit."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from cyclopts import Parameter
+
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    console,
+    escape,
+    outcome_word,
+    print_json,
+    settings_of,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from domain.mail import AsideReport, ChannelPayload, Mail, Reply
+    from runners.cutting import Cutter
+    from runners.settings import Settings
+
+BATCH_MESSAGES_MAX = 500
+BATCH_BYTES_MAX = 4 << 20
+BATCHES_MAX = 4
+"""Batches under way at once."""
+REASONS_MAX = 1_000
+"""Different reasons that are told apart."""
+PLACES_MAX = 3
+BAD = ("refused", "quarantined", "unmatched")
+
+
+def ingest(
+    *paths: Annotated[Path, Parameter(help="Files or folders: JSON, JSONL (one document a line), CSV.")],
+    channel: Annotated[
+        str, Parameter(help="Whose documents these are; told by their looks where it is left out.")
+    ] = "",
+    shop: Annotated[str, Parameter(help="The shop, where the documents themselves do not name one.")] = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Take in orders from files: says accepted only after the commit; doing it twice changes nothing."""
+    from runners.bootstrap import channels  # noqa: PLC0415
+    from runners.documents import files_under  # noqa: PLC0415
+
+    if not paths:
+        raise Failure(Exit.USAGE, "name the files or folders to take in, for example `orderspine ingest orders.csv`")
+    settings = settings_of(data)
+    known = channels(settings)
+    if channel and channel not in known:
+        raise Failure(Exit.USAGE, f"there is no channel {channel!r}; known are {', '.join(sorted(known))}")
+    try:
+        files, passed = files_under(paths)
+    except FileNotFoundError as error:
+        raise Failure(Exit.USAGE, f"{error}: no such file or folder") from None
+    tally = Tally(files=len(files), skipped=[file.name for file in passed])
+    began = time.monotonic()
+    asyncio.run(_take_in(settings, files, channel, shop, tally, quiet=json))
+    tally.seconds = time.monotonic() - began
+    if json:
+        print_json(tally.document())
+    else:
+        _show(tally)
+    return Exit.REFUSED if tally.bad else Exit.OK
+
+
+class Tally:
+    """What became of it all."""
+
+    def __init__(self, *, files: int = 0, skipped: Sequence[str] = ()) -> None:
+        """Begin at nothing."""
+        self.files = files
+        self.skipped = list(skipped)
+        self.documents = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """(channel, outcome)."""
+        self.reasons: Counter[tuple[str, str, str]] = Counter()
+        """(channel, outcome, reason)."""
+        self.places: dict[tuple[str, str, str], list[str]] = {}
+        self.seconds = 0.0
+        self.position = 0
+
+    @property
+    def bad(self) -> int:
+        """How many were refused or quarantined."""
+        return sum(count for (_, outcome), count in self.outcomes.items() if outcome in BAD)
+
+    def add(self, mail: "Mail", reply: "Reply") -> None:
+        """Count one answer."""
+        body: ChannelPayload | AsideReport = mail.body  # type: ignore[assignment]  # ingest mails nothing else
+        self.outcomes[body.channel, reply.outcome] += 1
+        reason = reply.reason or getattr(body, "reason", "")
+        if not reason:
+            return
+        key = (body.channel, reply.outcome, reason)
+        if key not in self.reasons and len(self.reasons) >= REASONS_MAX:
+            key = (body.channel, reply.outcome, "(further reasons)")
+        self.reasons[key] += 1
+        places = self.places.setdefault(key, [])
+        if len(places) < PLACES_MAX:
+            places.append(mail.source_tag)
+
+    def document(self) -> dict[str, Any]:
+        """Return it for machines."""
+        by_channel: dict[str, dict[str, int]] = {}
+        for (channel, outcome), count in sorted(self.outcomes.items()):
+            by_channel.setdefault(channel, {})[outcome] = count
+        totals: Counter[str] = Counter()
+        for (_, outcome), count in self.outcomes.items():
+            totals[outcome] += count
+        return {
+            "files": self.files,
+            "skipped_files": self.skipped,
+            "documents": self.documents,
+            "messages": sum(self.outcomes.values()),
+            "outcomes": dict(sorted(totals.items())),
+            "channels": by_channel,
+            "reasons": [
+                {
+                    "channel": channel,
+                    "outcome": outcome,
+                    "reason": reason,
+                    "count": count,
+                    "places": self.places[channel, outcome, reason],
+                }
+                for (channel, outcome, reason), count in self.reasons.most_common()
+            ],
+            "seconds": round(self.seconds, 3),
+            "position": self.position,
+        }
+
+
+async def _take_in(
+    settings: "Settings", files: Sequence[Path], channel: str, shop: str, tally: Tally, *, quiet: bool
+) -> None:
+    from runners.bootstrap import channels, open_spool, open_vault  # noqa: PLC0415
+    from runners.cutting import Cutter  # noqa: PLC0415
+    from runners.post import Postman  # noqa: PLC0415
+
+    size = sum(file.stat().st_size for file in files)
+    async with Postman(settings, name="orderspine-ingest") as postman:
+        vault = open_vault(settings)
+        spool = open_spool(settings, vault)
+        try:
+            cutter = Cutter(channels(settings), spool, channel=channel, shop=shop)
+            with _Progress(size, quiet=quiet) as progress:
+                await _send_all(postman.send, batches(files, cutter, tally, _now_ms), tally, progress.advance)
+        finally:
+            spool.close()
+            vault.close()
+        tally.position = postman.position
+
+
+async def _send_all(
+    send: Callable[[Sequence["Mail"]], Any],
+    source: Iterator[tuple[list["Mail"], int]],
+    tally: Tally,
+    advance: Callable[[int], None],
+) -> None:
+    """Send batches, some at once; count each answer."""
+    slots = asyncio.Semaphore(BATCHES_MAX)
+
+    async def deliver(mails: list["Mail"], size: int) -> None:
+        try:
+            for mail, reply in zip(mails, await send(mails), strict=True):
+                tally.add(mail, reply)
+            advance(size)
+        finally:
+            slots.release()
+
+    async with asyncio.TaskGroup() as group:
+        for mails, size in source:
+            await slots.acquire()
+            group.create_task(deliver(mails, size))
+            await asyncio.sleep(0)  # cutting is work for the processor: let answers in between
+
+
+def batches(
+    files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Callable[[], int]
+) -> Iterator[tuple[list["Mail"], int]]:
+    """Return the mail of files in batches of bounded size, each with how many bytes of the files it stands for."""
+    from runners.documents import documents_of  # noqa: PLC0415
+
+    mails: list[Mail] = []
+    size = read = 0
+    for file in files:
+        for document in documents_of(file):
+            tally.documents += 1
+            read += document.size
+            now = now_ms()
+            found = (
+                cutter.cut(document.raw, document.source, now)
+                if document.raw is not None
+                else iter((cutter.too_large(document.size, document.digest, document.source, now),))
+            )
+            for mail in found:
+                mails.append(mail)
+                size += len(mail.body.raw)  # type: ignore[union-attr]  # both bodies that are cut carry bytes
+                if len(mails) >= BATCH_MESSAGES_MAX or size >= BATCH_BYTES_MAX:
+                    yield mails, read
+                    mails, size, read = [], 0, 0
+    if mails or read:
+        yield mails, read
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Progress:
+    """A progress bar on a terminal's stderr, nothing elsewhere."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        from rich.progress import Progress  # noqa: PLC0415
+
+        err = console(stderr=True)
+        self._bar = Progress(console=err, transient=True, disable=quiet or not err.is_terminal)
+        self._task = self._bar.add_task("taking in", total=total or 1)
+
+    def advance(self, size: int) -> None:
+        """So many bytes are done."""
+        self._bar.advance(self._task, size)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _show(tally: Tally) -> None:
+    made = table("channel", "outcome", "count", title="What became of it", right=("count",))
+    for (channel, outcome), count in sorted(tally.outcomes.items()):
+        made.add_row(escape(channel), outcome_word(outcome), f"{count:,}")
+    rate = sum(tally.outcomes.values()) / tally.seconds if tally.seconds else 0.0
+    show(made, f"{tally.files:,} files, {tally.documents:,} documents, {tally.seconds:.1f} s ({rate:,.0f} messages/s)")
+    if tally.skipped:
+        show(
+            f"passed over {len(tally.skipped)} files that are neither JSON, JSONL nor CSV: {', '.join(tally.skipped[:5])}"
+        )
+    if not tally.reasons:
+        return
+    why = table("outcome", "count", "reason", "first places", title="Why", right=("count",))
+    for (channel, outcome, reason), count in tally.reasons.most_common(20):
+        places = ", ".join(tally.places[channel, outcome, reason])
+        why.add_row(outcome_word(outcome), f"{count:,}", escape(reason), escape(places))
+    show(why)
+    if tally.bad:
+        show("quarantined: `orderspine quarantine list` shows them, `orderspine quarantine resend` tries again")

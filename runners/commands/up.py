@@ -1,0 +1,45 @@
+"""`up`: run OrderSpine on a data directory."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, quiet_log
+
+
+def up(
+    *,
+    data: DataOption = DATA_DEFAULT,
+    clock: Annotated[
+        Literal["real", "mail"] | None,
+        Parameter(help="What timers go by: this machine's clock, or the times in the mail (simulated, historic)."),
+    ] = None,
+    store: Annotated[
+        str | None, Parameter(help="`sqlite`, or a PostgreSQL address: postgresql://user:password@host/database")
+    ] = None,
+    broker: Annotated[
+        str | None, Parameter(help="`embedded`, or the address of a NATS server: nats://user:password@host:4222")
+    ] = None,
+    simulate: Annotated[bool, Parameter(negative="", help="Feed it with a few simulated sales channels.")] = False,
+) -> Exit:
+    """Run OrderSpine: broker, worker, projector and relay; Ctrl-C stops it.
+
+    What is chosen here on the first start is kept with the data; the other verbs then need --data only.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from adapters.nats.errors import BrokerError  # noqa: PLC0415
+    from runners.lock import DataInUse, DataTooNew, DataUnreadable  # noqa: PLC0415
+    from runners.settings import BadSetting  # noqa: PLC0415
+    from runners.upstart import Conflicting, StoreUnusable, prepared, run  # noqa: PLC0415
+
+    quiet_log()
+    try:
+        with prepared(data, clock=clock, store=store, broker=broker) as settings:
+            return Exit(asyncio.run(run(settings, simulate=simulate)))
+    except (Conflicting, BadSetting) as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    except (DataInUse, DataTooNew, DataUnreadable, StoreUnusable) as error:
+        raise Failure(Exit.DATA, str(error)) from error
+    except BrokerError as error:
+        raise Failure(Exit.DATA, f"the broker does not start: {error}") from error

@@ -1,0 +1,78 @@
+"""The line that shows how a run goes: live on a terminal, once in ten seconds elsewhere; remarks go above it."""
+
+import sys
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from runners.vitals import Vitals
+
+LIVE_S = 1.0
+PLAIN_S = 10.0
+
+
+class StatusLine:
+    """Shows remarks and how things stand, on stderr. A context manager."""
+
+    def __init__(self) -> None:
+        """Look whether there is a terminal."""
+        self._live: Live | None = None
+        self._terminal = sys.stderr.isatty()
+        self.every_s = LIVE_S if self._terminal else PLAIN_S
+        """How often `show` should be called."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        if self._terminal:
+            from rich.console import Console  # noqa: PLC0415
+            from rich.live import Live  # noqa: PLC0415
+
+            self._live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last line standing."""
+        if self._live is not None:
+            self._live.stop()
+
+    def note(self, text: str) -> None:
+        """Show a remark that stays."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def show(self, vitals: "Vitals", events_per_s: float) -> None:
+        """Show how things stand."""
+        text = line_of(vitals, events_per_s)
+        if self._live is not None:
+            from rich.text import Text  # noqa: PLC0415
+
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self.note(text)
+
+
+def line_of(vitals: "Vitals", events_per_s: float) -> str:
+    """Return the line."""
+    pieces = [
+        f"orders {vitals.orders:,}",
+        f"events {vitals.head:,} ({events_per_s:,.0f}/s)",
+        f"mail waiting {_or_unknown(vitals.backlog)}",
+        f"read models {_behind(vitals.projector_lag)}",
+        f"feed {_behind(vitals.relay_lag)}",
+        f"held {vitals.held:,}",
+        f"quarantined {vitals.quarantined:,}",
+    ]
+    return " · ".join(pieces)
+
+
+def _or_unknown(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _behind(lag: int | None) -> str:
+    return "?" if lag is None else "level" if lag == 0 else f"{lag:,} behind"

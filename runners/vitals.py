@@ -1,0 +1,130 @@
+"""How a cell does: positions and what waits, from log, read models and broker; what cannot be asked is None."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import psycopg
+import sqlalchemy.exc
+
+from adapters.nats.client import Connection
+from adapters.nats.errors import BrokerError
+from adapters.nats.streams import events_stream, get_stored, mail_info
+from domain.ports import LogDamaged
+from runners.bootstrap import open_log, open_read_models
+from runners.settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.storage.read_models import ReadModels
+    from domain.ports import EventLog
+
+_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
+READ_MODELS = ("orders", "inventory", "intake")
+HELD_SHOWN_MAX = 1_000
+_PAUSE_FACTOR = 50
+"""A count that takes a second is made again after so many seconds: looking must not slow down what is looked at."""
+
+
+class Vitals(msgspec.Struct, frozen=True):
+    """How things stand."""
+
+    head: int = 0
+    """Position of the last event."""
+    generation: str = ""
+    incarnation: str = ""
+    handled: int = 0
+    """Sequence of the last mail that is committed."""
+    backlog: int | None = None
+    """Mail that waits for the worker."""
+    read_to: int | None = None
+    """Position up to which every read model shows what happened."""
+    projector_lag: int | None = None
+    """Events the read models are behind the log."""
+    relayed: int | None = None
+    """Position of the last event in the public feed."""
+    relay_lag: int | None = None
+    """Events the public feed is behind the log."""
+    orders: int = 0
+    held: int = 0
+    """Orders that something stops from being shipped (interceptions, platform holds); at most `HELD_SHOWN_MAX`."""
+    quarantined: int = 0
+    """Messages of orders, and bytes in intakes, that wait for a decision."""
+
+
+class Gauge:
+    """Reads vitals, again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; stores are opened when first read."""
+        self._settings = settings
+        self._log: EventLog | None = None
+        self._views: ReadModels | None = None
+        self._held = 0
+        self._held_again = 0.0
+
+    async def read(self, nc: Connection | None) -> Vitals:
+        """Return how things stand; without a connection the broker's figures are None."""
+        vitals = await asyncio.to_thread(self.stored)
+        if nc is None or not nc.is_connected:
+            return vitals
+        cell = self._settings.cell
+        with contextlib.suppress(BrokerError):
+            info = await mail_info(nc, cell)
+            if info is not None and info.incarnation == vitals.incarnation:
+                vitals = msgspec.structs.replace(vitals, backlog=max(0, info.last_seq - vitals.handled))
+            last = await get_stored(nc, events_stream(cell), last_on=f"events.{cell}.>", timeout_s=1.0)
+            relayed = 0
+            if last is not None and last.headers.get("ce-generation", vitals.generation) == vitals.generation:
+                relayed = int(last.headers.get("ce-position", 0))
+            vitals = msgspec.structs.replace(vitals, relayed=relayed, relay_lag=max(0, vitals.head - relayed))
+        return vitals
+
+    def stored(self) -> Vitals:
+        """Return what log and read models say."""
+        vitals = Vitals()
+        with contextlib.suppress(*_AWAY):
+            if self._log is None:
+                self._log = open_log(self._settings, read_only=True)
+            tracked = self._log.tracked()
+            vitals = Vitals(tracked.head, tracked.generation, tracked.incarnation, tracked.position)
+        with contextlib.suppress(*_AWAY):
+            if self._views is None:
+                self._views = open_read_models(self._settings)
+            counts = self._views.intake()
+            read_to = read_position(self._views, vitals.generation)
+            vitals = msgspec.structs.replace(
+                vitals,
+                read_to=read_to,
+                projector_lag=max(0, vitals.head - read_to),
+                orders=sum(row["accepted"] for row in counts),
+                quarantined=sum(row["quarantined_open"] for row in counts),
+                held=self._held_orders(self._views),
+            )
+        return vitals
+
+    def close(self) -> None:
+        """Release the stores."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._views is not None:
+            self._views.close()
+            self._views = None
+
+    def _held_orders(self, views: "ReadModels") -> int:
+        began = time.monotonic()
+        if began >= self._held_again:
+            self._held = len(views.orders({"held": True}, limit=HELD_SHOWN_MAX))
+            self._held_again = began + (time.monotonic() - began) * _PAUSE_FACTOR
+        return self._held
+
+
+def read_position(views: "ReadModels", generation: str) -> int:
+    """Return the position that every shown read model has reached in this life of the log; 0 before the first."""
+    shown = {
+        row["name"]: row["position"] for row in views.positions() if row["live"] and row["generation"] == generation
+    }
+    return min((shown.get(name, 0) for name in READ_MODELS), default=0)
