@@ -1,0 +1,606 @@
+"""Verifying a log: is every event the one that was committed, in its place, and is none missing?
+
+Four walls, one behind the other. Each event's leaf is computed again. Positions and versions have no gap. What was
+written beside the events (payloads, snapshots, the tracked row, read models) must fit them. And the Merkle root must be
+the one of every signed checkpoint at its position: that finds also a change that was made to look right all over.
+Memory is bounded: events pass in chunks, the tree is kept as its frontier.
+"""
+
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from hashlib import sha256
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import msgspec
+
+from adapters.storage.checkpoints import LEAF_BYTES, Checkpoint, CheckpointFolder, Leaves, Signer
+from adapters.storage.scan import Ends, Row, Scan, Unreadable
+from adapters.storage.sealing import SealBroken, Sealer
+from domain.catalogue import UnknownTag, decode_event
+from domain.envelope import decode_envelope
+from domain.ids import kind_of
+from domain.merkle import Frontier
+from domain.ports import Vault
+from domain.proof import leaf_hash
+
+PROBLEMS_MAX = 200
+"""Most problems that are told one by one; the rest is counted."""
+CHUNK_EVENTS = 4_096
+PARALLEL_FROM = 200_000
+"""Events from which a second process is worth its start."""
+_PAYLOAD_ROWS = 2_000
+_SEALED_BYTES_MIN = 49
+"""Form, commitment, and the tag of the ciphertext."""
+_NO_LEAF = bytes(LEAF_BYTES)
+_TAG_PREFIX = {"order": "order.", "warehouse": "stock.", "intake": "intake.", "cell": "cell."}
+TIMERS_STREAM = "cell-timers"
+"""Snapshots under this name count positions of the whole log."""
+
+Progress = Callable[[int, int], None]
+"""Told (events checked, events to check)."""
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong."""
+
+    kind: str
+    """leaf, gap, version, form, sealed, payload, row, snapshot, checkpoint, generation, truncated, database, …"""
+    text: str
+    position: int = 0
+    stream: str = ""
+
+
+class Witness(NamedTuple):
+    """Something outside the log that has seen it at a position: the log must reach at least there."""
+
+    name: str
+    generation: str
+    position: int
+
+
+class Verified(msgspec.Struct):
+    """What a verification found."""
+
+    cell: str
+    generation: str = ""
+    head: int = 0
+    root: str = ""
+    problems: list[Problem] = []
+    more: int = 0
+    """Problems beyond those listed."""
+    notes: list[str] = []
+    payloads: int = 0
+    opened: int = 0
+    """Sealed blocks that were opened."""
+    forgotten: int = 0
+    """Sealed blocks and payloads whose key is not there."""
+    checkpoints: int = 0
+    """Earlier checkpoints that were checked."""
+    written: str = ""
+    """File of the new checkpoint."""
+    seconds: float = 0.0
+    events_per_s: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems, up to `PROBLEMS_MAX`."""
+        for problem in problems:
+            if len(self.problems) < PROBLEMS_MAX:
+                self.problems.append(problem)
+            else:
+                self.more += 1
+
+
+def verify(
+    open_scan: Callable[[], Scan],
+    cell: str,
+    *,
+    folder: CheckpointFolder,
+    signer: Signer | None,
+    vault: Vault | None = None,
+    open_blocks: bool = False,
+    full: bool = False,
+    witnesses: Sequence[Witness] = (),
+    jobs: int = 1,
+    progress: Progress = lambda _done, _all: None,
+) -> Verified:
+    """Check the whole log, and write a checkpoint where nothing is wrong.
+
+    Args:
+        open_scan: opens the log's tables; called in each process, so it must be picklable where `jobs` > 1.
+        cell: name of the cell.
+        folder: earlier checkpoints, and the place of the new one.
+        signer: signs the new one; None = none is written.
+        vault: tells destroyed keys from lost payloads, and opens blocks.
+        open_blocks: open each sealed block whose key is there.
+        full: check the database's indexes against its tables too.
+        witnesses: what else has seen the log.
+        jobs: processes.
+        progress: is told how far it got.
+    """
+    begun = time.monotonic()
+    result = Verified(cell)
+    with closing(open_scan()) as scan:
+        try:
+            result.add(Problem("database", text) for text in scan.damage(full=full))
+            ends = scan.ends()
+            result.add(_check_ends(scan, ends))
+            head = ends.last if ends.rows != 1 else max(min(ends.last, ends.head), 0)
+            result.head, result.generation = head, str(ends.generation)
+            opener = _Opener(vault) if open_blocks and vault is not None else None
+            if jobs > 1 and head >= PARALLEL_FROM and opener is None:
+                pieces = _in_processes(open_scan, head, jobs)
+            else:
+                pieces = _here(scan, head, opener)
+            known = _Known(folder, cell, ends, result)
+            absent = _check_all(pieces, known, result, lambda done: progress(min(done, head), head))
+            result.add(_check_versions(scan, head))
+            _check_payloads(scan, vault, opener, absent, result)
+            result.add(_check_snapshots(scan, head))
+            result.add(_check_mail(scan, ends, head))
+            result.add(_check_witnesses(witnesses, result.generation, head))
+            known.judge(scan)
+            if opener is not None:
+                result.opened, result.forgotten = opener.opened, result.forgotten + opener.closed
+            if signer is not None and result.ok:
+                result.written = known.write(signer)
+            known.appender.discard()
+        except Unreadable as damage:
+            result.add((Problem("database", f"{damage}; what lies behind it could not be checked"),))
+    result.seconds = round(time.monotonic() - begun, 3)
+    result.events_per_s = round(result.head / max(result.seconds, 1e-3))
+    return result
+
+
+def _check_all(
+    pieces: Iterable["_Piece"], known: "_Known", result: Verified, progress: Callable[[int], None]
+) -> list["_Absent"]:
+    absent: list[_Absent] = []
+    for piece in pieces:
+        result.add(piece.problems)
+        absent += piece.absent
+        known.take(piece.leaves)
+        progress(known.tree.size)
+    result.root = known.tree.root().hex()
+    return absent
+
+
+# --- events, chunk by chunk
+
+
+class _Absent(NamedTuple):
+    """A payload that an event refers to and that is not there."""
+
+    digest: str
+    position: int
+    stream: str
+
+
+class _Piece(NamedTuple):
+    leaves: bytes
+    """Stored leaves of the chunk's positions, zeros where an event is missing."""
+    problems: list[Problem]
+    absent: list[_Absent]
+
+
+class _Opener:
+    """Opens sealed blocks with the keys that are there."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self.opened = self.closed = 0
+
+    def open(self, blocks: Sequence[tuple[str, bytes]]) -> Iterator[tuple[int, str]]:
+        """Yield (index, what is wrong) of blocks that their key does not open."""
+        keys = self._vault.keys({stream for stream, _ in blocks}, create=False)
+        sealer = Sealer()
+        for index, (stream, sealed) in enumerate(blocks):
+            key = keys.get(stream)
+            if key is None:
+                self.closed += 1
+                continue
+            try:
+                sealer.open_sealed(key, stream, sealed)
+                self.opened += 1
+            except SealBroken as broken:
+                yield index, str(broken)
+
+
+def _here(scan: Scan, head: int, opener: _Opener | None) -> Iterator[_Piece]:
+    for after in range(0, head, CHUNK_EVENTS):
+        yield check_events(scan, after, min(after + CHUNK_EVENTS, head), opener)
+
+
+_scan_of_process: list[Scan] = []
+
+
+def _begin_process(open_scan: Callable[[], Scan]) -> None:
+    _scan_of_process.append(open_scan())
+
+
+def _check_in_process(after: int, upto: int) -> _Piece:
+    return check_events(_scan_of_process[0], after, upto, None)
+
+
+def _in_processes(open_scan: Callable[[], Scan], head: int, jobs: int) -> Iterator[_Piece]:
+    """Let other processes check chunks; a bounded number is under way, and they come back in order."""
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(open_scan,)
+    ) as pool:
+        waiting: deque[Future[_Piece]] = deque()
+        for after in range(0, head, CHUNK_EVENTS):
+            waiting.append(pool.submit(_check_in_process, after, min(after + CHUNK_EVENTS, head)))
+            if len(waiting) > jobs * 4:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _Piece:
+    """Check the events of positions `after` + 1 to `upto`, each by itself."""
+    problems: list[Problem] = []
+    leaves: list[bytes] = []
+    refers: dict[str, tuple[int, str]] = {}
+    blocks: list[tuple[str, bytes]] = []
+    places: list[tuple[int, str]] = []
+    expected = after + 1
+    for row in _readable(scan, after, upto, problems):
+        position, stream, version, tag, envelope, data, sealed, leaf = row
+        if position != expected:
+            problems.append(_gap(expected, position - 1, row))
+            leaves += [_NO_LEAF] * (position - expected)
+        expected = position + 1
+        leaves.append(leaf if isinstance(leaf, bytes) and len(leaf) == LEAF_BYTES else _NO_LEAF)
+        try:
+            computed = leaf_hash(position, stream, version, tag, envelope, data, sealed or b"")
+            if computed != leaf:
+                problems.append(Problem("leaf", f"{_named(row)}: not the event that was committed", position, stream))
+                continue
+            decode_envelope(envelope)
+            payload = getattr(decode_event(tag, data), "payload", "")
+            if not tag.startswith(_TAG_PREFIX[kind_of(stream)]):
+                problems.append(Problem("form", f"{_named(row)}: a {tag} has no place in it", position, stream))
+        except (
+            AttributeError,
+            KeyError,
+            struct.error,
+            TypeError,
+            ValueError,
+            UnknownTag,
+            msgspec.MsgspecError,
+        ) as error:
+            problems.append(Problem("form", f"{_named(row)}: cannot be read: {error}", position, _printable(stream)))
+            continue
+        if sealed is not None:
+            if len(sealed) < _SEALED_BYTES_MIN or sealed[:1] != b"\1":
+                problems.append(Problem("sealed", f"{_named(row)}: its personal block is malformed", position, stream))
+            elif opener is not None:
+                blocks.append((stream, sealed))
+                places.append((position, stream))
+        if payload:
+            refers[payload] = position, stream
+    if expected <= upto:
+        problems.append(_gap(expected, upto, None))
+        leaves += [_NO_LEAF] * (upto + 1 - expected)
+    if opener is not None:
+        problems += [Problem("sealed", text, *places[index]) for index, text in opener.open(blocks)]
+    return _Piece(b"".join(leaves), problems, _check_references(scan, refers, problems))
+
+
+def _readable(scan: Scan, after: int, upto: int, problems: list[Problem]) -> list[Row]:
+    """Return the events that can be read; where the file is damaged, all but those on the damaged pages."""
+    try:
+        return scan.rows(after, upto)
+    except Unreadable as damage:
+        if upto - after == 1:
+            problems.append(Problem("database", f"event {upto} cannot be read: {damage}", upto))
+            return []
+        middle = (after + upto) // 2
+        return _readable(scan, after, middle, problems) + _readable(scan, middle, upto, problems)
+
+
+def _check_references(scan: Scan, refers: dict[str, tuple[int, str]], problems: list[Problem]) -> list[_Absent]:
+    digests: dict[bytes, tuple[int, str]] = {}
+    for text, place in refers.items():
+        try:
+            digests[bytes.fromhex(text)] = place
+        except ValueError:
+            problems.append(Problem("payload", f"{text[:80]!r} is no digest of a payload", *place))
+    found = scan.payload_streams(digests)
+    absent: list[_Absent] = []
+    for digest, (position, stream) in digests.items():
+        owner = found.get(digest)
+        if owner is None:
+            absent.append(_Absent(digest.hex(), position, stream))
+        elif owner != stream and kind_of(stream) == "order":
+            text = f"payload {digest.hex()} of event {position} ({stream}) is stored as {_printable(owner)}'s"
+            problems.append(Problem("payload", text, position, stream))
+    return absent
+
+
+def _gap(first: int, last: int, follower: Row | None) -> Problem:
+    what = f"event {first} is missing" if first == last else f"events {first} to {last} are missing"
+    return Problem("gap", what + (f", before {_named(follower)}" if follower is not None else ""), first)
+
+
+def _named(row: Row) -> str:
+    return f"event {row[0]} ({_printable(row[1])}, version {row[2]}, {_printable(row[3])})"
+
+
+def _printable(text: Any) -> str:
+    return str(text).encode("ascii", "backslashreplace").decode()[:300]
+
+
+# --- what stands beside the events
+
+
+def _check_versions(scan: Scan, head: int) -> Iterator[Problem]:
+    for each in scan.misplaced(head, PROBLEMS_MAX):
+        text = (
+            f"{_printable(each.stream)} goes from version {each.version_before} (position {each.position_before}) to "
+            f"{each.version} (position {each.position})"
+        )
+        yield Problem("version", text, each.position, _printable(each.stream))
+
+
+def _check_ends(scan: Scan, ends: Ends) -> Iterator[Problem]:
+    if ends.rows != 1:
+        yield Problem("row", f"the table of the tracked row holds {ends.rows} rows instead of one")
+        return
+    if ends.head > ends.last:
+        text = f"the log ends at event {ends.last}, its tracked row says {ends.head}: events were cut off"
+        yield Problem("truncated", text, ends.last + 1)
+    for position, stream, version in scan.outside(ends.head, PROBLEMS_MAX):
+        text = f"event {position} ({_printable(stream)}, version {version}) is outside of the log's 1 to {ends.head}"
+        yield Problem("row", text, position, _printable(stream))
+    if ends.position < 0 or ends.epoch < 0 or len(ends.digest) not in (0, 32):
+        yield Problem("row", f"the tracked row is malformed: {ends}")
+
+
+def _check_mail(scan: Scan, ends: Ends, head: int) -> Iterator[Problem]:
+    """Compare the mail position with the last event that came from the mail."""
+    for row in reversed(scan.rows(max(head - CHUNK_EVENTS, 0), head)):
+        if str(row[1]).startswith("cell-"):
+            continue  # written by the worker itself, under the position it stood at
+        try:
+            envelope = decode_envelope(row[4])
+            incarnation, _, sequence = envelope.message.rpartition("-")
+            last = int(sequence)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            return  # told already, or a message without a number: nothing to compare with
+        if not ends.incarnation or incarnation != ends.incarnation:
+            return
+        if last > ends.position:
+            text = (
+                f"{_named(row)} came from mail {last}, but the tracked row says mail is handled up to {ends.position}"
+            )
+            yield Problem("row", text, row[0], row[1])
+        elif last == ends.position and ends.at_ms not in (0, envelope.at):
+            text = f"the tracked row dates mail {last} at {ends.at_ms}, {_named(row)} at {envelope.at}"
+            yield Problem("row", text, row[0], row[1])
+        return
+
+
+def _check_snapshots(scan: Scan, head: int) -> Iterator[Problem]:
+    for stream, version, last in scan.snapshots():
+        if version > (head if stream == TIMERS_STREAM else last):
+            there = head if stream == TIMERS_STREAM else last
+            text = f"a snapshot of {_printable(stream)} has seen version {version}, its events end at {there}"
+            yield Problem("snapshot", text, 0, _printable(stream))
+
+
+def _check_witnesses(witnesses: Sequence[Witness], generation: str, head: int) -> Iterator[Problem]:
+    for witness in witnesses:
+        if witness.generation == generation and witness.position > head:
+            text = f"{witness.name} has seen event {witness.position}, but the log ends at {head}"
+            yield Problem("truncated", text, head + 1)
+
+
+def _check_payloads(
+    scan: Scan, vault: Vault | None, opener: _Opener | None, absent: Sequence[_Absent], result: Verified
+) -> None:
+    row = 0
+    while page := scan.payloads(row, _PAYLOAD_ROWS):
+        row = page[-1].row
+        result.payloads += len(page)
+        wrong = [each for each in page if sha256(each.sealed).digest() != each.digest]
+        result.add(
+            Problem("payload", f"payload {each.digest.hex()} was changed", 0, _printable(each.stream)) for each in wrong
+        )
+        if opener is not None:
+            right = [each for each in page if each not in wrong]
+            result.add(
+                Problem("payload", f"payload {right[index].digest.hex()}: {text}", 0, right[index].stream)
+                for index, text in opener.open([(each.stream, each.sealed) for each in right])
+            )
+    # Bytes that came in after their key was destroyed were never stored.
+    there: Collection[str] = (
+        {each.stream for each in absent}
+        if vault is None
+        else vault.keys({each.stream for each in absent}, create=False)
+    )
+    for digest, position, stream in absent:
+        if stream in there:
+            text = f"payload {digest} of event {position} ({stream}) is missing"
+            result.add((Problem("payload", text, position, stream),))
+        else:
+            result.forgotten += 1
+
+
+# --- checkpoints
+
+
+class _Known:
+    """Everything earlier checkpoints say about this log, compared while its leaves pass."""
+
+    def __init__(self, folder: CheckpointFolder, cell: str, ends: Ends, result: Verified) -> None:
+        self._folder, self._ends, self._result = folder, ends, result
+        self.tree = Frontier()
+        kept = folder.load(cell)
+        result.add(Problem("checkpoint", text) for text in kept.problems)
+        self._line = list(self._line_of(kept.checkpoints))
+        self._line.sort(key=lambda each: each.position)
+        result.checkpoints = len(self._line)
+        self._next = 0
+        self._failed: list[Checkpoint] = []
+        self._good = 0
+        self._known_to = max((each.position for each in self._line), default=0)
+        self._own = folder.leaves(result.generation)
+        self._leaves = self._own
+        if not self._own.count and self._line:
+            self._leaves = folder.leaves(self._line[-1].generation)
+        self._compare_to = min(self._leaves.count, self._known_to)
+        self._differ: list[range] = []
+        kept_to = min(self._own.count, self._known_to)
+        self._append_from = kept_to
+        self.appender = self._own.appending(kept_to)
+
+    def _line_of(self, checkpoints: Sequence[Checkpoint]) -> Iterator[Checkpoint]:
+        """Yield the checkpoints this log must fit: those of its generation, and of those it was restored from."""
+        by_generation: dict[str, list[Checkpoint]] = {}
+        for each in checkpoints:
+            by_generation.setdefault(each.generation, []).append(each)
+        generation, superseded, limit = self._result.generation, 0, 1 << 63
+        while generation:
+            own = by_generation.pop(generation, [])
+            generation = ""
+            for each in own:
+                if each.position > limit:
+                    superseded += 1
+                    continue
+                yield each
+                if each.restored_from:
+                    generation, begun = each.restored_from, each.position
+            if generation:
+                limit = begun
+        if superseded:
+            self._result.notes.append(f"{superseded} checkpoint(s) lie behind the point this log was restored to")
+        for other, strangers in by_generation.items():
+            text = (
+                f"{len(strangers)} checkpoint(s) are of log generation {other}; this log says it is "
+                f"{self._result.generation!r}, and no signed checkpoint says that it was restored from that one"
+            )
+            self._result.add((Problem("generation", text),))
+
+    def take(self, leaves: bytes) -> None:
+        """Add leaves; stop at each checkpoint's position and compare the root."""
+        tree, begun = self.tree, self.tree.size
+        upto = begun + len(leaves) // LEAF_BYTES
+        while self._next < len(self._line) and self._line[self._next].position <= upto:
+            checkpoint = self._line[self._next]
+            self._next += 1
+            tree.extend(_split(leaves, tree.size - begun, checkpoint.position - begun))
+            if tree.root().hex() == checkpoint.root:
+                self._good = checkpoint.position
+            else:
+                self._failed.append(checkpoint)
+        tree.extend(_split(leaves, tree.size - begun, upto - begun))
+        if begun < self._compare_to:
+            kept = self._leaves.read(begun, min(upto, self._compare_to))
+            if kept != leaves[: len(kept)]:
+                self._note_differences(begun, kept, leaves)
+        if upto > self._append_from:
+            self.appender.add(leaves[max(self._append_from - begun, 0) * LEAF_BYTES :])
+
+    def _note_differences(self, begun: int, kept: bytes, leaves: bytes) -> None:
+        for at in range(0, len(kept), LEAF_BYTES):
+            if kept[at : at + LEAF_BYTES] != leaves[at : at + LEAF_BYTES]:
+                position = begun + at // LEAF_BYTES + 1
+                if self._differ and self._differ[-1].stop == position:
+                    self._differ[-1] = range(self._differ[-1].start, position + 1)
+                elif len(self._differ) < PROBLEMS_MAX:
+                    self._differ.append(range(position, position + 1))
+
+    def judge(self, scan: Scan) -> None:
+        """Say what the checkpoints prove."""
+        head = self.tree.size
+        for missed in self._line[self._next :][:1]:
+            last = self._line[-1]
+            lost = scan.orphans(20)
+            text = (
+                f"the log ends at event {head}, but the checkpoint of {_when(last)} has seen {last.position}: events "
+                f"{head + 1} to {last.position} were cut off"
+            )
+            if lost:
+                text += f"; bytes without events are left of {', '.join(map(_printable, lost))}"
+            self._result.add((Problem("truncated", text, min(head + 1, missed.position)),))
+        for each in self._line:
+            if each.epoch > self._ends.epoch or (
+                each.incarnation == self._ends.incarnation and each.mail > self._ends.position
+            ):
+                stood = f"epoch {each.epoch}, mail {each.mail}"
+                text = f"the tracked row fell behind the checkpoint of {_when(each)}, where it stood at {stood}"
+                self._result.add((Problem("row", text),))
+        unreached = self._line[self._next :]
+        if self._failed or (self._differ and unreached):
+            self._name_damage(scan, [*self._failed, *unreached])
+        elif self._differ:
+            first = self._differ[0].start
+            text = (
+                f"{self._leaves.path} differs from the log at position {first}, and every signed root fits the log: "
+                "the file was changed. Delete it; the next verification writes it anew"
+            )
+            self._result.add((Problem("checkpoint", text, first),))
+
+    def _name_damage(self, scan: Scan, failed: Sequence[Checkpoint]) -> None:
+        """Tell which events are not those that were there, as exactly as the kept leaves allow."""
+        text = f"the root at position {failed[0].position} is not that of the checkpoint of {_when(failed[0])}"
+        trusted = _trusted(self._leaves, failed)
+        named = [part for part in self._differ if part.start <= trusted]
+        if not named:
+            text += f": something in events {self._good + 1} to {failed[0].position} was changed"
+            self._result.add((Problem("checkpoint", text, self._good + 1),))
+            return
+        self._result.add((Problem("checkpoint", text, named[0].start),))
+        for part in named:
+            rows = scan.rows(part.start - 1, part.start)
+            what = _named(rows[0]) if rows else f"event {part.start}, which is gone"
+            also = f", and so on to event {part.stop - 1}" if len(part) > 1 else ""
+            text = f"changed since the checkpoint: {what}{also}"
+            self._result.add((Problem("changed", text, part.start, _printable(rows[0][1]) if rows else ""),))
+
+    def write(self, signer: Signer) -> str:
+        """Keep the leaves and a signed checkpoint of the log as it is; return the file's name."""
+        self.appender.commit()
+        ends, position = self._ends, self.tree.size
+        if any(each.position == position and each.generation == self._result.generation for each in self._line):
+            return ""
+        checkpoint = Checkpoint(
+            self._result.cell,
+            self._result.generation,
+            position,
+            self._result.root,
+            time.time_ns() // 1_000_000,
+            ends.epoch,
+            ends.incarnation,
+            ends.position,
+        )
+        return str(self._folder.write(checkpoint, signer))
+
+
+def _trusted(leaves: Leaves, failed: Sequence[Checkpoint]) -> int:
+    """Return up to where the kept leaves are those that one of these checkpoints signed."""
+    for checkpoint in reversed(failed):
+        root = leaves.root(checkpoint.position)
+        if root is not None and root.hex() == checkpoint.root:
+            return checkpoint.position
+    return 0
+
+
+def _split(leaves: bytes, first: int, last: int) -> list[bytes]:
+    return [leaves[at : at + LEAF_BYTES] for at in range(first * LEAF_BYTES, last * LEAF_BYTES, LEAF_BYTES)]
+
+
+def _when(checkpoint: Checkpoint) -> str:
+    moment = datetime.fromtimestamp(checkpoint.at_ms / 1000, UTC).isoformat(timespec="seconds")
+    return f"{moment} (position {checkpoint.position})"
