@@ -1,11 +1,9 @@
-"""What the JSON channels share: reading fields without losing or guessing any, and keeping those nobody declared.
+"""What the JSON channels share: reading ids, amounts and times without losing or guessing any.
 
-Every reader takes the field's path (`where`) and raises `TranslationError` with it. Numbers with a fraction are
-Decimals until they are kept; ids are exact text and never pass through a float.
+Each reader raises `TranslationError` with the field's path: `where` is that of its object, `name` its own. Ids are
+exact text and never pass through a float.
 """
 
-import json
-from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -17,25 +15,20 @@ from domain.ids import PART_BYTES_MAX
 from domain.money import BadMoney, minor
 from domain.timehub import TimeReader, UnreadableTime
 
-READ: Final = object()
-"""In a table of fields: its value has a place of its own in the canonical order."""
-
-NO_DEFAULT: Final = object()
-"""In a table of fields: declared harmless, and kept whatever its value."""
-
 DEPTH_MAX: Final = 64
 """Deepest nesting that is kept. Real payloads have less than ten levels; encoders have limits."""
 
-_UNKNOWN: Final = object()
 _PLAIN: Final = frozenset({str, bool, type(None)})
 _INT_MIN: Final = -(2**63)
-_INT_MAX: Final = 2**64 - 1
+_INT_MAX: Final = 2**63 - 1
 _SHOWN_MAX: Final = 60
+_QUANTITY_LIMIT: Final = 1_000_000_000
+_FLOAT_EXPONENT_MAX: Final = 300
+_SAFE_ID_LENGTH: Final = PART_BYTES_MAX // 4
 
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _raw_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _raw_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
-
 _yuan: Final = lru_cache(maxsize=65_536)(minor)
 
 
@@ -61,7 +54,7 @@ def decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
     """
     value = decode(raw)
     if type(value) is not dict:
-        raise TranslationError(f"a JSON {_kind(value)} is no order")
+        raise TranslationError(f"JSON, but {kind_of(value)} and no order")
     return value
 
 
@@ -81,45 +74,50 @@ def split_list(raw: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
         return None
 
 
-def exact_id(value: object, where: str) -> str:
+def why_unreadable(raw: bytes) -> str:
+    """Say for people why these bytes are no JSON object."""
+    try:
+        decode_object(raw)
+    except TranslationError as error:
+        return str(error)
+    return "an object with members that are no JSON"
+
+
+def id_of(value: object, name: str, where: str = "") -> str:
     """Return an id as the text it is; "" where it is absent (missing, null, "", 0, "0").
 
     Raises:
         TranslationError: it is neither text nor a whole number, or too long.
     """
-    kind = type(value)
-    if kind is int:
-        text = str(value) if value else ""
-    elif kind is str:
-        text = value if value != "0" else ""  # type: ignore[assignment] # a str, as the line above says
-    elif value is None:
-        return ""
-    elif isinstance(value, (float, Decimal)):
-        raise TranslationError(f"{value} is a fraction; an id is exact", where, "send ids as text or whole numbers")
-    else:
-        raise TranslationError(f"a {_kind(value)} is no id", where)
-    if len(text) * 4 > PART_BYTES_MAX and len(text.encode("utf-8", "surrogatepass")) > PART_BYTES_MAX:
-        raise TranslationError(f"longer than {PART_BYTES_MAX} bytes: {text[:_SHOWN_MAX]!r}…", where)
-    return text
-
-
-def text_of(value: object, where: str) -> str:
-    """Return text; "" where it is absent; whole numbers as their digits.
-
-    Raises:
-        TranslationError: it is something else.
-    """
+    if type(value) is int:
+        return str(value) if value else ""
     if type(value) is str:
-        return value
+        if len(value) > _SAFE_ID_LENGTH and len(value.encode("utf-8", "surrogatepass")) > PART_BYTES_MAX:
+            raise TranslationError(f"longer than {PART_BYTES_MAX} bytes: {value[:_SHOWN_MAX]!r}…", path(where, name))
+        return value if value != "0" else ""
     if value is None:
         return ""
-    if type(value) is int:
-        return str(value)
-    raise TranslationError(f"a {_kind(value)} where text belongs", where)
+    if isinstance(value, (float, Decimal)):
+        advice = "send ids as text or whole numbers"
+        raise TranslationError(f"{value} is a fraction; an id is exact", path(where, name), advice)
+    raise TranslationError(f"{kind_of(value)} is no id", path(where, name))
 
 
-def whole_of(value: object, where: str) -> int | None:
-    """Return a whole number, given as number or digits; None where it is absent.
+def same_id(number: object, text: object, name: str, where: str = "") -> str:
+    """Return an id that is given as a number and as text; "" where both are absent.
+
+    Raises:
+        TranslationError: they differ, as they do where one has passed a float.
+    """
+    first, second = id_of(number, name, where), id_of(text, f"{name}_str", where)
+    if first and second and first != second:
+        reason = f"{name} says {first}, {name}_str says {second}"
+        raise TranslationError(reason, path(where, name), "keep ids away from floating point")
+    return second or first
+
+
+def whole_of(value: object, name: str, where: str = "") -> int:
+    """Return a whole number, given as number or digits; 0 where it is absent.
 
     Raises:
         TranslationError: it is something else.
@@ -127,25 +125,25 @@ def whole_of(value: object, where: str) -> int | None:
     if type(value) is int:
         return value
     if value is None or value == "":
-        return None
+        return 0
     if isinstance(value, str) and len(value) < _SHOWN_MAX and value.isascii() and value.removeprefix("-").isdigit():
         return int(value)
-    raise TranslationError(f"{_shown(value)} is no whole number", where)
+    raise TranslationError(f"{_shown(value)} is no whole number", path(where, name))
 
 
-def quantity_of(value: object, where: str) -> int:
+def quantity_of(value: object, name: str, where: str = "") -> int:
     """Return how many units a line has: more than none, fewer than a thousand million.
 
     Raises:
         TranslationError: it is no such number.
     """
-    number = whole_of(value, where)
-    if number is None or not 0 < number < 1_000_000_000:  # noqa: PLR2004 -- the docstring says what it is
-        raise TranslationError(f"{_shown(value)} is no quantity", where, "a line has one unit or more")
+    number = value if type(value) is int else whole_of(value, name, where)
+    if not 0 < number < _QUANTITY_LIMIT:
+        raise TranslationError(f"{_shown(value)} is no quantity", path(where, name), "a line has one unit or more")
     return number
 
 
-def yuan_of(value: object, where: str) -> int | None:
+def yuan_of(value: object, name: str, where: str = "") -> int | None:
     """Return an amount given in yuan as fen; None where it is absent.
 
     Raises:
@@ -156,24 +154,24 @@ def yuan_of(value: object, where: str) -> int | None:
     try:
         return _yuan(value) if type(value) is str else minor(value)
     except BadMoney as error:
-        raise TranslationError(str(error), where, "an amount in yuan with two decimals belongs here") from None
+        raise TranslationError(str(error), path(where, name), "an amount in yuan belongs here") from None
 
 
-def fen_of(value: object, where: str) -> int | None:
-    """Return an amount given in fen; None where it is absent.
+def fen_of(value: object, name: str, where: str = "") -> int:
+    """Return an amount given in fen; 0 where it is absent.
 
     Raises:
         TranslationError: it is no amount.
     """
     if value is None or value == "":
-        return None
+        return 0
     try:
         return minor(value, unit="fen")
     except BadMoney as error:
-        raise TranslationError(str(error), where, "a whole number of fen belongs here") from None
+        raise TranslationError(str(error), path(where, name), "a whole number of fen belongs here") from None
 
 
-def time_of(reader: TimeReader, value: object, where: str) -> SourceTime | None:
+def time_of(reader: TimeReader, value: object, name: str, where: str = "") -> SourceTime | None:
     """Read a time; None where the source says that there is none.
 
     Raises:
@@ -182,73 +180,11 @@ def time_of(reader: TimeReader, value: object, where: str) -> SourceTime | None:
     try:
         return reader.read(value)
     except UnreadableTime as error:
-        raise TranslationError(
-            f"cannot read the time {error.text[:_SHOWN_MAX]!r}: {error.why}", where, error.advice
-        ) from None
+        reason = f"cannot read the time {error.text[:_SHOWN_MAX]!r}: {error.why}"
+        raise TranslationError(reason, path(where, name), error.advice) from None
 
 
-def object_of(value: object, where: str) -> dict[str, Any]:
-    """Return an object; an empty one where it is absent (missing, null, "", or [] as some platforms write).
-
-    Raises:
-        TranslationError: it is something else.
-    """
-    if type(value) is dict:
-        return value
-    if value is None or value in ("", []):
-        return {}
-    raise TranslationError(f"a {_kind(value)} where an object belongs", where)
-
-
-def objects_of(value: object, where: str) -> list[dict[str, Any]]:
-    """Return a list of objects; a single object counts as a list of one, as data made from XML has it.
-
-    Raises:
-        TranslationError: it is something else.
-    """
-    if type(value) is dict:
-        return [value] if value else []
-    if value is None or value == "":
-        return []
-    if type(value) is not list:
-        raise TranslationError(f"a {_kind(value)} where a list belongs", where)
-    for number, item in enumerate(value):
-        if type(item) is not dict:
-            raise TranslationError(f"a {_kind(item)} where an object belongs", f"{where}[{number}]")
-    return value
-
-
-def sort_out(
-    fields: Mapping[str, Any], table: Mapping[str, object], where: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the fields that are not `READ` into declared (harmless) and unknown (to be sealed) ones.
-
-    A declared field at its default says nothing and is left out. A declared field that holds a structure was not
-    declared to, so it counts as unknown.
-
-    Raises:
-        TranslationError: an unknown field is nested deeper than `DEPTH_MAX`.
-    """
-    declared: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
-    for name, value in fields.items():
-        rule = table.get(name, _UNKNOWN)
-        if rule is READ:
-            continue
-        if rule is _UNKNOWN:
-            unknown[name] = keep(value, where, 0)
-        elif value != rule or type(value) is not type(rule):
-            kind = type(value)
-            if kind in _PLAIN:
-                declared[name] = value
-            elif kind is dict or kind is list:
-                unknown[name] = keep(value, where, 0)
-            else:
-                declared[name] = keep(value, where, 0)
-    return declared, unknown
-
-
-def keep(value: Any, where: str, depth: int) -> Any:
+def keep(value: Any, where: str, depth: int = 0) -> Any:
     """Return a value that can be stored and read back the same; numbers that no machine type holds become text.
 
     Raises:
@@ -260,8 +196,7 @@ def keep(value: Any, where: str, depth: int) -> Any:
     if kind is int:
         return value if _INT_MIN <= value <= _INT_MAX else str(value)
     if kind is Decimal:
-        number = float(value) if -300 < value.adjusted() < 300 or not value else 0.0  # noqa: PLR2004 -- a float's range
-        return number if Decimal(repr(number)) == value else str(value)
+        return _kept_fraction(value)
     if depth >= DEPTH_MAX:
         raise TranslationError(f"nested deeper than {DEPTH_MAX} levels", where)
     if kind is dict:
@@ -269,48 +204,24 @@ def keep(value: Any, where: str, depth: int) -> Any:
     return [keep(inner, where, depth + 1) for inner in value]
 
 
-def count_keys(value: Any) -> int:
-    """Count the members of all objects in a value."""
-    kind = type(value)
-    if kind is dict:
-        return len(value) + sum(map(count_keys, value.values()))
-    if kind is list:
-        return sum(map(count_keys, value))
-    return 0
+def path(where: str, name: str) -> str:
+    """Return the path of a field for people: `orders.order[0].num`."""
+    return f"{where}.{name}" if where else name
 
 
-def refuse_repeated_names(raw: bytes, keys: int) -> None:
-    """Refuse JSON in which an object has two members of one name: nobody can tell which one counts.
-
-    Decoders keep the last and say nothing. `keys` is how many members were decoded; only if the text seems to have
-    another number is it looked at closely.
-
-    Raises:
-        TranslationError: with the name.
-    """
-    if raw.count(b'":') - raw.count(b'\\":') == keys and b'\\\\":' not in raw:
-        return
-
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise TranslationError(f"the field {name[:_SHOWN_MAX]!r} is there twice", advice="send one of them")
-            seen.add(name)
-
-    try:
-        json.loads(raw, object_pairs_hook=once, parse_int=str, parse_float=str)
-    except TranslationError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise TranslationError(f"not readable as JSON: {error}") from None
+def kind_of(value: object) -> str:
+    """Name the kind of a decoded value, for people."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
-def _kind(value: object) -> str:
-    names = {dict: "object", list: "list", str: "text", bool: "truth value", type(None): "null"}
-    return names.get(type(value), "number")
+def _kept_fraction(value: Decimal) -> float | str:
+    if not value:
+        return 0.0
+    number = float(value) if abs(value.adjusted()) < _FLOAT_EXPONENT_MAX else 0.0
+    return number if Decimal(repr(number)) == value else str(value)
 
 
 def _shown(value: object) -> str:
-    text = str(value) if not isinstance(value, (dict, list)) else f"a {_kind(value)}"
+    text = kind_of(value) if isinstance(value, (dict, list)) else str(value)
     return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
