@@ -1,0 +1,57 @@
+"""`python -m benchmarks drain|floor|library|replay [--orders N] [--json]`: one question each, ratios in one run."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+QUESTIONS = {
+    "drain": "how fast is a backlog drained, beside the floor and the library?",
+    "floor": "what is the least a durable, exactly-once pipeline costs?",
+    "library": "how fast is the eventsourcing library's own Application?",
+    "replay": "how fast are states and read models rebuilt from the log?",
+}
+TARGETS = {
+    "ratio_to_library": "≥ 15 now, goal 30",
+    "ratio_to_floor": "≥ 0.5 now, goal 0.7",
+    "settled_to_floor": "≥ 0.3 now, goal 0.4",
+    "states_events_per_s": "goal 100,000",
+    "read_models_events_per_s": "goal 40,000",
+}
+
+
+def main() -> int:
+    """Ask one question."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("question", choices=QUESTIONS, help="; ".join(f"{name}: {what}" for name, what in QUESTIONS.items()))
+    parser.add_argument("--orders", type=int, default=10_000, help="orders in the backlog (default 10000)")
+    parser.add_argument("--batch", type=int, default=500, help="messages of one commit (default 500)")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    arguments = parser.parse_args()
+    if arguments.orders < 1 or arguments.batch < 1:
+        parser.error("--orders and --batch need at least 1")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    measure: Callable[..., dict[str, Any]] = import_module(f"benchmarks.{arguments.question}").measure
+    if arguments.question == "library":
+        figures = measure(arguments.orders)
+    else:
+        figures = measure(arguments.orders, arguments.batch)
+    if arguments.json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+        return 0
+    table = Table("figure", "value", "target", title=f"{arguments.question}: {QUESTIONS[arguments.question]}")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value), TARGETS.get(name, ""))
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
