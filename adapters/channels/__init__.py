@@ -9,7 +9,7 @@ from importlib import import_module
 
 from domain.ports import Channel
 
-BUILT_IN = ("adapters.channels.taobao", "adapters.channels.pos_csv")
+BUILT_IN = ("adapters.channels.taobao", "adapters.channels.douyin", "adapters.channels.pos_csv")
 
 
 class ChannelSetupError(ValueError):

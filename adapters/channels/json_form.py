@@ -1,8 +1,8 @@
 """Forms: what a JSON object of a channel may hold, read at the speed of typed decoding, without losing the rest.
 
 A form is a Struct of the fields that are read, plus a table of harmless fields with their defaults. A payload that
-holds nothing else, each value of its type, is decoded in one go. Any other is taken apart field by field: what is not in
-the form is kept as unknown under its path, and what has a wrong type is named.
+holds nothing else, each value of its type, is decoded in one go. Any other is taken apart field by field: what is not
+in the form is kept as unknown under its path, and what has a wrong type is named.
 """
 
 import json
