@@ -181,6 +181,14 @@ class BadQuantity(DomainError):
     """A quantity that cannot be: zero, negative or absurd."""
 
 
+class MissingDocument(DomainError):
+    """Without a document number of its author's a repeat could not be told from another act."""
+
+
+class WrongActor(DomainError):
+    """A ledger knows no such command."""
+
+
 class NotEnoughOnHand(DomainError):
     """An adjustment would take away what is promised or not there."""
 
@@ -196,7 +204,7 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     pre_reserved: int = 0
     protected: int = 0
     since_ms: int = 0
-    """When the ledger began to count this SKU."""
+    """When the ledger began to count this SKU; 0 = it never did."""
 
     @property
     def available(self) -> int:
@@ -395,17 +403,22 @@ def summed(lines: Iterable[tuple[str, int]]) -> Quantities:
     return tuple(total.items())
 
 
+def _known(document: str, state: Ledger) -> bool:
+    """Whether a document was handled before. Raises MissingDocument where there is no number to tell."""
+    if not document:
+        raise MissingDocument("the message has no document number; its author must give it one")
+    return document in state.documents
+
+
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if command.document in state.documents:
+    if _known(command.document, state):
         return ()
-    lines = summed(command.lines)
-    if not lines:
-        raise BadQuantity("a receipt without lines")
+    lines = _wanted(command.lines)
     return (StockReceived(command.document, lines, now_ms),)
 
 
 def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if command.document in state.documents:
+    if _known(command.document, state):
         return ()
     if command.delta == 0 or abs(command.delta) > QUANTITY_MAX or not command.sku:
         raise BadQuantity(f"an adjustment of {command.delta} units of SKU {command.sku!r}")
@@ -420,10 +433,14 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
 
 
 def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if command.document in state.documents:
+    if _known(command.document, state):
         return ()
     level = state.levels.get(command.sku, NONE)
-    if not 0 <= command.quantity <= QUANTITY_MAX or level.available + level.protected < command.quantity:
+    if (
+        not command.sku
+        or not 0 <= command.quantity <= QUANTITY_MAX
+        or level.available + level.protected < command.quantity
+    ):
         raise BadQuantity(
             f"cannot protect {command.quantity} units of {command.sku!r}: {level.available + level.protected} are free"
         )
@@ -439,11 +456,17 @@ def _short(state: Ledger, lines: Quantities) -> tuple[tuple[str, int, int], ...]
     )
 
 
+def _wanted(lines: Quantities) -> Quantities:
+    if not lines:
+        raise BadQuantity("no lines")
+    return summed(lines)
+
+
 def _decide_reserve(command: Reserve, state: Ledger, now_ms: int) -> Sequence[Event]:
     del now_ms
     if command.allocation in state.allocations:
         return ()
-    lines = summed(command.lines)
+    lines = _wanted(command.lines)
     short = _short(state, lines)
     if short:
         return (ReservationRefused(command.allocation, command.order, short),)
@@ -454,7 +477,7 @@ def _decide_pre_reserve(command: PreReserve, state: Ledger, now_ms: int) -> Sequ
     del now_ms
     if command.allocation in state.allocations:
         return ()
-    lines = summed(command.lines)
+    lines = _wanted(command.lines)
     short = _short(state, lines)
     if short:
         return (ReservationRefused(command.allocation, command.order, short),)
@@ -489,14 +512,13 @@ def _decide_issue(command: Issue, state: Ledger, now_ms: int) -> Sequence[Event]
     lines = tuple(
         (sku, quantity)
         for sku, quantity in summed(command.lines)
-        if (level := state.levels.get(sku)) is not None and level.since_ms <= command.shipped_ms
+        if 0 < state.levels.get(sku, NONE).since_ms <= command.shipped_ms
     )
-    if not lines:
-        return ()
+    # The goods have left already: what is there is deducted, and only what is not there is reported.
+    gone = tuple((sku, units) for sku, quantity in lines if (units := min(quantity, state.levels[sku].available)) > 0)
     short = _short(state, lines)
-    if short:
-        return (ReservationRefused(command.allocation, command.order, short),)
-    return (StockIssued(command.allocation, command.order, lines),)
+    issued = (StockIssued(command.allocation, command.order, gone),) if gone else ()
+    return (*issued, ReservationRefused(command.allocation, command.order, short)) if short else issued
 
 
 DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = {
@@ -513,7 +535,10 @@ DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = 
 
 def decide(command: Command, state: Ledger, now_ms: int = 0) -> Sequence[Event]:
     """Return what follows from a command; `now_ms` is the message's observed time."""
-    events = DECIDE[type(command)](command, state, now_ms)
+    handler = DECIDE.get(type(command))
+    if handler is None:
+        raise WrongActor(f"{type(command).__name__} is nothing that a warehouse could do")
+    events = handler(command, state, now_ms)
     assert all(sku and quantity > 0 for event in events for sku, quantity in getattr(event, "lines", ()))
     return events
 
