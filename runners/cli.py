@@ -54,7 +54,7 @@ VERBS = (
         "fulfil:resolve",
         ACT,
         "Decide on an interception.",
-        "resolve 2231958349 stock --decision release",
+        "resolve 2231958349 short --decision release",
     ),
     Verb(
         "cancel", "fulfil:cancel", ACT, "Cancel an order, or units of its lines.", "cancel 2231958349 --reason refund"

@@ -50,6 +50,7 @@ CommandIdOption = Annotated[
         help="Id of this act; giving the same one again changes nothing. Made anew where it is left out.",
     ),
 ]
+PIPE_COLUMNS = 160
 DATA_DEFAULT = Path(".orderspine")
 
 STATES = {
@@ -135,7 +136,9 @@ def console(*, stderr: bool = False) -> "Console":
     """Return a console for people."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    # A pipe has no width; a table cut to 80 columns would be hard to read there.
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_COLUMNS)
 
 
 def show(*what: "RenderableType") -> None:

@@ -35,6 +35,7 @@ BATCHES_MAX = 4
 """Batches under way at once."""
 REASONS_MAX = 1_000
 """Different reasons that are told apart."""
+REASONS_SHOWN_MAX = 20
 PLACES_MAX = 3
 BAD = ("refused", "quarantined", "unmatched")
 
@@ -50,7 +51,7 @@ def ingest(
 ) -> Exit:
     """Take in orders from files: says accepted only after the commit; doing it twice changes nothing."""
     from runners.bootstrap import channels  # noqa: PLC0415
-    from runners.documents import files_under  # noqa: PLC0415
+    from runners.handed_in import files_under  # noqa: PLC0415
 
     if not paths:
         raise Failure(Exit.USAGE, "name the files or folders to take in, for example `orderspine ingest orders.csv`")
@@ -188,7 +189,7 @@ def batches(
     files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Callable[[], int]
 ) -> Iterator[tuple[list["Mail"], int]]:
     """Return the mail of files in batches of bounded size, each with how many bytes of the files it stands for."""
-    from runners.documents import documents_of  # noqa: PLC0415
+    from runners.handed_in import documents_of  # noqa: PLC0415
 
     mails: list[Mail] = []
     size = read = 0
@@ -245,13 +246,13 @@ def _show(tally: Tally) -> None:
     rate = sum(tally.outcomes.values()) / tally.seconds if tally.seconds else 0.0
     show(made, f"{tally.files:,} files, {tally.documents:,} documents, {tally.seconds:.1f} s ({rate:,.0f} messages/s)")
     if tally.skipped:
-        show(
-            f"passed over {len(tally.skipped)} files that are neither JSON, JSONL nor CSV: {', '.join(tally.skipped[:5])}"
-        )
+        names = ", ".join(tally.skipped[:5])
+        show(f"passed over {len(tally.skipped)} files that are neither JSON, JSONL nor CSV: {escape(names)}")
     if not tally.reasons:
         return
     why = table("outcome", "count", "reason", "first places", title="Why", right=("count",))
-    for (channel, outcome, reason), count in tally.reasons.most_common(20):
+    first = sorted(tally.reasons.most_common(), key=lambda pair: pair[0][1] not in BAD)
+    for (channel, outcome, reason), count in first[:REASONS_SHOWN_MAX]:
         places = ", ".join(tally.places[channel, outcome, reason])
         why.add_row(outcome_word(outcome), f"{count:,}", escape(reason), escape(places))
     show(why)

@@ -1,0 +1,137 @@
+"""Acts through the mail: who does it, on which order, and what became of it after the commit."""
+
+import asyncio
+import getpass
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runners.commands.common import Exit, Failure, escape, outcome_word, print_json, say, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adapters.storage.read_models import ReadModels
+    from domain.envelope import By
+    from domain.mail import Body, Mail, Reply
+    from runners.settings import Settings
+
+GOOD = ("accepted", "repeated", "queued")
+"""Outcomes after which nobody has to do anything."""
+
+
+class Answered(NamedTuple):
+    """Answers, and the log position that shows what they mean."""
+
+    replies: "list[Reply]"
+    position: int
+
+
+def person(role: str) -> "By":
+    """Return who sits at this command line: ORDERSPINE_USER, or the system's name for them."""
+    from domain.envelope import By  # noqa: PLC0415
+
+    try:
+        name = os.environ.get("ORDERSPINE_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"uid-{os.getuid()}"
+    return By("person", name, role)
+
+
+def command_id_of(given: str) -> str:
+    """Return the id of an act: the given one, or a new one."""
+    return given or f"cli-{uuid.uuid4().hex}"
+
+
+def mail_of(to: str, body: "Body", role: str, verb: str) -> "Mail":
+    """Return the mail of an act."""
+    from domain.mail import Mail  # noqa: PLC0415
+
+    return Mail(to, body, time.time_ns() // 1_000_000, person(role), f"cli/{verb}")
+
+
+def send(settings: "Settings", mails: "Sequence[Mail]") -> Answered:
+    """Send acts and wait for their commit.
+
+    Raises:
+        NotRunning, NoAnswer: see `Postman`.
+    """
+    from runners.post import Postman  # noqa: PLC0415
+
+    async def deliver() -> Answered:
+        async with Postman(settings, name="orderspine-cli") as postman:
+            return Answered(await postman.send(mails), postman.position)
+
+    return asyncio.run(deliver())
+
+
+def act(settings: "Settings", mail: "Mail", what: str, *, json: bool, **more: Any) -> Exit:
+    """Send one act, say what became of it, and return how the verb ends."""
+    replies, position = send(settings, [mail])
+    reply = replies[0]
+    if json:
+        print_json({"outcome": reply.outcome, "reason": reply.reason, "to": mail.to, "position": position, **more})
+    else:
+        show(f"{outcome_word(reply.outcome)}: {escape(what)}" + (f" ({escape(reply.reason)})" if reply.reason else ""))
+        if reply.outcome == "repeated":
+            say("it was done before; nothing has changed")
+        elif reply.outcome == "queued":
+            say("it waits: the order is not known yet, or a quarantined message of it stands before it")
+    return Exit.OK if reply.outcome in GOOD else Exit.REFUSED
+
+
+def order_of(settings: "Settings", text: str) -> str:
+    """Return the key of the order a person means: its key, channel:shop:number, or its number where that is unique.
+
+    Raises:
+        Failure: nothing or several orders fit.
+    """
+    from domain.ids import BadId, order_key  # noqa: PLC0415
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    if text.startswith("order-") and text.count(":") == 2:  # noqa: PLR2004  a key has three parts
+        return text
+    channel, shop, number = (*text.split(":", 2), "", "")[:3]
+    if number:
+        try:
+            return order_key(channel, shop, number)
+        except BadId as error:
+            raise Failure(Exit.USAGE, f"{text!r} is no order: {error}") from error
+    views = open_read_models(settings)
+    try:
+        found = views.orders({"order_no": text}, limit=6)
+    finally:
+        views.close()
+    if len(found) == 1:
+        return str(found[0]["key"])
+    if found:
+        keys = ", ".join(name_of(row) for row in found)
+        raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
+    raise Failure(
+        Exit.REFUSED,
+        f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
+        "an order can also be named channel:shop:number",
+    )
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """Return an order's name for people and for the command line."""
+    return f"{row['channel']}:{row['shop']}:{row['order_no']}"
+
+
+def interception_of(settings: "Settings", key: str, text: str) -> str:
+    """Return the id of the order's open interception that begins with `text`; `text` itself where that is not clear."""
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    views: ReadModels = open_read_models(settings)
+    try:
+        order = views.order(key) or {}
+    finally:
+        views.close()
+    fitting = [
+        str(each["interception"])
+        for each in order.get("interceptions", ())
+        if str(each["interception"]).startswith(text)
+    ]
+    return fitting[0] if len(fitting) == 1 else text

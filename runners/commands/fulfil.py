@@ -1,0 +1,119 @@
+"""`scan-out`, `ship`, `resolve`, `cancel`: what people do with an order. Answered after the commit."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from runners.commands.acting import act, command_id_of, interception_of, mail_of, order_of
+from runners.commands.common import (
+    DATA_DEFAULT,
+    CommandIdOption,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    settings_of,
+)
+
+OrderName = Annotated[
+    str, Parameter(name="ORDER", help="Its key, channel:shop:number, or just its number where only one order has it.")
+]
+
+
+def scan_out(
+    order: OrderName,
+    /,
+    *,
+    tracking: Annotated[str, Parameter(help="The parcel's number, where it goes to the carrier at once.")] = "",
+    carrier: Annotated[str, Parameter(help="Who carries it.")] = "",
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """The warehouse scanned the goods of an order's pick list out."""
+    from domain.order import ScanOut  # noqa: PLC0415
+
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    own = command_id_of(command_id)
+    mail = mail_of(key, ScanOut(own, tracking, carrier), "keeper", "scan-out")
+    return act(settings, mail, f"scan-out of {order}", json=json, command_id=own)
+
+
+def ship(
+    order: OrderName,
+    /,
+    *,
+    tracking: Annotated[str, Parameter(help="The parcel's number.")],
+    carrier: Annotated[str, Parameter(help="Who carries it.")],
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """The parcel of an order went to the carrier."""
+    from domain.order import Ship  # noqa: PLC0415
+
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    own = command_id_of(command_id)
+    mail = mail_of(key, Ship(own, tracking, carrier), "keeper", "ship")
+    return act(settings, mail, f"shipment of {order} with {carrier} {tracking}", json=json, command_id=own)
+
+
+def resolve(
+    order: OrderName,
+    interception: Annotated[str, Parameter(name="INTERCEPTION", help="Its id, or how it begins (`order` shows it).")],
+    /,
+    *,
+    decision: Annotated[Literal["release", "cancel"], Parameter(help="Go on with the order, or cancel it.")],
+    note: Annotated[str, Parameter(help="Why; it is recorded. Name no customer in it.")] = "",
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Record a decision on an order's open interception."""
+    from domain.order import ResolveInterception  # noqa: PLC0415
+
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    own = command_id_of(command_id)
+    name = interception_of(settings, key, interception)
+    mail = mail_of(key, ResolveInterception(own, name, decision, note), "operations", "resolve")
+    return act(settings, mail, f"{decision} decided on {name} of {order}", json=json, command_id=own)
+
+
+def cancel(
+    order: OrderName,
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="Why; it is recorded. Name no customer in it.")],
+    line: Annotated[
+        tuple[str, ...], Parameter(help="LINE=UNITS: only so many units of this line; may be given again.")
+    ] = (),
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Cancel an order or units of its lines; what has left already becomes an after-sale."""
+    from domain.order import CancelLines  # noqa: PLC0415
+
+    lines = tuple(pair_of(text, "--line") for text in line)
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    own = command_id_of(command_id)
+    mail = mail_of(key, CancelLines(own, lines, reason), "service", "cancel")
+    return act(settings, mail, f"cancellation of {order}", json=json, command_id=own)
+
+
+def pair_of(text: str, where: str) -> tuple[str, int]:
+    """Read `NAME=UNITS`.
+
+    Raises:
+        Failure: it is none.
+    """
+    name, sign, units = text.rpartition("=")
+    if not sign or not name.strip() or not units.strip().isascii() or not units.strip().isdigit() or not int(units):
+        raise Failure(
+            Exit.USAGE, f"{where} {text!r}: write NAME=UNITS with a whole number above 0, for example SKU-1=3"
+        )
+    return name.strip(), int(units)

@@ -1,0 +1,177 @@
+"""One order for people: its parts as tables, its personal half opened and masked."""
+
+from typing import TYPE_CHECKING, Any
+
+from runners.commands.common import escape, state_word, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from runners.settings import Settings
+
+ERASED = "erased"
+"""What stands for a personal half whose key was destroyed."""
+_OPEN_FIELDS = frozenset({"province", "city", "state", "country"})
+"""No person can be told by these."""
+
+
+def personal_of(settings: "Settings", key: str, sealed: bytes | None, *, reveal: bool) -> Any:
+    """Return the personal half (masked unless `reveal`), `ERASED` where its key is gone, None where there is none.
+
+    Raises:
+        Failure: the stored bytes were changed.
+    """
+    if sealed is None:
+        return None
+    import msgspec  # noqa: PLC0415
+
+    from adapters.storage.sealing import SealBroken, open_sealed  # noqa: PLC0415
+    from runners.bootstrap import open_vault  # noqa: PLC0415
+    from runners.commands.common import Exit, Failure  # noqa: PLC0415
+
+    vault = open_vault(settings)
+    try:
+        data_key = vault.keys([key], create=False).get(key)
+    finally:
+        vault.close()
+    if data_key is None:
+        return ERASED
+    try:
+        personal = msgspec.json.decode(open_sealed(data_key, key, sealed))
+    except SealBroken as error:
+        raise Failure(Exit.REFUSED, f"{error}: `orderspine audit verify` shows what else was changed") from error
+    return personal if reveal else masked(personal)
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """Return personal data with as much left as recognises it."""
+    match value:
+        case dict():
+            return {key: masked(inner, str(key)) for key, inner in value.items()}
+        case list():
+            return [masked(inner, name) for inner in value]
+        case str() if not value or name in _OPEN_FIELDS:
+            return value
+        case None | bool():
+            return value
+        case _:
+            return f"{str(value)[0]}***"
+
+
+def page_of(order: dict[str, Any], personal: Any) -> "list[RenderableType]":
+    """Return the page's parts."""
+    parts: list[RenderableType] = [_head(order), _lines(order)]
+    if order.get("interceptions"):
+        made = table("interception", "reason", "evidence", "what to do", "who", title="拦截 Interceptions")
+        for each in order["interceptions"]:
+            made.add_row(
+                *(escape(str(each[name])) for name in ("interception", "reason", "evidence", "advice", "role"))
+            )
+        parts.append(made)
+    if order.get("quarantine"):
+        each = order["quarantine"]
+        made = table("message", "where", "reason", "what to do", title="隔离 Quarantined")
+        made.add_row(*(escape(str(each.get(name, ""))) for name in ("item", "where", "reason", "advice")))
+        parts.append(made)
+    if order.get("parcels"):
+        made = table("carrier", "tracking", "lines", title="包裹 Parcels")
+        for each in order["parcels"]:
+            made.add_row(escape(each["carrier"]), escape(each["tracking"]), escape(", ".join(each.get("lines", ()))))
+        parts.append(made)
+    if order.get("last_refusal"):
+        each = order["last_refusal"]
+        parts.append(f"last refusal: {escape(each['what'])} ({escape(each['rule'])}): {escape(each['reason'])}")
+    if order.get("attributes"):
+        parts.append(_fields("自定义属性 Custom attributes", order["attributes"]))
+    if personal == ERASED:
+        parts.append("个人信息 Personal data: erased (its key was destroyed)")
+    elif personal:
+        parts.append(_fields("个人信息 Personal data", personal))
+    parts.append(f"`orderspine audit history {escape(order['key'])}` shows how it came to this")
+    return parts
+
+
+def _head(order: dict[str, Any]) -> "RenderableType":
+    from domain.money import format_minor  # noqa: PLC0415
+
+    amounts = order.get("amounts") or {"currency": ""}
+    currency = amounts["currency"]
+
+    def money(amount: int) -> str:
+        return f"{format_minor(amount, currency)} {currency}" if currency else str(amount)
+
+    made = table("", "", title=escape(f"{order['channel']}:{order['shop']}:{order['order_no']}"))
+    made.show_header = False
+    made.add_row("state", state_word(order.get("state", "")))
+    if order.get("fulfilment") != order.get("state"):
+        made.add_row("fulfilment", state_word(order.get("fulfilment", "")))
+    made.add_row("channel's word", escape(order.get("native_status", "")))
+    for title, name in (
+        ("ordered", "ordered_at"),
+        ("pay by", "pay_by"),
+        ("paid", "paid_at"),
+        ("shipped", "shipped_at"),
+        ("completed", "completed_at"),
+        ("cancelled", "cancelled_at"),
+        ("modified", "modified_at"),
+    ):
+        if time := order.get(name):
+            made.add_row(title, f"{escape(time['local'])}  (source: {escape(time['text'])})")
+    made.add_row("payable", money(amounts.get("payable", 0)))
+    made.add_row("amount paid", money(order.get("amount_paid", 0)))
+    if order.get("refunded"):
+        made.add_row("refunded", money(order["refunded"]))
+    for title, name in (
+        ("region", "region"),
+        ("customer (digest)", "customer"),
+        ("pick list", "pick_list"),
+        ("cancelled because", "cancel_reason"),
+        ("source", "source_tag"),
+        ("last changed by", "updated_by"),
+    ):
+        if order.get(name):
+            made.add_row(title, escape(str(order[name])))
+    if order.get("holds"):
+        made.add_row("held by the platform", escape(", ".join(order["holds"])))
+    if allocation := order.get("allocation"):
+        lines = ", ".join(f"{sku}×{units}" for sku, units in allocation["lines"])
+        made.add_row("allocated", escape(f"warehouse {allocation['warehouse']}: {lines}"))
+    counts = {name: order.get(name, 0) for name in ("amended", "repeated", "outdated", "refused", "queued")}
+    made.add_row("messages", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "one")
+    made.add_row("version · position", f"{order.get('version', 0)} · {order.get('position', 0)}")
+    return made
+
+
+def _lines(order: dict[str, Any]) -> "RenderableType":
+    from domain.money import format_minor  # noqa: PLC0415
+
+    currency = (order.get("amounts") or {}).get("currency", "CNY")
+    made = table(
+        *("line", "SKU", "name", "units", "amount", "status", "after-sale"),
+        title="商品 Lines",
+        right=("units", "amount"),
+    )
+    for item in order["items"]:
+        units = f"{item['quantity']}" + (f" (-{item['cancelled']})" if item.get("cancelled") else "")
+        made.add_row(
+            escape(item["id"]),
+            escape(item["sku"] or f"? {item.get('item', '')}"),
+            escape(item.get("name", "") + (" 🎁" if item.get("gift") else "")),
+            units,
+            format_minor(item.get("amount", 0), currency),
+            item.get("status", "open"),
+            item.get("after_sale", ""),
+        )
+    return made
+
+
+def _fields(title: str, fields: dict[str, Any]) -> "RenderableType":
+    import msgspec  # noqa: PLC0415
+
+    made = table("field", "value", title=title)
+    for name, value in fields.items():
+        if value in ("", {}, []):
+            continue
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        made.add_row(escape(str(name)), escape(text))
+    return made

@@ -1,0 +1,250 @@
+"""`stock`: goods come in, counts are put right, and how much there is."""
+
+import csv
+import io
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from cyclopts import App, Parameter
+
+from runners.commands.acting import GOOD, act, command_id_of, mail_of, send
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    console,
+    escape,
+    outcome_word,
+    print_json,
+    settings_of,
+    show,
+    table,
+)
+from runners.commands.fulfil import pair_of
+
+if TYPE_CHECKING:
+    from domain.mail import Mail
+
+LINES_MAX = 5_000
+"""Most lines of one receipt; a longer file becomes several, numbered ones."""
+ERRORS_SHOWN_MAX = 20
+
+app = App(
+    name="stock",
+    help="Receive, import, adjust and show stock.",
+    help_epilogue=(
+        "Examples:\n"
+        "  orderspine stock receive SKU-1=100 SKU-2=50 --document D-2026-17\n"
+        "  orderspine stock import opening.csv\n"
+        "  orderspine stock adjust SKU-1 --by -3 --reason broken --document C-9\n"
+        "  orderspine stock show --sku SKU-1"
+    ),
+)
+
+WarehouseOption = Annotated[str, Parameter(help="Code of the warehouse.")]
+DocumentOption = Annotated[str, Parameter(help="Number of the document behind it; the same one again changes nothing.")]
+
+
+@app.command
+def receive(
+    *lines: Annotated[str, Parameter(name="SKU=QTY", help="What came in, for example SKU-1=100.")],
+    document: DocumentOption,
+    warehouse: WarehouseOption = "A",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Goods came in."""
+    from domain.stock import ReceiveStock  # noqa: PLC0415
+
+    if not lines:
+        raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
+    pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
+    settings = settings_of(data)
+    mail = mail_of(_warehouse(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
+    return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, Parameter(name="FILE.csv", help="CSV with the header sku,quantity[,warehouse].")],
+    /,
+    *,
+    document: Annotated[str, Parameter(help="Number of the receipt; made from the file's content if left out.")] = "",
+    warehouse: Annotated[str, Parameter(help="Code of the warehouse of rows that name none.")] = "A",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Receive what a file lists: all of it, or, where a row is wrong, nothing."""
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+    rows, errors = read_rows(raw, warehouse)
+    if errors:
+        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
+        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
+        raise Failure(Exit.REFUSED, f"{file.name}: nothing was received, because of\n  {shown}{more}")
+    settings = settings_of(data)
+    mails = receipts(rows, document or f"import-{sha256(raw).hexdigest()[:16]}")
+    replies, position = send(settings, mails)
+    answers = [
+        {"warehouse": mail.to, "document": getattr(mail.body, "document", ""), "outcome": r.outcome, "reason": r.reason}
+        for mail, r in zip(mails, replies, strict=True)
+    ]
+    if json:
+        units = sum(row.quantity for row in rows)
+        print_json({"receipts": answers, "rows": len(rows), "units": units, "position": position})
+    else:
+        made = table("warehouse", "document", "outcome", "why", title=f"{len(rows):,} rows of {file.name}")
+        for answer in answers:
+            made.add_row(
+                answer["warehouse"],
+                escape(answer["document"]),
+                outcome_word(answer["outcome"]),
+                escape(answer["reason"]),
+            )
+        show(made)
+    return Exit.OK if all(reply.outcome in GOOD for reply in replies) else Exit.REFUSED
+
+
+@app.command
+def adjust(
+    sku: Annotated[str, Parameter(name="SKU")],
+    /,
+    *,
+    by: Annotated[int, Parameter(help="Units to add; negative to take away.", allow_leading_hyphen=True)],
+    reason: Annotated[str, Parameter(help="Why; it is recorded.")],
+    document: Annotated[str, Parameter(help="Number of the count; made anew if left out.")] = "",
+    warehouse: WarehouseOption = "A",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """A count found another figure: put on hand right."""
+    from domain.stock import AdjustStock  # noqa: PLC0415
+
+    settings = settings_of(data)
+    own = command_id_of(document)
+    mail = mail_of(_warehouse(warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
+    return act(settings, mail, f"{sku} by {by:+d}", json=json, document=own)
+
+
+@app.command
+def protect(
+    sku: Annotated[str, Parameter(name="SKU")],
+    quantity: Annotated[int, Parameter(name="UNITS", help="0 = protect nothing.")],
+    /,
+    *,
+    document: Annotated[str, Parameter(help="Number of this act; made anew if left out.")] = "",
+    warehouse: WarehouseOption = "A",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Keep units of a SKU out of what may be promised."""
+    from domain.stock import ProtectStock  # noqa: PLC0415
+
+    settings = settings_of(data)
+    own = command_id_of(document)
+    mail = mail_of(_warehouse(warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
+    return act(settings, mail, f"{quantity} units of {sku} protected", json=json, document=own)
+
+
+@app.command(name="show")
+def show_(
+    *,
+    sku: Annotated[str | None, Parameter(help="Only this SKU.")] = None,
+    warehouse: Annotated[str | None, Parameter(help="Only this warehouse.")] = None,
+    limit: Annotated[int, Parameter(help="Most rows.")] = 1_000,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """How much there is; works without a running `up`."""
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    settings = settings_of(data)
+    views = open_read_models(settings)
+    try:
+        rows = views.inventory(warehouse, sku, limit)
+    finally:
+        views.close()
+    if json:
+        print_json(rows)
+        return Exit.OK
+    numbers = ("on_hand", "reserved", "pre_reserved", "protected", "available")
+    words = ("在库 on hand", "占用 reserved", "预占 pre-reserved", "保护 protected", "可用 available")
+    made = table("warehouse", "SKU", *words, right=words)
+    for row in rows:
+        made.add_row(escape(row["warehouse"]), escape(row["sku"]), *(f"{row[name]:,}" for name in numbers))
+    show(made)
+    if not rows:
+        console(stderr=True).print("no stock yet: `orderspine stock receive SKU-1=100 --document D-1`", markup=False)
+    return Exit.OK
+
+
+class Row(NamedTuple):
+    """A row of an import."""
+
+    warehouse: str
+    sku: str
+    quantity: int
+
+
+def read_rows(raw: bytes, warehouse: str) -> tuple[list[Row], list[str]]:
+    """Return the rows of a stock file, and what is wrong with it, by row."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        try:
+            text = raw.decode("gb18030")
+        except UnicodeDecodeError as error:
+            return [], [f"the file is neither UTF-8 nor GB18030 (byte {error.start:,})"]
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        return [], [f"not a CSV file: {error}"]
+    header = [cell.strip().lower() for cell in lines[0]] if lines else []
+    if "sku" not in header or "quantity" not in header:
+        return [], [f"row 1: the header must be sku,quantity[,warehouse], and is {','.join(header)[:80] or 'missing'}"]
+    rows: list[Row] = []
+    errors: list[str] = []
+    for number, cells in enumerate(lines[1:], 2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        values = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+        sku, quantity = values.get("sku", ""), values.get("quantity", "")
+        if not sku:
+            errors.append(f"row {number}: no SKU")
+        elif not (quantity.isascii() and quantity.isdigit() and int(quantity) > 0):
+            errors.append(f"row {number}: quantity {quantity!r} of {sku} is no whole number above 0")
+        else:
+            rows.append(Row(values.get("warehouse", "") or warehouse, sku, int(quantity)))
+    if not rows and not errors:
+        errors.append("there are no rows below the header")
+    return rows, errors
+
+
+def receipts(rows: list[Row], document: str) -> "list[Mail]":
+    """Return the mail that receives the rows: for each warehouse one receipt, or several numbered ones."""
+    from domain.stock import ReceiveStock  # noqa: PLC0415
+
+    by_warehouse: dict[str, list[tuple[str, int]]] = {}
+    for row in rows:
+        by_warehouse.setdefault(row.warehouse, []).append((row.sku, row.quantity))
+    mails = []
+    for code, pairs in by_warehouse.items():
+        for start in range(0, len(pairs), LINES_MAX):
+            number = f"{document}/{start // LINES_MAX + 1}" if len(pairs) > LINES_MAX else document
+            body = ReceiveStock(number, tuple(pairs[start : start + LINES_MAX]))
+            mails.append(mail_of(_warehouse(code), body, "keeper", "stock-import"))
+    return mails
+
+
+def _warehouse(code: str) -> str:
+    from domain.ids import BadId, warehouse_key  # noqa: PLC0415
+
+    try:
+        return warehouse_key(code)
+    except BadId as error:
+        raise Failure(Exit.USAGE, str(error)) from error
