@@ -133,11 +133,15 @@ class EventLog(Protocol):
         """Raise the epoch by one, durably, and return the row: from now on only this caller's commits fit."""
         ...
 
-    def set_incarnation(self, epoch: int, incarnation: str, position: int) -> Tracked:
-        """Begin a new life of the mail at `position`, if `epoch` is still the row's.
+    def set_incarnation(
+        self, epoch: int, incarnation: str, position: int, *, records: Sequence[Record] = ()
+    ) -> Tracked:
+        """Begin a new life of the mail at `position`, if `epoch` is still the row's; `records` say why.
+
+        Row and records are written in one durable transaction, or nothing is.
 
         Raises:
-            Conflict: another worker has taken over.
+            Conflict: another worker has taken over, or a record's version is not its stream's next one.
         """
         ...
 

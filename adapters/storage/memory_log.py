@@ -84,11 +84,16 @@ class MemoryEventLog:
             self._row = msgspec.structs.replace(self._row, epoch=self._row.epoch + 1)
             return self._tracked()
 
-    def set_incarnation(self, epoch: int, incarnation: str, position: int) -> Tracked:
-        """Begin a new life of the mail; see `EventLog.set_incarnation`."""
+    def set_incarnation(
+        self, epoch: int, incarnation: str, position: int, *, records: Sequence[Record] = ()
+    ) -> Tracked:
+        """Begin a new life of the mail, with the events that say why; see `EventLog.set_incarnation`."""
+        needed = check_batch(records)
         with self._lock:
             if epoch != self._row.epoch:
                 raise Conflict("another worker has taken the cell over")
+            self._check(records, needed)
+            self._write(records)
             self._row = msgspec.structs.replace(
                 self._row, incarnation=incarnation, position=position, digest=b"", at_ms=0
             )

@@ -128,11 +128,15 @@ class PostgresEventLog:
         """Raise the epoch; see `EventLog.take_over`."""
         return self._change("UPDATE cell SET epoch = epoch + 1", ())
 
-    def set_incarnation(self, epoch: int, incarnation: str, position: int) -> Tracked:
-        """Begin a new life of the mail; see `EventLog.set_incarnation`."""
+    def set_incarnation(
+        self, epoch: int, incarnation: str, position: int, *, records: Sequence[Record] = ()
+    ) -> Tracked:
+        """Begin a new life of the mail, with the events that say why; see `EventLog.set_incarnation`."""
         return self._change(
-            "UPDATE cell SET incarnation = %s, position = %s, digest = '', at_ms = 0 WHERE epoch = %s",
-            (incarnation, position, epoch),
+            """UPDATE cell SET incarnation = %s, position = %s, digest = '', at_ms = 0, head = head + %s
+            WHERE epoch = %s""",
+            (incarnation, position, len(records), epoch),
+            records,
         )
 
     def begin_generation(self, generation: str | None = None) -> Tracked:
@@ -221,12 +225,15 @@ class PostgresEventLog:
         except psycopg.errors.ReadOnlySqlTransaction as exc:
             raise Conflict(f"{self._where} was opened for reading only") from exc
 
-    def _change(self, update: str, values: Sequence[Any]) -> Tracked:
+    def _change(self, update: str, values: Sequence[Any], records: Sequence[Record] = ()) -> Tracked:
+        needed = check_batch(records)
         with self._transaction() as db:
             rows = db.execute(f"{update} RETURNING {_ROW}".encode(), values, binary=True).fetchall()
             if not rows:
                 raise Conflict("another worker has taken the cell over")
-        return Tracked(*rows[0])
+            row = Tracked(*rows[0])
+            _write(db, row.head - len(records), records, needed)
+        return row
 
     def _check(self) -> None:
         """Refuse a foreign shape and a log whose end is not where its row says."""

@@ -155,11 +155,14 @@ class SqliteEventLog:
         """Raise the epoch; see `EventLog.take_over`."""
         return self._change("UPDATE cell SET epoch = epoch + 1", ())
 
-    def set_incarnation(self, epoch: int, incarnation: str, position: int) -> Tracked:
-        """Begin a new life of the mail; see `EventLog.set_incarnation`."""
+    def set_incarnation(
+        self, epoch: int, incarnation: str, position: int, *, records: Sequence[Record] = ()
+    ) -> Tracked:
+        """Begin a new life of the mail, with the events that say why; see `EventLog.set_incarnation`."""
         return self._change(
-            "UPDATE cell SET incarnation = ?, position = ?, digest = x'', at_ms = 0 WHERE epoch = ?",
-            (incarnation, position, epoch),
+            "UPDATE cell SET incarnation = ?, position = ?, digest = x'', at_ms = 0, head = head + ? WHERE epoch = ?",
+            (incarnation, position, len(records), epoch),
+            records,
         )
 
     def begin_generation(self, generation: str | None = None) -> Tracked:
@@ -314,12 +317,16 @@ class SqliteEventLog:
             values += position, stream, version, tag, envelope, data, sealed, leaf
         _insert_events.execute(db, values)
 
-    def _change(self, update: str, values: Sequence[Any]) -> Tracked:
+    def _change(self, update: str, values: Sequence[Any], records: Sequence[Record] = ()) -> Tracked:
+        needed = check_batch(records)
         with self._transaction() as db:
             rows = db.execute(f"{update} RETURNING {_ROW}", values).fetchall()
             if not rows:
                 raise Conflict("another worker has taken the cell over")
-        return Tracked(*rows[0])
+            row = Tracked(*rows[0])
+            if records:
+                self._write(db, row.head - len(records), records, needed)
+        return row
 
     def _make(self, generation: str) -> None:
         for table in _TABLES:

@@ -185,6 +185,29 @@ class EventLogContract:
         assert after == Tracked("life-2", row.epoch, 20, b"", 0, 1, row.generation)
         assert log.tracked() == after
 
+    def test_a_new_life_and_what_is_said_of_it_are_one_commit(self, log: RecorderLog) -> None:
+        row = log.take_over()
+        log.append([record("cell", 1)], advance=advance(row, 9))
+        after = log.set_incarnation(row.epoch, "life-2", 20, records=[record("cell", 2, b"reset"), record("b", 1)])
+        assert after == Tracked("life-2", row.epoch, 20, b"", 0, 3, row.generation)
+        assert log.tracked() == after
+        assert places(log.read(0, 10)) == [(1, "cell", 1), (2, "cell", 2), (3, "b", 1)]
+        assert log.read(1, 1)[0].leaf == leaf_hash(2, "cell", 2, "order.paid", b'{"at":1}', b"reset", b"")
+        assert log.append([record("cell", 3)], advance=advance(after, 21)) == 4
+
+    @pytest.mark.parametrize(
+        ("epoch", "records"),
+        [(0, [record("cell", 1)]), (1, [record("cell", 2)]), (1, [record("cell", 1), record("a", 1)])],
+    )
+    def test_of_a_refused_new_life_nothing_is_said(self, log: RecorderLog, epoch: int, records: list[Record]) -> None:
+        log.take_over()
+        log.append([record("a", 1)])
+        before = log.tracked()
+        with pytest.raises(Conflict):
+            log.set_incarnation(epoch, "life-2", 20, records=records)
+        assert log.tracked() == before
+        assert places(log.read(0, 10)) == [(1, "a", 1)]
+
     # --- loading ---
 
     def test_many_streams_are_loaded_at_once(self, log: RecorderLog) -> None:
