@@ -130,27 +130,32 @@ class Engine:
         self._committed = self._number
 
     def begin_life(self, incarnation: str, position: int, note: Command | None, at_ms: int) -> Tracked:
-        """Begin to read another life of the mail stream behind `position`, and record what befell.
+        """Begin to read another life of the mail stream behind `position`, and record in one commit what befell.
+
+        Only while no decided batch waits for its commit.
+
+        Args:
+            incarnation: name of that life; the same as before where mail in front of `position` was lost.
+            position: sequence of the last message that is not to be read.
+            note: lost mail, or a broker that was reset; None where nothing befell.
+            at_ms: when, UTC ms.
 
         Raises:
             Conflict: another worker has taken the cell over.
         """
-        self.tracked = self.log.set_incarnation(self.tracked.epoch, incarnation, position)
-        self._decided = self.tracked
+        records: list[Record] = []
+        states: dict[str, Held] = {}
         if note is not None:
-            self.record(note, at_ms)
+            # A command of the cell's own that never travels: the mail around it gives it time and author.
+            mail = Mail(CELL_KEY, cellular.Tick(), at_ms, By("system", "worker"), "worker")
+            message = Message(f"{incarnation}-{position}", at_ms, msgspec.structs.replace(mail, body=note))
+            self._load((CELL_KEY,))
+            turn = run_turn(message, self._states)
+            records, states = turn.records, turn.states
+        self.tracked = self.log.set_incarnation(self.tracked.epoch, incarnation, position, records=records)
+        self._decided = self.tracked
+        self._states.update(states)
         return self.tracked
-
-    def record(self, note: Command, at_ms: int) -> None:
-        """Record at once what befell the cell (lost mail, a broker that was reset)."""
-        mail = Mail(CELL_KEY, cellular.Tick(), at_ms, By("system", "worker"), "worker")
-        message = Message(f"{self.tracked.incarnation}-{self.tracked.position}", at_ms, mail)
-        self._load((CELL_KEY,))
-        turn = run_turn(message._replace(mail=msgspec.structs.replace(mail, body=note)), self._states)
-        head = self.log.append(turn.records)
-        self._states.update(turn.states)
-        self.tracked = msgspec.structs.replace(self.tracked, head=head)
-        self._decided = msgspec.structs.replace(self._decided, head=head)
 
     # --- deciding
 
