@@ -1,1 +1,11 @@
 """Pure folds of events into the views that people and programs read."""
+
+from typing import Any
+
+from projections.base import Projection
+from projections.intake import Intake
+from projections.inventory import Inventory
+from projections.orders import Orders
+
+PROJECTIONS: tuple[Projection[Any, Any], ...] = (Orders(), Inventory(), Intake())
+"""Every read model there is. One more is one file and one line here."""

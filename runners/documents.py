@@ -1,85 +1,159 @@
-"""Files and folders as documents: a JSON file or a table is one, a JSONL file one a line. Memory stays bounded."""
+"""Read models as documents in the broker's key-value buckets: watchable, and made again from the rows after a wipe.
 
-from collections.abc import Iterator, Sequence
-from hashlib import sha256
-from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+A bucket holds one document for each row, with its position and the log's generation, and a marker that says how far
+they go. The marker is written last, so what it says is there. Nothing personal is ever among them.
+"""
 
-from runners.cutting import STORED_BYTES_MAX, Source
+import asyncio
+import contextlib
+from typing import Any
 
-LINES = frozenset({".jsonl", ".ndjson"})
-FORMS: dict[str, Literal["json", "table"]] = {".json": "json", ".csv": "table", ".txt": "table", ".tsv": "table"}
-WHOLE_BYTES_MAX = 256 << 20
-"""Largest file that is read whole (a page or a table is cut by its channel, which needs all of it)."""
-_READ_BYTES = 1 << 20
+import msgspec
+import structlog
+
+from adapters.nats.client import Connection
+from adapters.nats.errors import BrokerError
+from adapters.nats.kv import KvWriter
+from adapters.nats.streams import ensure_kv
+from adapters.storage.read_models import Checkpoint, ReadModels
+from projections.base import Projection, Public
+
+MARKER = "_checkpoint"
+"""Key of the marker. No document has it: their keys hold at least two parts."""
+PART = 900
+"""Documents of one atomic batch."""
+PENDING_MAX = 10_000
+"""Most documents that wait for the broker; the projector then waits too."""
+WATCH_S = 5.0
+"""How often the marker is read back, to notice a wiped bucket."""
+
+log = structlog.get_logger()
 
 
-class Document(NamedTuple):
-    """One document."""
+class Marker(msgspec.Struct, frozen=True):
+    """How far the documents of a bucket go."""
 
-    source: Source
-    raw: bytes | None
-    """None = too large to be taken."""
-    size: int
-    digest: str
-    """SHA-256, hex, of one that is too large."""
+    generation: str
+    position: int
 
 
-def files_under(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the files to take in, sorted by folder, and those in folders that are passed over.
+_marker = msgspec.json.Decoder(Marker).decode
+_encode = msgspec.json.Encoder().encode
 
-    A file that is named is always taken; in folders only known kinds are, and nothing that is hidden.
 
-    Raises:
-        FileNotFoundError: a path does not exist.
-    """
-    taken: list[Path] = []
-    passed: list[Path] = []
-    for path in paths:
-        if path.is_file():
-            taken.append(path)
-        elif path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if any(part.startswith(".") for part in file.relative_to(path).parts) or not file.is_file():
-                    continue
-                (taken if file.suffix.lower() in LINES or file.suffix.lower() in FORMS else passed).append(file)
+class Documents:
+    """The bucket of one projection."""
+
+    def __init__(self, nc: Connection, cell: str, projection: Projection[Any, Any], read_models: ReadModels) -> None:
+        """Name the bucket; nothing is written yet."""
+        self.bucket = f"{cell}_{projection.bucket}"
+        self._nc = nc
+        self._projection = projection
+        self._read_models = read_models
+        self._writer = KvWriter(nc, self.bucket)
+        self._pending: dict[str, Public] = {}
+        self._reached = Marker("", 0)
+        """What `_pending` goes to."""
+        self._marker: Marker | None = None
+        """What the bucket says; None = in doubt."""
+        self._flush: asyncio.Task[None] | None = None
+        self._watched = 0.0
+
+    async def follow(self, changed: dict[Any, Any], checkpoint: Checkpoint) -> None:
+        """Take over what a batch changed, and begin to write it if nothing is being written."""
+        if self._marker is None:
+            return
+        for public in self._projection.public(changed):
+            self._pending[public.key] = public
+        self._reached = Marker(checkpoint.generation, checkpoint.position)
+        if len(self._pending) >= PENDING_MAX:
+            await self._written()
+        if self._flush is None or self._flush.done():
+            await self._written()
+            self._flush = asyncio.create_task(self._write())
+            await asyncio.sleep(0)  # let the first frames leave before the next batch is folded
+
+    async def settle(self, checkpoint: Checkpoint) -> None:
+        """Write all that is pending; make good what is in doubt. Called when the rows are level with the log."""
+        await self._written()
+        now = asyncio.get_running_loop().time()
+        try:
+            if self._marker is not None and now - self._watched > WATCH_S:
+                self._watched = now
+                if await self._read_marker() != self._marker:
+                    log.warning("documents.lost", bucket=self.bucket)
+                    self._marker = None
+            if self._marker is None:
+                await self._catch_up(checkpoint)
+            await self._write_pending()
+        except BrokerError as trouble:
+            self._doubt(trouble)
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        await self._written()
+        with contextlib.suppress(BrokerError):
+            await self._writer.close()
+
+    async def _written(self) -> None:
+        if self._flush is not None:
+            flush, self._flush = self._flush, None
+            await flush
+
+    async def _write(self) -> None:
+        try:
+            await self._write_pending()
+        except BrokerError as trouble:
+            self._doubt(trouble)
+
+    def _doubt(self, trouble: BrokerError) -> None:
+        log.warning("documents.in_doubt", bucket=self.bucket, reason=str(trouble))
+        self._marker = None
+        self._pending.clear()
+
+    async def _write_pending(self) -> None:
+        reached = self._reached
+        if self._marker is None or reached == self._marker:
+            return
+        pending, self._pending = self._pending, {}
+        await self._put(list(pending.values()), reached)
+
+    async def _put(self, documents: list[Public], reached: Marker | None) -> None:
+        """Write documents and then, in the last batch, the marker."""
+        generation = (reached or self._reached).generation
+        lead = b'{"generation":%b,' % _encode(generation)
+        for start in range(0, max(len(documents), 1), PART):
+            part = {public.key: lead + public.json[1:] for public in documents[start : start + PART]}
+            if reached is not None and start + PART >= len(documents):
+                part[MARKER] = _encode(reached)
+            if part:
+                await self._writer.put_many(part)
+        if reached is not None:
+            self._marker = reached
+
+    async def _read_marker(self) -> Marker | None:
+        found = await self._writer.get_many([MARKER])
+        try:
+            return _marker(found[MARKER]) if MARKER in found else None
+        except msgspec.DecodeError:
+            return None
+
+    async def _catch_up(self, checkpoint: Checkpoint) -> None:
+        """Bring the bucket level with the rows: those changed since its marker, or all of them."""
+        await ensure_kv(self._nc, self.bucket)
+        there = await self._read_marker()
+        after = 0
+        if there is not None and there.generation == checkpoint.generation and there.position <= checkpoint.position:
+            after = there.position
         else:
-            raise FileNotFoundError(path)
-    return list(dict.fromkeys(taken)), passed
-
-
-def documents_of(file: Path) -> Iterator[Document]:
-    """Return the documents of a file, one by one."""
-    suffix = file.suffix.lower()
-    with file.open("rb") as stream:
-        if suffix in LINES:
-            yield from _lines(stream, file.name)
-            return
-        source = Source("file", file.name, 1, FORMS.get(suffix, ""))
-        raw = stream.read(WHOLE_BYTES_MAX + 1)
-        if len(raw) <= WHOLE_BYTES_MAX:
-            yield Document(source, raw, len(raw), "")
-            return
-        digest = sha256(raw)
-        size = len(raw)
-        while more := stream.read(_READ_BYTES):
-            digest.update(more)
-            size += len(more)
-        yield Document(source, None, size, digest.hexdigest())
-
-
-def _lines(stream: BinaryIO, name: str) -> Iterator[Document]:
-    number = 0
-    while line := stream.readline(STORED_BYTES_MAX + 2):
-        number += 1
-        source = Source("file", name, number, "json")
-        if len(line) > STORED_BYTES_MAX and not line.endswith(b"\n"):
-            digest, size = sha256(line), len(line)
-            while rest := stream.readline(_READ_BYTES):
-                digest.update(rest)
-                size += len(rest)
-                if rest.endswith(b"\n"):
-                    break
-            yield Document(source, None, size, digest.hexdigest())
-        elif line.strip():
-            yield Document(source, line.rstrip(b"\r\n"), len(line), "")
+            await self._writer.clear()
+        self._pending.clear()
+        self._reached = Marker(checkpoint.generation, checkpoint.position)
+        projection = self._projection
+        for rows in self._read_models.pages(projection, after, checkpoint.position, PART):
+            whole = {made.name: rows.get(made.name, ()) for made in projection.tables}
+            documents = projection.load(whole)
+            projection.changes(documents)
+            await self._put(projection.public(documents), None)
+        await self._put([], self._reached)
+        log.info("documents.level", bucket=self.bucket, after=after, position=checkpoint.position)

@@ -1,0 +1,492 @@
+"""The read models' tables: written in batches with their checkpoint, rebuilt beside the live ones, asked by people.
+
+A database of their own, on SQLite or PostgreSQL. Everything in it can be made again from the log, so on SQLite it runs
+with `synchronous = NORMAL`: a power cut may take the last batches back, together with their checkpoint, and never tears
+them apart.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    column,
+    create_engine,
+    delete,
+    event,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    table,
+    tuple_,
+    update,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropTable
+
+KEYS_AT_ONCE = 500
+BUSY_MS = 10_000
+"""How long a SQLite connection waits for another writer."""
+EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", "customer", "native_status"})
+"""Columns of orders that `orders` filters by, as they are."""
+
+
+_key: ColumnClause[str] = column("key")
+_position: ColumnClause[int] = column("position")
+
+
+class OutOfStep(Exception):
+    """The checkpoint is not where the writer believes it is: another writer, or a gap. Nothing was written."""
+
+
+class Projection(Protocol):
+    """As much of a projection as its tables need (see `projections.base`)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the read model."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Version of fold and tables."""
+        ...
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Its tables; the version is in their names."""
+        ...
+
+
+class Change(Protocol):
+    """What a batch does to one table (see `projections.base.Change`)."""
+
+    @property
+    def table(self) -> Table:
+        """The table as its projection defines it."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[tuple[Any, ...]]:
+        """Whole rows, each for the row of the same primary key."""
+        ...
+
+    @property
+    def deletes(self) -> Sequence[tuple[Any, ...]]:
+        """Primary keys of rows that go."""
+        ...
+
+
+class Checkpoint(NamedTuple):
+    """How far a version of a projection has got."""
+
+    generation: str
+    """Life of the log it was folded from; "" = it has not begun."""
+    position: int
+    """Of the last event folded in."""
+    live: bool
+    """Whether it is the version that is shown."""
+
+
+class Step(NamedTuple):
+    """One projection's share of a batch."""
+
+    projection: Projection
+    changes: Sequence[Change]
+    generation: str
+    previous: int
+    """Position the checkpoint must be at."""
+    position: int
+    """Position it gets."""
+
+
+class ReadModels:
+    """All read models of a cell. One writer (a second one is refused, batch by batch); any number of readers."""
+
+    def __init__(self, url: str, schema: str | None = None) -> None:
+        """Connect to `url`; on PostgreSQL all tables live in `schema`, made if absent."""
+        address = make_url(url)
+        if address.drivername in ("postgresql", "postgres"):
+            address = address.set(drivername="postgresql+psycopg")
+        self._sqlite = address.get_backend_name() == "sqlite"
+        self._schema = None if self._sqlite else schema
+        self._engine = create_engine(address)
+        if self._sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin)
+        self._mark = "?" if self._sqlite else "%s"
+        self._texts: dict[tuple[str, bool], str] = {}
+        self._tables: dict[str, Table] = {}
+        self._index = Table(
+            "read_models",
+            MetaData(schema=self._schema),
+            Column("name", Text, primary_key=True),
+            Column("version", Integer, primary_key=True, autoincrement=False),
+            Column("generation", Text, nullable=False),
+            Column("position", BigInteger, nullable=False),
+            Column("live", Boolean, nullable=False),
+            Column("tables", Text, nullable=False),
+        )
+
+    # --- writing
+
+    def prepare(self, projections: Sequence[Projection]) -> None:
+        """Make what is missing of these projections' tables. A projection that has no version yet is live at once."""
+        with self._engine.begin() as db:
+            if self._schema:
+                db.execute(CreateSchema(self._schema, if_not_exists=True))
+            db.execute(CreateTable(self._index, if_not_exists=True))
+            for projection in projections:
+                self._make(db, projection)
+                mine = self._of(projection)
+                known = db.execute(select(self._index.c.version).where(self._index.c.name == projection.name))
+                versions = {row[0] for row in known}
+                if projection.version in versions:
+                    continue
+                names = json.dumps([made.name for made in projection.tables])
+                db.execute(
+                    insert(self._index).values(generation="", position=0, live=not versions, tables=names, **mine)
+                )
+
+    def checkpoint(self, projection: Projection) -> Checkpoint:
+        """Return how far this version of the projection has got."""
+        c = self._index.c
+        with self._engine.connect() as db:
+            row = db.execute(select(c.generation, c.position, c.live).where(*self._is(projection))).one()
+        return Checkpoint(*row)
+
+    def apply(self, *steps: Step) -> None:
+        """Write the steps' rows and checkpoints in ONE transaction.
+
+        Raises:
+            OutOfStep: a checkpoint is elsewhere; nothing of any step was written.
+        """
+        c = self._index.c
+        with self._engine.begin() as db:
+            for step in steps:
+                # First the checkpoint: this takes the write lock, and refuses a second writer before any row.
+                moved = db.execute(
+                    update(self._index)
+                    .where(*self._is(step.projection), c.generation == step.generation, c.position == step.previous)
+                    .values(position=step.position)
+                )
+                if moved.rowcount != 1:
+                    raise OutOfStep(
+                        f"{step.projection.name} {step.projection.version} is not at "
+                        f"{step.generation}:{step.previous}; another projector writes, or events are missing"
+                    )
+                for change in step.changes:
+                    self._write(db, change)
+
+    def reset(self, projection: Projection, generation: str, believed: Checkpoint) -> None:
+        """Empty this version's tables, to be built from the beginning of this life of the log.
+
+        Raises:
+            OutOfStep: the checkpoint is not the one `believed`; nothing was emptied.
+        """
+        c = self._index.c
+        mine = (*self._is(projection), c.generation == believed.generation, c.position == believed.position)
+        with self._engine.begin() as db:
+            moved = db.execute(update(self._index).where(*mine).values(generation=generation, position=0))
+            if moved.rowcount != 1:
+                raise OutOfStep(
+                    f"{projection.name} {projection.version} is not at {believed}: another projector writes"
+                )
+            for made in projection.tables:
+                db.execute(delete(self._own(made)))
+
+    def go_live(self, projection: Projection) -> None:
+        """Show this version from now on and drop the others, in one transaction."""
+        c = self._index.c
+        with self._engine.begin() as db:
+            db.execute(update(self._index).where(*self._is(projection)).values(live=True))
+            others = (c.name == projection.name, c.version != projection.version)
+            old = db.execute(select(c.tables).where(*others)).all()
+            db.execute(delete(self._index).where(*others))
+            mine = {made.name for made in projection.tables}
+            for name in (name for row in old for name in json.loads(row[0])):
+                if name not in mine:
+                    db.execute(DropTable(Table(name, MetaData(schema=self._schema)), if_exists=True))
+
+    # --- reading, for the fold
+
+    def load(self, projection: Projection, keys: Collection[str]) -> dict[str, Sequence[Sequence[Any]]]:
+        """Return the rows of the first table whose primary key begins with one of `keys`, by table name."""
+        main = self._own(projection.tables[0])
+        first = next(iter(main.primary_key.columns))
+        wanted = list(keys)
+        found: list[Sequence[Any]] = []
+        if wanted:
+            with self._engine.connect() as db:
+                for start in range(0, len(wanted), KEYS_AT_ONCE):
+                    found += db.execute(select(main).where(first.in_(wanted[start : start + KEYS_AT_ONCE]))).all()
+        return {projection.tables[0].name: found}
+
+    def load_all(self, projection: Projection) -> dict[str, Sequence[Sequence[Any]]]:
+        """Return every row of all tables, by table name, as of one moment."""
+        with self._engine.connect() as db:
+            return {made.name: db.execute(select(self._own(made))).all() for made in projection.tables}
+
+    def pages(
+        self, projection: Projection, after: int, upto: int, limit: int
+    ) -> Iterator[dict[str, Sequence[Sequence[Any]]]]:
+        """Walk the rows of the first table with `after` < position <= `upto`, in pages by primary key.
+
+        A row that changes meanwhile may be left out: it has a position above `upto` then.
+        """
+        main = self._own(projection.tables[0])
+        keys = list(main.primary_key.columns)
+        query = select(main).where(main.c.position > after, main.c.position <= upto).order_by(*keys).limit(limit)
+        page = query
+        while True:
+            with self._engine.connect() as db:
+                rows = db.execute(page).all()
+            if not rows:
+                return
+            yield {projection.tables[0].name: rows}
+            last = tuple(getattr(rows[-1], key.name) for key in keys)
+            page = query.where(tuple_(*keys) > tuple_(*last))
+
+    def rows(self, projection: Projection) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Walk (table, row) of everything this version holds, by table and primary key: what an audit compares."""
+        with self._engine.connect() as db:
+            for made in projection.tables:
+                own = self._own(made)
+                keys = [key.collate(self._bytewise) if isinstance(key.type, Text) else key for key in own.primary_key]
+                for row in db.execute(select(own).order_by(*keys), execution_options={"yield_per": 1000}):
+                    yield made.name, tuple(row)
+
+    # --- questions
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Return name, version, generation, position and live of each projection."""
+        c = self._index.c
+        with self._engine.connect() as db:
+            if not self._begun(db):
+                return []
+            query = select(c.name, c.version, c.generation, c.position, c.live).order_by(c.name, c.version)
+            return [dict(row) for row in db.execute(query).mappings()]
+
+    def orders(self, filters: Mapping[str, str | int] | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the order records that fit, the last changed first.
+
+        Filters: those of `EQUAL`; `tracking`; `held`, `quarantined` and `pick_list` (True or False: whether there is
+        one); `after` and `before` (positions, both excluded, for paging).
+
+        Raises:
+            KeyError: there is no such filter.
+        """
+        with self._engine.connect() as db:
+            if self._live(db, "orders") is None:
+                return []
+            query = self._query(db, "orders", ORDER_RECORD).order_by(_position.desc()).limit(limit)
+            for name, value in (filters or {}).items():
+                query = query.where(self._condition(db, name, value))
+            found = [dict(row) for row in db.execute(query).mappings()]
+        for row in found:
+            row["items"] = json.loads(row["items"])
+            row["held"] = bool(row["held"])
+        return found
+
+    def order(self, key: str) -> dict[str, Any] | None:
+        """Return all there is of an order: its document, its `items`, and its `sealed` block (bytes or None)."""
+        with self._engine.connect() as db:
+            if self._live(db, "orders") is None:
+                return None
+            query = self._query(db, "orders", ("document", "items", "sealed")).where(_key == key)
+            row = db.execute(query).one_or_none()
+        if row is None:
+            return None
+        return {**json.loads(row[0]), "items": json.loads(row[1]), "sealed": row[2]}
+
+    def inventory(
+        self, warehouse: str | None = None, sku: str | None = None, limit: int = 10_000
+    ) -> list[dict[str, Any]]:
+        """Return the stock levels, by warehouse and SKU."""
+        asked = {"warehouse": warehouse, "sku": sku}
+        return self._listed("inventory", asked, ("warehouse", "sku"), limit)
+
+    def intake(self, channel: str | None = None, shop: str | None = None) -> list[dict[str, Any]]:
+        """Return what became of everything that came in, by channel and shop."""
+        return self._listed("intake", {"channel": channel, "shop": shop}, ("channel", "shop"), 100_000)
+
+    def count_orders(self, by: str = "state") -> dict[str, int]:
+        """Return how many orders there are for each value of a column of `EQUAL`."""
+        if by not in EQUAL:
+            raise KeyError(f"orders cannot be counted by {by!r}; choose from {sorted(EQUAL)}")
+        with self._engine.connect() as db:
+            if self._live(db, "orders") is None:
+                return {}
+            query = self._query(db, "orders", (by, "count(*)")).group_by(literal_column(by))
+            return {row[0]: row[1] for row in db.execute(query)}
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._engine.dispose()
+
+    # --- parts
+
+    @property
+    def _bytewise(self) -> str:
+        return "BINARY" if self._sqlite else "C"
+
+    def _of(self, projection: Projection) -> dict[str, Any]:
+        return {"name": projection.name, "version": projection.version}
+
+    def _is(self, projection: Projection) -> tuple[ColumnElement[bool], ...]:
+        return self._index.c.name == projection.name, self._index.c.version == projection.version
+
+    def _own(self, made: Table) -> Table:
+        """Return a projection's table as it is in this database's schema."""
+        own = self._tables.get(made.name)
+        if own is None:
+            own = self._tables[made.name] = made.to_metadata(MetaData(schema=self._schema))
+        return own
+
+    def _make(self, db: Connection, projection: Projection) -> None:
+        for made in projection.tables:
+            own = self._own(made)
+            db.execute(CreateTable(own, if_not_exists=True))
+            for index in sorted(own.indexes, key=lambda index: str(index.name)):
+                db.execute(CreateIndex(index, if_not_exists=True))
+
+    def _write(self, db: Connection, change: Change) -> None:
+        if change.rows:
+            db.exec_driver_sql(self._text(change.table, deletes=False), self._storable(change.rows))
+        if change.deletes:
+            db.exec_driver_sql(self._text(change.table, deletes=True), self._storable(change.deletes))
+
+    def _storable(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """PostgreSQL has no text with NUL; in ids from outside it may stand."""
+        if self._sqlite:
+            return list(rows)
+        return [
+            tuple(value.replace("\0", "�") if isinstance(value, str) and "\0" in value else value for value in row)
+            for row in rows
+        ]
+
+    def _text(self, made: Table, *, deletes: bool) -> str:
+        """Return the statement for one row; the driver runs it over all rows of a batch."""
+        text = self._texts.get((made.name, deletes))
+        if text is None:
+            own = self._own(made)
+            quote = self._engine.dialect.identifier_preparer
+            name = quote.format_table(own)
+            keys = [quote.quote(key.name) for key in own.primary_key]
+            if deletes:
+                text = f"DELETE FROM {name} WHERE {' AND '.join(f'{key} = {self._mark}' for key in keys)}"  # noqa: S608
+            else:
+                columns = [quote.quote(each.name) for each in own.columns]
+                free = [
+                    quote.quote(each.name)
+                    for each in own.columns
+                    if not each.primary_key and not each.info.get("fixed")
+                ]
+                text = (
+                    f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join([self._mark] * len(columns))}) "  # noqa: S608
+                    f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
+                    + ", ".join(f"{each} = excluded.{each}" for each in free)
+                )
+            self._texts[made.name, deletes] = text
+        return text
+
+    def _begun(self, db: Connection) -> bool:
+        return inspect(db).has_table("read_models", schema=self._schema)
+
+    def _live(self, db: Connection, name: str) -> int | None:
+        """Return the version that is shown; None where nothing was ever built."""
+        if not self._begun(db):
+            return None
+        c = self._index.c
+        query = select(c.version).where(c.name == name, c.live).order_by(c.version.desc()).limit(1)
+        version: int | None = db.execute(query).scalar()
+        return version
+
+    def _query(self, db: Connection, name: str, columns: Sequence[str]) -> Select[Any]:
+        live = table(f"{name}_v{self._live(db, name)}", schema=self._schema)
+        shown: list[ColumnElement[Any]] = [literal_column(each) for each in columns]
+        return select(*shown).select_from(live)
+
+    def _condition(self, db: Connection, name: str, value: str | int) -> ColumnElement[bool]:
+        here: ColumnClause[Any] = column(name)
+        if name in EQUAL:
+            return here == value
+        match name:
+            case "tracking":
+                parcels = table(f"order_parcels_v{self._live(db, 'orders')}", schema=self._schema)
+                found = select(_key).select_from(parcels).where(column("tracking") == value)
+                return _key.in_(found)
+            case "held":
+                return here == int(value)
+            case "quarantined" | "pick_list":
+                return here != "" if value else here == ""
+            case "after":
+                return _position > value
+            case "before":
+                return _position < value
+        raise KeyError(f"orders cannot be filtered by {name!r}")
+
+    def _listed(
+        self, name: str, asked: Mapping[str, str | None], keys: Sequence[str], limit: int
+    ) -> list[dict[str, Any]]:
+        with self._engine.connect() as db:
+            if self._live(db, name) is None:
+                return []
+            query = self._query(db, name, ("*",)).order_by(*(column(key) for key in keys)).limit(limit)
+            for key, value in asked.items():
+                if value is not None:
+                    query = query.where(column(key) == value)
+            return [dict(row) for row in db.execute(query).mappings()]
+
+
+ORDER_RECORD = (
+    "key",
+    "channel",
+    "shop",
+    "order_no",
+    "position",
+    "version",
+    "updated_at",
+    "updated_by",
+    "state",
+    "fulfilment",
+    "native_status",
+    "customer",
+    "ordered_ms",
+    "ordered_at",
+    "currency",
+    "amount_paid",
+    "items",
+    "held",
+    "quarantined",
+    "pick_list",
+    "source_tag",
+)
+"""Columns of an order in a list."""
+
+
+def _prepare_sqlite(db: Any, _record: Any) -> None:
+    db.isolation_level = None  # transactions are begun by hand: the driver's own ways differ from release to release
+    db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    db.execute("PRAGMA journal_mode = WAL").fetchall()
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA cache_size = -32768")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA wal_autocheckpoint = 4000")
+    db.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+
+
+def _begin(db: Connection) -> None:
+    db.exec_driver_sql("BEGIN")

@@ -1,0 +1,364 @@
+"""The fold of an order's events into what is shown of it.
+
+What became of the order is asked of `domain.order` itself, so that people see what decisions go by; here is only what
+decisions need not know: amounts, times, parcels, reasons, counters. Timers are not shown and change no row.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain.canonical import Amounts, Parcel, SourceTime
+from domain.catalogue import TAGS
+from domain.ids import parts_of
+from domain.order import (
+    EVOLVE,
+    AfterSaleClosed,
+    AfterSaleOpened,
+    DepositPaid,
+    InterceptionResolved,
+    LinesCancelled,
+    Order,
+    OrderAmended,
+    OrderCancelled,
+    OrderCompleted,
+    OrderIntercepted,
+    OrderNormalized,
+    OrderOutdated,
+    OrderPaid,
+    OrderPicked,
+    OrderQuarantined,
+    OrderReceived,
+    OrderRefunded,
+    OrderRefused,
+    OrderReleased,
+    OrderRepeated,
+    OrderReserved,
+    OrderShipped,
+    PartiallyShipped,
+    PickListIssued,
+    QueuedBehind,
+    QueueReleased,
+    live_quantity,
+    shown_status,
+)
+from domain.ports import Recorded
+from projections.base import at_of, stamp_of
+from projections.order_document import (
+    NO_ATTRIBUTES,
+    AfterSaleCase,
+    Document,
+    Interception,
+    Item,
+    Quarantined,
+    Refusal,
+    ShownParcel,
+)
+
+
+class Entry:
+    """An order while it is folded."""
+
+    __slots__ = ("document", "encoded", "last", "mover", "sealed", "state", "told")
+
+    def __init__(self, document: Document, state: Order, sealed: bytes | None) -> None:
+        """Hold them; nothing has happened to them yet."""
+        self.document = document
+        self.state = state
+        """As decisions know it, without commands and timers; its lines are `Item`s."""
+        self.sealed = sealed
+        self.last: Recorded | None = None
+        """Last event of the batch that changed the document."""
+        self.mover: Recorded | None = None
+        """Last event of the batch that changed the order itself."""
+        self.told: tuple[Any, ...] = (state.lines, state.shipped, state.cancelled, state.after_sales)
+        """What the lines were last told."""
+        self.encoded = (b"", b"")
+        """JSON of lines and document after the batch."""
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The lines."""
+        return self.state.lines  # type: ignore[return-value]
+
+
+def begun(key: str) -> Entry:
+    """Return the entry of an order that nothing is known of yet."""
+    channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in parts_of(key))
+    return Entry(Document(key, channel, shop, order_no), Order(), None)
+
+
+def restored(document: Document, items: tuple[Item, ...], sealed: bytes | None) -> Entry:
+    """Return the entry of an order as its row holds it."""
+    state = Order(
+        status=document.fulfilment,  # type: ignore[arg-type]
+        kind=document.kind,
+        lines=items,  # type: ignore[arg-type]
+        amounts=document.amounts,
+        holds=document.holds,
+        interceptions=tuple((one.interception, one.reason) for one in document.interceptions),
+        allocation=document.allocation,
+        cancelled=tuple(document.cancelled_units.items()),
+        shipped=frozenset(document.shipped_lines),
+        after_sales=tuple(document.after_sale_lines.items()),
+    )
+    return Entry(document, state, sealed)
+
+
+# --- the channel's view, with attributes left as they are
+
+
+class _View(msgspec.Struct, gc=False):
+    status: Any
+    native_status: str
+    amounts: Amounts
+    ordered_at: SourceTime
+    modified_at: SourceTime
+    lines: tuple[Item, ...]
+    kind: str = "normal"
+    customer: str = ""
+    region: str = ""
+    pay_by: SourceTime | None = None
+    paid_at: SourceTime | None = None
+    shipped_at: SourceTime | None = None
+    completed_at: SourceTime | None = None
+    cancelled_at: SourceTime | None = None
+    cancel_reason: str = ""
+    holds: tuple[str, ...] = ()
+    parcels: tuple[Parcel, ...] = ()
+    attributes: msgspec.Raw = NO_ATTRIBUTES
+    revision: int = 0
+
+
+class _Viewed(msgspec.Struct, gc=False):
+    snapshot: _View
+    digest: str
+    address: str
+
+
+# --- what each event adds to the document
+
+
+def _received(entry: Entry, _: OrderReceived, event: Recorded) -> None:
+    entry.document.received_at = at_of(event.envelope)
+
+
+def _view(entry: Entry, view: _View, event: Recorded) -> None:
+    document = entry.document
+    document.kind = view.kind
+    document.native_status = view.native_status
+    document.customer = view.customer
+    document.region = view.region
+    document.amounts = view.amounts
+    document.ordered_at = view.ordered_at
+    document.modified_at = view.modified_at
+    document.pay_by = view.pay_by
+    document.paid_at = view.paid_at
+    document.shipped_at = view.shipped_at
+    document.completed_at = view.completed_at
+    document.cancelled_at = view.cancelled_at
+    document.holds = view.holds
+    document.attributes = view.attributes
+    if document.parcels:
+        told = {parcel.tracking for parcel in view.parcels}
+        document.parcels = [parcel for parcel in document.parcels if parcel.own and parcel.tracking not in told]
+    if view.parcels:
+        _add_parcels(document, view.parcels, own=False)
+    entry.sealed = event.sealed
+
+
+def _normalized(entry: Entry, facts: _Viewed, event: Recorded) -> None:
+    _view(entry, facts.snapshot, event)
+    entry.document.amount_paid = facts.snapshot.amounts.paid
+
+
+def _amended(entry: Entry, facts: _Viewed, event: Recorded) -> None:
+    _view(entry, facts.snapshot, event)
+    entry.document.amended += 1
+    if facts.snapshot.amounts.paid:
+        entry.document.amount_paid = facts.snapshot.amounts.paid
+
+
+def _repeated(entry: Entry, _: OrderRepeated, __: Recorded) -> None:
+    entry.document.repeated += 1
+
+
+def _outdated(entry: Entry, _: OrderOutdated, __: Recorded) -> None:
+    entry.document.outdated += 1
+
+
+def _paid(entry: Entry, facts: OrderPaid, _: Recorded) -> None:
+    entry.document.amount_paid = facts.amount
+    entry.document.paid_ms = facts.paid_ms
+
+
+def _deposit_paid(entry: Entry, facts: DepositPaid, _: Recorded) -> None:
+    entry.document.amount_paid = facts.amount
+
+
+def _released(entry: Entry, _: OrderReleased, __: Recorded) -> None:
+    entry.document.pick_list = ""
+
+
+def _pick_list_issued(entry: Entry, facts: PickListIssued, _: Recorded) -> None:
+    entry.document.pick_list = facts.pick_list
+
+
+def _partially_shipped(entry: Entry, facts: PartiallyShipped, _: Recorded) -> None:
+    _add_parcels(entry.document, facts.parcels, own=False)
+
+
+def _shipped(entry: Entry, facts: OrderShipped, _: Recorded) -> None:
+    entry.document.shipped_ms = facts.shipped_ms
+    _add_parcels(entry.document, facts.parcels, own=bool(facts.command))
+
+
+def _completed(entry: Entry, facts: OrderCompleted, _: Recorded) -> None:
+    entry.document.completed_ms = facts.completed_ms
+
+
+def _cancelled(entry: Entry, facts: OrderCancelled, _: Recorded) -> None:
+    entry.document.cancel_reason = facts.reason
+
+
+def _after_sale_opened(entry: Entry, facts: AfterSaleOpened, _: Recorded) -> None:
+    entry.document.after_sales.append(AfterSaleCase(facts.lines, facts.reason, facts.reference))
+
+
+def _refunded(entry: Entry, facts: OrderRefunded, _: Recorded) -> None:
+    entry.document.refunded += facts.amount
+
+
+def _intercepted(entry: Entry, facts: OrderIntercepted, _: Recorded) -> None:
+    one = Interception(facts.interception, facts.reason, facts.evidence, facts.advice, facts.role, facts.risk_ms)
+    entry.document.interceptions = (*entry.document.interceptions, one)
+
+
+def _resolved(entry: Entry, facts: InterceptionResolved, _: Recorded) -> None:
+    entry.document.interceptions = tuple(
+        one for one in entry.document.interceptions if one.interception != facts.interception
+    )
+
+
+def _refused(entry: Entry, facts: OrderRefused, _: Recorded) -> None:
+    entry.document.refused += 1
+    entry.document.last_refusal = Refusal(facts.what, facts.rule, facts.reason, facts.command)
+
+
+def _quarantined(entry: Entry, facts: OrderQuarantined, _: Recorded) -> None:
+    entry.document.quarantine = Quarantined(facts.item, facts.reason, facts.where, facts.advice, facts.payload)
+
+
+def _queued_behind(entry: Entry, _: QueuedBehind, __: Recorded) -> None:
+    entry.document.queued += 1
+
+
+def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
+    entry.document.quarantine = None
+    entry.document.queued = 0
+
+
+def _add_parcels(document: Document, parcels: Iterable[Parcel], *, own: bool) -> None:
+    known = {parcel.tracking for parcel in document.parcels}
+    for parcel in parcels:
+        if parcel.tracking in known:
+            continue
+        known.add(parcel.tracking)
+        document.parcels.append(ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own))
+        if parcel.tracking:
+            document.trackings[parcel.tracking] = parcel.carrier
+
+
+class Rule(NamedTuple):
+    """How a kind of event is folded."""
+
+    decode: Callable[[bytes], Any] | None
+    """None = its facts are not looked at."""
+    evolve: Callable[[Order, Any], Order] | None
+    show: Callable[[Entry, Any, Recorded], None] | None
+    moves: bool
+    """Whether the order itself changed; otherwise the event only tells what came in."""
+
+
+def _rules() -> dict[str, Rule]:
+    shown: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
+        OrderNormalized: _normalized,
+        OrderAmended: _amended,
+        OrderPaid: _paid,
+        DepositPaid: _deposit_paid,
+        OrderReserved: None,
+        OrderReleased: _released,
+        PickListIssued: _pick_list_issued,
+        OrderPicked: None,
+        PartiallyShipped: _partially_shipped,
+        OrderShipped: _shipped,
+        OrderCompleted: _completed,
+        OrderCancelled: _cancelled,
+        LinesCancelled: None,
+        AfterSaleOpened: _after_sale_opened,
+        AfterSaleClosed: None,
+        OrderRefunded: _refunded,
+        OrderIntercepted: _intercepted,
+        InterceptionResolved: _resolved,
+    }
+    views = (OrderNormalized, OrderAmended)
+    rules = {
+        TAGS[kind]: Rule(msgspec.json.Decoder(_Viewed if kind in views else kind).decode, EVOLVE[kind], show, True)
+        for kind, show in shown.items()
+    }
+    # These leave the state that is kept here as it is.
+    rules[TAGS[OrderReceived]] = Rule(None, None, _received, True)
+    rules[TAGS[OrderQuarantined]] = Rule(msgspec.json.Decoder(OrderQuarantined).decode, None, _quarantined, True)
+    rules[TAGS[QueueReleased]] = Rule(None, None, _queue_released, True)
+    rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
+    rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
+    rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
+    rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)
+    return rules
+
+
+RULES: Mapping[str, Rule] = _rules()
+"""By tag. A failed reservation shows as the interception that follows it; timers are not shown."""
+
+
+def finish(entry: Entry) -> None:
+    """Bring up to date what follows from the rest, once for a batch."""
+    document, state, last, mover = entry.document, entry.state, entry.last, entry.mover
+    assert last is not None
+    document.position = last.position
+    document.version = last.version
+    if mover is not None:
+        stamp = stamp_of(mover.envelope)
+        document.updated_at = stamp.at
+        document.updated_by = stamp.who
+        document.updated_role = stamp.by.role
+        document.source_tag = stamp.source_tag
+    document.fulfilment = state.status
+    document.allocation = state.allocation
+    document.state = shown_status(state)
+    lines, shipped, cancelled, after_sales = entry.told
+    if (
+        state.lines is not lines
+        or state.shipped is not shipped
+        or state.cancelled is not cancelled
+        or state.after_sales is not after_sales
+    ):
+        _tell_lines(entry)
+    entry.last = entry.mover = None
+
+
+def _tell_lines(entry: Entry) -> None:
+    """Write into each line what became of it."""
+    document, state = entry.document, entry.state
+    entry.told = (state.lines, state.shipped, state.cancelled, state.after_sales)
+    document.shipped_lines = sorted(state.shipped)
+    cancelled = document.cancelled_units = dict(state.cancelled)
+    after_sales = document.after_sale_lines = dict(state.after_sales)
+    for item in entry.items:
+        item.cancelled = cancelled.get(item.id, 0)
+        item.after_sale_status = after_sales.get(item.id, "")
+        if live_quantity(state, item) == 0:  # type: ignore[arg-type]
+            item.status = "cancelled"
+        else:
+            item.status = "shipped" if item.id in state.shipped else "open"

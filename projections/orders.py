@@ -1,0 +1,193 @@
+"""Orders: one row for each order, with everything about it that is not personal, and its sealed block as it is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Text
+
+from domain.ids import token_of
+from domain.ports import Recorded
+from projections.base import FIXED, Change, Projection, Public, versioned
+from projections.order_document import Document, Item
+from projections.order_fold import RULES, Entry, begun, finish, restored
+
+VERSION = 1
+
+TABLE = versioned(
+    "orders",
+    VERSION,
+    Column("key", Text, primary_key=True),
+    Column("channel", Text, nullable=False, info={FIXED: True}),
+    Column("shop", Text, nullable=False, info={FIXED: True}),
+    Column("order_no", Text, nullable=False, info={FIXED: True}),
+    Column("position", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("updated_by", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fulfilment", Text, nullable=False),
+    Column("native_status", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("ordered_ms", BigInteger, nullable=False),
+    Column("ordered_at", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_paid", BigInteger, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("held", SmallInteger, nullable=False),
+    Column("quarantined", Text, nullable=False),
+    Column("pick_list", Text, nullable=False),
+    Column("source_tag", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("sealed", LargeBinary),
+)
+"""The nine fields of the order record: key (order id), channel, ordered_at, customer (keyed digest), items (JSON
+array), amount_paid (minor units of currency), state, updated_by, updated_at (UTC ms). `state` is what people see: the
+fulfilment, or `after_sale` while one is open. `held`: 1 while something blocks shipping. `quarantined`: the message
+that waits for a decision. `pick_list`: the one that waits for its scan. `document`: all else, JSON of `Document`."""
+
+_BY_ORDER_NO = Index(f"orders_v{VERSION}_order_no", TABLE.c.order_no)
+_BY_SHOP = Index(f"orders_v{VERSION}_shop", TABLE.c.channel, TABLE.c.shop)
+_BY_STATE = Index(f"orders_v{VERSION}_state", TABLE.c.state, TABLE.c.position)
+_BY_POSITION = Index(f"orders_v{VERSION}_position", TABLE.c.position)
+_BY_CUSTOMER = Index(
+    f"orders_v{VERSION}_customer",
+    TABLE.c.customer,
+    sqlite_where=TABLE.c.customer != "",
+    postgresql_where=TABLE.c.customer != "",
+)
+_BY_PICK_LIST = Index(
+    f"orders_v{VERSION}_pick_list",
+    TABLE.c.position,
+    sqlite_where=TABLE.c.pick_list != "",
+    postgresql_where=TABLE.c.pick_list != "",
+)
+_BY_QUARANTINE = Index(
+    f"orders_v{VERSION}_quarantined",
+    TABLE.c.position,
+    sqlite_where=TABLE.c.quarantined != "",
+    postgresql_where=TABLE.c.quarantined != "",
+)
+
+PARCELS_TABLE = versioned(
+    "order_parcels",
+    VERSION,
+    Column("tracking", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("carrier", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Every tracking number an order ever had leads to it, corrected ones too."""
+
+
+_document = msgspec.json.Decoder(Document).decode
+_items = msgspec.json.Decoder(tuple[Item, ...]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    document = entry.document
+    ordered = document.ordered_at
+    items, json = entry.encoded = _encode(entry.items), _encode(document)
+    allocation = document.allocation
+    waits = allocation is not None and not allocation.picked
+    return (
+        document.key,
+        document.channel,
+        document.shop,
+        document.order_no,
+        document.position,
+        document.version,
+        document.updated_at,
+        document.updated_by,
+        document.state,
+        document.fulfilment,
+        document.native_status,
+        document.customer,
+        ordered.utc_ms if ordered else 0,
+        ordered.local if ordered else "",
+        document.amounts.currency,
+        document.amount_paid,
+        items.decode(),
+        1 if document.holds or document.interceptions else 0,
+        document.quarantine.item if document.quarantine else "",
+        document.pick_list if waits else "",
+        document.source_tag,
+        json.decode(),
+        entry.sealed,
+    )
+
+
+_DOCUMENT = TABLE.c.keys().index("document")
+_ITEMS = TABLE.c.keys().index("items")
+_SEALED = TABLE.c.keys().index("sealed")
+
+
+class Orders(Projection[str, Entry]):
+    """One row for each order."""
+
+    name: ClassVar = "orders"
+    version: ClassVar = VERSION
+    tables: ClassVar = (TABLE, PARCELS_TABLE)
+    bucket: ClassVar = "orders"
+
+    def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
+        """Return the orders that have events before these: a stream's first event finds no row."""
+        begins: set[str] = set()
+        known: set[str] = set()
+        for event in events:
+            if event.tag in RULES:
+                (begins if event.version == 1 else known).add(event.stream)
+        return known - begins
+
+    def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Entry]:
+        """Return the orders of these rows."""
+        return {
+            row[0]: restored(_document(row[_DOCUMENT]), _items(row[_ITEMS]), row[_SEALED]) for row in rows[TABLE.name]
+        }
+
+    def fold(self, events: Sequence[Recorded], current: Mapping[str, Entry]) -> dict[str, Entry | None]:
+        """Return the changed orders."""
+        rules = RULES
+        changed: dict[str, Entry] = {}
+        for event in events:
+            rule = rules.get(event.tag)
+            if rule is None:
+                continue
+            stream = event.stream
+            entry = changed.get(stream)
+            if entry is None:
+                entry = changed[stream] = current.get(stream) or begun(stream)
+            decode, evolve, show, moves = rule
+            facts = decode(event.data) if decode is not None else None
+            if evolve is not None:
+                entry.state = evolve(entry.state, facts)
+            if show is not None:
+                show(entry, facts, event)
+            entry.last = event
+            if moves:
+                entry.mover = event
+        for entry in changed.values():
+            finish(entry)
+        return dict(changed)
+
+    def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
+        """Return the rows of the orders and of their parcels."""
+        rows, parcels = [], []
+        for key, entry in changed.items():
+            assert entry is not None
+            rows.append(_row(entry))
+            parcels += [(tracking, key, carrier) for tracking, carrier in entry.document.trackings.items()]
+        return [Change(TABLE, rows), Change(PARCELS_TABLE, parcels)]
+
+    def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
+        """Return the documents with their lines, without the sealed block; `changes` has encoded them."""
+        return [
+            Public(
+                token_of(key),
+                entry.document.position,
+                b'{"items":%b,%b' % (entry.encoded[0], entry.encoded[1][1:]),
+            )
+            for key, entry in changed.items()
+            if entry is not None
+        ]
