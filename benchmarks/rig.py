@@ -87,7 +87,8 @@ async def until_handled(settings: Settings, last: int, worker: "subprocess.Popen
     try:
         while True:
             if worker.poll() is not None:
-                raise RuntimeError(f"the worker ended with status {worker.returncode}; see its log in {settings.data}")
+                said = (settings.path / "runners.worker.log").read_text(errors="replace")[-2_000:]
+                raise RuntimeError(f"the worker ended with status {worker.returncode}:\n{said}")
             if log is None and (settings.path / "log.db").exists():
                 with contextlib.suppress(Exception):
                     log = open_log(settings, read_only=True)

@@ -4,7 +4,7 @@ Many turns make one commit. The states a batch leaves behind are used by the nex
 durable; if the commit fails, all of them are dropped and read back from the log.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from domain.ids import CELL_KEY, kind_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.order import Order
 from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
-from runners.preparing import Preparer, Ready
+from runners.preparing import Preparer, Ready, plain
 from runners.timers import Timers, load_timers
 
 LEDGER_SNAPSHOT_EVERY = 20_000
@@ -44,6 +44,29 @@ class Delivered(NamedTuple):
     payload: bytes
 
 
+class Opened(NamedTuple):
+    """Messages that were read and whose data keys are there; what remains is to prepare their payloads and decide."""
+
+    delivered: Sequence[Delivered]
+    mails: list[Mail]
+    keys: dict[str, bytes]
+
+    def parts(self, size: int) -> "list[Opened]":
+        """Cut into parts of at most `size` messages."""
+        return [
+            Opened(self.delivered[at : at + size], self.mails[at : at + size], self.keys)
+            for at in range(0, len(self.delivered), size)
+        ]
+
+    def jobs(self) -> list[tuple[int, Mail, ChannelPayload]]:
+        """Return the payloads that can be prepared beforehand, by the sequence of their message."""
+        return [
+            (message.seq, mail, mail.body)
+            for message, mail in zip(self.delivered, self.mails, strict=True)
+            if isinstance(mail.body, ChannelPayload) and mail.body.raw and mail.to in self.keys
+        ]
+
+
 class Batch(NamedTuple):
     """The turns of some messages, decided and not yet committed."""
 
@@ -57,6 +80,22 @@ class Batch(NamedTuple):
     messages: int
     now_ms: int
     """Latest observed time in it."""
+
+
+NOTHING: Mapping[int, Ready] = {}
+
+
+def _readable(message: Delivered) -> Mail:
+    """Read a message; what is none of ours becomes a report of its bytes."""
+    try:
+        mail = decode_mail(message.payload)
+        if kind_of(mail.to) in DECIDERS:
+            return mail
+        reason = f"no kind of actor has the key {plain(mail.to)!r}"
+    except (msgspec.MsgspecError, ValueError) as error:
+        reason = f"not a message of the mail: {plain(str(error))}"
+    body = AsideReport("cell", "mail", "quarantined", reason, message.payload)
+    return Mail(UNREADABLE_KEY, body, message.time_ms, By("system", "worker"), "mail")
 
 
 class Engine:
@@ -159,35 +198,46 @@ class Engine:
 
     # --- deciding
 
-    def decide(self, delivered: Sequence[Delivered], suspect: int = 0) -> Batch:
+    def open(self, delivered: Sequence[Delivered]) -> Opened:
+        """Read messages and have their data keys ready, durably. Changes nothing that is decided upon."""
+        mails = [_readable(message) for message in delivered]
+        streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
+        return Opened(delivered, mails, dict(self._vault.keys(streams, create=True)) if streams else {})
+
+    def decide(
+        self, messages: Sequence[Delivered] | Opened, suspect: int = 0, beforehand: Mapping[int, Ready] = NOTHING
+    ) -> Batch:
         """Run the turns of these messages, in order; nothing is written yet.
 
         Args:
-            delivered: messages that follow the last decided one without a gap.
+            messages: what follows the last decided message without a gap, opened already or not.
             suspect: sequence of a message that killed the process before: it is quarantined unhandled.
+            beforehand: payloads that were prepared already, by sequence.
         """
-        first = delivered[0].seq
-        assert first == self._decided.position + 1, "mail must follow the last decided message"
-        mails = [self._readable(message) for message in delivered]
-        self._load({mail.to for mail, _ in mails} | {warehouse_key(WAREHOUSE)})
-        keys = self._keys(mail for mail, _ in mails)
+        delivered, mails, keys = messages if isinstance(messages, Opened) else self.open(messages)
+        assert delivered[0].seq == self._decided.position + 1, "mail must follow the last decided message"
+        self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE)})
         incarnation = self.tracked.incarnation
         records: list[Record] = []
         payloads: list[Payload] = []
         timers: list[Timer] = []
         replies: dict[str, list[Reply]] = {}
         self._number += 1
+        number = self._number
         self._preparer.begin_batch()
+        states, touched = self._states, self._touched
         now_ms = self.now_ms
-        for message, (mail, failure) in zip(delivered, mails, strict=True):
+        for message, mail in zip(delivered, mails, strict=True):
             taken = Message(f"{incarnation}-{message.seq}", message.time_ms, mail)
-            trouble = "the process died each time it handled this message" if message.seq == suspect else failure
-            turn, payload = self._turn(taken, keys, trouble)
+            if message.seq == suspect:
+                turn, payload = self._turn(taken, keys, None, "the process died each time it handled this message")
+            else:
+                turn, payload = self._turn(taken, keys, beforehand.get(message.seq), "")
             if turn.records:
                 records.extend(turn.records)
-                self._states.update(turn.states)
+                states.update(turn.states)
                 for stream in turn.states:
-                    self._touched[stream] = self._number
+                    touched[stream] = number
                 timers.extend(turn.timers)
                 if payload is not None and turn.keeps_payload:
                     payloads.append(payload)
@@ -202,27 +252,14 @@ class Engine:
         self._decided = msgspec.structs.replace(
             previous, position=last.seq, digest=digest, at_ms=last.time_ms, head=previous.head + len(records)
         )
-        snapshots = self._snapshots(self._decided.head)
+        snapshots = self._snapshots()
         self._evict()
-        return Batch(self._number, records, payloads, snapshots, advance, timers, replies, len(delivered), now_ms)
+        return Batch(number, records, payloads, snapshots, advance, timers, replies, len(delivered), now_ms)
 
-    def _readable(self, message: Delivered) -> tuple[Mail, str]:
-        try:
-            mail = decode_mail(message.payload)
-            if kind_of(mail.to) in DECIDERS:
-                return mail, ""
-            reason = f"no kind of actor has the key {mail.to!r}"
-        except (msgspec.MsgspecError, ValueError) as error:
-            reason = f"not a message of the mail: {error}"
-        body = AsideReport("cell", "mail", "quarantined", reason, message.payload)
-        return Mail(UNREADABLE_KEY, body, message.time_ms, By("system", "worker"), "mail"), ""
-
-    def _keys(self, mails: Iterable[Mail]) -> dict[str, bytes]:
-        streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
-        return dict(self._vault.keys(streams, create=True)) if streams else {}
-
-    def _turn(self, message: Message, keys: dict[str, bytes], failure: str) -> tuple[Turn, Payload | None]:
-        ready = self._ready(message, keys, failure)
+    def _turn(
+        self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str
+    ) -> tuple[Turn, Payload | None]:
+        ready = ready or self._ready(message, keys, failure)
         prepared = ready.prepared if ready else None
         payloads: dict[str, Prepared] = {}
         if not failure:
@@ -330,8 +367,7 @@ class Engine:
                 version += len(loaded.events)
             states[stream] = Held(version, state)
 
-    def _snapshots(self, head: int) -> list[StoredSnapshot]:
-        del head
+    def _snapshots(self) -> list[StoredSnapshot]:
         key = warehouse_key(WAREHOUSE)
         held = self._states.get(key)
         if held is None or held.version - self._snapshotted.get(key, 0) < LEDGER_SNAPSHOT_EVERY:

@@ -10,15 +10,17 @@ from typing import NamedTuple
 import msgspec
 
 from adapters.storage.sealing import SealBroken, Sealer, payload_digest
-from domain.canonical import Return, TranslationError
+from domain.canonical import Return, Translated, TranslationError
 from domain.cell import Prepared, Returned, Taken, Untranslatable
 from domain.ids import parts_of
 from domain.mail import ChannelPayload
 from domain.order import TakeSnapshot
 from domain.ports import Channel, Payload
 
+TOLD_MAX = 1_000
+"""Most characters of a reason that is recorded."""
+
 _canonical = msgspec.json.Encoder(order="deterministic").encode
-_encode = msgspec.json.encode
 _replace = msgspec.structs.replace
 
 
@@ -61,14 +63,17 @@ class Preparer:
             return self._failed(key, stream, raw, f"unknown channel {body.channel!r}", "", advice)
         try:
             translated = channel.translate(raw, body.shop)
+            if isinstance(translated, Return):
+                payload = self._sealed_payload(key, stream, raw)
+                return Ready(Returned(translated, payload.digest.hex()), payload)
+            return self._taken(translated, stream, raw, key, known)
         except TranslationError as error:
             return self._failed(key, stream, raw, error.reason, error.where, error.advice)
         except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug is this message's trouble alone
             reason = f"the channel's translation broke: {type(error).__name__}: {error}"
             return self._failed(key, stream, raw, reason, "", "repair the channel, then resend")
-        if isinstance(translated, Return):
-            payload = self._sealed_payload(key, stream, raw)
-            return Ready(Returned(translated, payload.digest.hex()), payload)
+
+    def _taken(self, translated: Translated, stream: str, raw: bytes, key: bytes, known: str) -> Ready:
         personal = translated.personal
         snapshot = translated.snapshot
         if personal.customer_id:
@@ -84,10 +89,8 @@ class Preparer:
         if fingerprint == known:
             return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, "", b"")), None)
         payload = self._sealed_payload(key, stream, raw)
-        command = TakeSnapshot(
-            snapshot, fingerprint, address, payload.digest.hex(), self._sealer.seal(key, stream, half)
-        )
-        return Ready(Taken(command), payload)
+        sealed = self._sealer.seal(key, stream, half)
+        return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, payload.digest.hex(), sealed)), payload)
 
     def stored(self, stream: str, digest: str, payload: Payload | None, key: bytes | None) -> Prepared:
         """Prepare bytes that were kept before, for a resend."""
@@ -113,4 +116,10 @@ class Preparer:
 
     def _failed(self, key: bytes, stream: str, raw: bytes, reason: str, where: str, advice: str) -> Ready:
         payload = self._sealed_payload(key, stream, raw)
-        return Ready(Untranslatable(reason, where, advice, payload.digest.hex()), payload)
+        told = (plain(reason), plain(where), plain(advice))
+        return Ready(Untranslatable(*told, payload.digest.hex()), payload)
+
+
+def plain(text: str) -> str:
+    """Return a text that can be stored whatever it quotes: bounded, and without halves of characters."""
+    return text[:TOLD_MAX].encode("utf-8", "backslashreplace").decode()

@@ -44,8 +44,9 @@ from domain.ports import Conflict, Tracked
 from domain.time_units import SECOND_MS
 from runners.aio import run
 from runners.bootstrap import broker_address, channels, open_log, open_spool, open_vault
-from runners.engine import Batch, Delivered, Engine
-from runners.preparing import Preparer
+from runners.engine import Batch, Delivered, Engine, Opened
+from runners.prepare import Helper
+from runners.preparing import Preparer, Ready
 from runners.settings import Settings, load_settings
 from runners.suspect import Suspect
 
@@ -69,7 +70,7 @@ class LeaseLost(Exception):
 class Worker:
     """Runs an engine on the mail of a broker until it is told to stop."""
 
-    def __init__(self, settings: Settings, engine: Engine, nc: Connection, holder: str) -> None:
+    def __init__(self, settings: Settings, engine: Engine, nc: Connection, helper: Helper, holder: str) -> None:
         """Connect the parts; `run` does the work."""
         self._settings = settings
         self._cell = settings.cell
@@ -80,6 +81,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._commits = ThreadPoolExecutor(1, "commit")
         self._publisher = BatchPublisher(nc)
+        self._helper = helper
 
     def stop(self) -> None:
         """Finish what is decided, then end."""
@@ -184,40 +186,51 @@ class Worker:
     async def _serve(self) -> None:
         start = self._engine.tracked.position + 1
         async with MailReader(self._nc, self._cell, start, batch=self._settings.batch_messages) as reader:
+            opened: asyncio.Queue[tuple[Opened, asyncio.Task[dict[int, Ready]]] | None] = asyncio.Queue(1)
             decided: asyncio.Queue[Batch | None] = asyncio.Queue(1)
             async with asyncio.TaskGroup() as tasks:
-                helpers = [
+                beside = [
                     tasks.create_task(self._fire_timers()),
                     tasks.create_task(self._watch()),
                     tasks.create_task(self._purge()),
                 ]
-                tasks.create_task(self._decide(reader, decided, helpers))
-                tasks.create_task(self._commit(decided))
+                tasks.create_task(self._read(reader, opened, tasks))
+                tasks.create_task(self._decide(opened, decided))
+                committing = tasks.create_task(self._commit(decided))
+                committing.add_done_callback(lambda _: [task.cancel() for task in beside])
 
-    async def _decide(
-        self, reader: MailReader, decided: "asyncio.Queue[Batch | None]", helpers: list["asyncio.Task[None]"]
+    async def _read(
+        self,
+        reader: MailReader,
+        opened: "asyncio.Queue[tuple[Opened, asyncio.Task[dict[int, Ready]]] | None]",
+        tasks: asyncio.TaskGroup,
     ) -> None:
-        engine = self._engine
-        suspect = 0
-        begun = False
+        """Read ahead by one batch, and have its payloads prepared while the batch before is decided."""
         while not self._stop.is_set():
             messages = await reader.next(self._suspect.size, 0.25)
-            if not messages:
+            if messages:
+                batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
+                await opened.put((batch, tasks.create_task(self._helper.prepare(batch))))
+        await opened.put(None)
+
+    async def _decide(
+        self,
+        opened: "asyncio.Queue[tuple[Opened, asyncio.Task[dict[int, Ready]]] | None]",
+        decided: "asyncio.Queue[Batch | None]",
+    ) -> None:
+        engine = self._engine
+        begun = False
+        while (next_batch := await opened.get()) is not None:
+            batch, preparing = next_batch
+            beforehand = await preparing
+            if begun:
+                await decided.put(engine.decide(batch, beforehand=beforehand))
                 continue
-            if not begun:
-                begun = True
-                suspect = self._suspect.begin(engine.tracked)
-                messages, rest = messages[: self._suspect.size], messages[self._suspect.size :]
-                batch = engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in messages], suspect)
-                await decided.put(batch)
-                for index in range(0, len(rest), self._suspect.size):
-                    part = rest[index : index + self._suspect.size]
-                    await decided.put(engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in part]))
-                continue
-            await decided.put(engine.decide([Delivered(m.seq, m.time_ms, m.payload) for m in messages]))
+            begun = True
+            suspect = self._suspect.begin(engine.tracked)
+            for part in batch.parts(self._suspect.size):
+                await decided.put(engine.decide(part, suspect, beforehand))
         await decided.put(None)
-        for task in helpers:
-            task.cancel()
 
     async def _commit(self, decided: "asyncio.Queue[Batch | None]") -> None:
         loop = asyncio.get_running_loop()
@@ -314,11 +327,12 @@ def holder_of(directory: Path) -> str:
     return file.read_text().strip()
 
 
-def build_engine(settings: Settings) -> Engine:
-    """Build the engine on the settings' stores."""
+def build_engine(settings: Settings) -> tuple[Engine, Helper]:
+    """Build the engine on the settings' stores, and the helper that prepares payloads for it."""
     vault = open_vault(settings)
     spool = open_spool(settings, vault)
-    preparer = Preparer(channels(settings), vault.digest_key())
+    digest_key = vault.digest_key()
+    preparer = Preparer(channels(settings), digest_key)
 
     def fetch(ref: str) -> bytes | None:
         try:
@@ -326,21 +340,23 @@ def build_engine(settings: Settings) -> Engine:
         except KeyError:
             return None
 
-    return Engine(open_log(settings), vault, preparer, fetch=fetch, actors_max=settings.actors_max)
+    engine = Engine(open_log(settings), vault, preparer, fetch=fetch, actors_max=settings.actors_max)
+    return engine, Helper(settings, digest_key)
 
 
 async def work(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_S)
-    engine = build_engine(settings)
+    engine, helper = build_engine(settings)
     nc = await connect(broker_address(settings), f"worker-{settings.cell}")
-    worker = Worker(settings, engine, nc, holder_of(settings.path))
+    worker = Worker(settings, engine, nc, helper, holder_of(settings.path))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     try:
         await worker.run()
     finally:
+        await helper.close()
         await nc.close()
         engine.log.close()
 

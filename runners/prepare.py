@@ -1,0 +1,181 @@
+"""Preparing payloads in a process of its own, so that translation and sealing use a core the worker does not.
+
+`python -m runners.prepare --data DIR` is started by the worker and speaks with it over its standard input and output,
+in frames of MessagePack behind their length. It keeps nothing and writes nothing: the same job gives the same result
+here and in the worker, which does the work itself where a batch is small or this process has died.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import struct
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import msgspec
+import structlog
+
+from domain.canonical import Return, Snapshot
+from domain.cell import Returned, Taken, Untranslatable
+from domain.mail import ChannelPayload
+from domain.order import TakeSnapshot
+from domain.ports import Payload
+from runners.bootstrap import channels
+from runners.engine import Opened
+from runners.preparing import Preparer, Ready
+from runners.settings import Settings, load_settings
+
+WORTH_IT = 32
+"""Fewer payloads than this are prepared where they are needed: the way there and back would cost more."""
+log = structlog.get_logger()
+_LENGTH = struct.Struct(">I")
+
+
+class Job(msgspec.Struct, array_like=True, gc=False):
+    """One payload to prepare."""
+
+    channel: str
+    shop: str
+    stream: str
+    raw: bytes
+    key: bytes
+
+
+class Done(msgspec.Struct, array_like=True, gc=False):
+    """What became of a job. JSON where a big number must survive."""
+
+    sealed_raw: bytes
+    payload: str
+    """Digest of `sealed_raw`, hex."""
+    snapshot: bytes = b""
+    """JSON of the canonical snapshot; empty if it could not be translated, or is a return."""
+    digest: str = ""
+    address: str = ""
+    sealed: bytes = b""
+    goods: bytes = b""
+    """JSON of the return."""
+    failure: tuple[str, str, str] = ("", "", "")
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+_jobs = msgspec.msgpack.Decoder(list[Job])
+_done = msgspec.msgpack.Decoder(list[Done])
+_returns = msgspec.json.Decoder(Return)
+_snapshots = msgspec.json.Decoder(Snapshot)
+
+
+def do(preparer: Preparer, job: Job) -> Done:
+    """Prepare one payload."""
+    body = ChannelPayload(job.channel, job.shop, "")
+    prepared, payload = preparer.payload(body, job.stream, job.raw, job.key)
+    assert payload is not None, "only a payload that is known already is not kept"
+    kept = payload.sealed, payload.digest.hex()
+    if isinstance(prepared, Taken):
+        taken = prepared.command
+        return Done(*kept, _json(taken.snapshot), taken.digest, taken.address, taken.sealed)
+    if isinstance(prepared, Returned):
+        return Done(*kept, goods=_json(prepared.goods))
+    return Done(*kept, failure=(prepared.reason, prepared.where, prepared.advice))
+
+
+def ready(stream: str, done: Done) -> Ready:
+    """Return a job's result as the engine takes it."""
+    payload = Payload(bytes.fromhex(done.payload), stream, done.sealed_raw)
+    if done.snapshot:
+        snapshot = _snapshots.decode(done.snapshot)
+        return Ready(Taken(TakeSnapshot(snapshot, done.digest, done.address, done.payload, done.sealed)), payload)
+    if done.goods:
+        return Ready(Returned(_returns.decode(done.goods), done.payload), payload)
+    return Ready(Untranslatable(*done.failure, done.payload), payload)
+
+
+class Helper:
+    """The worker's side: one helper process, jobs in, results out, in order."""
+
+    def __init__(self, settings: Settings, digest_key: bytes) -> None:
+        """Describe it; it is started when there is work for it."""
+        self._settings = settings
+        self._digest_key = digest_key
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def prepare(self, opened: Opened) -> dict[int, Ready]:
+        """Prepare the payloads of many messages, by sequence.
+
+        None of them where they are few, or where the helper died of it: the engine then does the work itself.
+        """
+        todo = opened.jobs()
+        if len(todo) < WORTH_IT:
+            return {}
+        jobs = [Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to]) for _, mail, body in todo]
+        async with self._turn:
+            done = await self._ask(jobs)
+        if done is None:
+            log.warning("prepare.died", payloads=len(jobs))
+            return {}
+        return {seq: ready(mail.to, result) for (seq, mail, _), result in zip(todo, done, strict=True)}
+
+    async def _ask(self, jobs: Sequence[Job]) -> list[Done] | None:
+        try:
+            process = self._process or await self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            frame = _encode(jobs)
+            process.stdin.write(_LENGTH.pack(len(frame)) + frame)
+            (size,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+            return _done.decode(await process.stdout.readexactly(size))
+        except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
+            await self.close()
+            return None
+
+    async def _start(self) -> Process:
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "runners.prepare",
+            "--data",
+            self._settings.data,
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=1 << 22,
+        )
+        assert process.stdin is not None
+        process.stdin.write(_LENGTH.pack(len(self._digest_key)) + self._digest_key)
+        return process
+
+    async def close(self) -> None:
+        """End the helper."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _frame(source: BinaryIO) -> bytes:
+    """Read one frame; b"" when the worker is gone."""
+    head = source.read(_LENGTH.size)
+    return source.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
+
+
+def main() -> int:
+    """Serve the worker until it closes the pipe; it does so by dying, too."""
+    parser = argparse.ArgumentParser(prog="python -m runners.prepare", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    settings = load_settings(parser.parse_args().data)
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    preparer = Preparer(channels(settings), _frame(source))
+    while frame := _frame(source):
+        preparer.begin_batch()
+        answer = _encode([do(preparer, job) for job in _jobs.decode(frame)])
+        sink.write(_LENGTH.pack(len(answer)) + answer)
+        sink.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
