@@ -138,7 +138,7 @@ def console(*, stderr: bool = False) -> "Console":
 
     # A pipe has no width; a table cut to 80 columns would be hard to read there.
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_COLUMNS)
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if terminal else PIPE_COLUMNS)
 
 
 def show(*what: "RenderableType") -> None:

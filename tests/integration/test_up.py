@@ -1,0 +1,122 @@
+"""`orderspine up`: one program per directory, parts that come back, nothing left behind, a clean end."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from runners.upstart import Conflicting, agreed_settings
+from tests.integration.running import Running, orderspine, until
+
+pytestmark = pytest.mark.xdist_group("up")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_it_says_what_to_try_next(up: Running) -> None:
+    assert "Ctrl-C stops it" in up.said
+    assert f"orderspine ingest orders.csv --shop NAME --data {up.data}" in up.said
+
+
+def test_a_second_one_is_refused_and_told_of_the_first(up: Running) -> None:
+    said = orderspine("up", "--data", up.data)
+    assert said.code == 4
+    assert f"process {up.process.pid}" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_what_was_chosen_is_kept_with_the_data(up: Running) -> None:
+    settings = msgspec.json.decode((up.data / "settings.json").read_bytes())
+    assert (settings["store"], settings["broker"], settings["clock"]) == ("sqlite", "embedded", "real")
+    assert (up.data / "settings.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("part", ["worker", "projector", "relay", "broker"])
+def test_a_part_that_is_killed_runs_again_within_a_second(up: Running, part: str) -> None:
+    until(lambda: len(up.parts()) == 4)
+    others = {name: pid for name, pid in up.parts().items() if name != part}
+    killed = up.parts()[part]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: up.parts().get(part, killed) != killed, 1.0)
+    assert {name: pid for name, pid in up.parts().items() if name in others} == others
+    said = up.run("stock", "receive", "SKU-1=1", "--document", f"after-{part}", "--json")
+    assert said.code == 0, said.err
+    assert said.json["outcome"] in {"accepted", "repeated"}
+
+
+def test_status_tells_what_runs(up: Running) -> None:
+    status = up.run("status", "--json").json
+    assert status["running"]["pid"] == up.process.pid
+    assert status["head"] >= 1
+
+
+def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Running(data) as running:
+        assert running.run("stock", "receive", "SKU-1=7", "--document", "D").code == 0
+        parts = running.parts()
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(15.0) == 130
+        assert time.monotonic() - began < 8.0
+        assert all(gone(pid) for pid in parts.values())
+        assert running.said.rstrip().endswith("stopped")
+    said = orderspine("stock", "receive", "SKU-1=7", "--document", "D2", "--data", data)
+    assert said.code == 3
+    assert "does not run" in said.err
+    shown = orderspine("stock", "show", "--json", "--data", data)
+    assert [row["on_hand"] for row in shown.json] == [7]
+    with Running(data) as running:
+        said = running.run("stock", "receive", "SKU-1=7", "--document", "D", "--json")
+        assert said.json["outcome"] == "repeated"
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(15.0) == 0
+
+
+def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
+    with Running(tmp_path / "data") as running:
+        until(lambda: len(running.parts()) == 4)
+        parts = running.parts()
+        running.process.kill()
+        running.process.wait(5.0)
+        until(lambda: all(gone(pid) for pid in parts.values()), 5.0)
+    with Running(tmp_path / "data") as running:
+        assert running.run("stock", "receive", "SKU-1=1", "--document", "D").code == 0
+
+
+def test_a_damaged_log_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"this is no database, and was one yesterday" * 100)
+    said = orderspine("up", "--data", tmp_path)
+    assert said.code == 4
+    assert "Traceback" not in said.err
+    assert "log.db" in said.err or "event log" in said.err
+
+
+def test_a_store_that_does_not_answer_is_said_in_a_sentence(tmp_path: Path) -> None:
+    said = orderspine("up", "--data", tmp_path / "data", "--store", "postgresql://nobody@127.0.0.1:1/none")
+    assert said.code == 4
+    assert "PostgreSQL" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_another_choice_than_the_first_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    agreed_settings(tmp_path, {"clock": "mail", "store": None, "broker": None})
+    assert agreed_settings(tmp_path, {"clock": None, "store": None, "broker": None}).clock == "mail"
+    with pytest.raises(Conflicting, match="begun with clock=mail, and now clock=real"):
+        agreed_settings(tmp_path, {"clock": "real", "store": None, "broker": None})
