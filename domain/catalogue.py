@@ -23,6 +23,7 @@ TYPES: Mapping[str, type[Event]] = {
     "order.deposit_paid": order.DepositPaid,
     "order.reserved": order.OrderReserved,
     "order.reservation_failed": order.ReservationFailed,
+    "order.released": order.OrderReleased,
     "order.pick_list_issued": order.PickListIssued,
     "order.picked": order.OrderPicked,
     "order.partially_shipped": order.PartiallyShipped,
@@ -58,6 +59,7 @@ TYPES: Mapping[str, type[Event]] = {
     "intake.unmatched": intake.IntakeUnmatched,
     "intake.discarded": intake.IntakeDiscarded,
     "cell.mail_lost": cellular.MailLost,
+    "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,
 }
 """Tag → type of every current shape."""

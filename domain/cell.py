@@ -19,8 +19,9 @@ from domain.ids import kind_of
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
 
-STEPS_MAX = 4_000
-"""Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000.)"""
+STEPS_MAX = 10_000
+"""Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000
+messages, and each may give an allocation back, reserve anew and hear of it.)"""
 
 Outcome = Literal[
     "accepted", "repeated", "outdated", "refused", "quarantined", "queued", "hint", "ignored", "unmatched"
@@ -40,6 +41,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     order.OrderOutdated: "outdated",
     order.OrderRefused: "refused",
     stock.StockRefused: "refused",
+    cellular.CellRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -143,10 +145,11 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
     """Return the event that records a broken rule in the actor's own stream."""
     what = type(command).__name__
     if kind == "order":
-        own = getattr(command, "command_id", "") or message_id
-        return order.OrderRefused(what, refusal.rule, refusal.reason, own)
+        return order.OrderRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "warehouse":
         return stock.StockRefused(what, refusal.rule, refusal.reason, message_id)
+    if kind == "cell":
+        return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
 
 
@@ -212,7 +215,9 @@ def quarantine_turn(
         step = _Step(mail.to, command, mail.by, message.id)
     else:
         to = mail.to if kind_of(mail.to) == "intake" else "intake-cell:mail"
-        step = _Step(to, intake.RecordAside("quarantined", f"{mail.to}: {reason}", payload), mail.by, message.id)
+        body = "" if payload else encode_body(mail.body)
+        aside = intake.RecordAside("quarantined", f"{mail.to}: {reason}", payload or message.id, message=body)
+        step = _Step(to, aside, mail.by, message.id)
     return _run(message, step, states, NO_PAYLOADS, mail)
 
 
@@ -302,7 +307,7 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
     mail = message.mail
     body = mail.body
     if isinstance(body, AsideReport):
-        payload = prepared.payload if isinstance(prepared, Untranslatable) else ""
+        payload = (prepared.payload if isinstance(prepared, Untranslatable) else "") or message.id
         kind: Any = body.kind if body.kind in ("hint", "ignored", "refused", "quarantined") else "refused"
         return _Step(mail.to, intake.RecordAside(kind, body.reason, payload, body.order_no), mail.by, message.id)
     held = states.get(mail.to)
@@ -321,12 +326,16 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
         command = prepared.command
         if state.quarantined is not None:
             return _Step(to, order.QueueBehind(item, command.payload, ""), by, causation)
+        flaw = order.flaw_of(command.snapshot)
+        if flaw:
+            advice = "have the channel (or its translation) corrected, then resend; or discard it"
+            return _Step(to, order.Quarantine(item, flaw, "lines", advice, command.payload, ""), by, causation)
         return _Step(to, command, by, causation, command.sealed)
     if isinstance(prepared, Returned):
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)
         back = order.ReturnGoods(f"return-{goods.reference}", goods.reference, lines, goods.reason)
-        if state.quarantined is not None or (state.status == "" and back.command_id not in state.commands):
+        if state.quarantined is not None or state.status == "":
             return _Step(to, order.QueueBehind(item, prepared.payload, ""), by, causation)
         return _Step(to, back, by, causation)
     failed = order.Quarantine(item, prepared.reason, prepared.where, prepared.advice, prepared.payload, "")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.decider import Command, Decider, Event
+from domain.decider import Command, Decider, DomainError, Event
 
 
 class NoteMailLost(Command, frozen=True):
@@ -44,6 +44,18 @@ class BrokerReset(Event, frozen=True):
     reason: str
 
 
+class CellRefused(Event, frozen=True):
+    """A message to the cell broke a rule; nothing else happened."""
+
+    what: str
+    rule: str
+    reason: str
+
+
+class WrongActor(DomainError):
+    """The cell knows no such command."""
+
+
 class CellState(msgspec.Struct, frozen=True, gc=False):
     """Nothing is decided from it; it counts."""
 
@@ -61,7 +73,7 @@ def decide(command: Command, state: CellState, now_ms: int = 0) -> Sequence[Even
             return (BrokerReset(command.lost, command.begun, command.after, command.reason),)
         case Tick():
             return ()
-    raise TypeError(f"not a command of the cell: {type(command).__name__}")
+    raise WrongActor(f"{type(command).__name__} is nothing that the cell itself could do")
 
 
 def evolve(state: CellState, event: Event) -> CellState:
@@ -71,6 +83,8 @@ def evolve(state: CellState, event: Event) -> CellState:
             return CellState(state.lost + event.last - event.first + 1, state.resets)
         case BrokerReset():
             return CellState(state.lost, state.resets + 1)
+        case CellRefused():
+            return state
     raise TypeError(f"not an event of the cell: {type(event).__name__}")
 
 

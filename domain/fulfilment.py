@@ -11,14 +11,16 @@ from typing import NamedTuple
 from domain.decider import Command, Event
 from domain.ids import parts_of, warehouse_key
 from domain.order import (
+    Allocation,
     ConfirmReserved,
     Order,
+    OrderAmended,
     OrderShipped,
+    PartiallyShipped,
     Quantities,
     ReportShort,
-    live_quantity,
+    live_lines,
     needs,
-    on_hold,
 )
 from domain.stock import Issue, PickOut, Release, ReservationRefused, Reserve, StockReserved
 
@@ -34,76 +36,101 @@ class Message(NamedTuple):
     command: Command
 
 
-def wants_stock(state: Order) -> bool:
-    """Whether an order is ready to be allocated: paid, not held, nothing allocated, every line known by its SKU."""
-    return (
-        state.status == "paid"
-        and state.allocation is None
-        and state.kind != "counter"
-        and not on_hold(state)
-        and state.quarantined is None
-        and bool(wanted := needs(state))
-        and all(sku for sku, _ in wanted)
-    )
+def stock_wanted(state: Order) -> Quantities:
+    """(SKU, units) an order waits for: it is paid, not intercepted, holds nothing yet, and every line has its SKU.
+
+    A platform's hold blocks the pick list and shipping; the goods are promised to who has paid all the same.
+    """
+    if (
+        state.status not in ("paid", "allocating")
+        or state.allocation is not None
+        or state.kind == "counter"
+        or state.interceptions
+        or state.quarantined is not None
+    ):
+        return ()
+    wanted = needs(state)
+    return wanted if all(sku for sku, _ in wanted) else ()
 
 
 def react_to_order(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
     """Return what an order's step means for the warehouse."""
-    if before.allocation is None:
-        if after.status == "paid" and wants_stock(after) and not wants_stock(before):
-            return [Message(warehouse_key(WAREHOUSE), Reserve(f"{key}/{after.attempts + 1}", key, needs(after)))]
-        if after.status in ("shipped", "completed") and before.status not in ("shipped", "completed"):
-            return _shipped_elsewhere(key, events, before, after)
+    if after is before:
         return []
-    allocation = before.allocation
-    to = warehouse_key(allocation.warehouse)
-    if after.allocation is None:
-        if after.status == "cancelled":
-            return [Message(to, Release(allocation.id))]
-        return [Message(to, PickOut(allocation.id))]
     messages = []
-    newly = after.shipped - before.shipped
-    if newly:
-        gone = tuple((line.sku, live_quantity(after, line)) for line in after.lines if line.id in newly)
-        messages.append(Message(to, PickOut(allocation.id, gone)))
-    if dropped := _dropped(before, after):
-        messages.append(Message(to, Release(allocation.id, dropped)))
+    gone = _gone(events, before, after) if after.shipped and after.kind != "counter" else {}
+    if before.allocation is not None:
+        messages += _settle(before.allocation, after.allocation, gone)
+    lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
+    if lines:
+        issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
+        messages.append(Message(warehouse_key(WAREHOUSE), issue))
+    wanted = stock_wanted(after)
+    if wanted and not stock_wanted(before):
+        messages.append(Message(warehouse_key(WAREHOUSE), Reserve(f"{key}/{after.attempts + 1}", key, wanted)))
     return messages
 
 
-def _shipped_elsewhere(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
-    """Goods of an order nobody had allocated are gone: deduct them, as far as they were ever counted here."""
-    shipped = next((event for event in events if isinstance(event, OrderShipped)), None)
-    if shipped is None or after.kind == "counter":
-        return []
-    lines = tuple(
-        (line.sku, units)
-        for line in after.lines
-        if line.sku and line.id not in before.shipped and (units := live_quantity(after, line))
-    )
-    if not lines:
-        return []
-    return [Message(warehouse_key(WAREHOUSE), Issue(f"{key}/issued", key, lines, shipped.shipped_ms))]
+def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int]:
+    """SKU → units that have left in this step, or whose SKU became known only after they had left."""
+    if after.shipped == before.shipped and after.lines == before.lines:
+        return {}
+    allocation = before.allocation
+    if allocation is not None and any(isinstance(event, OrderShipped) and event.command for event in events):
+        by_us = next(event for event in events if isinstance(event, OrderShipped))
+        # We sent what was picked, be it what the channel wants by now or not.
+        return dict(allocation.lines) if by_us.allocation else {}
+    known = {line.id: line.sku for line in before.lines if line.sku or line.id not in before.shipped}
+    gone: dict[str, int] = {}
+    for line, units in live_lines(after):
+        if line.id in after.shipped and (line.id not in before.shipped or (line.sku and line.id not in known)):
+            gone[line.sku] = gone.get(line.sku, 0) + units
+    return gone
 
 
-def _dropped(before: Order, after: Order) -> Quantities:
-    """(SKU, units) of lines that are no longer wanted and have not left."""
-    now = {line.id: live_quantity(after, line) for line in after.lines}
-    return tuple(
-        (line.sku, less)
-        for line in before.lines
-        if line.id not in after.shipped and (less := live_quantity(before, line) - now.get(line.id, 0)) > 0
-    )
+def _settle(held: Allocation, kept: Allocation | None, gone: dict[str, int]) -> list[Message]:
+    """Tell the ledger what became of an allocation; what it covers is taken out of `gone`."""
+    if kept is not None and kept.lines == held.lines:
+        return []
+    keep = dict(kept.lines) if kept is not None else {}
+    picked: list[tuple[str, int]] = []
+    released: list[tuple[str, int]] = []
+    for sku, units in held.lines:
+        left = min(units, gone.get(sku, 0))
+        if left:
+            gone[sku] -= left
+            picked.append((sku, left))
+        if back := units - left - keep.get(sku, 0):
+            released.append((sku, back))
+    to = warehouse_key(held.warehouse)
+    messages = []
+    if picked:
+        messages.append(Message(to, PickOut(held.id, () if tuple(picked) == held.lines else tuple(picked))))
+    if released:
+        messages.append(Message(to, Release(held.id, () if tuple(released) == held.lines else tuple(released))))
+    return messages
+
+
+def _shipped_ms(events: Sequence[Event], after: Order) -> int:
+    said = after.modified_ms
+    for event in events:
+        match event:
+            case OrderShipped() | PartiallyShipped():
+                return event.shipped_ms
+            case OrderAmended():
+                said = event.snapshot.shipped_at.utc_ms if event.snapshot.shipped_at else said
+    return said
 
 
 def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
     """Return what a ledger's step means for the order it was asked for."""
     messages = []
-    (warehouse,) = parts_of(key)
     for event in events:
         match event:
             case StockReserved():
+                warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ConfirmReserved(event.allocation, warehouse, event.lines)))
             case ReservationRefused():
+                warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))
     return messages

@@ -24,6 +24,8 @@ class RecordAside(Command, frozen=True):
     payload: str
     """Digest of the stored bytes, hex; doubles as identity."""
     order_no: str = ""
+    message: str = ""
+    """JSON of a message's body, where it was no raw bytes."""
 
 
 class RecordUnmatched(Command, frozen=True):
@@ -68,6 +70,8 @@ class IntakeQuarantined(Event, frozen=True):
 
     reason: str
     payload: str
+    """Digest of the stored bytes, hex; the id of the mail where `message` holds it."""
+    message: str = ""
 
 
 class IntakeUnmatched(Event, frozen=True):
@@ -87,6 +91,10 @@ class IntakeDiscarded(Event, frozen=True):
 
 class NothingQuarantined(DomainError):
     """There are no quarantined bytes of that digest."""
+
+
+class WrongActor(DomainError):
+    """An intake knows no such command."""
 
 
 class Intake(msgspec.Struct, frozen=True):
@@ -151,7 +159,7 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
                 case "refused":
                     return (IntakeRefused(command.reason, command.payload),)
                 case "quarantined":
-                    return (IntakeQuarantined(command.reason, command.payload),)
+                    return (IntakeQuarantined(command.reason, command.payload, command.message),)
         case RecordUnmatched():
             if command.command_id in state.seen:
                 return ()
@@ -160,7 +168,7 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
             if command.item not in state.quarantined:
                 raise NothingQuarantined(f"no quarantined bytes {command.item!r} in this intake")
             return (IntakeDiscarded(command.item, command.reason),)
-    raise TypeError(f"not an intake command: {type(command).__name__}")
+    raise WrongActor(f"{type(command).__name__} is nothing that an intake could do")
 
 
 intake = Decider(Intake(), decide, evolve)

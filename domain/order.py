@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
-from domain.decider import Command, Decider, DomainError, Event
+from domain.decider import Command, Decider, DomainError, Event, Worked
+from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
 
 PAYMENT_TERM_MS = DAY_MS
@@ -37,11 +38,12 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "paid": frozenset({"allocating", "shipped", "cancelled"}),
     "allocating": frozenset({"paid", "shipped", "cancelled"}),
     "shipped": frozenset({"completed"}),
-    "completed": frozenset(),
+    "completed": frozenset({"cancelled"}),
     "cancelled": frozenset(),
 }
 """Fulfilment axis. A paid order ships without being allocated when the channel says so; an allocation given back makes
-an order merely paid again. After shipping there is no cancelling, only after-sale."""
+an order merely paid again. After shipping there is no cancelling, only after-sale; the one exception is a counter sale
+whose receipt is voided."""
 
 Quantities = tuple[tuple[str, int], ...]
 """(line id or SKU, quantity) pairs; which of the two is said where it is used."""
@@ -245,6 +247,16 @@ class ReservationFailed(Event, frozen=True):
     short: tuple[tuple[str, int, int], ...]
 
 
+class OrderReleased(Event, frozen=True):
+    """The channel changed the order before it was picked: what was held is given back, the pick list is void."""
+
+    allocation: str
+    warehouse: str
+    lines: Quantities
+    """(SKU, quantity)."""
+    reason: str
+
+
 class PickListIssued(Event, frozen=True):
     """The warehouse was asked to pick. `lines` are (SKU, quantity)."""
 
@@ -266,6 +278,7 @@ class PartiallyShipped(Event, frozen=True):
 
     lines: tuple[str, ...]
     parcels: tuple[Parcel, ...]
+    shipped_ms: int = 0
 
 
 class OrderShipped(Event, frozen=True):
@@ -433,6 +446,18 @@ class QueueFull(DomainError):
     """Too many messages wait behind one."""
 
 
+class StillUnmapped(DomainError):
+    """A line has no SKU yet, so there is nothing that a warehouse could pick."""
+
+
+class MissingCommandId(DomainError):
+    """Without an id of its author's a repeat could not be told from a new act."""
+
+
+class WrongActor(DomainError):
+    """An order knows no such command."""
+
+
 # --- state
 
 
@@ -442,8 +467,10 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     id: str
     warehouse: str
     lines: Quantities
-    """(SKU, quantity)."""
+    """(SKU, quantity): exactly what the ledger still holds for it."""
     picked: bool = False
+    listed: bool = False
+    """Whether the pick list is out; it waits while a hold blocks shipping."""
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -462,6 +489,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     digest: str = ""
     """Of the snapshot that counts."""
     modified_ms: int = 0
+    revision: int = 0
     rank: int = -1
     """`STATUS_RANK` of that snapshot."""
     address: str = ""
@@ -478,8 +506,12 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     shipped: frozenset[str] = frozenset()
     """Ids of the lines on their way."""
     after_sales: tuple[tuple[str, str], ...] = ()
-    """(line id, "open" | "refunded" | "closed")."""
+    """(line id, "open" | "refunded"); a closed one leaves nothing behind."""
+    returned: tuple[tuple[str, int], ...] = ()
+    """(line id, units) brought back to a counter."""
     deposit: int = 0
+    overdue_ms: int = 0
+    """The payment deadline that has passed and was dealt with, UTC ms."""
     timers: tuple[tuple[str, int], ...] = ()
     """(id, due UTC ms) of the open ones."""
     commands: tuple[str, ...] = ()
@@ -498,6 +530,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         kind=snapshot.kind,
         digest=event.digest,
         modified_ms=snapshot.modified_at.utc_ms,
+        revision=snapshot.revision,
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
@@ -517,20 +550,56 @@ def _amended(state: Order, event: OrderAmended) -> Order:
         state,
         digest=event.digest,
         modified_ms=snapshot.modified_at.utc_ms,
+        revision=snapshot.revision,
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
         amounts=snapshot.amounts,
         holds=snapshot.holds,
+        cancelled=_followed(state, snapshot.lines) if state.cancelled else (),
+    )
+
+
+def _followed(state: Order, lines: Sequence[Line]) -> tuple[tuple[str, int], ...]:
+    """Return what of our own cancellations the channel's newer lines do not show yet.
+
+    A channel that lowers a line has followed them; taking them off once more would ship too little.
+    """
+    before = {line.id: line.quantity for line in state.lines}
+    now = {line.id: line.quantity for line in lines if line.state != "cancelled"}
+    return tuple(
+        (line_id, left)
+        for line_id, units in state.cancelled
+        if line_id in now and (left := units - max(before.get(line_id, 0) - now[line_id], 0)) > 0
     )
 
 
 def _reserved(state: Order, event: OrderReserved) -> Order:
     return _replace(
         state,
+        status="allocating",
         allocation=Allocation(event.allocation, event.warehouse, event.lines),
         attempts=state.attempts + 1,
     )
+
+
+def _released(state: Order, event: OrderReleased) -> Order:
+    del event
+    return _replace(state, status="allocating" if state.shipped else "paid", allocation=None)
+
+
+def _trimmed(allocation: Allocation, keep: Callable[[str, int], int]) -> Allocation | None:
+    """Return the allocation with `keep(sku, units)` of each SKU; None when nothing is left of it."""
+    lines = tuple((sku, left) for sku, units in allocation.lines if (left := keep(sku, units)) > 0)
+    return _replace(allocation, lines=lines) if lines else None
+
+
+def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
+    allocation = state.allocation
+    if allocation is not None:
+        gone = _units(state, frozenset(event.lines) - state.shipped)
+        allocation = _trimmed(allocation, lambda sku, units: units - gone.get(sku, 0))
+    return _replace(state, status="allocating", shipped=state.shipped | frozenset(event.lines), allocation=allocation)
 
 
 def _shipped(state: Order, event: OrderShipped) -> Order:
@@ -551,7 +620,25 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
     units = dict(state.cancelled)
     for line_id, quantity in event.lines:
         units[line_id] = units.get(line_id, 0) + quantity
-    return _replace(state, cancelled=tuple(sorted(units.items())), commands=_with_command(state, event.command))
+    after = _replace(state, cancelled=tuple(sorted(units.items())), commands=_with_command(state, event.command))
+    if state.allocation is None:
+        return after
+    wanted = dict(needs(after))
+    return _replace(after, allocation=_trimmed(state.allocation, lambda sku, held: min(held, wanted.get(sku, 0))))
+
+
+def _after_sale_opened(state: Order, event: AfterSaleOpened) -> Order:
+    after = _after_sale(state, [line_id for line_id, _ in event.lines], "open", event.command)
+    if not event.command or not event.reference:
+        return after
+    units = dict(state.returned)
+    for line_id, quantity in event.lines:
+        units[line_id] = units.get(line_id, 0) + quantity
+    return _replace(after, returned=tuple(sorted(units.items())))
+
+
+def _after_sale_closed(state: Order, event: AfterSaleClosed) -> Order:
+    return _replace(state, after_sales=tuple(pair for pair in state.after_sales if pair[0] not in event.lines))
 
 
 def _after_sale(state: Order, lines: Sequence[str], to: str, command: str = "") -> Order:
@@ -572,6 +659,14 @@ def _without_interception(state: Order, event: InterceptionResolved) -> Order:
     )
 
 
+def _timer_cleared(state: Order, event: TimerCleared) -> Order:
+    overdue_ms = state.overdue_ms
+    if event.fired and event.timer == PAYMENT_TIMER:
+        overdue_ms = dict(state.timers).get(PAYMENT_TIMER, overdue_ms)
+    timers = tuple(pair for pair in state.timers if pair[0] != event.timer)
+    return _replace(state, timers=timers, overdue_ms=overdue_ms)
+
+
 def _queue_released(state: Order, event: QueueReleased) -> Order:
     return _replace(state, quarantined=None, queue=(), commands=_with_command(state, event.command))
 
@@ -586,23 +681,22 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     DepositPaid: lambda state, event: _replace(state, deposit=event.amount),
     OrderReserved: _reserved,
     ReservationFailed: lambda state, _: _replace(state, attempts=state.attempts + 1),
-    PickListIssued: lambda state, _: _replace(state, status="allocating"),
+    OrderReleased: _released,
+    PickListIssued: lambda state, _: _replace(
+        state, allocation=_replace(state.allocation, listed=True) if state.allocation else None
+    ),
     OrderPicked: lambda state, event: _replace(
         state,
         allocation=_replace(state.allocation, picked=True) if state.allocation else None,
         commands=_with_command(state, event.command),
     ),
-    PartiallyShipped: lambda state, event: _replace(
-        state, status="allocating", shipped=state.shipped | frozenset(event.lines)
-    ),
+    PartiallyShipped: _partially_shipped,
     OrderShipped: _shipped,
     OrderCompleted: lambda state, _: _replace(state, status="completed"),
     OrderCancelled: _cancelled,
     LinesCancelled: _lines_cancelled,
-    AfterSaleOpened: lambda state, event: _after_sale(
-        state, [line_id for line_id, _ in event.lines], "open", event.command
-    ),
-    AfterSaleClosed: lambda state, event: _after_sale(state, event.lines, "closed"),
+    AfterSaleOpened: _after_sale_opened,
+    AfterSaleClosed: _after_sale_closed,
     OrderRefunded: lambda state, event: _after_sale(state, event.lines, "refunded", event.command),
     OrderIntercepted: lambda state, event: _replace(
         state, interceptions=(*state.interceptions, (event.interception, event.reason))
@@ -617,9 +711,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     ),
     QueueReleased: _queue_released,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
-    TimerCleared: lambda state, event: _replace(
-        state, timers=tuple(pair for pair in state.timers if pair[0] != event.timer)
-    ),
+    TimerCleared: _timer_cleared,
 }
 
 
@@ -641,18 +733,60 @@ def live_quantity(state: Order, line: Line) -> int:
     return line.quantity
 
 
+def live_lines(state: Order) -> list[tuple[Line, int]]:
+    """Return the lines that are still wanted, each with its units: what `live_quantity` says, for many lines."""
+    if not state.cancelled:
+        return [(line, line.quantity) for line in state.lines if line.state != "cancelled"]
+    cut = dict(state.cancelled)
+    return [
+        (line, units)
+        for line in state.lines
+        if line.state != "cancelled" and (units := line.quantity - cut.get(line.id, 0)) > 0
+    ]
+
+
+def _units(state: Order, lines: frozenset[str]) -> dict[str, int]:
+    """SKU → units of these lines."""
+    total: dict[str, int] = {}
+    for line, units in live_lines(state):
+        if line.id in lines:
+            total[line.sku] = total.get(line.sku, 0) + units
+    return total
+
+
 def needs(state: Order) -> Quantities:
     """(SKU, units) that must still leave a warehouse, summed by SKU."""
     total: dict[str, int] = {}
-    for line in state.lines:
-        if line.id not in state.shipped and (units := live_quantity(state, line)):
+    shipped = state.shipped
+    for line, units in live_lines(state):
+        if line.id not in shipped:
             total[line.sku] = total.get(line.sku, 0) + units
     return tuple(total.items())
 
 
 def on_hold(state: Order) -> bool:
-    """Whether a platform hold or an open interception blocks allocation and shipping."""
-    return bool(state.holds or state.interceptions)
+    """Whether something blocks shipping: a platform hold, an open interception, a refund asked for before shipping."""
+    return bool(state.holds or state.interceptions or (state.after_sales and _refund_asked(state)))
+
+
+def _refund_asked(state: Order) -> bool:
+    stages = dict(state.after_sales)
+    return any(line.id not in state.shipped and stages.get(line.id) == "open" for line, _ in live_lines(state))
+
+
+def flaw_of(snapshot: Snapshot) -> str:
+    """Return why no order can be kept by this snapshot, or "": its lines cannot be told apart or counted."""
+    lines = snapshot.lines
+    if len(lines) > 1 and len({line.id for line in lines}) != len(lines):
+        return "two lines have the same id"
+    total = 0
+    for line in lines:
+        if line.quantity <= 0:
+            return f"line {line.id[:40]} is of {line.quantity} units"
+        total += line.quantity
+    if total > QUANTITY_MAX:
+        return f"{total} units are more than any order has"
+    return ""
 
 
 def shown_status(state: Order) -> str:
@@ -678,23 +812,27 @@ def _resolve_all(state: Order, decision: str) -> list[Event]:
     return [InterceptionResolved(interception, decision) for interception, _ in state.interceptions]
 
 
+def _resolve_reason(state: Order, reason: str, decision: str) -> list[Event]:
+    if not state.interceptions:
+        return []
+    return [InterceptionResolved(name, decision) for name, known in state.interceptions if known == reason]
+
+
 def _clear_timers(state: Order) -> list[Event]:
     return [TimerCleared(timer, fired=False) for timer, _ in state.timers]
 
 
-class _Steps:
+class _Steps(Worked):
     """Collects the events of one decision and the state after each."""
 
-    __slots__ = ("events", "state")
-
-    def __init__(self, state: Order) -> None:
-        self.state = state
-        self.events: list[Event] = []
+    __slots__ = ()
 
     def add(self, *events: Event) -> None:
+        state = self.state
         for event in events:
-            self.state = evolve(self.state, event)
-            self.events.append(event)
+            state = EVOLVE[type(event)](state, event)
+            self.append(event)
+        self.state = state
 
 
 def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence[Event]:
@@ -711,9 +849,9 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
     else:
         if command.digest == state.digest:
             return (OrderRepeated(command.digest),)
-        modified = snapshot.modified_at.utc_ms
-        if (modified, STATUS_RANK[snapshot.status], command.digest) <= (state.modified_ms, state.rank, state.digest):
-            return (OrderOutdated(modified, state.modified_ms, command.digest, command.payload),)
+        if not _is_newer(command, state):
+            modified_ms = snapshot.modified_at.utc_ms
+            return (OrderOutdated(modified_ms, state.modified_ms, command.digest, command.payload),)
         changed = tuple(
             name
             for name, differs in (
@@ -725,23 +863,45 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
             if differs
         )
         steps.add(OrderAmended(snapshot, command.digest, command.address, changed, command.payload))
-    _advance(steps, snapshot, now_ms)
-    _follow_lines(steps, snapshot)
-    _look_for_risks(steps, snapshot, now_ms)
+        _look_back(steps, state, snapshot, now_ms)
+    _advance(steps, snapshot)
+    _follow_lines(steps, state.lines, snapshot)
+    _look_for_changes(steps, state, now_ms)
+    _look_for_risks(steps, now_ms)
+    _issue_pick_list(steps)
     if state.status == "" and state.queue:
         steps.add(QueueReleased("order", "order_known"))
-    return steps.events
+    return steps
 
 
-def _advance(steps: _Steps, snapshot: Snapshot, now_ms: int) -> None:
+def _is_newer(command: TakeSnapshot, state: Order) -> bool:
+    """Whether a view is newer than the one we have; of the same moment (channels count in seconds), further along.
+
+    A total order, so that views end alike in whatever order they come.
+    """
+    snapshot = command.snapshot
+    said = (snapshot.modified_at.utc_ms, snapshot.revision, STATUS_RANK[snapshot.status])
+    known = (state.modified_ms, state.revision, state.rank)
+    if said != known:
+        return said > known
+    return (*_done(snapshot.lines), command.digest) > (*_done(state.lines), state.digest)
+
+
+def _done(lines: Sequence[Line]) -> tuple[int, int]:
+    """Count what cannot be undone: lines that have left, lines that were refunded."""
+    return sum(line.state == "shipped" for line in lines), sum(line.after_sale == "refunded" for line in lines)
+
+
+def _advance(steps: _Steps, snapshot: Snapshot) -> None:
     """Move the fulfilment axis as far as the channel's view says, step by step along the table."""
     target = snapshot.status
     if target == "awaiting_payment":
         if steps.state.status == "awaiting_payment":
             _wait_for_payment(steps, snapshot)
         return
-    if target == "cancelled":
-        _cancel(steps, snapshot.cancel_reason or snapshot.native_status, now_ms)
+    gone = _said_to_be_gone(snapshot) if target in ("allocating", "cancelled") else ()
+    if target == "cancelled" and not gone:
+        _cancel(steps, snapshot.cancel_reason or snapshot.native_status, snapshot.modified_at.utc_ms)
         return
     if steps.state.status == "awaiting_payment":
         paid_at = snapshot.paid_at or snapshot.modified_at
@@ -749,138 +909,204 @@ def _advance(steps: _Steps, snapshot: Snapshot, now_ms: int) -> None:
             OrderPaid(snapshot.amounts.paid or snapshot.amounts.payable, snapshot.amounts.currency, paid_at.utc_ms)
         )
         steps.add(*_clear_timers(steps.state))
-        for interception, reason in steps.state.interceptions:
-            if reason == "payment_timeout":
-                steps.add(InterceptionResolved(interception, "paid"))
-    if target == "allocating":
-        newly = tuple(
-            line.id for line in snapshot.lines if line.state == "shipped" and line.id not in steps.state.shipped
-        )
+        steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
+    shipped_at = (snapshot.shipped_at or snapshot.modified_at).utc_ms
+    if target in ("allocating", "cancelled"):
+        newly = tuple(line_id for line_id in gone if line_id not in steps.state.shipped)
         if newly and steps.state.status in ("paid", "allocating"):
-            steps.add(PartiallyShipped(newly, snapshot.parcels))
-    elif target in ("shipped", "completed"):
-        if steps.state.status in ("paid", "allocating"):
-            shipped_at = snapshot.shipped_at or snapshot.modified_at
-            allocation = steps.state.allocation
-            steps.add(
-                OrderShipped(snapshot.parcels, shipped_at.utc_ms, allocation.id if allocation else ""),
-                *_resolve_all(steps.state, "shipped_by_channel"),
+            steps.add(PartiallyShipped(newly, snapshot.parcels, shipped_at))
+        if target == "cancelled":
+            _cancel(steps, snapshot.cancel_reason or snapshot.native_status, shipped_at)
+        return
+    if target in ("shipped", "completed") and steps.state.status in ("paid", "allocating"):
+        allocation = steps.state.allocation
+        steps.add(
+            OrderShipped(snapshot.parcels, shipped_at, allocation.id if allocation else ""),
+            *_resolve_all(steps.state, "shipped_by_channel"),
+        )
+    if target == "completed" and steps.state.status == "shipped":
+        steps.add(OrderCompleted((snapshot.completed_at or snapshot.modified_at).utc_ms))
+
+
+def _said_to_be_gone(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the lines that have left, as the channel says: by line, or of the whole order by a shipping time."""
+    gone = tuple(line.id for line in snapshot.lines if line.state == "shipped")
+    if not gone and snapshot.shipped_at is not None and snapshot.status == "cancelled":
+        return tuple(line.id for line in snapshot.lines if line.state == "open")
+    return gone
+
+
+def _look_back(steps: _Steps, before: Order, snapshot: Snapshot, now_ms: int) -> None:
+    """Have people look where the channel's status does not follow from what it, or we, said before."""
+    rank = STATUS_RANK[snapshot.status]
+    if rank == before.rank or before.kind == "counter":
+        return
+    if rank > before.rank:
+        steps.add(*_resolve_reason(steps.state, "moved_backwards", "moved_on"))
+    if before.status == "cancelled":
+        if snapshot.status == "cancelled":
+            steps.add(*_resolve_reason(steps.state, "alive_after_cancelling", "cancelled"))
+        elif snapshot.status != "awaiting_payment":
+            _intercept(
+                steps,
+                "alive_after_cancelling",
+                f"the order is cancelled here; the channel now says {snapshot.native_status}",
+                "cancel and refund it on the channel, or have it ordered again; "
+                "where goods have left, put the stock right",
+                "service",
+                now_ms,
             )
-        if target == "completed" and steps.state.status == "shipped":
-            steps.add(OrderCompleted((snapshot.completed_at or snapshot.modified_at).utc_ms))
+    elif rank < before.rank and rank < STATUS_RANK["shipped"] and rank < _rank_of(before):
+        _intercept(
+            steps,
+            "moved_backwards",
+            f"the order is {before.status} here; the channel went back to {snapshot.native_status}",
+            "ask the channel what happened (payment taken back? shipping called off?); release to go on as before",
+            "operations",
+            now_ms,
+        )
+
+
+def _rank_of(state: Order) -> int:
+    return STATUS_RANK[state.status] if state.status else -1
+
+
+def _intercept(steps: _Steps, reason: str, evidence: str, advice: str, role: str, risk_ms: int) -> None:
+    """Stop the order for a reason, unless it is stopped for it already."""
+    if all(known != reason for _, known in steps.state.interceptions):
+        name = f"{reason}-{steps.state.digest[:12]}"
+        steps.add(OrderIntercepted(name, reason, evidence, advice, role, risk_ms))
 
 
 def _wait_for_payment(steps: _Steps, snapshot: Snapshot) -> None:
     paid = snapshot.amounts.paid
     if paid and paid != steps.state.deposit:
         steps.add(DepositPaid(paid, snapshot.amounts.currency))
-    due = snapshot.pay_by.utc_ms if snapshot.pay_by else snapshot.ordered_at.utc_ms + PAYMENT_TERM_MS
-    open_timers = dict(steps.state.timers)
-    if steps.state.deposit and not snapshot.pay_by:
-        if PAYMENT_TIMER in open_timers:
+    open_due = dict(steps.state.timers).get(PAYMENT_TIMER)
+    if paid and not snapshot.pay_by:
+        if open_due is not None:
             steps.add(TimerCleared(PAYMENT_TIMER, fired=False))
         return
-    if open_timers.get(PAYMENT_TIMER) == due or any(
-        reason == "payment_timeout" for _, reason in steps.state.interceptions
-    ):
+    due = snapshot.pay_by.utc_ms if snapshot.pay_by else snapshot.ordered_at.utc_ms + PAYMENT_TERM_MS
+    if due == open_due or (open_due is None and due == steps.state.overdue_ms):
         return
-    if PAYMENT_TIMER in open_timers:
+    if open_due is not None:
         steps.add(TimerCleared(PAYMENT_TIMER, fired=False))
+    steps.add(*_resolve_reason(steps.state, "payment_timeout", "deadline_moved"))
     steps.add(TimerSet(PAYMENT_TIMER, due))
 
 
-def _cancel(steps: _Steps, reason: str, now_ms: int, command: str = "") -> None:
-    del now_ms
-    if steps.state.status == "cancelled":
+def _cancel(steps: _Steps, reason: str, at_ms: int, command: str = "") -> None:
+    """Cancel what has not left; for what has left, open an after-sale."""
+    state = steps.state
+    voided = state.status == "completed" and state.kind == "counter" and not command
+    if voided or (state.status in ("awaiting_payment", "paid", "allocating") and not state.shipped):
+        _guard(state, "cancelled")
+        steps.add(OrderCancelled(reason, command), *_clear_timers(state), *_resolve_all(state, "cancelled"))
         return
-    if "cancelled" in TRANSITIONS[steps.state.status]:
-        steps.add(
-            OrderCancelled(reason, command),
-            *_clear_timers(steps.state),
-            *_resolve_all(steps.state, "cancelled"),
-        )
+    if state.status == "allocating":
+        rest = tuple((line.id, units) for line, units in live_lines(state) if line.id not in state.shipped)
+        if rest:
+            steps.add(LinesCancelled(rest, reason, command))
+        _ship_what_left(steps, at_ms, command)
+    if steps.state.status not in ("shipped", "completed"):
         return
     stages = dict(steps.state.after_sales)
     lines = tuple(
         (line.id, units)
-        for line in steps.state.lines
-        if (units := live_quantity(steps.state, line)) and line.id not in stages
+        for line, units in live_lines(steps.state)
+        if line.id not in stages and (command or not line.after_sale)
     )
     if lines:
         steps.add(AfterSaleOpened(lines, f"cancelled after shipping: {reason}", command=command))
 
 
-def _follow_lines(steps: _Steps, snapshot: Snapshot) -> None:
+def _ship_what_left(steps: _Steps, at_ms: int, command: str) -> None:
+    """Note that nothing more will follow what is on its way."""
+    _guard(steps.state, "shipped")
+    steps.add(OrderShipped((), at_ms, "", command), *_resolve_all(steps.state, "nothing_left"))
+
+
+def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> None:
     """Follow the after-sale axis, line by line."""
-    if not any(line.after_sale for line in snapshot.lines) and not steps.state.after_sales:
-        return
     known = dict(steps.state.after_sales)
-    opened = tuple(
-        (line.id, line.quantity)
-        for line in snapshot.lines
-        if line.after_sale == "open" and known.get(line.id) != "open"
-    )
-    refunded = tuple(
-        line.id for line in snapshot.lines if line.after_sale == "refunded" and known.get(line.id) != "refunded"
-    )
+    if not known and not any(line.after_sale for line in snapshot.lines):
+        return
+    says = {line.id: line.after_sale for line in snapshot.lines}
+    withdrawn = {
+        line.id
+        for line in before
+        if line.after_sale == "open" and not says.get(line.id) and snapshot.status != "cancelled"
+    }
+    lines = snapshot.lines
+    opened = tuple((line.id, line.quantity) for line in lines if says[line.id] == "open" != known.get(line.id))
+    refunded = tuple(line.id for line in lines if says[line.id] == "refunded" != known.get(line.id))
     closed = tuple(
-        line.id for line in snapshot.lines if line.after_sale == "closed" and known.get(line.id, "closed") != "closed"
+        line_id
+        for line_id, stage in known.items()
+        if says.get(line_id) == "closed" or (stage == "open" and line_id in withdrawn)
     )
     if opened:
-        references = sorted({line.after_sale_id for line in snapshot.lines if line.after_sale == "open"} - {""})
+        references = sorted({line.after_sale_id for line in lines if line.after_sale == "open"} - {""})
         steps.add(AfterSaleOpened(opened, "channel", ",".join(references)))
     if refunded:
-        amount = sum(line.amount for line in snapshot.lines if line.id in refunded)
-        steps.add(OrderRefunded(refunded, amount))
+        back = frozenset(refunded)
+        steps.add(OrderRefunded(refunded, sum(line.amount for line in lines if line.id in back)))
     if closed:
         steps.add(AfterSaleClosed(closed))
 
 
-def _look_for_risks(steps: _Steps, snapshot: Snapshot, now_ms: int) -> None:
+def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
+    """Give an allocation back that no longer fits the order; once it is picked, have people look instead."""
+    state = steps.state
+    allocation = state.allocation
+    if allocation is None:
+        return
+    differs = state.lines != before.lines and dict(needs(state)) != dict(allocation.lines)
+    if not allocation.picked:
+        if differs:
+            steps.add(
+                OrderReleased(allocation.id, allocation.warehouse, allocation.lines, "changed_after_allocation"),
+                *_resolve_reason(state, "changed_after_allocation", "released"),
+            )
+    elif differs or state.address != before.address:
+        _intercept(
+            steps,
+            "changed_after_allocation",
+            f"the channel now wants {_spelled(needs(state))}; picked are {_spelled(allocation.lines)}"
+            + ("; the address is another" if state.address != before.address else ""),
+            "check the parcel against the order; release to ship what is picked, or cancel",
+            "operations",
+            now_ms,
+        )
+
+
+def _look_for_risks(steps: _Steps, now_ms: int) -> None:
     """Stop what cannot be fulfilled as it stands."""
     state = steps.state
     if state.kind == "counter" or state.status not in ("paid", "allocating"):
         return
-    reasons = {reason for _, reason in state.interceptions}
-    if "unmapped_sku" in reasons and all(sku for sku, _ in needs(state)):
-        for interception, reason in state.interceptions:
-            if reason == "unmapped_sku":
-                steps.add(InterceptionResolved(interception, "mapped"))
-    elif "unmapped_sku" not in reasons and any(not sku for sku, _ in needs(state)):
-        unmapped = [line.item or line.name for line in state.lines if not line.sku]
-        steps.add(
-            OrderIntercepted(
-                f"unmapped_sku-{state.digest[:12]}",
-                "unmapped_sku",
-                f"channel items without a SKU: {', '.join(unmapped)[:200]}",
-                "enter the merchant SKU of these items on the channel (or map them), then release the order",
-                "operations",
-                now_ms,
-            )
+    unmapped = [
+        line.item or line.name for line, _ in live_lines(state) if not line.sku and line.id not in state.shipped
+    ]
+    if unmapped:
+        _intercept(
+            steps,
+            "unmapped_sku",
+            f"channel items without a SKU: {', '.join(unmapped)[:200]}",
+            "enter the merchant SKU of these items on the channel (or map them), or cancel these lines",
+            "operations",
+            now_ms,
         )
-    allocation = state.allocation
-    if (
-        allocation is not None
-        and not allocation.picked
-        and "changed_after_allocation" not in reasons
-        and _exceeds(needs(state), allocation.lines)
-    ):
-        steps.add(
-            OrderIntercepted(
-                f"changed_after_allocation-{state.digest[:12]}",
-                "changed_after_allocation",
-                f"the channel now wants {_spelled(needs(state))}; allocated are {_spelled(allocation.lines)}",
-                "check the pick list against the order; release to ship what is allocated, or cancel",
-                "operations",
-                now_ms,
-            )
-        )
-    del snapshot
+    elif state.interceptions:
+        steps.add(*_resolve_reason(state, "unmapped_sku", "mapped"))
 
 
-def _exceeds(wanted: Quantities, held: Quantities) -> bool:
-    have = dict(held)
-    return any(have.get(sku, 0) < quantity for sku, quantity in wanted)
+def _issue_pick_list(steps: _Steps) -> None:
+    """Ask the warehouse to pick what is held, once nothing blocks it."""
+    allocation = steps.state.allocation
+    if allocation is not None and not allocation.listed and not on_hold(steps.state):
+        steps.add(PickListIssued(f"pick-{allocation.id}", allocation.id, allocation.warehouse, allocation.lines))
 
 
 def _spelled(lines: Quantities) -> str:
@@ -896,7 +1122,7 @@ def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Ev
     if state.status not in ("paid", "allocating"):
         raise NothingToShip(f"the order is {state.status}; goods leave only while it is allocating")
     if on_hold(state):
-        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions)))
+        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions))) or "a refund is asked for"
         raise OrderOnHold(f"held ({why}); resolve it first")
     allocation = state.allocation
     if allocation is None or state.status != "allocating":
@@ -905,50 +1131,58 @@ def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Ev
         if allocation.picked:
             return ()
         return (OrderPicked(allocation.id, command.command_id),)
-    left = tuple(line.id for line in state.lines if line.id not in state.shipped and live_quantity(state, line) > 0)
+    _guard(state, "shipped")
+    left = tuple(line.id for line, _ in live_lines(state) if line.id not in state.shipped)
     parcel = Parcel(command.carrier, command.tracking, left)
     return (OrderShipped((parcel,), now_ms, allocation.id, command.command_id),)
 
 
 def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[Event]:
-    by_id = {line.id: line for line in state.lines}
-    wanted = command.lines or tuple((line.id, live_quantity(state, line)) for line in state.lines)
-    for line_id, quantity in wanted:
-        line = by_id.get(line_id)
-        if line is None or quantity < 0 or (command.lines and quantity > live_quantity(state, line)):
-            have = live_quantity(state, line) if line else 0
-            raise UnknownLine(f"cannot cancel {quantity} units of line {line_id}: the order has {have}")
-    lines = tuple((line_id, quantity) for line_id, quantity in wanted if quantity)
-    steps = _Steps(state)
-    if state.status in ("shipped", "completed"):
-        if lines:
-            steps.add(AfterSaleOpened(lines, command.reason, command=command.command_id))
-        return steps.events
     if state.status == "cancelled":
         raise IllegalTransition("the order is cancelled already")
-    shipped = tuple((line_id, quantity) for line_id, quantity in lines if line_id in state.shipped)
-    rest = tuple((line_id, quantity) for line_id, quantity in lines if line_id not in state.shipped)
-    if shipped:
-        steps.add(AfterSaleOpened(shipped, command.reason, command=command.command_id))
+    live = {line.id: units for line, units in live_lines(state)}
+    wanted: dict[str, int] = {}
+    for line_id, quantity in command.lines:
+        wanted[line_id] = wanted.get(line_id, 0) + quantity
+        if quantity <= 0 or wanted[line_id] > live.get(line_id, 0):
+            raise UnknownLine(f"cannot cancel {quantity} units of line {line_id}: the order has {live.get(line_id, 0)}")
+    steps = _Steps(state)
+    if not command.lines:
+        _cancel(steps, command.reason, now_ms, command.command_id)
+        return steps
+    gone = frozenset(live) if state.status in ("shipped", "completed") else state.shipped
+    back = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id in gone)
+    rest = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id not in gone)
+    if back:
+        steps.add(AfterSaleOpened(back, command.reason, command=command.command_id))
     if rest:
         steps.add(LinesCancelled(rest, command.reason, command.command_id))
-    if not needs(steps.state):
-        if steps.state.shipped:
-            _guard(steps.state, "shipped")
-            steps.add(OrderShipped((), now_ms, "", command.command_id))
-        else:
-            _cancel(steps, command.reason, now_ms, command.command_id)
-    return steps.events
+        if not needs(steps.state):
+            if steps.state.shipped:
+                _ship_what_left(steps, now_ms, command.command_id)
+            else:
+                _cancel(steps, command.reason, now_ms, command.command_id)
+        _look_for_risks(steps, now_ms)
+        _issue_pick_list(steps)
+    return steps
 
 
 def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequence[Event]:
-    if command.interception not in dict(state.interceptions):
+    reason = dict(state.interceptions).get(command.interception)
+    if reason is None:
         raise NoSuchInterception(f"no open interception {command.interception!r}")
     steps = _Steps(state)
     steps.add(InterceptionResolved(command.interception, command.decision, command.note, command.command_id))
     if command.decision == "cancel":
+        _known(state)
         _cancel(steps, f"decided on {command.interception}", now_ms, command.command_id)
-    return steps.events
+        return steps
+    if reason == "unmapped_sku" and any(not sku for sku, _ in needs(state)):
+        raise StillUnmapped("a line has no SKU yet; map it on the channel, or cancel the line")
+    if reason == "order_unknown" and ORDER_TIMER not in dict(state.timers):
+        steps.add(TimerSet(ORDER_TIMER, now_ms + WAIT_FOR_ORDER_MS))
+    _issue_pick_list(steps)
+    return steps
 
 
 def _timer_due(command: TimerDue, state: Order, now_ms: int) -> Sequence[Event]:
@@ -979,50 +1213,66 @@ def _timer_due(command: TimerDue, state: Order, now_ms: int) -> Sequence[Event]:
             )
         )
     del now_ms
-    return steps.events
+    return steps
 
 
 def _return_goods(command: ReturnGoods, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
     if state.status not in ("shipped", "completed"):
         raise IllegalTransition(f"goods of an order that is {state.status} cannot come back")
-    left = {line.id: line for line in state.lines if live_quantity(state, line) > 0}
-    lines: list[tuple[str, int]] = []
+    back = dict(state.returned)
+    left = {line.id: units - back.get(line.id, 0) for line, units in live_lines(state)}
+    taken: dict[str, int] = {}
     for sku, quantity, _ in command.lines:
-        fits = [line for line in left.values() if line.sku == sku and line.quantity >= quantity]
-        if not fits:
-            raise UnknownLine(f"{quantity} × {sku} came back, but the receipt has no such line")
-        lines.append((fits[0].id, quantity))
-        del left[fits[0].id]
+        missing = quantity
+        for line in state.lines:
+            if (line.sku or line.item) == sku and missing > 0 and (units := min(left.get(line.id, 0), missing)) > 0:
+                left[line.id] -= units
+                missing -= units
+                taken[line.id] = taken.get(line.id, 0) + units
+        if missing or quantity <= 0:
+            raise UnknownLine(f"{quantity} × {sku} came back, but so many were not bought or have come back already")
+    if not taken:
+        raise UnknownLine("a return without goods")
     amount = sum(refund for _, _, refund in command.lines)
     return (
-        AfterSaleOpened(tuple(lines), command.reason, command.reference, command.command_id),
-        OrderRefunded(tuple(line_id for line_id, _ in lines), amount, command.reference, command.command_id),
+        AfterSaleOpened(tuple(taken.items()), command.reason, command.reference, command.command_id),
+        OrderRefunded(tuple(taken), amount, command.reference, command.command_id),
     )
 
 
 def _confirm_reserved(command: ConfirmReserved, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
-    _guard(state, "allocating")
-    return (
-        OrderReserved(command.allocation, command.warehouse, command.lines),
-        PickListIssued(f"pick-{command.allocation}", command.allocation, command.warehouse, command.lines),
-    )
+    if state.status != "allocating":
+        _guard(state, "allocating")
+    reserved = OrderReserved(command.allocation, command.warehouse, command.lines)
+    if on_hold(state):
+        return (reserved,)
+    listed = PickListIssued(f"pick-{command.allocation}", command.allocation, command.warehouse, command.lines)
+    return (reserved, listed)
 
 
 def _report_short(command: ReportShort, state: Order, now_ms: int) -> Sequence[Event]:
+    del state
     short = ", ".join(f"{sku}: wants {wanted}, {available} available" for sku, wanted, available in command.short[:5])
+    number = command.allocation.rpartition("/")[2]
     return (
         ReservationFailed(command.allocation, command.warehouse, command.short),
         OrderIntercepted(
-            f"stock_short-{command.allocation.rpartition('/')[2]}",
-            "stock_short" if state.status == "paid" else "shipped_without_stock",
+            f"stock_short-{number}",
+            "shipped_without_stock" if number.startswith("issued") else "stock_short",
             f"warehouse {command.warehouse}: {short}",
             "receive or move stock and release the order, offer the customer a substitute, or cancel the lines",
             "operations",
             now_ms,
         ),
     )
+
+
+def _waits_already(command: Quarantine | QueueBehind, state: Order) -> bool:
+    """Whether the same bytes (or the same body) wait: a sender that tries again must not fill the queue."""
+    waiting = state.queue if state.quarantined is None else (state.quarantined, *state.queue)
+    return any((each.payload, each.message) == (command.payload, command.message) for each in waiting)
 
 
 def _quarantine(command: Quarantine, state: Order, now_ms: int) -> Sequence[Event]:
@@ -1035,11 +1285,13 @@ def _quarantine(command: Quarantine, state: Order, now_ms: int) -> Sequence[Even
 
 
 def _queue(command: QueueBehind, state: Order, now_ms: int) -> Sequence[Event]:
+    if _waits_already(command, state):
+        return ()
     if len(state.queue) >= QUEUE_MAX:
         raise QueueFull(f"{QUEUE_MAX} messages wait already; resend or discard what blocks them")
     behind = state.quarantined.item if state.quarantined else "order"
     events: list[Event] = [QueuedBehind(command.item, behind, command.payload, command.message)]
-    if behind == "order" and not state.queue:
+    if behind == "order" and not state.queue and ORDER_TIMER not in dict(state.timers):
         events.append(TimerSet(ORDER_TIMER, now_ms + WAIT_FOR_ORDER_MS))
     return events
 
@@ -1053,7 +1305,7 @@ def _resend(command: ResendQuarantined, state: Order, now_ms: int) -> Sequence[E
 
 def _discard(command: DiscardQuarantined, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
-    if command.item == "order" and state.status == "" and state.queue:
+    if command.item == "order" and state.status == "" and state.queue and state.quarantined is None:
         return (
             QueueReleased("order", "discard", command.reason, command.command_id),
             *_clear_timers(state),
@@ -1089,12 +1341,19 @@ def decide(command: Command, state: Order, now_ms: int = 0) -> Sequence[Event]:
 
     A command whose `command_id` was handled before changes nothing, for ever.
     """
-    command_id = getattr(command, "command_id", "")
-    if command_id and command_id in state.commands:
-        return ()
-    if type(command) in NEEDS_ORDER:
+    command_id = getattr(command, "command_id", None)
+    if command_id is not None:
+        if command_id in state.commands:
+            return ()
+        if not command_id:
+            raise MissingCommandId("the message has no command id; its sender must give it one of its own")
+    kind = type(command)
+    if kind in NEEDS_ORDER:
         _known(state)
-    return DECIDE[type(command)](command, state, now_ms)
+    handler = DECIDE.get(kind)
+    if handler is None:
+        raise WrongActor(f"{kind.__name__} is nothing that an order could do")
+    return handler(command, state, now_ms)
 
 
 order = Decider(Order(), decide, evolve)

@@ -1,0 +1,13 @@
+"""Profiles of the property tests: `ci` by default, `deep` for a long look (HYPOTHESIS_PROFILE=deep)."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
+settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile(
+    "deep", max_examples=5_000, stateful_step_count=100, deadline=None, suppress_health_check=_SLOW_IS_FINE
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
