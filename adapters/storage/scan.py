@@ -50,7 +50,8 @@ class Misplaced(NamedTuple):
 class StoredPayload(NamedTuple):
     """A row of the payload table."""
 
-    row: int
+    row: Any
+    """Its place in the table's own order, for the next page."""
     digest: bytes
     stream: str
     sealed: bytes
@@ -79,8 +80,8 @@ class Scan(Protocol):
         """Return up to `limit` events up to a position that break their stream's order."""
         ...
 
-    def payloads(self, after_row: int, limit: int) -> list[StoredPayload]:
-        """Return payload rows behind `after_row` (0 = from the beginning), in the table's own order."""
+    def payloads(self, after: Any, limit: int) -> list[StoredPayload]:
+        """Return payload rows behind `StoredPayload.row` (None = from the beginning), in the table's own order."""
         ...
 
     def payload_streams(self, digests: Collection[bytes]) -> dict[bytes, str]:
@@ -89,6 +90,14 @@ class Scan(Protocol):
 
     def orphans(self, limit: int) -> list[str]:
         """Return up to `limit` streams that have payloads and no events."""
+        ...
+
+    def has_stream(self, stream: str) -> bool:
+        """Tell whether there is any event of a stream."""
+        ...
+
+    def streams_ending(self, ending: str, limit: int) -> list[str]:
+        """Return up to `limit` streams of orders whose key ends so, sorted."""
         ...
 
     def snapshots(self) -> list[tuple[str, int, int]]:
@@ -165,10 +174,10 @@ class SqliteScan:
         )
         return [Misplaced(*row) for row in rows]
 
-    def payloads(self, after_row: int, limit: int) -> list[StoredPayload]:
+    def payloads(self, after: Any, limit: int) -> list[StoredPayload]:
         """Return payload rows."""
         select = "SELECT rowid, digest, stream, sealed FROM payloads WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return [StoredPayload(*row) for row in self._ask(select, after_row, limit)]
+        return [StoredPayload(*row) for row in self._ask(select, after or 0, limit)]
 
     def payload_streams(self, digests: Collection[bytes]) -> dict[bytes, str]:
         """Return whose these payloads are."""
@@ -182,6 +191,21 @@ class SqliteScan:
         rows = self._ask(
             """SELECT DISTINCT stream FROM payloads
             WHERE NOT EXISTS (SELECT 1 FROM events WHERE events.stream = payloads.stream) LIMIT ?""",
+            limit,
+        )
+        return [stream for (stream,) in rows]
+
+    def has_stream(self, stream: str) -> bool:
+        """Tell whether there is any event of a stream."""
+        return bool(self._ask("SELECT 1 FROM events WHERE stream = ? LIMIT 1", stream))
+
+    def streams_ending(self, ending: str, limit: int) -> list[str]:
+        """Return streams of orders whose key ends so."""
+        rows = self._ask(
+            """SELECT DISTINCT stream FROM events WHERE version = 1 AND stream GLOB 'order-*'
+            AND substr(stream, -?) = ? ORDER BY stream LIMIT ?""",
+            len(ending),
+            ending,
             limit,
         )
         return [stream for (stream,) in rows]

@@ -1,0 +1,305 @@
+"""Backup and restore of a data directory: the log with its payloads in one place, the keys in another.
+
+A backup is taken while everything runs. Read models, feeds and documents are not in it: they are made again from the
+log. A restored log begins a new generation, so that whoever followed the old one begins anew, and a signed checkpoint
+says where it came from.
+"""
+
+import os
+import shutil
+import sqlite3
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from tempfile import mkdtemp
+
+import msgspec
+
+from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
+from adapters.storage.schema import running_build
+from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.vault import SqliteVault
+from domain.merkle import Frontier
+from domain.ports import LogDamaged
+from runners.bootstrap import KEYS_FILE, LOG_FILE
+from runners.lock import DataLock
+from runners.settings import FILE as SETTINGS_FILE
+from runners.settings import Settings
+
+SIGNING_KEY_FILE = "checkpoint_key.pem"
+"""In the data directory, 0600: signs checkpoints."""
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+_LEAVES_PAGE = 20_000
+_LOOSE = {LOG_FILE, SETTINGS_FILE, MANIFEST_FILE}
+_KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
+
+
+class BackupError(Exception):
+    """A backup that cannot be made or used: why, and what to do."""
+
+
+class FileOf(msgspec.Struct, frozen=True):
+    """One file of a backup."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a backup is, and how to know that it is whole."""
+
+    format: int
+    build: str
+    """Version of the program that made it."""
+    cell: str
+    generation: str
+    head: int
+    """Position of the last event."""
+    root: str
+    """Merkle root over the leaves, hex."""
+    at_ms: int
+    """When it was made, UTC ms."""
+    files: dict[str, FileOf]
+    keys: FileOf | None
+    """The keys file made with it, which is kept elsewhere; None where there were no keys."""
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What a restore made."""
+
+    manifest: Manifest
+    generation: str
+    """New life of the log."""
+    checkpoint: str
+    """File that says so, signed."""
+    keys: bool
+    notes: list[str]
+
+
+def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
+    """Copy the log into `target` (a new directory, or a new file where the name ends in `.tar`), the keys into `keys`.
+
+    Raises:
+        BackupError: something is in the way, or the store is not SQLite.
+        LogDamaged: the log does not hold what its row says.
+    """
+    if settings.postgres:
+        raise BackupError(
+            "the log is in PostgreSQL: use its own tools, the keys apart from the rest. "
+            f"`pg_dump --format=custom --schema={settings.cell}_log --file=log.dump DATABASE`, then "
+            f"`pg_dump --format=custom --schema={settings.cell}_keys --file=keys.dump DATABASE` kept elsewhere; "
+            "docs/operations.md has the way back"
+        )
+    for path in (target, keys):
+        if path.exists() and not (path is target and path.is_dir() and not any(path.iterdir())):
+            raise BackupError(f"{path} exists already; a backup never replaces anything. Name another place")
+        if path.resolve().is_relative_to(settings.path.resolve()):
+            raise BackupError(f"{path} is inside the data directory; a copy there is lost with it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    with _workplace(target) as work:
+        copy = work / LOG_FILE
+        with closing(SqliteEventLog(settings.path / LOG_FILE, read_only=True)) as log:
+            log.backup_to(copy)
+        if (settings.path / SETTINGS_FILE).exists():
+            shutil.copyfile(settings.path / SETTINGS_FILE, work / SETTINGS_FILE)
+        generation, head, root = _summary(copy)
+        # After the log: keys are durable before the events that need them, so none can be missing.
+        kept = _copy_keys(settings.path, keys)
+        files = {file.name: _file_of(file) for file in sorted(work.iterdir())}
+        now_ms = time.time_ns() // 1_000_000
+        manifest = Manifest(FORMAT, running_build(), settings.cell, generation, head, root, now_ms, files, kept)
+        (work / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        for file in work.iterdir():
+            _sync(file)
+        if target.suffix == ".tar":
+            _pack(work, sorted(work.iterdir(), key=lambda file: file.name != MANIFEST_FILE), target, 0o600)
+        else:
+            if target.exists():
+                target.rmdir()
+            work.rename(target)
+        _sync(target.parent)
+    return manifest
+
+
+def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> Restored:
+    """Bring a backup back into a new data directory, as a new generation of the log.
+
+    Raises:
+        BackupError: the directory is not empty, or the backup is not whole.
+        LogDamaged: the log in it is not the one its manifest names.
+        DataUnreadable: the place cannot be written.
+    """
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise BackupError(f"{data} is not empty; restore into a new directory, then move it where you want it")
+    data.parent.mkdir(parents=True, exist_ok=True)
+    notes: list[str] = []
+    with _workplace(data) as work:
+        manifest = _unpacked(backup, work)
+        _check_whole(work, manifest)
+        if keys is not None:
+            _bring_keys(keys, work, manifest, notes)
+        elif manifest.keys is not None:
+            notes.append(
+                "the keys were not given: personal data shows as missing. To have it, restore again with --keys before "
+                "anything new is taken in: `up` makes new keys where it finds none"
+            )
+        with DataLock(work):  # writes which build the directory is of
+            signer = Signer.open(work / SIGNING_KEY_FILE)
+            with closing(SqliteEventLog(work / LOG_FILE)) as log:
+                tracked = log.begin_generation()
+        checkpoint = CheckpointFolder(checkpoints).write(
+            Checkpoint(
+                manifest.cell,
+                tracked.generation,
+                manifest.head,
+                manifest.root,
+                time.time_ns() // 1_000_000,
+                tracked.epoch,
+                tracked.incarnation,
+                tracked.position,
+                manifest.generation,
+            ),
+            signer,
+        )
+        if data.exists():
+            data.rmdir()
+        work.rename(data)
+        _sync(data.parent)
+    return Restored(manifest, tracked.generation, str(checkpoint), keys is not None, notes)
+
+
+def _summary(log_file: Path) -> tuple[str, int, str]:
+    """Return generation, head and root of a log."""
+    frontier = Frontier()
+    with closing(sqlite3.connect(log_file)) as db:
+        generation, head = db.execute("SELECT generation, head FROM cell").fetchone()
+        leaves = db.execute("SELECT position, leaf FROM events ORDER BY position")
+        while page := leaves.fetchmany(_LEAVES_PAGE):
+            if page[-1][0] != frontier.size + len(page):
+                raise LogDamaged(f"positions are missing before {page[-1][0]}; run `orderspine audit verify`")
+            frontier.extend(leaf for _, leaf in page)
+    if frontier.size != head:
+        raise LogDamaged(f"the log ends at event {frontier.size}, but should end at {head}")
+    return generation, head, frontier.root().hex()
+
+
+def _copy_keys(data: Path, target: Path) -> FileOf | None:
+    if not (data / KEYS_FILE).exists():
+        return None
+    with _workplace(target) as work:
+        work.chmod(0o700)
+        with (
+            closing(sqlite3.connect(data / KEYS_FILE, timeout=5)) as source,
+            closing(sqlite3.connect(work / KEYS_FILE)) as copy,
+        ):
+            source.backup(copy)
+        if (data / SIGNING_KEY_FILE).exists():
+            shutil.copyfile(data / SIGNING_KEY_FILE, work / SIGNING_KEY_FILE)
+        _pack(work, sorted(work.iterdir()), target, 0o600)
+    return _file_of(target)
+
+
+def _bring_keys(keys: Path, work: Path, manifest: Manifest, notes: list[str]) -> None:
+    if not keys.is_file():
+        raise BackupError(f"{keys} is no file of keys")
+    if manifest.keys is not None and _file_of(keys) != manifest.keys:
+        notes.append("these are other keys than those made with this backup: what they do not open shows as missing")
+    _unpack(keys, work, _KEYS)
+    if not (work / KEYS_FILE).exists():
+        raise BackupError(f"{keys} holds no keys")
+    SqliteVault(work / KEYS_FILE).close()
+    for name in _KEYS:
+        if (work / name).exists():
+            (work / name).chmod(0o600)
+
+
+def _unpacked(backup: Path, work: Path) -> Manifest:
+    if backup.is_dir():
+        for name in _LOOSE:
+            if (backup / name).is_file():
+                shutil.copyfile(backup / name, work / name)
+    elif backup.is_file():
+        _unpack(backup, work, _LOOSE)
+    else:
+        raise BackupError(f"there is no backup at {backup}")
+    manifest_file = work / MANIFEST_FILE
+    try:
+        manifest = msgspec.json.decode(manifest_file.read_bytes(), type=Manifest)
+    except FileNotFoundError as error:
+        raise BackupError(f"{backup} has no {MANIFEST_FILE}: it is no backup, or only a part of one") from error
+    except msgspec.DecodeError as error:
+        raise BackupError(f"the {MANIFEST_FILE} of {backup} is damaged: {error}") from error
+    if manifest.format != FORMAT:
+        raise BackupError(
+            f"{backup} has format {manifest.format} (made by {manifest.build}); this program ({running_build()}) reads "
+            f"format {FORMAT}"
+        )
+    manifest_file.unlink()
+    return manifest
+
+
+def _check_whole(work: Path, manifest: Manifest) -> None:
+    if LOG_FILE not in manifest.files:
+        raise BackupError("the manifest names no log")
+    for name, wanted in manifest.files.items():
+        file = work / name
+        if name not in _LOOSE or not file.is_file():
+            raise BackupError(f"{name} is missing in the backup")
+        if _file_of(file) != wanted:
+            raise BackupError(f"{name} is not the file the backup was made with: it is damaged or was changed")
+    found = _summary(work / LOG_FILE)
+    if found != (manifest.generation, manifest.head, manifest.root):
+        raise LogDamaged(f"the log in the backup is {found}, its manifest says {manifest.head} and {manifest.root}")
+
+
+def _file_of(path: Path) -> FileOf:
+    with path.open("rb") as file:
+        return FileOf(file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Give a directory beside `target`, on its file system; what is left of it at the end is removed."""
+    work = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _pack(work: Path, files: list[Path], target: Path, mode: int) -> None:
+    fresh = work / "packed"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as out:
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for file in files:
+                tar.add(file, arcname=file.name)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(target)
+
+
+def _unpack(archive: Path, work: Path, names: set[str]) -> None:
+    """Take the files of these names out of an archive; whatever else is in it stays there."""
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                source = tar.extractfile(member) if member.isfile() and member.name in names else None
+                if source is not None:
+                    with source, (work / member.name).open("wb") as out:
+                        shutil.copyfileobj(source, out)
+    except tarfile.TarError as error:
+        raise BackupError(f"{archive} cannot be read: {error}") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

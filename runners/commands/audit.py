@@ -1,0 +1,386 @@
+"""`audit`: the history of an order, its state at any time, and the proof that nothing was changed."""
+
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    console,
+    escape,
+    print_json,
+    say,
+    settings_of,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from adapters.storage.checkpoints import Signer
+    from adapters.storage.scan import Scan
+    from domain.ports import Vault
+    from runners.audit import Verified, Witness
+    from runners.history import Entry
+    from runners.settings import Settings
+
+SHOWN_MAX = 20
+"""Most problems shown to people; --json has more."""
+_TEXT_MAX = 60
+
+app = App(
+    name="audit",
+    help="History, state at a time, verification, replay. 审计",
+    help_epilogue=(
+        "Examples:\n"
+        "  orderspine audit history 2231958349\n"
+        "  orderspine audit state taobao:flagship:2231958349 --at '2026-02-09 22:03:00'\n"
+        "  orderspine audit verify --checkpoints /mnt/elsewhere/checkpoints\n"
+        "  orderspine audit replay"
+    ),
+)
+
+KeyArgument = Annotated[
+    str, Parameter(name="KEY", help="Full key, channel:shop:number, or an order's number where it is unique.")
+]
+
+
+@app.command
+def history(
+    key: KeyArgument,
+    /,
+    *,
+    reveal: Annotated[
+        bool, Parameter(negative="", help="Open the personal blocks too, as far as their keys are there.")
+    ] = False,
+    last: Annotated[int, Parameter(help="Only the latest so many events; 0 = all.")] = 0,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Every event of one order (or warehouse, intake): when, who, why, and what it changed."""
+    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.history import find_stream  # noqa: PLC0415
+    from runners.history import history as entries_of  # noqa: PLC0415
+
+    settings = settings_of(data)
+    stream = _stream(settings, key, find_stream)
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(open_log(settings, read_only=True)))
+        vault = _existing_vault(settings) if reveal else None
+        if vault is not None:
+            stack.callback(vault.close)
+        elif reveal:
+            say("there are no keys here: personal blocks stay closed")
+        entries = entries_of(log, stream, settings.zone, vault=vault, last=last)
+        if json:
+            print_json({"stream": stream, "events": list(entries)})
+            return Exit.OK
+        out = console()
+        out.print(f"[bold]{escape(stream)}[/bold]")
+        for entry in entries:
+            _show_entry(out, entry)
+    return Exit.OK
+
+
+@app.command
+def state(
+    key: KeyArgument,
+    /,
+    *,
+    at: Annotated[
+        str | None,
+        Parameter(help="A time: `2026-02-09 22:03:00`, ISO 8601, or a date for the end of that day; merchant's zone."),
+    ] = None,
+    position: Annotated[int | None, Parameter(help="A position in the log instead.")] = None,
+    clock: Annotated[
+        Literal["at", "observed_at"],
+        Parameter(help="Which time counts: when it was recorded, or when the edge saw it (historic runs)."),
+    ] = "at",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """The state of one order (or warehouse, intake) as it was."""
+    from domain.timehub import UnreadableTime  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.history import find_stream, read_moment, state_at  # noqa: PLC0415
+
+    if at is not None and position is not None:
+        raise Failure(Exit.USAGE, "give --at or --position, not both")
+    settings = settings_of(data)
+    try:
+        time_ms = None if at is None else read_moment(at, settings.zone)
+    except (UnreadableTime, ValueError) as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    stream = _stream(settings, key, find_stream)
+    with closing(open_log(settings, read_only=True)) as log:
+        found = state_at(log, stream, settings.zone, position=position, time_ms=time_ms, clock=clock)
+    if json:
+        print_json(found)
+        return Exit.OK
+    shown = table("field", "value", title=f"{stream} at version {found.version}, position {found.position} {found.at}")
+    for field, value in found.state.items():
+        if value not in ("", None, [], {}):
+            shown.add_row(field, escape(_plain(value, 2_000)))
+    show(shown)
+    if not found.version:
+        say("nothing had happened yet")
+    return Exit.OK
+
+
+@app.command
+def verify(
+    *,
+    checkpoints: Annotated[
+        Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")
+    ] = None,
+    open_: Annotated[
+        bool, Parameter(name="--open", negative="", help="Also open every sealed block whose key is there.")
+    ] = False,
+    full: Annotated[
+        bool, Parameter(negative="", help="Also check the database's indexes against its tables (slow).")
+    ] = False,
+    write: Annotated[
+        bool, Parameter(name="--checkpoint", help="Write a new signed checkpoint where nothing is wrong.")
+    ] = True,
+    jobs: Annotated[int, Parameter(help="Processes; 0 = one for each core.")] = 0,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Prove that every event is the one that was committed, in its place, and that none is missing.
+
+    Copies of the checkpoints kept where nobody who can write here can write are what makes the proof hold against
+    somebody with all rights on this machine.
+    """
+    import os  # noqa: PLC0415
+
+    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
+    from adapters.storage.scan import Unreadable  # noqa: PLC0415
+    from runners.audit import verify as verify_log  # noqa: PLC0415
+
+    settings = settings_of(data)
+    folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
+    with ExitStack() as stack:
+        vault = _existing_vault(settings)
+        if vault is not None:
+            stack.callback(vault.close)
+        progress = stack.enter_context(_progress("verifying", json=json))
+        try:
+            found = verify_log(
+                scan_of(settings),
+                settings.cell,
+                folder=folder,
+                signer=_signer(settings) if write else None,
+                vault=vault,
+                open_blocks=open_,
+                full=full,
+                witnesses=_witnesses(settings),
+                jobs=jobs or os.cpu_count() or 1,
+                progress=progress,
+            )
+        except (Unreadable, FileNotFoundError) as error:
+            raise Failure(Exit.DATA, f"the log cannot be read: {error}; restore it from a backup") from error
+    if json:
+        import msgspec  # noqa: PLC0415
+
+        print_json({"ok": found.ok, **msgspec.to_builtins(found)})
+    else:
+        _show_verified(found, folder.path)
+    return Exit.OK if found.ok else Exit.REFUSED
+
+
+@app.command
+def replay(
+    *,
+    states_only: Annotated[bool, Parameter(negative="", help="Leave the read models out.")] = False,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Fold everything again from the log alone, and compare it with what is stored and shown, row by row."""
+    from runners.bootstrap import READ_MODELS_FILE, open_log, open_read_models  # noqa: PLC0415
+    from runners.replay import replay_read_models, replay_states  # noqa: PLC0415
+
+    settings = settings_of(data)
+    document: dict[str, Any] = {}
+    with closing(open_log(settings, read_only=True)) as log:
+        with _progress("folding states", json=json) as progress:
+            states = replay_states(log, progress)
+        document["states"] = states
+        wrong = list(states.problems)
+        models = None
+        if not states_only:
+            with TemporaryDirectory(prefix="orderspine-replay-") as scratch, ExitStack() as stack:
+                progress = stack.enter_context(_progress("building read models", json=json))
+                file = None if settings.postgres else settings.path / READ_MODELS_FILE
+                live = None
+                if settings.postgres:
+                    live = open_read_models(settings)
+                    stack.callback(live.close)
+                elif file is not None and not file.exists():
+                    file = None
+                    say("there are no read models here yet; they are only built")
+                models = replay_read_models(log, Path(scratch), live, live_file=file, progress=progress)
+            document["read_models"] = models
+            wrong += models.differences
+    if json:
+        print_json({"ok": not wrong, **document})
+        return Exit.REFUSED if wrong else Exit.OK
+    say(
+        f"states: {states.events:,} events of {sum(states.streams.values()):,} actors folded, "
+        f"{states.events_per_s:,} events/s; {states.snapshots} stored snapshot(s) compared"
+    )
+    if models is not None:
+        rows = ", ".join(f"{count:,} {name}" for name, count in models.rows.items())
+        say(f"read models: {models.events:,} events, {models.events_per_s:,} events/s; compared {rows or 'nothing'}")
+        for note in models.notes:
+            say(f"note: {note}")
+    _show_wrong(wrong, states.more + (models.more if models else 0))
+    if not wrong:
+        show("[green]✓[/green] what is stored and shown is what the log says 一致")
+    return Exit.REFUSED if wrong else Exit.OK
+
+
+# --- parts
+
+
+def checkpoints_of(settings: "Settings") -> Path:
+    """Return where a data directory's checkpoints are kept by default: beside it."""
+    path = settings.path.resolve()
+    return path.with_name(path.name + ".checkpoints")
+
+
+def scan_of(settings: "Settings") -> "Callable[[], Scan]":
+    """Return what opens the log's tables, in any process."""
+    from functools import partial  # noqa: PLC0415
+
+    from runners.bootstrap import LOG_FILE  # noqa: PLC0415
+
+    if settings.postgres:
+        from adapters.storage.postgres_scan import PostgresScan  # noqa: PLC0415
+
+        return partial(PostgresScan, settings.store, f"{settings.cell}_log")
+    from adapters.storage.scan import SqliteScan  # noqa: PLC0415
+
+    return partial(SqliteScan, settings.path / LOG_FILE)
+
+
+def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") -> str:
+    from domain.ids import BadId  # noqa: PLC0415
+    from runners.history import UnknownKey  # noqa: PLC0415
+
+    try:
+        with closing(scan_of(settings)()) as scan:
+            return find(scan, key)
+    except (UnknownKey, BadId) as error:
+        raise Failure(Exit.REFUSED, str(error)) from error
+
+
+def _existing_vault(settings: "Settings") -> "Vault | None":
+    """Return the keys, None where there are none: looking makes no store."""
+    from runners.bootstrap import KEYS_FILE, open_vault  # noqa: PLC0415
+
+    if not settings.postgres and not (settings.path / KEYS_FILE).exists():
+        return None
+    return open_vault(settings)
+
+
+def _signer(settings: "Settings") -> "Signer | None":
+    """Return the signing key; an auditor who may not read it verifies without writing a checkpoint."""
+    from adapters.storage.checkpoints import CheckpointError, Signer  # noqa: PLC0415
+    from runners.backup import SIGNING_KEY_FILE  # noqa: PLC0415
+
+    try:
+        return Signer.open(settings.path / SIGNING_KEY_FILE)
+    except CheckpointError as error:
+        raise Failure(Exit.DATA, str(error)) from error
+    except PermissionError:
+        say("the signing key may not be read by you: no checkpoint is written")
+        return None
+
+
+def _witnesses(settings: "Settings") -> "list[Witness]":
+    """Return how far the read models have seen the log."""
+    from runners.audit import Witness  # noqa: PLC0415
+    from runners.bootstrap import READ_MODELS_FILE, open_read_models  # noqa: PLC0415
+
+    if not settings.postgres and not (settings.path / READ_MODELS_FILE).exists():
+        return []
+    with closing(open_read_models(settings)) as models:
+        return [
+            Witness(f"read model {each['name']}", each["generation"], each["position"]) for each in models.positions()
+        ]
+
+
+@contextmanager
+def _progress(what: str, *, json: bool) -> "Iterator[Callable[[int, int], None]]":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    out = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=out, transient=True, disable=json or not out.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show_entry(out: Any, entry: "Entry") -> None:
+    who = entry.by.kind + (f" {entry.by.id}" if entry.by.id else "") + (f" ({entry.by.role})" if entry.by.role else "")
+    seen = f" (seen {entry.observed_at})" if entry.observed_at != entry.at else ""
+    rule = f", rules {entry.rules}" if entry.rules else ""
+    out.print(f"[bold]{entry.version}[/bold] {escape(entry.label)} [dim]{entry.tag} · position {entry.position}[/dim]")
+    out.print(f"   {entry.at}{seen} · {escape(who)}{rule}")
+    source = f", source {escape(entry.source_tag)}" if entry.source_tag else ""
+    talk = f", conversation {escape(entry.correlation)}" if entry.correlation != entry.message else ""
+    out.print(f"   [dim]because of {escape(entry.causation)}{talk}{source}[/dim]")
+    for field, (before, after) in entry.changes.items():
+        out.print(f"   {escape(field)}: {escape(_plain(before))} → {escape(_plain(after))}")
+    if entry.payload:
+        out.print(f"   [dim]raw bytes {entry.payload}[/dim]")
+    if entry.personal is not None:
+        out.print(f"   personal: {escape(_plain(entry.personal, 2_000))}")
+    for other in entry.related:
+        facts = _plain(other.facts, 200)
+        out.print(
+            f"   [dim]beside it: {escape(other.stream)}@{other.version} {escape(other.label)} {escape(facts)}[/dim]"
+        )
+
+
+def _show_verified(found: "Verified", folder: Path) -> None:
+    say(
+        f"{found.head:,} events, {found.payloads:,} payloads, {found.checkpoints} earlier checkpoint(s), "
+        f"{found.events_per_s:,} events/s"
+        + (f"; {found.opened:,} sealed blocks opened" if found.opened else "")
+        + (f"; {found.forgotten:,} without a key" if found.forgotten else "")
+    )
+    for note in found.notes:
+        say(f"note: {note}")
+    _show_wrong([f"{problem.kind}: {problem.text}" for problem in found.problems], found.more)
+    if found.ok:
+        show(f"[green]✓[/green] nothing was changed 未被篡改 · generation {found.generation} · root {found.root}")
+        if found.written:
+            say(f"checkpoint: {found.written}")
+        if not found.checkpoints:
+            say(f"this is the first checkpoint: keep a copy of {folder} where nobody who can write here can write")
+
+
+def _show_wrong(wrong: list[str], more: int) -> None:
+    for text in wrong[:SHOWN_MAX]:
+        show(f"[red]✗[/red] {escape(text)}")
+    left = len(wrong) - SHOWN_MAX + more
+    if left > 0:
+        show(f"[red]✗[/red] … and {left} more (--json)")
+
+
+def _plain(value: Any, most: int = _TEXT_MAX) -> str:
+    import msgspec  # noqa: PLC0415
+
+    if value is None:
+        return "—"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
