@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from adapters.channels import load
 from adapters.nats.address import Address
@@ -70,5 +71,8 @@ def broker_address(settings: Settings) -> Address:
         FileNotFoundError: the embedded broker of this data directory has never been started.
     """
     if settings.broker != "embedded":
-        return Address(settings.broker)
+        # User and password are told apart from the place, so that no log or error shows them.
+        parts = urlsplit(settings.broker)
+        place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return Address(place, unquote(parts.username or ""), unquote(parts.password or ""))
     return Address.read(Path(settings.data) / ADDRESS_FILE)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import psycopg
 
-from adapters.nats.address import Address
 from adapters.nats.connection import connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.server import EmbeddedServer
 from domain.ports import LogDamaged
-from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, open_log, open_vault
+from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, open_log, open_vault
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, Settings, load_settings
 from runners.statusline import StatusLine
@@ -28,6 +27,7 @@ from runners.supervisor import Part, Supervisor
 from runners.vitals import Gauge, Vitals
 
 if TYPE_CHECKING:
+    from adapters.nats.address import Address
     from adapters.nats.client import Connection
 
 KEPT = ("cell", "store", "broker", "clock", "zone")
@@ -133,14 +133,14 @@ class Broker:
         """The embedded server's process id while it runs."""
         return self._server.pid if self._server else None
 
-    async def start(self) -> Address:
+    async def start(self) -> "Address":
         """Start it (or see that the given one answers) and return where it is.
 
         Raises:
             BrokerError: it does not start, or does not answer.
         """
         if self._server is None:
-            address = Address(self._settings.broker)
+            address = broker_address(self._settings)
             await (await connect(address, "orderspine-up", timeout_s=10.0)).close()
             return address
         address = await self._server.start()
@@ -234,7 +234,7 @@ async def run(settings: Settings, *, simulate: bool) -> int:
     return code
 
 
-async def _watch(address: Address, gauge: Gauge, line: StatusLine, stop: asyncio.Event) -> None:
+async def _watch(address: "Address", gauge: Gauge, line: StatusLine, stop: asyncio.Event) -> None:
     """Show how things stand until it is time to stop."""
     nc: Connection | None = None
     before: Vitals | None = None

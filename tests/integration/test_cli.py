@@ -1,0 +1,273 @@
+"""The command line: what it teaches, how it ends, and a day's work with it."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.nats.address import Address
+from adapters.nats.client import Connection
+from adapters.nats.streams import ensure_mail
+from domain.cellular import Tick
+from domain.envelope import By
+from domain.ids import CELL_KEY
+from domain.mail import Mail, Replies, Reply, decode_mail, encode_replies
+from runners.bootstrap import open_log
+from runners.cli import VERBS, build_app
+from runners.post import NoAnswer, Postman
+from runners.settings import Settings
+from tests.integration.running import Running, orderspine, until
+
+COMMAND = Path(sys.executable).with_name("orderspine")
+pytestmark = pytest.mark.xdist_group("up")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("cli") / "data", "--clock", "mail") as running:
+        yield running
+
+
+def trade(number: str, *, status: str = "WAIT_SELLER_SEND_GOODS", sku: str = "SKU-1", units: int = 1) -> dict[str, Any]:
+    line = {"oid": f"{number}1", "num": units, "price": "5.00", "payment": f"{5 * units}.00", "outer_sku_id": sku}
+    return {
+        "tid": number,
+        "status": status,
+        "created": "2026-03-01 10:00:00",
+        "pay_time": "2026-03-01 10:01:00",
+        "modified": "2026-03-01 10:01:00",
+        "payment": f"{5 * units}.00",
+        "total_fee": f"{5 * units}.00",
+        "receiver_name": "王小明",
+        "receiver_mobile": "13800138000",
+        "receiver_state": "浙江省",
+        "orders": {"order": [line]},
+    }
+
+
+def taken_in(up: Running, folder: Path, *trades: dict[str, Any]) -> None:
+    file = folder / "trades.jsonl"
+    file.write_text("\n".join(json.dumps(each) for each in trades))
+    assert up.run("ingest", file, "--shop", "s1").code == 0
+    until(lambda: all(up.run("order", f"taobao:s1:{each['tid']}", "--json").code == 0 for each in trades))
+
+
+def state_of(up: Running, number: str) -> str:
+    state: str = up.run("order", f"taobao:s1:{number}", "--json").json["state"]
+    return state
+
+
+# --- what it teaches
+
+
+def test_help_names_every_verb_with_an_example() -> None:
+    said = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+    there = [verb for verb in VERBS if verb.name in build_app()]
+    assert {"up", "ingest", "stock", "scan-out", "ship", "orders", "order", "status", "quarantine"} <= {
+        verb.name for verb in there
+    }
+    for verb in there:
+        assert f"orderspine {verb.example}" in said
+    assert "Exit codes: 0 done" in said
+
+
+def test_the_examples_of_the_help_are_understood() -> None:
+    app = build_app()
+    for verb in VERBS:
+        if verb.name in app:
+            app.parse_args(verb.example.split(), exit_on_error=False, print_error=False)
+
+
+def test_help_needs_nothing_heavy() -> None:
+    heavy = "sorted({'nats', 'sqlalchemy', 'psycopg', 'cryptography', 'structlog'} & set(sys.modules))"
+    program = (
+        "import sys, io, contextlib\n"
+        "from runners.cli import run\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): run(['--help'])\n"
+        f"print({heavy})"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+# --- how it ends
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["nosuch"], 2, "nosuch"),
+        (["orders", "--state", "lost"], 2, "lost"),
+        (["stock", "receive", "SKU-1", "--document", "D"], 2, "NAME=UNITS"),
+        (["stock", "receive", "SKU-1=0", "--document", "D"], 2, "above 0"),
+        (["cancel", "1", "--reason", "r", "--line", "a=b"], 2, "--line 'a=b'"),
+        (["orders"], 4, "there is no OrderSpine data in"),
+        (["status"], 4, "orderspine up --data"),
+    ],
+)
+def test_wrong_use_ends_with_its_code_and_a_sentence(
+    tmp_path: Path, words: list[str], code: int, sentence: str
+) -> None:
+    data = () if words[0] == "nosuch" else ("--data", str(tmp_path / "none"))
+    said = orderspine(*words, *data)
+    assert said.code == code
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_bad_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
+    (tmp_path / "settings.json").write_text('{"colour": "red"}')
+    said = orderspine("orders", "--data", tmp_path)
+    assert said.code == 2
+    assert "colour" in said.err
+
+
+# --- a day's work
+
+
+def test_an_order_from_payment_to_shipment(up: Running, tmp_path: Path) -> None:
+    assert up.run("stock", "receive", "SKU-1=10", "--document", "open").code == 0
+    taken_in(up, tmp_path, trade("11"))
+    until(lambda: state_of(up, "11") == "allocating")
+    assert [row["order_no"] for row in up.run("orders", "--pick", "--json").json] == ["11"]
+    done = up.run("scan-out", "11", "--command-id", "scan-1", "--json").json
+    assert (done["outcome"], done["command_id"]) == ("accepted", "scan-1")
+    assert up.run("scan-out", "11", "--command-id", "scan-1", "--json").json["outcome"] == "repeated"
+    assert up.run("ship", "11", "--tracking", "SF1", "--carrier", "SF").code == 0
+    until(lambda: state_of(up, "11") == "shipped")
+    assert [row["order_no"] for row in up.run("orders", "--tracking", "SF1", "--json").json] == ["11"]
+    again = up.run("ship", "11", "--tracking", "SF2", "--carrier", "SF")
+    assert again.code == 1
+    assert "拒绝 refused" in again.out
+    (level,) = up.run("stock", "show", "--sku", "SKU-1", "--json").json
+    assert (level["on_hand"], level["available"]) == (9, 9)
+
+
+def test_a_shortage_is_shown_and_resolved(up: Running, tmp_path: Path) -> None:
+    taken_in(up, tmp_path, trade("12", sku="SCARCE", units=3))
+    until(lambda: up.run("order", "12", "--json").json.get("interceptions"))
+    assert "12" in {row["order_no"] for row in up.run("orders", "--hold", "--json").json}
+    assert "SCARCE: wants 3" in up.run("order", "12").out
+    assert up.run("stock", "receive", "SCARCE=3", "--document", "more").code == 0
+    assert up.run("resolve", "12", "stock", "--decision", "release").code == 0
+    until(lambda: state_of(up, "12") == "allocating")
+    assert up.run("cancel", "12", "--line", "121=1", "--reason", "customer").code == 0
+    until(lambda: up.run("order", "12", "--json").json["items"][0].get("cancelled") == 1)
+    assert up.run("cancel", "12", "--reason", "customer").code == 0
+    until(lambda: state_of(up, "12") == "cancelled")
+    wrong = up.run("cancel", "12", "--line", "nosuch=1", "--reason", "customer")
+    assert wrong.code == 1
+
+
+def test_stock_is_imported_whole_or_not_at_all(up: Running, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("sku,quantity\nIMP-1,5\n,3\nIMP-2,many\n")
+    said = up.run("stock", "import", bad)
+    assert said.code == 1
+    assert "row 3: no SKU" in said.err
+    assert "row 4: quantity 'many' of IMP-2" in said.err
+    good = tmp_path / "good.csv"
+    good.write_bytes("\ufeffSKU,Quantity,Warehouse\nIMP-1,5,A\n螺丝,7,B\n".encode())
+    assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["accepted"] * 2
+    assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["repeated"] * 2
+    until(lambda: up.run("stock", "show", "--warehouse", "B", "--json").json)
+    assert [(row["sku"], row["on_hand"]) for row in up.run("stock", "show", "--warehouse", "B", "--json").json] == [
+        ("螺丝", 7)
+    ]
+
+
+def test_an_adjustment_that_would_take_too_much_is_refused_with_the_figures(up: Running) -> None:
+    assert up.run("stock", "receive", "ADJ=5", "--document", "adj").code == 0
+    assert up.run("stock", "adjust", "ADJ", "--by", "-2", "--reason", "broken").code == 0
+    said = up.run("stock", "adjust", "ADJ", "--by", "-9", "--reason", "broken", "--json")
+    assert said.code == 1
+    assert "3 on hand" in said.json["reason"]
+
+
+def test_personal_data_is_masked_unless_asked_for_and_never_in_lists(up: Running, tmp_path: Path) -> None:
+    taken_in(up, tmp_path, trade("13"))
+    masked = up.run("order", "13", "--json")
+    assert "王小明" not in masked.out
+    assert "13800138000" not in masked.out
+    assert "王小明" in up.run("order", "13", "--reveal", "--json").out
+    assert "王小明" not in up.run("order", "13").out
+    assert "王小明" not in up.run("orders", "--json").out
+
+
+def test_states_are_shown_in_both_languages(up: Running, tmp_path: Path) -> None:
+    taken_in(up, tmp_path, trade("14", status="WAIT_BUYER_PAY"))
+    assert "待付款 awaiting payment" in up.run("order", "14").out
+    assert "待付款 awaiting payment" in up.run("status").out
+
+
+def test_an_order_number_of_two_shops_must_be_said_in_full(up: Running, tmp_path: Path) -> None:
+    taken_in(up, tmp_path, trade("15"))
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps(trade("15")))
+    up.run("ingest", file, "--shop", "s2")
+    until(lambda: up.run("order", "taobao:s2:15", "--json").code == 0)
+    said = up.run("order", "15")
+    assert said.code == 2
+    assert "taobao:s1:15" in said.err
+    assert "taobao:s2:15" in said.err
+
+
+def test_what_came_in_is_counted(up: Running) -> None:
+    rows = {(row["channel"], row["shop"]): row for row in up.run("intake", "--json").json}
+    assert rows["taobao", "s1"]["accepted"] >= 1
+
+
+# --- the postman
+
+
+def settings_for(tmp_path: Path, address: Address) -> Settings:
+    host = address.url.removeprefix("nats://")
+    return Settings(str(tmp_path), broker=f"nats://{address.user}:{address.password}@{host}")
+
+
+def tick(number: int) -> Mail:
+    return Mail(CELL_KEY, Tick(), number, By("system", "test"))
+
+
+async def test_mail_that_nobody_handles_is_said_to_be_safe(
+    nc: Connection, nats_address: Address, tmp_path: Path
+) -> None:
+    await ensure_mail(nc, "main", incarnation="one", first_seq=1, max_bytes=1 << 20)
+    settings = settings_for(tmp_path, nats_address)
+    await asyncio.to_thread(lambda: open_log(settings).close())
+    async with Postman(settings, timeout_s=1.5) as postman:
+        with pytest.raises(ExceptionGroup) as caught:
+            await postman.send([tick(1)])
+    (why,) = caught.value.exceptions
+    assert isinstance(why, NoAnswer)
+    assert "safe in the broker" in str(why)
+
+
+async def test_answers_come_back_in_the_order_of_the_mail(
+    nc: Connection, nats_address: Address, tmp_path: Path
+) -> None:
+    await ensure_mail(nc, "main", incarnation="one", first_seq=1, max_bytes=1 << 24)
+    handled: list[bytes] = []
+
+    async def answer_backwards(message: Any) -> None:
+        handled.append(message.data)
+        if len(handled) < 1_200:
+            return
+        replies = [Reply(at + 1, "accepted", str(decode_mail(data).observed_at)) for at, data in enumerate(handled)]
+        to = decode_mail(message.data).reply_to
+        for start in range(1_100, -1, -100):
+            part = tuple(reversed(replies[start : start + 100]))
+            await nc.publish(to, encode_replies(Replies(start, part)))
+
+    await nc.subscribe("mail.main.>", cb=answer_backwards)
+    await nc.flush()
+    async with Postman(settings_for(tmp_path, nats_address), timeout_s=5.0) as postman:
+        replies = await postman.send([tick(number) for number in range(1_200)])
+        assert [reply.reason for reply in replies] == [str(number) for number in range(1_200)]
+        assert postman.position == 1_100

@@ -1,0 +1,197 @@
+"""`orderspine ingest`: everything handed in ends as an order or as a record of why not; twice changes nothing."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from tests.integration.running import Running, Said, until
+
+pytestmark = pytest.mark.xdist_group("up")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("ingest") / "data") as running:
+        yield running
+
+
+def trade(tid: str, **more: Any) -> dict[str, Any]:
+    """A paid Taobao trade of one line."""
+    return {
+        "tid": tid,
+        "status": "WAIT_SELLER_SEND_GOODS",
+        "type": "fixed",
+        "created": "2026-03-01 10:00:00",
+        "pay_time": "2026-03-01 10:01:00",
+        "modified": "2026-03-01 10:01:00",
+        "payment": "19.90",
+        "total_fee": "19.90",
+        "receiver_name": "李四",
+        "orders": {
+            "order": [{"oid": tid, "num": 1, "price": "19.90", "payment": "19.90", "outer_sku_id": "SKU-1"}],
+        },
+        **more,
+    }
+
+
+def written(folder: Path, name: str, *documents: Any) -> Path:
+    file = folder / name
+    file.write_bytes(b"".join(json.dumps(document, ensure_ascii=False).encode() + b"\n" for document in documents))
+    return file
+
+
+def only(said: Said, outcome: str) -> dict[str, Any]:
+    """The one reason for the one message that was taken in."""
+    assert said.json["outcomes"] == {outcome: 1}, said
+    (reason,) = said.json["reasons"]
+    found: dict[str, Any] = reason
+    return found
+
+
+def test_a_folder_is_taken_in_and_a_second_time_changes_nothing(up: Running, tmp_path: Path) -> None:
+    written(tmp_path, "a.json", trade("1001"))
+    (tmp_path / "sub").mkdir()
+    written(tmp_path / "sub", "b.jsonl", *(trade(str(2000 + number)) for number in range(30)))
+    (tmp_path / "notes.md").write_text("not an order")
+    (tmp_path / ".hidden.json").write_text("{")
+    first = up.run("ingest", tmp_path, "--channel", "taobao", "--shop", "s1", "--json")
+    assert first.code == 0, first.err
+    assert first.json["outcomes"] == {"accepted": 31}
+    assert (first.json["files"], first.json["documents"]) == (2, 31)
+    assert first.json["skipped_files"] == ["notes.md"]
+    second = up.run("ingest", tmp_path, "--shop", "s1", "--json")
+    assert second.code == 0
+    assert second.json["outcomes"] == {"repeated": 31}
+    until(lambda: len(up.run("orders", "--shop", "s1", "--limit", "100", "--json").json) == 31)
+
+
+def test_where_an_order_came_from_is_kept_without_directories(up: Running, tmp_path: Path) -> None:
+    up.run("ingest", written(tmp_path, "page.jsonl", trade("3001"), trade("3002")), "--shop", "s2")
+    until(lambda: up.run("order", "taobao:s2:3002", "--json").code == 0)
+    assert up.run("order", "3002", "--json").json["source_tag"] == "taobao/file/page.jsonl#2"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"tid": "1", ', "broken JSON"),
+        (json.dumps(trade("1"), ensure_ascii=False).encode("gb18030"), "not UTF-8 at byte"),
+        (b'{"hello": "world"}', "no channel recognises this"),
+        (b"", "broken JSON"),
+    ],
+)
+def test_what_nobody_understands_is_kept_with_its_reason(up: Running, tmp_path: Path, raw: bytes, reason: str) -> None:
+    file = tmp_path / "bad.json"
+    file.write_bytes(raw)
+    said = up.run("ingest", file, "--json")
+    assert said.code == 1
+    found = only(said, "quarantined")
+    assert reason in found["reason"]
+    assert found["places"] == ["unknown/file/bad.json#1"]
+    until(lambda: any(reason in item["reason"] for item in up.run("quarantine", "list", "--json").json))
+    (item,) = [item for item in up.run("quarantine", "list", "--json").json if reason in item["reason"]]
+    shown = up.run("quarantine", "show", item["id"], "--raw")
+    assert shown.raw == raw
+    assert only(up.run("ingest", file, "--json"), "repeated")
+    assert up.run("quarantine", "discard", item["id"], "--reason", "a test").code == 0
+    until(lambda: all(other["id"] != item["id"] for other in up.run("quarantine", "list", "--json").json))
+
+
+def test_an_order_without_a_shop_is_refused_with_what_to_do(up: Running, tmp_path: Path) -> None:
+    said = up.run("ingest", written(tmp_path, "no_shop.json", trade("4000")), "--json")
+    assert said.code == 1
+    assert "name the shop" in only(said, "refused")["reason"]
+
+
+def test_bytes_of_no_known_channel_are_sent_again_when_a_person_names_it(up: Running, tmp_path: Path) -> None:
+    disguised = json.dumps(trade("4001")).replace('"tid"', '"\\u0074id"')
+    (tmp_path / "disguised.json").write_text(disguised)
+    only(up.run("ingest", tmp_path / "disguised.json", "--json"), "quarantined")
+    until(lambda: any("disguised" in item["source_tag"] for item in up.run("quarantine", "list", "--json").json))
+    (item,) = [item for item in up.run("quarantine", "list", "--json").json if "disguised" in item["source_tag"]]
+    stuck = up.run("quarantine", "resend", item["id"][:12])
+    assert stuck.code == 1
+    assert "stays quarantined: no channel recognises this" in stuck.err
+    said = up.run("quarantine", "resend", item["id"][:12], "--channel", "taobao", "--shop", "late", "--json")
+    assert said.code == 0, said.err
+    assert [each["outcome"] for each in said.json["sent"]] == ["accepted"]
+    until(lambda: up.run("order", "taobao:late:4001", "--json").code == 0)
+    assert all("disguised" not in each["source_tag"] for each in up.run("quarantine", "list", "--json").json)
+
+
+@pytest.mark.parametrize("number", ["7.1", "a b", "x*", ">", "单号", "a:b=c", "\u200b", "'; DROP TABLE orders"])
+def test_an_order_number_of_any_letters_is_taken_as_it_is(up: Running, tmp_path: Path, number: str) -> None:
+    said = up.run("ingest", written(tmp_path, "odd.json", trade(number)), "--shop", "odd", "--json")
+    assert said.json["outcomes"] == {"accepted": 1}, said
+    until(lambda: up.run("order", f"taobao:odd:{number}", "--json").code == 0)
+    assert up.run("order", f"taobao:odd:{number}", "--json").json["order_no"] == number
+
+
+def test_an_order_number_that_is_too_long_is_refused_or_kept(up: Running, tmp_path: Path) -> None:
+    said = up.run("ingest", written(tmp_path, "long.json", trade("9" * 300)), "--shop", "s1", "--json")
+    assert said.code == 1
+    assert "longer than 200 bytes" in said.json["reasons"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"created": "2026-13-41 10:00:00"}, "2026-13-41"),
+        ({"created": "9999-01-01 00:00:00"}, "9999"),
+        ({"payment": "1e99"}, "1e99"),
+        ({"payment": "99999999999999999999.00"}, "99999999999999999999"),
+    ],
+)
+def test_absurd_times_and_amounts_are_quarantined_with_the_order(
+    up: Running, tmp_path: Path, change: dict[str, str], reason: str
+) -> None:
+    tid = str(crc32(reason.encode()))
+    said = up.run("ingest", written(tmp_path, "absurd.json", trade(tid, **change)), "--shop", "s3", "--json")
+    assert said.code == 1
+    assert reason in only(said, "quarantined")["reason"]
+    healed = up.run("ingest", written(tmp_path, "healed.json", trade(tid)), "--shop", "s3", "--json")
+    assert healed.json["outcomes"] == {"queued": 1}
+    until(lambda: any(item["stream"].endswith(f":{tid}") for item in up.run("quarantine", "list", "--json").json))
+    (item,) = [item for item in up.run("quarantine", "list", "--json").json if item["stream"].endswith(f":{tid}")]
+    again = up.run("quarantine", "resend", item["id"])
+    assert again.code == 1
+    assert "quarantined again" in again.err
+    until(lambda: item["id"] in json.dumps(up.run("quarantine", "list", "--json").json))
+    assert up.run("quarantine", "discard", item["id"], "--reason", "the later one is right").code == 0
+    until(lambda: up.run("order", f"taobao:s3:{tid}", "--json").json["fulfilment"] == "paid")
+
+
+def test_ten_megabytes_of_one_order_are_taken_in(up: Running, tmp_path: Path) -> None:
+    big = trade("5001", something_new="x" * 10_000_000)
+    said = up.run("ingest", written(tmp_path, "big.json", big), "--shop", "s4", "--json")
+    assert said.json["outcomes"] == {"accepted": 1}, said
+    until(lambda: up.run("order", "5001", "--json").code == 0)
+    revealed = up.run("order", "5001", "--reveal", "--json").json
+    assert len(revealed["personal"]["attributes"]["something_new"]) == 10_000_000
+
+
+def test_one_bad_document_among_many_stops_none(up: Running, tmp_path: Path) -> None:
+    documents = [trade(str(6000 + number)) for number in range(20)]
+    file = tmp_path / "mixed.jsonl"
+    lines = [json.dumps(document).encode() for document in documents]
+    lines.insert(7, b'{"tid": ')
+    lines.insert(3, b"")
+    file.write_bytes(b"\n".join(lines))
+    said = up.run("ingest", file, "--channel", "taobao", "--shop", "s5", "--json")
+    assert said.code == 1
+    assert said.json["outcomes"] == {"accepted": 20, "quarantined": 1}
+    assert said.json["reasons"][0]["places"] == ["taobao/file/mixed.jsonl#9"]
+
+
+def test_wrong_use_is_told_in_a_sentence(up: Running, tmp_path: Path) -> None:
+    unknown = up.run("ingest", tmp_path, "--channel", "nosuch")
+    assert unknown.code == 2
+    assert "there is no channel 'nosuch'; known are" in unknown.err
+    missing = up.run("ingest", tmp_path / "nosuch.json")
+    assert missing.code == 2
+    assert "no such file" in missing.err
+    assert up.run("ingest").code == 2
