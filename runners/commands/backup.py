@@ -83,9 +83,7 @@ def restore(
         print_json(restored)
         return Exit.OK
     manifest = restored.manifest
-    say(
-        f"{data}: {manifest.head:,} events, verified against the backup's manifest; log generation {restored.generation}"
-    )
+    say(f"{data}: {manifest.head:,} events, as the manifest says; log generation {restored.generation}")
     say(f"checkpoint: {restored.checkpoint}")
     for note in restored.notes:
         say(f"note: {note}")
