@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cyclopts import App
 
-from runners.commands.common import Exit, Failure
+from runners.commands.common import Exit, Failure, printable
 
 
 class Verb(NamedTuple):
@@ -117,7 +117,7 @@ def run(tokens: list[str]) -> int:
         failure = as_failure(error)
         if failure is None:
             raise
-        sys.stderr.write(f"orderspine: {failure}\n")
+        sys.stderr.write(f"orderspine: {printable(str(failure))}\n")
         return failure.code
     return result if isinstance(result, int) else Exit.OK
 

@@ -169,4 +169,9 @@ def escape(text: str) -> str:
     """Return text from outside as it may stand in a table."""
     from rich.markup import escape as escape_markup  # noqa: PLC0415
 
-    return escape_markup("".join(char if char.isprintable() else "\ufffd" for char in text))
+    return escape_markup(printable(text).replace("\n", " "))
+
+
+def printable(text: str) -> str:
+    """Return text from outside without what could steer a terminal; lines stay."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

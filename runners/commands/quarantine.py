@@ -17,6 +17,7 @@ from runners.commands.common import (
     escape,
     outcome_word,
     print_json,
+    printable,
     say,
     settings_of,
     show,
@@ -114,7 +115,9 @@ def show_(
         if value:
             made.add_row(title, escape(value))
     show(made)
-    sys.stdout.write(text[:RAW_SHOWN_MAX] + ("\n… (--raw writes all of it)\n" if len(text) > RAW_SHOWN_MAX else "\n"))
+    sys.stdout.write(
+        printable(text[:RAW_SHOWN_MAX]) + ("\n… (--raw writes all of it)\n" if len(text) > RAW_SHOWN_MAX else "\n")
+    )
     return Exit.OK
 
 

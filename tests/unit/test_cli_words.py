@@ -1,0 +1,79 @@
+"""Small parts of the command line: masking, the status line, logs of bounded size."""
+
+from pathlib import Path
+
+import pytest
+
+from runners import part_log
+from runners.commands.common import escape
+from runners.commands.order_page import masked
+from runners.commands.stock import read_rows, receipts
+from runners.part_log import FILES_KEPT, PartLog
+from runners.statusline import line_of
+from runners.vitals import Vitals
+
+
+def test_masking_leaves_no_value_whole_and_keeps_the_shape() -> None:
+    personal = {
+        "receiver": {"name": "王小明", "city": "杭州", "zip": 310000},
+        "messages": {"m": ""},
+        "list": ["ab", None],
+    }
+    assert masked(personal) == {
+        "receiver": {"name": "王***", "city": "杭州", "zip": "3***"},
+        "messages": {"m": ""},
+        "list": ["a***", None],
+    }
+
+
+def test_the_status_line_says_what_it_does_not_know() -> None:
+    line = line_of(Vitals(head=1_200, backlog=None, projector_lag=0, relay_lag=3, orders=7), 12.4)
+    assert line == (
+        "orders 7 · events 1,200 (12/s) · mail waiting ? · read models level · feed 3 behind · held 0 · quarantined 0"
+    )
+
+
+def test_a_log_is_turned_over_and_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part_log, "FILE_BYTES_MAX", 100)
+    kept = PartLog(tmp_path, "worker", lambda _: None)
+    for number in range(200):
+        kept.keep(b'{"event": "%05d"}\n' % number)
+    kept.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == FILES_KEPT + 1
+    assert all(file.stat().st_size <= 120 for file in files)
+    assert b"00199" in b"".join(file.read_bytes() for file in files)
+
+
+def test_errors_are_shown_and_a_traceback_s_last_line_remembered(tmp_path: Path) -> None:
+    shown: list[str] = []
+    kept = PartLog(tmp_path, "relay", shown.append)
+    kept.keep(b'{"event": "all.well", "level": "info"}\n')
+    kept.keep(b'{"event": "feed.refused", "level": "error", "position": 7}\n')
+    kept.keep(b"MemoryError: no more\n")
+    kept.close()
+    assert shown == ["relay: feed.refused: position=7"]
+    assert kept.last_words == "MemoryError: no more"
+
+
+def test_text_from_outside_cannot_steer_the_terminal() -> None:
+    assert escape("a\x1b[31mb[red]") == "a\ufffd[31mb\\[red]"
+
+
+def test_a_stock_file_of_another_encoding_is_read() -> None:
+    rows, errors = read_rows("sku,quantity\n螺丝,3\n".encode("gb18030"), "A")
+    assert (rows, errors) == ([("A", "螺丝", 3)], [])
+
+
+@pytest.mark.parametrize("raw", [b"", b"a,b\n1,2\n", b"sku,quantity\n", b'sku,quantity\n"A,1', b"\xff\xff\xff"])
+def test_a_stock_file_without_stock_says_why(raw: bytes) -> None:
+    rows, errors = read_rows(raw, "A")
+    assert rows == []
+    assert errors
+
+
+def test_a_long_import_becomes_numbered_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runners.commands.stock.LINES_MAX", 2)
+    rows, _ = read_rows(b"sku,quantity,warehouse\na,1,A\nb,1,B\nc,1,A\nd,1,A\n", "A")
+    made = [(mail.to, getattr(mail.body, "document", "")) for mail in receipts(rows, "D")]
+    assert made == [("warehouse-A", "D/1"), ("warehouse-A", "D/2"), ("warehouse-B", "D")]
