@@ -61,6 +61,8 @@ def minor(value: object, currency: str = "CNY", unit: Unit = "yuan") -> int:
             digits = value[:-3] + value[-2:]  # the usual `123.45`, without building a Decimal
             if digits.isdigit() and digits.isascii() and len(digits) > 2:  # noqa: PLR2004
                 return int(digits)
+        if unit == "fen" and "." in value:
+            raise BadMoney(f"{value[:_TEXT_MAX]!r} has more decimals than fen: it looks like an amount in yuan")
         return _scaled(_number(value, currency), value, currency, unit)
     if type(value) is int:
         if unit == "fen":

@@ -19,6 +19,7 @@ from domain.timehub import time_reader
 
 _SUCCESS: Final = (10000, "10000", 0, "0")
 _NESTED_MAX: Final = 3
+_EMPTY: Final = (b"null", b"[]", b'""')
 _LOOKS: Final = re.compile(
     rb'"shop_order_(?:detail|list)"|"sku_order_list"|"(?:order|afterSale)\.[A-Za-z]+"|"tag"\s*:\s*"?\d+"?\s*,\s*"msg_id"'
     rb'|"msg_id"\s*:[^{}]*"tag"\s*:|"p_id\\?"\s*:'
@@ -93,7 +94,7 @@ def _answer(members: dict[str, msgspec.Raw], raw: bytes, shop: str, depth: int) 
     if "shop_order_detail" in data:
         return _cut(bytes(data["shop_order_detail"]), shop, depth + 1)
     if "shop_order_list" in data:
-        if data["shop_order_list"] in (b"null", b"[]"):
+        if bytes(data["shop_order_list"]) in _EMPTY:
             return [Aside("ignored", "an empty page of orders", raw)]
         return _cut(bytes(data["shop_order_list"]), shop, depth + 1)
     names = ", ".join(list(data)[:5])[:100]
@@ -106,7 +107,7 @@ def _order(raw: bytes, members: dict[str, msgspec.Raw], shop: str) -> Sliced | A
         number = id_of(_member(members, "order_id"), "order_id")
         own = id_of(_member(members, "shop_id"), "shop_id")
         shop = shop or own
-        whole = members.get("sku_order_list", b"null") not in (b"null", b"[]", b'""')
+        whole = bytes(members.get("sku_order_list", b"null")) not in _EMPTY
         checked_part(shop if whole else shop or "unknown", "shop")
         checked_part(number, "order id")
         if whole:

@@ -6,6 +6,7 @@ exact text and never pass through a float.
 
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,6 @@ _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
 _SHOWN_MAX: Final = 60
 _QUANTITY_LIMIT: Final = 1_000_000_000
-_FLOAT_EXPONENT_MAX: Final = 300
 _SAFE_ID_LENGTH: Final = PART_BYTES_MAX // 4
 
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -216,10 +216,8 @@ def kind_of(value: object) -> str:
 
 
 def _kept_fraction(value: Decimal) -> float | str:
-    if not value:
-        return 0.0
-    number = float(value) if abs(value.adjusted()) < _FLOAT_EXPONENT_MAX else 0.0
-    return number if Decimal(repr(number)) == value else str(value)
+    number = float(value)
+    return number if isfinite(number) and Decimal(repr(number)) == value else str(value)
 
 
 def _shown(value: object) -> str:

@@ -65,7 +65,8 @@ class Form(Generic[S]):
         self._decoder: msgspec.json.Decoder[S] = msgspec.json.Decoder(self.struct)
         self._names = tuple(self.harmless)
         self._defaults = tuple(self.harmless.values())
-        self._values = attrgetter(*self._names) if len(self._names) > 1 else None
+        # twice the first name: with one name alone, attrgetter gives no tuple
+        self._values = attrgetter(self._names[0], *self._names) if self._names else None
         self._count = len(self._kinds)
 
     def annotation(self) -> Any:
@@ -115,7 +116,7 @@ class Form(Generic[S]):
             return {}
         return {
             name: its
-            for name, default, its in zip(self._names, self._defaults, self._values(value), strict=True)
+            for name, default, its in zip(self._names, self._defaults, self._values(value)[1:], strict=True)
             if its is not None and (its != default or type(its) is not type(default))
         }
 

@@ -124,7 +124,7 @@ def _response(name: str, inner: bytes, raw: bytes, shop: str, depth: int) -> lis
     if not name.startswith("trades_"):
         return [Aside("refused", f"{name[:60]} holds no trade", raw)]
     page = members.get("trades", msgspec.Raw(b"{}"))
-    if page == b"null":
+    if bytes(page) == b"null":
         page = msgspec.Raw(b"{}")
     trades = split_object(page)
     if trades is None:

@@ -45,7 +45,7 @@ def test_every_notation_of_an_amount_in_yuan(value: object, fen: int) -> None:
 def test_the_unit_belongs_to_the_field() -> None:
     assert minor(32900, unit="fen") == minor("32900", unit="fen") == minor("329.00") == 32900
     with pytest.raises(BadMoney, match="more decimals"):
-        minor("329.5", unit="fen")
+        minor("329.00", unit="fen")
 
 
 def test_each_currency_has_its_own_decimals() -> None:
