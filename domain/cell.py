@@ -6,8 +6,10 @@ other actors of the cell run first in, first out, in the same turn. What a turn 
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from domain import cellular, fulfilment, intake, order, stock
 from domain.canonical import Return
@@ -63,7 +65,7 @@ _SPECIAL = frozenset(
 _KEEPS_NO_PAYLOAD = frozenset({"repeated"})
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A mail and where it stood in the stream."""
 
     id: str
@@ -73,20 +75,20 @@ class Message(NamedTuple):
     mail: Mail
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """A payload that was translated: the command for its order."""
 
     command: order.TakeSnapshot
 
 
-class Returned(NamedTuple):
+class Returned(msgspec.Struct, frozen=True, gc=False):
     """A payload that turned out to be a return of goods."""
 
     goods: Return
     payload: str
 
 
-class Untranslatable(NamedTuple):
+class Untranslatable(msgspec.Struct, frozen=True, gc=False):
     """A payload that nobody could translate, and why."""
 
     reason: str
@@ -113,11 +115,15 @@ class EndlessTurn(Exception):
     """More steps than any honest turn has: process managers answer each other for ever. A bug."""
 
 
-class Held(NamedTuple):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """An actor in memory."""
 
     version: int
     state: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as (version, state)."""
+        return iter((self.version, self.state))
 
 
 class Timer(NamedTuple):
@@ -128,7 +134,7 @@ class Timer(NamedTuple):
     due_ms: int | None
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """What a message led to; all of it is committed, or none."""
 
     records: list[Record]
@@ -164,7 +170,7 @@ def _outcome(command: Any, events: Sequence[Event]) -> tuple[Outcome, str]:
     return "accepted", ""
 
 
-class _Step(NamedTuple):
+class _Step(msgspec.Struct, frozen=True, gc=False):
     to: str
     command: "Command | _Again"
     by: By
@@ -172,6 +178,8 @@ class _Step(NamedTuple):
     sealed: bytes | None = None
 
 
+_new = tuple.__new__
+"""Makes a named tuple without the detour over its own constructor: eight of them an order are worth it."""
 _RULE = By("rule", fulfilment.RULE)
 NO_PAYLOADS: Mapping[str, Prepared] = {}
 
@@ -242,7 +250,7 @@ def _run(
         held = touched.get(to) or states.get(to)
         if held is None:
             raise Missing(streams=(to,))
-        version, state = held
+        version, state = held.version, held.state
         if type(step.command) is _Again:
             step = _again(step, step.command, state)
         initial = to[0]
@@ -282,7 +290,7 @@ def _run(
                     released = event
                 else:
                     sealed = step.sealed
-            records.append(Record(to, version, TAGS[kind], envelope, _encode(event), sealed))
+            records.append(_new(Record, (to, version, TAGS[kind], envelope, _encode(event), sealed)))
             if not worked:
                 state = evolve(state, event)
         if isinstance(events, Worked):
@@ -296,8 +304,8 @@ def _run(
             continue
         if reactions or released:
             cause = f"{to}@{version}"
-            for other, command in reactions:
-                queue.append(_Step(other, command, _RULE, cause))
+            for reaction in reactions:
+                queue.append(_Step(reaction.to, reaction.command, _RULE, cause))
             if released:
                 waiting.extend(_Step(to, item, step.by, cause) for item in _released(released, before, payloads))
     return Turn(records, touched, timers, outcome, reason, bool(records) and outcome not in _KEEPS_NO_PAYLOAD)
@@ -345,7 +353,7 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
 def _again(step: _Step, again: "_Again", state: order.Order) -> _Step:
     """Return the step a waiting message has become, now that it runs."""
     if isinstance(again.what, Command):
-        return step._replace(command=_or_queued(state, again.what, again.item))
+        return msgspec.structs.replace(step, command=_or_queued(state, again.what, again.item))
     return _payload_step(step.to, state, again.item, again.what, step.by, step.causation)
 
 
@@ -378,7 +386,7 @@ def _released(event: order.QueueReleased, before: order.Order, payloads: Mapping
     ]
 
 
-class _Again(NamedTuple):
+class _Again(msgspec.Struct, frozen=True, gc=False):
     """A message that waited; what it asks of its order is settled when it runs."""
 
     item: str

@@ -6,7 +6,8 @@ decision.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from domain.decider import Command, Event
 from domain.ids import parts_of, warehouse_key
@@ -29,7 +30,7 @@ WAREHOUSE = "A"
 RULE = "fulfilment"
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message to another actor of the cell."""
 
     to: str
