@@ -133,8 +133,6 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     pick_list: str = ""
     """The last one issued that is not void."""
     parcels: list[ShownParcel] = []
-    trackings: dict[str, str] = {}
-    """Tracking number → carrier of every parcel ever told."""
     after_sales: list[AfterSaleCase] = []
     attributes: msgspec.Raw = NO_ATTRIBUTES
     shipped_lines: list[str] = []

@@ -60,7 +60,7 @@ from projections.order_document import (
 class Entry:
     """An order while it is folded."""
 
-    __slots__ = ("document", "encoded", "last", "mover", "sealed", "state", "told")
+    __slots__ = ("document", "encoded", "last", "mover", "sealed", "search", "state", "told")
 
     def __init__(self, document: Document, state: Order, sealed: bytes | None) -> None:
         """Hold them; nothing has happened to them yet."""
@@ -74,6 +74,8 @@ class Entry:
         """Last event of the batch that changed the order itself."""
         self.told: tuple[Any, ...] = (state.lines, state.shipped, state.cancelled, state.after_sales)
         """What the lines were last told."""
+        self.search: dict[tuple[str, str], None] = {}
+        """(kind, value) pairs of the batch that lead to the order."""
         self.encoded = (b"", b"")
         """JSON of lines and document after the batch."""
 
@@ -85,7 +87,10 @@ class Entry:
 
 def begun(key: str) -> Entry:
     """Return the entry of an order that nothing is known of yet."""
-    channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in parts_of(key))
+    channel, shop, order_no = parts_of(key)
+    if "=" in key:
+        # An id may hold what no text column can.
+        channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in (channel, shop, order_no))
     return Entry(Document(key, channel, shop, order_no), Order(), None)
 
 
@@ -148,6 +153,8 @@ def _view(entry: Entry, view: _View, event: Recorded) -> None:
     document = entry.document
     document.kind = view.kind
     document.native_status = view.native_status
+    if view.customer and view.customer != document.customer:
+        entry.search["customer", view.customer] = None
     document.customer = view.customer
     document.region = view.region
     document.amounts = view.amounts
@@ -164,7 +171,7 @@ def _view(entry: Entry, view: _View, event: Recorded) -> None:
         told = {parcel.tracking for parcel in view.parcels}
         document.parcels = [parcel for parcel in document.parcels if parcel.own and parcel.tracking not in told]
     if view.parcels:
-        _add_parcels(document, view.parcels, own=False)
+        _add_parcels(entry, view.parcels, own=False)
     entry.sealed = event.sealed
 
 
@@ -206,12 +213,12 @@ def _pick_list_issued(entry: Entry, facts: PickListIssued, _: Recorded) -> None:
 
 
 def _partially_shipped(entry: Entry, facts: PartiallyShipped, _: Recorded) -> None:
-    _add_parcels(entry.document, facts.parcels, own=False)
+    _add_parcels(entry, facts.parcels, own=False)
 
 
 def _shipped(entry: Entry, facts: OrderShipped, _: Recorded) -> None:
     entry.document.shipped_ms = facts.shipped_ms
-    _add_parcels(entry.document, facts.parcels, own=bool(facts.command))
+    _add_parcels(entry, facts.parcels, own=bool(facts.command))
 
 
 def _completed(entry: Entry, facts: OrderCompleted, _: Recorded) -> None:
@@ -259,7 +266,8 @@ def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
     entry.document.queued = 0
 
 
-def _add_parcels(document: Document, parcels: Iterable[Parcel], *, own: bool) -> None:
+def _add_parcels(entry: Entry, parcels: Iterable[Parcel], *, own: bool) -> None:
+    document = entry.document
     known = {parcel.tracking for parcel in document.parcels}
     for parcel in parcels:
         if parcel.tracking in known:
@@ -267,7 +275,7 @@ def _add_parcels(document: Document, parcels: Iterable[Parcel], *, own: bool) ->
         known.add(parcel.tracking)
         document.parcels.append(ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own))
         if parcel.tracking:
-            document.trackings[parcel.tracking] = parcel.carrier
+            entry.search["tracking", parcel.tracking] = None
 
 
 class Rule(NamedTuple):

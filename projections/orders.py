@@ -47,15 +47,8 @@ fulfilment, or `after_sale` while one is open. `held`: 1 while something blocks 
 that waits for a decision. `pick_list`: the one that waits for its scan. `document`: all else, JSON of `Document`."""
 
 _BY_ORDER_NO = Index(f"orders_v{VERSION}_order_no", TABLE.c.order_no)
-_BY_SHOP = Index(f"orders_v{VERSION}_shop", TABLE.c.channel, TABLE.c.shop)
 _BY_STATE = Index(f"orders_v{VERSION}_state", TABLE.c.state, TABLE.c.position)
 _BY_POSITION = Index(f"orders_v{VERSION}_position", TABLE.c.position)
-_BY_CUSTOMER = Index(
-    f"orders_v{VERSION}_customer",
-    TABLE.c.customer,
-    sqlite_where=TABLE.c.customer != "",
-    postgresql_where=TABLE.c.customer != "",
-)
 _BY_PICK_LIST = Index(
     f"orders_v{VERSION}_pick_list",
     TABLE.c.position,
@@ -69,16 +62,16 @@ _BY_QUARANTINE = Index(
     postgresql_where=TABLE.c.quarantined != "",
 )
 
-PARCELS_TABLE = versioned(
-    "order_parcels",
+SEARCH_TABLE = versioned(
+    "order_search",
     VERSION,
-    Column("tracking", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    Column("carrier", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Every tracking number an order ever had leads to it, corrected ones too."""
-
+"""What leads to an order: `tracking` numbers and `customer` digests, everyone it ever had, corrected ones too. Rows are
+only added, so that an order that moves on does not touch them."""
 
 _document = msgspec.json.Decoder(Document).decode
 _items = msgspec.json.Decoder(tuple[Item, ...]).decode
@@ -128,7 +121,7 @@ class Orders(Projection[str, Entry]):
 
     name: ClassVar = "orders"
     version: ClassVar = VERSION
-    tables: ClassVar = (TABLE, PARCELS_TABLE)
+    tables: ClassVar = (TABLE, SEARCH_TABLE)
     bucket: ClassVar = "orders"
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
@@ -158,6 +151,7 @@ class Orders(Projection[str, Entry]):
             entry = changed.get(stream)
             if entry is None:
                 entry = changed[stream] = current.get(stream) or begun(stream)
+                entry.search = {}
             decode, evolve, show, moves = rule
             facts = decode(event.data) if decode is not None else None
             if evolve is not None:
@@ -172,13 +166,14 @@ class Orders(Projection[str, Entry]):
         return dict(changed)
 
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
-        """Return the rows of the orders and of their parcels."""
-        rows, parcels = [], []
+        """Return the rows of the orders and what leads to them."""
+        rows, search = [], []
         for key, entry in changed.items():
             assert entry is not None
             rows.append(_row(entry))
-            parcels += [(tracking, key, carrier) for tracking, carrier in entry.document.trackings.items()]
-        return [Change(TABLE, rows), Change(PARCELS_TABLE, parcels)]
+            if entry.search:
+                search += [(kind, value, key) for kind, value in entry.search]
+        return [Change(TABLE, rows), Change(SEARCH_TABLE, search)]
 
     def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
         """Return the documents with their lines, without the sealed block; `changes` has encoded them."""

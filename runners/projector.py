@@ -6,8 +6,10 @@ broker's buckets follow the rows and are made again from them whenever their own
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -68,12 +70,16 @@ class Following:
         """Believe what was folded: it is in the tables."""
         self.checkpoint = self.checkpoint._replace(position=position)
         documents = self.documents
+        if self.projection.whole:
+            documents.update(self.changed)
+            for key in [key for key, document in self.changed.items() if document is None]:
+                del documents[key]
+            return
         for key, document in self.changed.items():
             documents.pop(key, None)  # to the young end
-            if document is not None:
-                documents[key] = document
-        if not self.projection.whole and len(documents) > DOCUMENTS_KEPT:
-            for key in list(documents)[: len(documents) - DOCUMENTS_KEPT]:
+            documents[key] = document
+        if len(documents) > DOCUMENTS_KEPT:
+            for key in list(islice(documents, len(documents) - DOCUMENTS_KEPT)):
                 del documents[key]
 
 
@@ -214,6 +220,7 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
     """Follow the log until SIGTERM or SIGINT."""
     background = Background()
     background.begin()
+    gc.set_threshold(100_000, 50, 100)  # hardly anything here is part of a cycle
     event_log = await background.log_of(settings)
     if event_log is None:
         return

@@ -20,7 +20,9 @@ from adapters.nats.errors import (
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
-_Message = tuple[str, bytes, Mapping[str, str] | None]
+_Headers = Mapping[str, str] | bytes | None
+"""Bytes are ready-made header lines, each ended by CR LF; nothing looks into them."""
+_Message = tuple[str, bytes, _Headers]
 
 BATCH_MESSAGES_MAX = 1000
 """The server's limit."""
@@ -105,7 +107,9 @@ class BatchPublisher:
         limit = self._nc.max_payload
         for subject, payload, headers in messages:
             size = len(payload) + _OVERHEAD_BYTES
-            if headers:
+            if isinstance(headers, bytes):
+                size += len(headers)
+            elif headers:
                 size += sum(len(key) + 4 * len(value) + 4 for key, value in headers.items())
                 _check_headers(headers)
             if size > limit:
@@ -224,9 +228,11 @@ def _frame(subject: str, payload: bytes, lines: bytes, reply: bytes) -> bytes:
     return b"HPUB %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (subject.encode(), head, size, lines, payload)
 
 
-def _lines(headers: Mapping[str, str] | None) -> bytes:
+def _lines(headers: _Headers) -> bytes:
     if not headers:
         return b""
+    if isinstance(headers, bytes):
+        return headers
     return "".join(f"{key}: {value}\r\n" for key, value in headers.items()).encode()
 
 

@@ -39,7 +39,7 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropTable
 KEYS_AT_ONCE = 500
 BUSY_MS = 10_000
 """How long a SQLite connection waits for another writer."""
-EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", "customer", "native_status"})
+EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", "native_status"})
 """Columns of orders that `orders` filters by, as they are."""
 
 
@@ -282,8 +282,8 @@ class ReadModels:
     def orders(self, filters: Mapping[str, str | int] | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the order records that fit, the last changed first.
 
-        Filters: those of `EQUAL`; `tracking`; `held`, `quarantined` and `pick_list` (True or False: whether there is
-        one); `after` and `before` (positions, both excluded, for paging).
+        Filters: those of `EQUAL`; `tracking` and `customer`, as they are or ever were; `held`, `quarantined` and
+        `pick_list` (True or False: whether there is one); `after` and `before` (positions, both excluded, for paging).
 
         Raises:
             KeyError: there is no such filter.
@@ -396,8 +396,8 @@ class ReadModels:
                 ]
                 text = (
                     f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join([self._mark] * len(columns))}) "  # noqa: S608
-                    f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
-                    + ", ".join(f"{each} = excluded.{each}" for each in free)
+                    f"ON CONFLICT ({', '.join(keys)}) DO "
+                    + ("UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in free) if free else "NOTHING")
                 )
             self._texts[made.name, deletes] = text
         return text
@@ -424,10 +424,8 @@ class ReadModels:
         if name in EQUAL:
             return here == value
         match name:
-            case "tracking":
-                parcels = table(f"order_parcels_v{self._live(db, 'orders')}", schema=self._schema)
-                found = select(_key).select_from(parcels).where(column("tracking") == value)
-                return _key.in_(found)
+            case "tracking" | "customer":
+                return self._leads(db, name, value)
             case "held":
                 return here == int(value)
             case "quarantined" | "pick_list":
@@ -437,6 +435,11 @@ class ReadModels:
             case "before":
                 return _position < value
         raise KeyError(f"orders cannot be filtered by {name!r}")
+
+    def _leads(self, db: Connection, kind: str, value: str | int) -> ColumnElement[bool]:
+        search = table(f"order_search_v{self._live(db, 'orders')}", schema=self._schema)
+        found = select(_key).select_from(search).where(column("kind") == kind, column("value") == value)
+        return _key.in_(found)
 
     def _listed(
         self, name: str, asked: Mapping[str, str | None], keys: Sequence[str], limit: int

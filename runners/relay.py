@@ -1,0 +1,253 @@
+"""The relay: passes the log on to the EVENTS stream, for services downstream. `python -m runners.relay --data DIR`.
+
+What was recorded, in order, without gaps and without anything personal, as CloudEvents in binary mode. Where to go on
+is asked of the stream alone: behind the (generation, position) of its last message. Each batch names the sequence it
+must follow, so of two relays one is refused whole.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from adapters.nats.client import Connection
+from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
+from adapters.nats.publish import BatchPublisher
+from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq
+from domain.ports import EventLog, LogDamaged, Recorded
+from projections.base import at_of
+from runners.aio import run
+from runners.background import POLL_S, Background, Link
+from runners.settings import Settings, load_settings
+
+BATCH_EVENTS = 1_000
+HEADROOM_BYTES = 2_048
+"""Of the broker's largest message, kept free for headers."""
+SECONDS_KEPT = 1_000
+WATCH_S = 5.0
+"""How often an idle relay looks whether the stream still ends where it left it."""
+
+log = structlog.get_logger()
+
+Message = tuple[str, bytes, bytes]
+"""Subject, payload, header lines."""
+
+
+class Feed:
+    """Turns recorded events of one generation into messages."""
+
+    def __init__(self, cell: str, generation: str, payload_max: int) -> None:
+        """`payload_max`: bytes of the largest payload that may be sent."""
+        self._cell = cell
+        self._generation = generation
+        self._payload_max = payload_max
+        self._subjects: dict[tuple[str, str], str] = {}
+        self._time = _Clock()
+        fixed = f"ce-specversion: 1.0\r\ncontent-type: application/json\r\nce-generation: {generation}\r\n"
+        self._lead = f"{fixed}ce-id: {generation}".encode()
+        self._source = f"/orderspine/{cell}/".encode()
+
+    def messages(self, events: Sequence[Recorded]) -> list[Message]:
+        """Return the messages of these events."""
+        return [self._message(event) for event in events]
+
+    def _message(self, event: Recorded) -> Message:
+        position, stream, version, tag, envelope, data, _, _ = event
+        key = (stream[: stream.find(":")] if ":" in stream else stream, tag)
+        subject = self._subjects.get(key)
+        if subject is None:
+            subject = self._subjects[key] = subject_of(self._cell, stream, tag)
+        name = stream.encode()
+        lines = (
+            b"%b:%d\r\nce-source: %b%b\r\nce-subject: %b\r\nce-type: %b\r\nce-time: %b\r\n"
+            b"ce-position: %d\r\nce-version: %d\r\n"
+        ) % (
+            self._lead,
+            position,
+            self._source,
+            name,
+            name,
+            tag.encode(),
+            self._time.of(envelope),
+            position,
+            version,
+        )
+        if len(data) > self._payload_max:
+            # The feed stays gapless; who needs the facts reads them from the log.
+            return subject, b"", lines + b"ce-dataref: /orderspine/%b/log/%d\r\n" % (self._cell.encode(), position)
+        return subject, data, lines
+
+
+def subject_of(cell: str, stream: str, tag: str) -> str:
+    """Return the subject of an event: `events.<cell>.<kind>.<scope>.<type>`; the scope is the key's first part."""
+    kind, _, parts = stream.partition("-")
+    return f"events.{cell}.{kind}.{parts.partition(':')[0]}.{tag.partition('.')[2]}"
+
+
+class _Clock:
+    """Times of envelopes as RFC 3339; the events of a step carry the same bytes, those of a batch the same second."""
+
+    def __init__(self) -> None:
+        self._envelope = b""
+        self._text = b""
+        self._seconds: dict[int, bytes] = {}
+
+    def of(self, envelope: bytes) -> bytes:
+        if envelope != self._envelope:
+            second, ms = divmod(_at(envelope), 1000)
+            prefix = self._seconds.get(second)
+            if prefix is None:
+                if len(self._seconds) > SECONDS_KEPT:
+                    self._seconds.clear()
+                text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+                prefix = self._seconds[second] = text.encode()
+            self._text = b"%b.%03dZ" % (prefix, ms)
+            self._envelope = envelope
+        return self._text
+
+
+def _at(envelope: bytes) -> int:
+    """Return the time of an envelope; it is its first field, so that decoding the rest can be spared."""
+    if envelope[:6] == b'{"at":':
+        digits = envelope[6 : envelope.find(b",", 6)]
+        if digits.isdigit():
+            return int(digits)
+    return at_of(envelope)
+
+
+class Relay:
+    """Keeps the EVENTS stream of a cell level with its log."""
+
+    def __init__(self, event_log: EventLog, nc: Connection, settings: Settings, batch: int = BATCH_EVENTS) -> None:
+        """Nothing is known of the stream yet."""
+        self._log = event_log
+        self._nc = nc
+        self._settings = settings
+        self._batch = batch
+        self._stream = events_stream(settings.cell)
+        self._publisher = BatchPublisher(nc)
+        self._feed: Feed | None = None
+        self._generation = ""
+        self._last = 0
+        """Sequence of the stream's last message."""
+        self.position = 0
+        """Position of the last event that is surely in the stream."""
+        self.doubt = True
+        """Whether the stream must be asked where to go on."""
+        self._watched = 0.0
+
+    async def run_once(self, more: Callable[[], bool] = lambda: True) -> int:
+        """Pass on what there is, until the log's end or until `more` says no; return the number of events.
+
+        Raises:
+            WrongLastSequence: somebody else has published; the next call asks the stream again.
+            BrokerError: the broker did not do as asked; the next call asks the stream again.
+            LogDamaged: the stream holds events of this generation that the log does not have.
+        """
+        try:
+            return await self._run(more)
+        except BaseException:
+            self.doubt = True
+            raise
+
+    async def watch(self) -> None:
+        """Now and then, see whether the stream still ends where it was left."""
+        now = asyncio.get_running_loop().time()
+        if now - self._watched < WATCH_S or self.doubt:
+            return
+        self._watched = now
+        if await last_seq(self._nc, self._stream) != self._last:
+            self.doubt = True
+
+    async def close(self) -> None:
+        """End the subscription for acknowledgements."""
+        await self._publisher.close()
+
+    async def _run(self, more: Callable[[], bool]) -> int:
+        generation = self._log.tracked().generation
+        if self.doubt or generation != self._generation:
+            await self._find(generation)
+        assert self._feed is not None
+        total = 0
+        events = self._log.read(self.position, self._batch)
+        while events:
+            messages = self._feed.messages(events)
+            sending = asyncio.create_task(
+                self._publisher.publish_batch(messages, stream=self._stream, expected_last=self._last)
+            )
+            await asyncio.sleep(0)  # it has left before the next batch is read
+            end = events[-1].position
+            try:
+                following = self._log.read(end, self._batch) if more() else []
+            finally:
+                ack = await sending
+            self._last = ack.last_seq
+            self.position = end
+            total += len(events)
+            events = following
+        return total
+
+    async def _find(self, generation: str) -> None:
+        """Ask the stream where to go on."""
+        await ensure_events(self._nc, self._settings.cell, max_bytes=self._settings.events_bytes_max)
+        sequence = await last_seq(self._nc, self._stream) or 0
+        stored = await get_stored(self._nc, self._stream, last_on=f"events.{self._settings.cell}.>")
+        position = 0
+        if stored is not None and stored.headers.get("ce-generation") == generation:
+            sequence, position = stored.seq, int(stored.headers["ce-position"])
+        head = self._log.tracked().head
+        if position > head:
+            raise LogDamaged(f"the stream holds event {position} of generation {generation}; the log ends at {head}")
+        self._feed = Feed(self._settings.cell, generation, self._nc.max_payload - HEADROOM_BYTES)
+        self._generation, self._last, self.position = generation, sequence, position
+        self._watched = asyncio.get_running_loop().time()
+        self.doubt = False
+        log.info("relay.goes_on", position=position, sequence=sequence)
+
+
+async def relay(settings: Settings) -> None:
+    """Pass the log on until SIGTERM or SIGINT."""
+    background = Background()
+    background.begin()
+    event_log = await background.log_of(settings)
+    if event_log is None:
+        return
+    link = Link(settings, f"relay-{settings.cell}")
+    passing: Relay | None = None
+    used: Connection | None = None
+    try:
+        while not background.stopping.is_set():
+            nc = await link.up()
+            if nc is None:
+                await background.pause(POLL_S)
+                continue
+            if passing is None or nc is not used:
+                used, passing = nc, Relay(event_log, nc, settings)
+            try:
+                await passing.run_once(lambda: not background.stopping.is_set())
+                await passing.watch()
+            except BrokerError as trouble:
+                level = log.error if isinstance(trouble, BrokerBusy) else log.warning
+                level("relay.in_doubt", reason=str(trouble), taken=isinstance(trouble, WrongLastSequence))
+                await background.pause(POLL_S)
+                continue
+            if not passing.doubt:
+                await background.pause(POLL_S, link.hints)
+    finally:
+        await link.close()
+        event_log.close()
+
+
+def main() -> int:
+    """Parse the arguments and pass on."""
+    parser = argparse.ArgumentParser(prog="python -m runners.relay", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    run(relay(load_settings(parser.parse_args().data)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
