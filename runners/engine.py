@@ -36,7 +36,7 @@ _PINNED = frozenset({"warehouse", "cell", "intake"})
 log = structlog.get_logger()
 
 
-class Delivered(NamedTuple):
+class Delivered(msgspec.Struct, frozen=True, gc=False):
     """One message as the broker delivered it."""
 
     seq: int
@@ -133,6 +133,8 @@ class Engine:
         self.timers = Timers()
         self.tracked = Tracked("", 0, 0, b"", 0, 0, "")
         self._decided = self.tracked
+        self._kept: dict[bytes, Payload] = {}
+        """Payloads of decided turns that are not durable yet: what waits may be released before its bytes are."""
         self.now_ms = 0
         """Latest observed time in the committed mail."""
 
@@ -164,6 +166,7 @@ class Engine:
         self._states.clear()
         self._touched.clear()
         self._snapshotted.clear()
+        self._kept.clear()
         self.tracked = tracked
         self._decided = tracked
         self._committed = self._number
@@ -241,6 +244,7 @@ class Engine:
                 timers.extend(turn.timers)
                 if payload is not None and turn.keeps_payload:
                     payloads.append(payload)
+                    self._kept[payload.digest] = payload
             if mail.reply_to:
                 replies.setdefault(mail.reply_to, []).append(Reply(message.seq, turn.outcome, turn.reason))
             now_ms = max(now_ms, mail.observed_at)
@@ -303,10 +307,11 @@ class Engine:
             return {}
         stream = message.mail.to
         key = self._vault.keys((stream,), create=False).get(stream)
-        found = self.log.payloads([bytes.fromhex(digest) for digest in digests])
+        wanted = {digest: bytes.fromhex(digest) for digest in digests}
+        found = self.log.payloads([name for name in wanted.values() if name not in self._kept])
         prepared: dict[str, Prepared] = {}
-        for digest in digests:
-            payload = found.get(bytes.fromhex(digest))
+        for digest, name in wanted.items():
+            payload = self._kept.get(name) or found.get(name)
             prepared[digest] = self._preparer.stored(stream, digest, payload, key)
         return prepared
 
@@ -323,6 +328,8 @@ class Engine:
     def committed(self, batch: Batch, head: int) -> dict[str, Replies]:
         """Note that a batch is durable, and return the answers to whoever waits for them."""
         self._committed = batch.number
+        for payload in batch.payloads:
+            self._kept.pop(payload.digest, None)
         advance = batch.advance
         self.tracked = msgspec.structs.replace(
             self.tracked, position=advance.position, digest=advance.digest, at_ms=advance.at_ms, head=head
