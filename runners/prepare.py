@@ -70,7 +70,8 @@ _snapshots = msgspec.json.Decoder(Snapshot)
 def do(preparer: Preparer, job: Job) -> Done:
     """Prepare one payload."""
     body = ChannelPayload(job.channel, job.shop, "")
-    prepared, payload = preparer.payload(body, job.stream, job.raw, job.key)
+    made = preparer.payload(body, job.stream, job.raw, job.key)
+    prepared, payload = made.prepared, made.payload
     assert payload is not None, "only a payload that is known already is not kept"
     kept = payload.sealed, payload.digest.hex()
     if isinstance(prepared, Taken):
@@ -130,6 +131,10 @@ class Helper:
         except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
             await self.close()
             return None
+        except asyncio.CancelledError:
+            # What it answers from now on would be taken for the answer to the next question.
+            self._kill()
+            raise
 
     async def _start(self) -> Process:
         self._process = process = await asyncio.create_subprocess_exec(
@@ -148,12 +153,16 @@ class Helper:
 
     async def close(self) -> None:
         """End the helper."""
+        process = self._kill()
+        if process is not None:
+            await process.wait()
+
+    def _kill(self) -> Process | None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        return process
 
 
 def _frame(source: BinaryIO) -> bytes:

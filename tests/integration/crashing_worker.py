@@ -1,0 +1,94 @@
+"""The real worker, with a trap at one named place: `ORDERSPINE_TEST_AT=<place>:<nth passing>:<kill|stop>`.
+
+Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
+"""
+
+import functools
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from adapters.nats.publish import BatchPublisher
+from adapters.storage.postgres_log import PostgresEventLog
+from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.vault import SqliteVault
+from runners import engine, suspect, worker
+
+PLACES: dict[str, list[tuple[Any, str]]] = {
+    "take_over": [(SqliteEventLog, "take_over"), (PostgresEventLog, "take_over")],
+    "begin_life": [(SqliteEventLog, "set_incarnation")],
+    "keys": [(SqliteVault, "_load")],
+    "marker": [(suspect.Suspect, "_write")],
+    "decide": [(engine.Engine, "decide")],
+    "commit": [(engine.Engine, "commit")],
+    "write": [(SqliteEventLog, "_write")],
+    "committed": [(engine.Engine, "committed")],
+    "passed": [(suspect.Suspect, "passed")],
+    "answer": [(worker.Worker, "_answer")],
+    "snapshot": [(engine.Engine, "keep")],
+    "mail_timers": [(BatchPublisher, "publish_batch")],
+}
+"""Where a trap can be. `write` is inside the transaction; `mail_timers` counts what goes to the mail only."""
+
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+class _Trap:
+    def __init__(self, text: str) -> None:
+        where, nth, action = text.rsplit(":", 2)
+        self.place, _, self.side = where.partition(".")
+        self._left = int(nth)
+        self._signal = _SIGNALS[action]
+        self._lock = Lock()
+
+    def spring(self, side: str) -> None:
+        if side != self.side:
+            return
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), self._signal)
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counts(arguments: dict[str, Any]) -> bool:
+            return self.place != "mail_timers" or str(arguments.get("stream", "")).startswith("MAIL_")
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def later(*args: Any, **kwargs: Any) -> Any:
+                if not counts(kwargs):
+                    return await function(*args, **kwargs)
+                self.spring("before")
+                result = await function(*args, **kwargs)
+                self.spring("after")
+                return result
+
+            return later
+
+        @functools.wraps(function)
+        def now(*args: Any, **kwargs: Any) -> Any:
+            self.spring("before")
+            result = function(*args, **kwargs)
+            self.spring("after")
+            return result
+
+        return now
+
+
+def main() -> int:
+    """Set the trap, and work."""
+    trap = _Trap(os.environ["ORDERSPINE_TEST_AT"])
+    for owner, name in PLACES[trap.place]:
+        setattr(owner, name, trap.around(getattr(owner, name)))
+    if every := os.environ.get("ORDERSPINE_TEST_SNAPSHOTS"):
+        engine.TIMER_SNAPSHOT_EVERY = engine.LEDGER_SNAPSHOT_EVERY = int(every)
+    return worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
