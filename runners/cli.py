@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cyclopts import App
+from cyclopts import App, Group
 
 from runners.commands.common import Exit, Failure, printable
 
@@ -16,17 +16,17 @@ class Verb(NamedTuple):
     name: str
     path: str
     """`module:attribute`, below `runners.commands`."""
-    group: str
+    group: Group
     help: str
     example: str
     """What stands behind `orderspine`."""
 
 
-RUN = "Run it"
-FEED = "Take in"
-ACT = "Act on orders and stock (needs a running `up`)"
-LOOK = "Look (works without `up`)"
-PROVE = "Prove and keep"
+RUN = Group("Run it", sort_key=1)
+FEED = Group("Take in", sort_key=2)
+ACT = Group("Act on orders and stock (needs a running `up`)", sort_key=3)
+LOOK = Group("Look (works without `up`)", sort_key=4)
+PROVE = Group("Prove and keep", sort_key=5)
 
 VERBS = (
     Verb("up", "up:up", RUN, "Run OrderSpine on a data directory; Ctrl-C stops it.", "up"),
@@ -54,7 +54,7 @@ VERBS = (
         "fulfil:resolve",
         ACT,
         "Decide on an interception.",
-        "resolve 2231958349 short --decision release",
+        "resolve 2231958349 stock_short --decision release",
     ),
     Verb(
         "cancel", "fulfil:cancel", ACT, "Cancel an order, or units of its lines.", "cancel 2231958349 --reason refund"

@@ -42,4 +42,4 @@ def up(
     except (DataInUse, DataTooNew, DataUnreadable, StoreUnusable) as error:
         raise Failure(Exit.DATA, str(error)) from error
     except BrokerError as error:
-        raise Failure(Exit.DATA, f"the broker does not start: {error}") from error
+        raise Failure(Exit.DATA, f"the broker cannot be used: {error}") from error

@@ -1,6 +1,11 @@
 """`orderspine ingest`: everything handed in ends as an order or as a record of why not; twice changes nothing."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,6 +190,25 @@ def test_one_bad_document_among_many_stops_none(up: Running, tmp_path: Path) -> 
     assert said.code == 1
     assert said.json["outcomes"] == {"accepted": 20, "quarantined": 1}
     assert said.json["reasons"][0]["places"] == ["taobao/file/mixed.jsonl#9"]
+
+
+def test_nothing_is_lost_when_the_worker_is_killed_on_the_way(up: Running, tmp_path: Path) -> None:
+    orders = 3_000
+    file = written(tmp_path, "many.jsonl", *(trade(str(70_000 + number)) for number in range(orders)))
+    words = ["ingest", str(file), "--shop", "s6", "--json", "--data", str(up.data)]
+    with subprocess.Popen([sys.executable, "-m", "runners.cli", *words], stdout=subprocess.PIPE) as ingesting:
+        for _ in range(3):
+            time.sleep(0.7)
+            if (pid := up.parts().get("worker")) is not None:
+                os.kill(pid, signal.SIGKILL)
+        said = json.loads(ingesting.communicate(timeout=60.0)[0])
+    assert ingesting.returncode == 0
+    assert said["messages"] == orders
+    # An answer that died with the worker is asked for again, and is then "repeated".
+    assert set(said["outcomes"]) <= {"accepted", "repeated"}
+    until(lambda: up.run("status", "--json").json["projector_lag"] == 0, 30.0)
+    rows = {(row["channel"], row["shop"]): row for row in up.run("intake", "--json").json}
+    assert rows["taobao", "s6"]["accepted"] == orders
 
 
 def test_wrong_use_is_told_in_a_sentence(up: Running, tmp_path: Path) -> None:
