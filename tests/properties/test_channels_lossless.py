@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from itertools import count
 from typing import Any
 
@@ -285,7 +286,7 @@ def test_a_damaged_order_is_translated_or_refused_and_nothing_else(data: st.Data
             if not isinstance(spot[name], (dict, list)) or not spot[name] or data.draw(st.booleans()):
                 break
             spot = spot[name]
-        spot[name] = data.draw(wrong_s)
+        spot[name] = deepcopy(data.draw(wrong_s))
     raw = json.dumps(fields).encode()
     for part in channel.identify(raw, "shop"):
         if isinstance(part, Sliced):

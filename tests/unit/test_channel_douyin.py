@@ -336,6 +336,14 @@ def test_a_kit_keeps_its_components_in_the_open_and_the_rest_sealed() -> None:
     assert found.personal.line_attributes["6900000000000000002"]["bundle_sku_info"] == kit
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"), [("1.5", 1.5), ("[1e300]", [1e300]), ("0.12345678901234567890123", "0.12345678901234567890123")]
+)
+def test_a_sealed_number_says_exactly_what_the_source_said(text: str, kept: object) -> None:
+    raw = json.dumps(shop_order()).replace("{", f'{{"promotion_detail": {text}, ', 1).encode()
+    assert DOUYIN.translate(raw, "").personal.attributes == {"promotion_detail": kept}
+
+
 def test_the_shop_given_wins_over_the_platforms_id() -> None:
     order = translated(shop_order(), shop="main").snapshot
     assert (order.shop, order.attributes["shop_id"]) == ("main", "7784061")
