@@ -12,13 +12,13 @@ from domain.envelope import By, decode_envelope
 from domain.ids import CELL_KEY
 from domain.mail import Mail
 from domain.ports import EventLog
-from domain.time_units import DAY_MS, HOUR_MS, MINUTE_MS
+from domain.time_units import DAY_MS, HOUR_MS
 from runners.simulating.courier import Courier
 from runners.simulating.feed import Feed
 from runners.simulating.world import World
 
-SLOT_MS: Final = 30 * MINUTE_MS
-SLOT_AFTER_MS: Final = 6 * HOUR_MS
+SLOT_MS: Final = HOUR_MS
+SLOT_AFTER_MS: Final = 12 * HOUR_MS
 """Slot of the days behind the day of trade, when little happens."""
 AFTERMATH_MS: Final = 7 * DAY_MS
 """How long a day's orders go on being completed, sent back, or given up."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -103,7 +102,6 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
     """Run it in the directory `data`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the parts are stopped.
         BadSource, NotSettled, FeedBehind, NoAnswer, BrokerError: it did not come to its end.
     """
     from runners.simulating.retail import Retail, trade_file  # noqa: PLC0415  pyarrow is slow to import
@@ -112,7 +110,6 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
     retail = Retail(source) if source is not None else None
     retail_summary: dict[str, Any] = {}
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     tell("starting broker, worker, projector and relay")
     async with running(data) as settings:
         async with Postman(settings) as postman:
@@ -127,7 +124,6 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
                         known = tuple(name for name in CHANNELS if name in channels(settings))
                         world = World(seed, orders, first_moment(log, real=False, speed=0), known)
                         await drive(world, courier, feed, ticks=True, stop=stop, show=_progress(tell))
-                    _unless(stop)
                     await courier.settled(settings.cell, lambda: log.tracked().position)
                 finally:
                     await courier.cancel()
@@ -137,10 +133,8 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
         trade_s = time.monotonic() - began
         tell("waiting until read models and public feed are level with the log")
         await level(settings)
-        _unless(stop)
         tell("checking")
         shown = await asyncio.to_thread(check, settings, courier.sent)
-    _unless(stop)
     shown.outcomes, shown.reasons = dict(courier.tally.outcomes), dict(courier.tally.reasons)
     shown.trade_s, shown.seconds, shown.retail = trade_s, time.monotonic() - began, retail_summary
     return shown
@@ -190,8 +184,3 @@ def _progress(tell: Callable[[str], None]) -> Callable[[Progress], None]:
             tell(f"  {now.sent:,} messages sent, {now.answers:,} answers of the cell seen")
 
     return progress
-
-
-def _unless(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        raise KeyboardInterrupt
