@@ -1,0 +1,205 @@
+"""The projector as a process: killed at any moment it leaves the rows right; documents follow the rows."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.nats.address import Address
+from adapters.nats.client import Connection
+from adapters.nats.kv import KvWriter
+from adapters.nats.streams import last_seq
+from adapters.storage.memory_log import MemoryEventLog
+from adapters.storage.read_models import ReadModels
+from adapters.storage.sqlite_log import SqliteEventLog
+from domain.ids import token_of
+from domain.ports import LogDamaged
+from projections import PROJECTIONS
+from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
+from runners.documents import MARKER, Documents
+from runners.projector import Projector
+from tests.integration.following import follower, wait_for, wait_until
+from tests.trade import SECRET, Trade, trade_day, view
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    place = tmp_path / "data"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def log(data: Path) -> Iterator[SqliteEventLog]:
+    log = SqliteEventLog(data / LOG_FILE)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def read_models(data: Path) -> Iterator[ReadModels]:
+    read_models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
+    yield read_models
+    read_models.close()
+
+
+def everything(read_models: ReadModels) -> list[Any]:
+    return [row for projection in PROJECTIONS for row in read_models.rows(projection)]
+
+
+def rebuilt(log: SqliteEventLog, place: Path) -> list[Any]:
+    read_models = ReadModels(f"sqlite:///{place}/rebuilt.db")
+    Projector(log, read_models).run()
+    found = everything(read_models)
+    read_models.close()
+    return found
+
+
+def level(read_models: ReadModels, log: SqliteEventLog) -> bool:
+    positions = [row["position"] for row in read_models.positions()]
+    return len(positions) == len(PROJECTIONS) and min(positions) == log.tracked().head
+
+
+def test_a_projector_killed_again_and_again_leaves_the_rows_of_a_rebuild(
+    data: Path, log: SqliteEventLog, read_models: ReadModels, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    trade = Trade(log)
+    with follower("projector", data, "--no-broker") as projector:
+        for seed in range(3):
+            projector.start()
+            wait_until(lambda: bool(read_models.positions()))
+            trade_day(trade, seed, 60)
+            time.sleep(chance.random() * 0.2)
+            projector.kill()
+        projector.start()
+        wait_until(lambda: level(read_models, log))
+        assert projector.terminate() == 0
+    assert everything(read_models) == rebuilt(log, tmp_path)
+
+
+def test_a_projector_waits_for_a_log_that_is_not_there_yet(data: Path) -> None:
+    with follower("projector", data, "--no-broker") as projector:
+        projector.start()
+        time.sleep(0.7)
+        log = SqliteEventLog(data / LOG_FILE)
+        Trade(log).take(view("1"))
+        read_models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
+        wait_until(lambda: len(read_models.orders()) == 1)
+        read_models.close()
+        log.close()
+        assert projector.terminate() == 0
+
+
+def test_another_life_of_the_log_is_folded_from_its_beginning(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    trade = Trade(log)
+    trade.take(view("1"))
+    read_models = ReadModels(f"sqlite:///{tmp_path}/rm.db")
+    projector = Projector(log, read_models)
+    projector.run()
+    restored = MemoryEventLog("restored")
+    Trade(restored).take(view("2"))
+    Projector(restored, read_models).run()
+    assert [row["order_no"] for row in read_models.orders()] == ["2"]
+    assert {row["generation"] for row in read_models.positions()} == {"restored"}
+    read_models.close()
+
+
+def test_a_log_that_lost_its_end_is_not_followed(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    Trade(log).take(view("1"))
+    read_models = ReadModels(f"sqlite:///{tmp_path}/rm.db")
+    Projector(log, read_models).run()
+    shorter = MemoryEventLog()
+    with pytest.raises(LogDamaged):
+        Projector(shorter, read_models).run()
+    read_models.close()
+
+
+async def documents_of(nc: Connection, read_models: ReadModels) -> dict[str, Any]:
+    keys = [token_of(row["key"]) for row in read_models.orders()]
+    found = await KvWriter(nc, "main_orders").get_many([*keys, MARKER])
+    return {key: json.loads(value) for key, value in found.items()}
+
+
+async def test_documents_follow_the_rows_and_come_back_after_a_wipe(
+    data: Path, log: SqliteEventLog, read_models: ReadModels, nc: Connection, nats_address: Address
+) -> None:
+    nats_address.write(data / ADDRESS_FILE)
+    trade = Trade(log)
+    trade.receive()
+    keys = [trade.take(view(str(number))) for number in range(5)]
+    marker = {"generation": log.tracked().generation, "position": log.tracked().head}
+    with follower("projector", data) as projector:
+        projector.start()
+        await wait_for(lambda: level(read_models, log))
+        shown: dict[str, Any] = {}
+        for _ in range(100):
+            if await last_seq(nc, "KV_main_orders") and await last_seq(nc, "KV_main_inventory"):
+                shown = await documents_of(nc, read_models)
+                if shown.get(MARKER) == marker:
+                    break
+            await asyncio.sleep(0.05)
+        assert shown.pop(MARKER) == marker
+        assert set(shown) == {token_of(key) for key in keys}
+        for key in keys:
+            row = read_models.order(key)
+            assert row is not None
+            del row["sealed"]
+            assert shown[token_of(key)] == row | {"generation": marker["generation"]}
+        assert SECRET.decode() not in json.dumps(shown, ensure_ascii=False)
+
+        stock = await KvWriter(nc, "main_inventory").get_many(["A=3ASKU-1"])
+        assert json.loads(stock["A=3ASKU-1"])["available"] == 95
+
+        await nc.request("$JS.API.STREAM.DELETE.KV_main_orders", b"")
+        keys.append(trade.take(view("after the wipe")))
+        for _ in range(200):
+            if await last_seq(nc, "KV_main_orders"):
+                shown = await documents_of(nc, read_models)
+                if len(shown) == 7:
+                    break
+            await asyncio.sleep(0.05)
+        assert set(shown) == {MARKER} | {token_of(key) for key in keys}
+        assert projector.terminate() == 0
+
+
+async def test_documents_missed_by_a_crash_are_made_good_and_no_others_are_written(
+    log: SqliteEventLog, read_models: ReadModels, nc: Connection
+) -> None:
+    trade = Trade(log)
+    for number in range(10):
+        trade.take(view(str(number)))
+    projector = Projector(log, read_models)
+    projector.run()
+    following = projector.following[0]
+    documents = Documents(nc, "main", following.projection, read_models)
+    await documents.settle(following.checkpoint)
+    assert await last_seq(nc, "KV_main_orders") == 11
+    changed = trade.take(view("3", "shipped", modified=5))
+    projector.run()  # and the process dies before it has shown that
+    successor = Documents(nc, "main", following.projection, read_models)
+    await successor.settle(following.checkpoint)
+    assert await last_seq(nc, "KV_main_orders") == 13
+    found = await KvWriter(nc, "main_orders").get_many([token_of(changed)])
+    assert json.loads(found[token_of(changed)])["state"] == "shipped"
+
+
+async def test_documents_of_another_life_are_dropped(read_models: ReadModels, nc: Connection) -> None:
+    before, after = MemoryEventLog("before"), MemoryEventLog("after")
+    old = Trade(before).take(view("1"))
+    new = Trade(after).take(view("2"))
+    for log in (before, after):
+        projector = Projector(log, read_models)
+        projector.run()
+        following = projector.following[0]
+        await Documents(nc, "main", following.projection, read_models).settle(following.checkpoint)
+    found = await KvWriter(nc, "main_orders").get_many([token_of(old), token_of(new)])
+    assert set(found) == {token_of(new)}
+    assert json.loads(found[token_of(new)])["generation"] == "after"
