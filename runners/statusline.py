@@ -51,7 +51,7 @@ class StatusLine:
         if self._live is not None:
             from rich.text import Text  # noqa: PLC0415
 
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(Text(text), refresh=True)
         else:
             self.note(text)
 

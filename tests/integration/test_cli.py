@@ -24,7 +24,7 @@ from runners.settings import Settings
 from tests.integration.running import Running, orderspine, until
 
 COMMAND = Path(sys.executable).with_name("orderspine")
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("cli")
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +218,16 @@ def test_an_order_number_of_two_shops_must_be_said_in_full(up: Running, tmp_path
     assert "taobao:s2:15" in said.err
 
 
-def test_what_came_in_is_counted(up: Running) -> None:
-    rows = {(row["channel"], row["shop"]): row for row in up.run("intake", "--json").json}
-    assert rows["taobao", "s1"]["accepted"] >= 1
+def test_what_came_in_is_counted(up: Running, tmp_path: Path) -> None:
+    def counted(name: str) -> int:
+        rows = {(row["channel"], row["shop"]): row for row in up.run("intake", "--json").json}
+        return int(rows.get(("taobao", "s1"), {}).get(name, 0))
+
+    taken_in(up, tmp_path, trade("16"))
+    until(lambda: counted("accepted") >= 1)
+    repeated = counted("repeated")
+    taken_in(up, tmp_path, trade("16"))
+    until(lambda: counted("repeated") == repeated + 1)
 
 
 # --- the postman

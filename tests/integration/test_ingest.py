@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.running import Running, Said, until
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("ingest")
 
 
 @pytest.fixture(scope="module")
