@@ -8,8 +8,7 @@ Merkle tree over them (RFC 6962). `sealed` begins with the commitment to its key
 from hashlib import sha256
 from struct import Struct
 
-_HEAD = Struct(">cQQ")
-_SIZES = Struct(">QQQQQ")
+_HEAD = Struct(">cQQQQQQQ")
 
 
 def leaf_hash(position: int, stream: str, version: int, tag: str, envelope: bytes, data: bytes, sealed: bytes) -> bytes:
@@ -18,8 +17,7 @@ def leaf_hash(position: int, stream: str, version: int, tag: str, envelope: byte
     return sha256(
         b"".join(
             (
-                _HEAD.pack(b"\0", position, version),
-                _SIZES.pack(len(name), len(kind), len(envelope), len(data), len(sealed)),
+                _HEAD.pack(b"\0", position, version, len(name), len(kind), len(envelope), len(data), len(sealed)),
                 name,
                 kind,
                 envelope,

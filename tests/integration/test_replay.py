@@ -20,6 +20,7 @@ from domain.catalogue import TAGS, encode_event
 from domain.decider import Event
 from domain.envelope import By, Envelope, encode_envelope
 from domain.ports import Record
+from projections import inventory, orders
 from runners import replay as replay_module
 from runners.cli import run
 from runners.history import ERASED, UnknownKey, find_stream, history, read_moment, state_at
@@ -29,6 +30,7 @@ from runners.replay import check_invariants, replay_read_models, replay_states
 from tests.audit_log import DAY, Story, key_of, make_log, open_story
 
 ZONE = "Asia/Shanghai"
+ORDERS, LEVELS = orders.TABLE.name, inventory.TABLE.name
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_an_honest_log_replays_to_what_is_stored(data: Path, log: SqliteEventLog
     assert states.snapshots == 1
     models = replay_read_models(log, tmp_path, live_file=data / "read_models.db")
     assert (models.differences, models.notes) == ([], [])
-    assert models.rows["orders_v1"] == 30
+    assert models.rows[ORDERS] == 30
 
 
 def test_few_states_in_memory_give_the_same_result(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +101,12 @@ def test_a_projector_that_is_behind_is_compared_where_it_stands(data: Path, tmp_
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        (f"UPDATE orders_v1 SET amount_paid = amount_paid + 1 WHERE key = '{key_of(3)}'", "amount_paid is"),
-        (f"DELETE FROM orders_v1 WHERE key = '{key_of(3)}'", "does not have it"),
-        ("UPDATE inventory_v1 SET reserved = reserved - 1 WHERE sku = 'SKU3'", "reserved is"),
+        (f"UPDATE {ORDERS} SET amount_paid = amount_paid + 1 WHERE key = '{key_of(3)}'", "amount_paid is"),
+        (f"DELETE FROM {ORDERS} WHERE key = '{key_of(3)}'", "does not have it"),
+        (f"UPDATE {LEVELS} SET reserved = reserved - 1 WHERE sku = 'SKU3'", "reserved is"),
         (
-            f"""INSERT INTO order_parcels_v1 VALUES ('SF000', '{key_of(3)}', 'SF')""",
+            f"""INSERT INTO {LEVELS} SELECT warehouse, 'SKU3x', on_hand, reserved, pre_reserved, protected, available,
+            position, updated_at, updated_by FROM {LEVELS} WHERE sku = 'SKU3'""",
             "nothing in the log made it",
         ),
     ],
@@ -118,7 +121,7 @@ def test_a_manipulated_row_is_named(data: Path, log: SqliteEventLog, tmp_path: P
 
 
 def test_live_read_models_are_compared_in_place_too(data: Path, log: SqliteEventLog, tmp_path: Path) -> None:
-    change(data / "read_models.db", f"UPDATE orders_v1 SET state = 'paid' WHERE key = '{key_of(2)}'")
+    change(data / "read_models.db", f"UPDATE {ORDERS} SET state = 'paid' WHERE key = '{key_of(2)}'")
     with closing(ReadModels(f"sqlite:///{data / 'read_models.db'}")) as live:
         models = replay_read_models(log, tmp_path, live)
     assert len(models.differences) == 1
