@@ -46,6 +46,11 @@ class Suspect:
         """Most messages of the next batch."""
         return self._size
 
+    @property
+    def searching(self) -> bool:
+        """Whether batches are reduced, because earlier processes died."""
+        return self._size < self._full
+
     def begin(self, tracked: Tracked) -> int:
         """Note durably that the first batch behind `tracked` is tried now.
 

@@ -7,6 +7,7 @@ next batch is decided, answers after the commit, timers, and watching that the b
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import secrets
 import signal
 import sys
@@ -16,13 +17,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import nats.errors
 import structlog
 
 from adapters.nats.client import Connection
 from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError, Gap, ReaderLost
 from adapters.nats.hint import publish_hint
-from adapters.nats.lease import Lease
+from adapters.nats.lease import Lease, LeaseHeld
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.reader import MailReader
 from adapters.nats.streams import (
@@ -34,11 +37,10 @@ from adapters.nats.streams import (
     mail_info,
     mail_stream,
     purge_mail,
-    read_back,
 )
 from domain.cellular import NoteBrokerReset, NoteMailLost
-from domain.envelope import By
-from domain.mail import Mail, Replies, encode_mail, encode_replies, subject_of
+from domain.envelope import By, decode_envelope
+from domain.mail import Mail, Replies, decode_mail, encode_mail, encode_replies, subject_of
 from domain.order import TimerDue
 from domain.ports import Conflict, Tracked
 from domain.time_units import SECOND_MS
@@ -56,6 +58,8 @@ TIMER_S = 0.2
 TIMERS_AT_ONCE = 500
 PURGE_S = 60.0
 RETRY_S = 0.5
+HANG_S = 30.0
+"""A batch that is decided for longer hangs: the process ends itself, and what hung is found like what kills."""
 SWITCH_S = 0.0005
 """Python's thread switch interval: the committing thread must not wait 5 ms for each of its few turns."""
 HOLDER_FILE = "holder"
@@ -82,6 +86,8 @@ class Worker:
         self._commits = ThreadPoolExecutor(1, "commit")
         self._publisher = BatchPublisher(nc)
         self._helper = helper
+        self._trouble: BrokerError | None = None
+        """Why no more is read; what was read before is still decided and committed."""
 
     def stop(self) -> None:
         """Finish what is decided, then end."""
@@ -93,24 +99,42 @@ class Worker:
         Raises:
             Conflict: another worker has taken the cell over.
             LeaseLost: the lease is not surely ours any more.
+            BrokerError: the connection was given up for good.
         """
-        await self._lease.acquire()
+        gap: Gap | None = None
+        if not await self._acquire():
+            return
         try:
             tracked = self._engine.take_over()
             log.info("worker.took_over", epoch=tracked.epoch, position=tracked.position, head=tracked.head)
             while not self._stop.is_set():
                 try:
                     await self._find_mail()
+                    await self._across(gap)
+                    gap = None
                     await self._serve()
                 except* Gap as gaps:
-                    await self._across(gaps)
+                    gap = next(error for error in _leaves(gaps) if isinstance(error, Gap))
                 except* BrokerError as troubles:
-                    log.warning("worker.broker_in_doubt", error=str(troubles.exceptions[0]))
+                    if self._nc.is_closed:
+                        raise
+                    log.warning("worker.broker_in_doubt", error=str(_leaves(troubles)[0]))
                     await self._pause(RETRY_S)
                 self._engine.reload()
         finally:
             await self._lease.release()
             self._commits.shutdown()
+
+    async def _acquire(self) -> bool:
+        """Take the lease; False when told to stop while another holds it."""
+        while not self._stop.is_set():
+            try:
+                await self._lease.acquire(RETRY_S)
+            except LeaseHeld as held:
+                log.info("worker.waits_for_the_lease", holder=held.holder)
+            else:
+                return True
+        return False
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -121,19 +145,19 @@ class Worker:
     async def _find_mail(self) -> None:
         """See to it that the mail stream is there, and that it is the one the tracked position counts in."""
         tracked = self._engine.tracked
+        if self._settings.clock == "mail":
+            self._engine.now_ms = max(self._engine.now_ms, await self._last_observed())
         info = await mail_info(self._nc, self._cell)
         if info is None:
-            begun = secrets.token_hex(4)
             info = await ensure_mail(
                 self._nc,
                 self._cell,
-                incarnation=begun,
+                incarnation=secrets.token_hex(4),
                 first_seq=tracked.position + 1,
                 max_bytes=self._settings.mail_bytes_max,
             )
-            self._begin(info.incarnation, tracked.position, "the mail stream was gone")
-            return
-        if not tracked.incarnation:
+            await self._adopt(info, "the mail stream was gone" if tracked.incarnation else "")
+        elif not tracked.incarnation:
             await self._adopt(info, "")
         elif info.incarnation != tracked.incarnation:
             await self._adopt(info, "the mail stream has begun another life")
@@ -141,11 +165,29 @@ class Worker:
             await self._adopt(info, "the mail stream went back to an older copy")
 
     async def _same_last(self, tracked: Tracked) -> bool:
-        """Whether the broker still has the last handled message as it was handled."""
+        """Whether the broker still has the last handled message as it was handled: its bytes and its time."""
         if not tracked.digest:
             return True
-        payload = await read_back(self._nc, self._cell, tracked.position)
-        return payload is not None and sha256(payload).digest() == tracked.digest
+        stored = await get_stored(self._nc, mail_stream(self._cell), seq=tracked.position)
+        return (
+            stored is not None and stored.time_ms == tracked.at_ms and sha256(stored.payload).digest() == tracked.digest
+        )
+
+    async def _last_observed(self) -> int:
+        """Return what time it was by the mail that was handled last, UTC ms; 0 where nothing tells.
+
+        The mail's own clock lives in memory: without this, timers that are due would wait for the next mail.
+        """
+        tracked = self._engine.tracked
+        observed = [decode_envelope(event.envelope).observed_at for event in self._engine.log.read(tracked.head - 1, 1)]
+        stored = None
+        if tracked.digest:
+            with contextlib.suppress(BrokerError):
+                stored = await get_stored(self._nc, mail_stream(self._cell), seq=tracked.position)
+        if stored is not None:
+            with contextlib.suppress(msgspec.MsgspecError):
+                observed.append(decode_mail(stored.payload).observed_at)
+        return max(observed, default=0)
 
     async def _adopt(self, info: MailInfo, reason: str) -> None:
         """Read a mail stream from its beginning, under a name of its own.
@@ -169,35 +211,49 @@ class Worker:
             note = NoteBrokerReset(before.incarnation, incarnation, before.position, reason)
         self._engine.begin_life(incarnation, position, note, before.at_ms or _now_ms())
 
-    async def _across(self, gaps: BaseExceptionGroup[Gap]) -> None:
+    async def _across(self, gap: Gap | None) -> None:
         """Go on behind mail that the broker confirms to be gone; anything else is read again."""
-        gap = next(error for error in _leaves(gaps) if isinstance(error, Gap))
-        tracked = self._engine.reload()
-        if gap.got <= gap.expected:
+        tracked = self._engine.tracked
+        expected = tracked.position + 1
+        if gap is None or gap.got <= expected:
             return
-        for first, last in await confirm_missing(self._nc, self._cell, gap.expected, gap.got - 1):
-            log.error("mail.lost", first=first, last=last)
-            if first == self._engine.tracked.position + 1:
-                note = NoteMailLost(first, last)
-                self._engine.begin_life(tracked.incarnation, last, note, tracked.at_ms or _now_ms())
+        gone = await confirm_missing(self._nc, self._cell, expected, gap.got - 1)
+        if not gone or gone[0][0] != expected:
+            await self._pause(RETRY_S)
+            return
+        first, last = gone[0]
+        log.error("mail.lost", first=first, last=last)
+        self._engine.begin_life(tracked.incarnation, last, NoteMailLost(first, last), tracked.at_ms or _now_ms())
 
     # --- reading and committing
 
     async def _serve(self) -> None:
+        """Read, decide and commit until told to stop, or until the broker is in doubt.
+
+        Raises:
+            BrokerError: why no more could be read; everything that was read before is committed.
+        """
+        self._trouble = None
         start = self._engine.tracked.position + 1
         async with MailReader(self._nc, self._cell, start, batch=self._settings.batch_messages) as reader:
             opened: asyncio.Queue[tuple[Opened, asyncio.Task[dict[int, Ready]]] | None] = asyncio.Queue(1)
             decided: asyncio.Queue[Batch | None] = asyncio.Queue(1)
-            async with asyncio.TaskGroup() as tasks:
-                beside = [
-                    tasks.create_task(self._fire_timers()),
-                    tasks.create_task(self._watch()),
-                    tasks.create_task(self._purge()),
-                ]
-                tasks.create_task(self._read(reader, opened, tasks))
-                tasks.create_task(self._decide(opened, decided))
-                committing = tasks.create_task(self._commit(decided))
-                committing.add_done_callback(lambda _: [task.cancel() for task in beside])
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    beside = [
+                        tasks.create_task(self._fire_timers()),
+                        tasks.create_task(self._watch()),
+                        tasks.create_task(self._purge()),
+                    ]
+                    tasks.create_task(self._read(reader, opened, tasks))
+                    tasks.create_task(self._decide(opened, decided))
+                    committing = tasks.create_task(self._commit(decided))
+                    committing.add_done_callback(lambda _: [task.cancel() for task in beside])
+            finally:
+                # A commit that was under way goes on in its thread: nobody may look at the log's row before it ended.
+                await asyncio.get_running_loop().run_in_executor(self._commits, _nothing)
+        if self._trouble is not None:
+            raise self._trouble
 
     async def _read(
         self,
@@ -206,11 +262,14 @@ class Worker:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """Read ahead by one batch, and have its payloads prepared while the batch before is decided."""
-        while not self._stop.is_set():
-            messages = await reader.next(self._suspect.size, 0.25)
-            if messages:
-                batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
-                await opened.put((batch, tasks.create_task(self._helper.prepare(batch))))
+        try:
+            while not self._stop.is_set() and self._trouble is None:
+                messages = await reader.next(self._suspect.size, 0.25)
+                if messages:
+                    batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
+                    await opened.put((batch, tasks.create_task(self._helper.prepare(batch))))
+        except BrokerError as trouble:
+            self._trouble = self._trouble or trouble
         await opened.put(None)
 
     async def _decide(
@@ -218,19 +277,33 @@ class Worker:
         opened: "asyncio.Queue[tuple[Opened, asyncio.Task[dict[int, Ready]]] | None]",
         decided: "asyncio.Queue[Batch | None]",
     ) -> None:
-        engine = self._engine
         begun = False
         while (next_batch := await opened.get()) is not None:
             batch, preparing = next_batch
-            beforehand = await preparing
-            if begun:
-                await decided.put(engine.decide(batch, beforehand=beforehand))
-                continue
+            try:
+                async with asyncio.timeout(HANG_S):
+                    beforehand = await preparing
+            except TimeoutError:
+                log.exception("prepare.hung", first=batch.delivered[0].seq)
+                beforehand = {}
+            suspect = 0 if begun else self._suspect.begin(self._engine.tracked)
+            # The next batch is decided while this one is committed, but not while a message that kills is searched: the
+            # batch that is being decided must be the one behind the log's position.
+            alone = not begun or self._suspect.searching
             begun = True
-            suspect = self._suspect.begin(engine.tracked)
             for part in batch.parts(self._suspect.size):
-                await decided.put(engine.decide(part, suspect, beforehand))
+                await decided.put(self._decide_in_time(part, suspect, beforehand))
+                if alone:
+                    await decided.join()
         await decided.put(None)
+
+    def _decide_in_time(self, part: Opened, suspect: int, beforehand: dict[int, Ready]) -> Batch:
+        """Decide; where that hangs, end the process, with a trace of where it hung."""
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+        try:
+            return self._engine.decide(part, suspect, beforehand)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     async def _commit(self, decided: "asyncio.Queue[Batch | None]") -> None:
         loop = asyncio.get_running_loop()
@@ -243,10 +316,15 @@ class Worker:
             snapshot = engine.timer_snapshot()
             if snapshot is not None:
                 await loop.run_in_executor(self._commits, engine.keep, snapshot)
+            decided.task_done()
 
     async def _answer(self, replies: dict[str, Replies], head: int) -> None:
-        for subject, answer in replies.items():
-            await self._nc.publish(subject, encode_replies(answer))
+        """Tell those who wait. Without a connection nobody hears: whoever misses an answer asks again."""
+        try:
+            for subject, answer in replies.items():
+                await self._nc.publish(subject, encode_replies(answer))
+        except nats.errors.Error as error:
+            log.warning("worker.not_answered", error=repr(error))
         publish_hint(self._nc, self._cell, head)
 
     # --- beside the mail
@@ -270,42 +348,71 @@ class Worker:
             messages = [(subject_of(self._cell, mail.to), encode_mail(mail), None) for mail in mails]
             try:
                 await self._publisher.publish_batch(messages, stream=mail_stream(self._cell))
-            except BrokerError:
+            except BrokerError as error:
+                # Not surely mailed: once more, then; the decider ignores the second one.
+                log.warning("worker.timers_not_mailed", timers=len(due), error=str(error))
                 timers.again(due)
-                raise
+                await asyncio.sleep(RETRY_S)
 
     async def _watch(self) -> None:
         """Notice a lost lease, another worker, and a broker that is not the one that was read."""
-        while True:
+        while self._trouble is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lease.lost.wait(), WATCH_S)
             if self._lease.lost.is_set():
                 raise LeaseLost("the lease on the cell was lost")
+            self._assert_still_ours()
             tracked = self._engine.tracked
-            info = await mail_info(self._nc, self._cell)
-            if info is None or info.incarnation != tracked.incarnation or info.last_seq < tracked.position:
-                raise ReaderLost("the mail stream is not the one that was read")
-            if not await self._same_last(tracked) and tracked == self._engine.tracked:
-                raise ReaderLost("the last handled message is gone or another one")
+            try:
+                trouble = await self._doubt(tracked)
+            except BrokerError as error:
+                trouble = error
+            if trouble is not None and tracked == self._engine.tracked:
+                self._trouble = trouble
+
+    def _assert_still_ours(self) -> None:
+        epoch = self._engine.log.tracked().epoch
+        if epoch != self._engine.tracked.epoch:
+            raise Conflict(f"epoch {epoch} has begun; ours is {self._engine.tracked.epoch}")
+
+    async def _doubt(self, tracked: Tracked) -> BrokerError | None:
+        """Return what is wrong with the broker's mail behind and at the tracked position, if anything."""
+        info = await mail_info(self._nc, self._cell)
+        if info is None or info.incarnation != tracked.incarnation or info.last_seq < tracked.position:
+            return ReaderLost("the mail stream is not the one that was read")
+        if not await self._same_last(tracked):
+            return ReaderLost("the last handled message is gone or another one")
+        if info.first_seq > tracked.position + 1:
+            return Gap(tracked.position + 1, info.first_seq)
+        return None
 
     async def _purge(self) -> None:
         """Drop handled mail older than the span, never the last handled message."""
         while True:
             await asyncio.sleep(PURGE_S)
-            oldest_kept = _now_ms() - self._settings.mail_span_s * SECOND_MS
-            info = await mail_info(self._nc, self._cell)
-            if info is None or info.messages == 0:
-                continue
-            low, high = info.first_seq, self._engine.tracked.position
-            while low < high:
-                middle = (low + high) // 2
-                stored = await get_stored(self._nc, mail_stream(self._cell), seq=middle)
-                if stored is not None and stored.time_ms >= oldest_kept:
-                    high = middle
-                else:
-                    low = middle + 1
-            if low > info.first_seq:
-                await purge_mail(self._nc, self._cell, low - 1)
+            try:
+                await self._purge_once(_now_ms() - self._settings.mail_span_s * SECOND_MS)
+            except BrokerError as error:
+                log.warning("worker.not_purged", error=str(error))
+
+    async def _purge_once(self, oldest_kept_ms: int) -> None:
+        info = await mail_info(self._nc, self._cell)
+        if info is None or info.messages == 0:
+            return
+        low, high = info.first_seq, self._engine.tracked.position
+        while low < high:
+            middle = (low + high) // 2
+            stored = await get_stored(self._nc, mail_stream(self._cell), seq=middle)
+            if stored is not None and stored.time_ms >= oldest_kept_ms:
+                high = middle
+            else:
+                low = middle + 1
+        if low > info.first_seq:
+            await purge_mail(self._nc, self._cell, low - 1)
+
+
+def _nothing() -> None:
+    """Be the job that ends when those before it have ended."""
 
 
 def _now_ms() -> int:
@@ -372,6 +479,9 @@ def main() -> int:
         run(work(settings))
     except* (Conflict, LeaseLost) as troubles:
         log.error("worker.lost_the_cell", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
+        lost = True
+    except* BrokerError as troubles:
+        log.error("worker.lost_the_broker", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
         lost = True
     return 1 if lost else 0
 
