@@ -6,7 +6,7 @@ in the form is kept as unknown under its path, and what has a wrong type is name
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from operator import attrgetter
@@ -63,10 +63,13 @@ class Form(Generic[S]):
         )
         self._kinds = {field.encode_name: field.type for field in msgspec.structs.fields(self.struct)}
         self._decoder: msgspec.json.Decoder[S] = msgspec.json.Decoder(self.struct, float_hook=Decimal)
-        self._names = tuple(self.harmless)
-        self._defaults = tuple(self.harmless.values())
-        # twice the first name: with one name alone, attrgetter gives no tuple
-        self._values = attrgetter(self._names[0], *self._names) if self._names else None
+        self._declared = [(name, type(default), default) for name, default in self.harmless.items()]
+        if len(self._declared) == 1:
+            # attrgetter gives no tuple for one name
+            only = next(iter(self.harmless))
+            self._values: Callable[[Any], tuple[Any, ...]] | None = lambda value: (getattr(value, only),)
+        else:
+            self._values = attrgetter(*self.harmless) if self.harmless else None
         self._count = len(self._kinds)
 
     def annotation(self) -> Any:
@@ -114,11 +117,11 @@ class Form(Generic[S]):
         """Return the harmless fields that say something."""
         if self._values is None:
             return {}
-        return {
-            name: its
-            for name, default, its in zip(self._names, self._defaults, self._values(value)[1:], strict=True)
-            if its is not None and (its != default or type(its) is not type(default))
-        }
+        found: dict[str, Any] = {}
+        for (name, kind, default), its in zip(self._declared, self._values(value), strict=True):
+            if its is not None and (type(its) is not kind or its != default):
+                found[name] = its
+        return found
 
     def loosen(self, fields: dict[str, Any], where: str, unknown: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Return the fields of the form, as they can be converted; put the others into `unknown`."""

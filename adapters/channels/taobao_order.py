@@ -184,10 +184,14 @@ def _holds(trade: TradeFields, holds: tuple[str, ...], attributes: dict[str, Any
 
 def _extras(trade: TradeFields, attributes: dict[str, Any]) -> frozenset[str]:
     """Keep the order's type, promotions and services as attributes; return the items that are given away."""
-    for name, default in (("type", "fixed"), ("discount_fee", "0.00"), ("adjust_fee", "0.00"), ("coupon_fee", 0)):
-        value = getattr(trade, name)
-        if value is not None and value != default:
-            attributes[name] = value
+    if trade.type is not None and trade.type != "fixed":
+        attributes["type"] = trade.type
+    if trade.discount_fee is not None and trade.discount_fee != "0.00":
+        attributes["discount_fee"] = trade.discount_fee
+    if trade.adjust_fee is not None and trade.adjust_fee != "0.00":
+        attributes["adjust_fee"] = trade.adjust_fee
+    if trade.coupon_fee:
+        attributes["coupon_fee"] = trade.coupon_fee
     if trade.step_trade_status:
         attributes["step_trade_status"] = trade.step_trade_status
     if trade.step_paid_fee is not None:
@@ -196,15 +200,18 @@ def _extras(trade: TradeFields, attributes: dict[str, Any]) -> frozenset[str]:
         services = attributes["service_package"] = []
         for place, service in enumerate(trade.service_orders.service_order):
             where = f"service_orders.service_order[{place}]"
-            ids = {"oid": id_of(service.oid, "oid", where), "item_oid": id_of(service.item_oid, "item_oid", where)}
-            services.append({**ids, **SERVICE.declared(service)})
+            kept = SERVICE.declared(service)
+            kept["oid"] = id_of(service.oid, "oid", where)
+            kept["item_oid"] = id_of(service.item_oid, "item_oid", where)
+            services.append(kept)
     if trade.promotion_details is None or not trade.promotion_details.promotion_detail:
         return frozenset()
     gifts: set[str] = set()
     promotions = attributes["promotion_details"] = []
     for place, promotion in enumerate(trade.promotion_details.promotion_detail):
         where = f"promotion_details.promotion_detail[{place}]"
-        kept = {"id": id_of(promotion.id, "id", where), **PROMOTION.declared(promotion)}
+        kept = PROMOTION.declared(promotion)
+        kept["id"] = id_of(promotion.id, "id", where)
         gift = id_of(promotion.gift_item_id, "gift_item_id", where)
         if gift:
             gifts.add(gift)
