@@ -415,13 +415,13 @@ def replay_read_models(
         progress: is told how far it got.
     """
     result = ReplayedReadModels()
-    head = log.tracked().head
     if live_file is not None:
         _copy(live_file, scratch / "live.db")
         live = ReadModels(f"sqlite:///{scratch / 'live.db'}")
     try:
         known = {(each["name"], each["version"]): each for each in live.positions()} if live is not None else {}
-        generation = log.tracked().generation
+        tracked = log.tracked()  # after the positions: both may be growing
+        generation, head = tracked.generation, tracked.head
         targets: dict[int, list[Projection[Any, Any]]] = {}
         for projection in projections:
             position = head

@@ -1,0 +1,119 @@
+"""The audit reads a log in PostgreSQL as it reads one in SQLite: nothing is believed, everything is found."""
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from adapters.storage.checkpoints import CheckpointFolder, Signer
+from adapters.storage.postgres_log import PostgresEventLog
+from adapters.storage.postgres_scan import PostgresScan
+from adapters.storage.scan import Scan, SqliteScan, Unreadable
+from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.vault import MemoryVault
+from runners.audit import Verified, verify
+from runners.history import find_stream
+from runners.replay import replay_states
+from tests.audit_log import Story, key_of
+
+Change = Callable[[str], None]
+
+
+class ScanContract:
+    """What every way of raw reading must show; `opened` and `change` come from the subclass."""
+
+    def verified(self, opened: Callable[[], Scan], tmp_path: Path) -> Verified:
+        return verify(
+            opened,
+            "main",
+            folder=CheckpointFolder(tmp_path / "checkpoints"),
+            signer=Signer.open(tmp_path / "key.pem"),
+        )
+
+    def test_an_honest_log_passes(self, opened: Callable[[], Scan], tmp_path: Path) -> None:
+        first = self.verified(opened, tmp_path)
+        assert (first.problems, first.checkpoints) == ([], 0)
+        assert first.payloads > 5
+        assert self.verified(opened, tmp_path).checkpoints == 1
+
+    @pytest.mark.parametrize(
+        ("statement", "kind"),
+        [
+            ("UPDATE events SET tag = 'order.amended' WHERE position = 5", "leaf"),
+            ("DELETE FROM events WHERE position = 5", "gap"),
+            ("DELETE FROM events WHERE position = 5", "version"),
+            ("UPDATE events SET version = 90 WHERE position = 5", "version"),
+            ("UPDATE events SET position = 1000 WHERE position = 5", "row"),
+            ("DELETE FROM payloads", "payload"),
+            ("UPDATE payloads SET sealed = digest", "payload"),
+            ("UPDATE cell SET head = head + 1", "truncated"),
+            ("UPDATE cell SET generation = 'other'", "generation"),
+            ("UPDATE cell SET position = 1", "row"),
+            ("UPDATE snapshots SET version = 100000", "snapshot"),
+        ],
+    )
+    def test_every_change_is_found(
+        self, opened: Callable[[], Scan], change: Change, tmp_path: Path, statement: str, kind: str
+    ) -> None:
+        assert self.verified(opened, tmp_path).ok
+        change(statement)
+        assert kind in {problem.kind for problem in self.verified(opened, tmp_path).problems}
+
+    def test_streams_are_found_by_their_ending(self, opened: Callable[[], Scan]) -> None:
+        with closing(opened()) as scan:
+            assert scan.has_stream(key_of(3))
+            assert not scan.has_stream("order-x:y:z")
+            assert find_stream(scan, "10003") == key_of(3)
+            assert scan.streams_ending("3", 5) == [key_of(3), key_of(13), key_of(23)]
+            assert scan.orphans(5) == []
+
+    def test_bytes_without_events_are_seen(self, opened: Callable[[], Scan], change: Change) -> None:
+        change(f"DELETE FROM events WHERE stream = '{key_of(13)}'")  # noqa: S608
+        with closing(opened()) as scan:
+            assert scan.orphans(5) == [key_of(13)]
+
+
+class TestSqliteScan(ScanContract):
+    @pytest.fixture
+    def opened(self, tmp_path: Path) -> Callable[[], Scan]:
+        with closing(SqliteEventLog(tmp_path / "log.db")) as log:
+            Story(log, MemoryVault()).tell(24)
+        return partial(SqliteScan, tmp_path / "log.db")
+
+    @pytest.fixture
+    def change(self, tmp_path: Path) -> Change:
+        def run(statement: str) -> None:
+            log = SqliteEventLog(tmp_path / "log.db")
+            with closing(log):
+                log._writer.execute(statement)
+
+        return run
+
+    def test_a_missing_file_is_said_to_be_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            SqliteScan(tmp_path / "none.db")
+
+
+@pytest.mark.xdist_group("postgres")
+class TestPostgresScan(ScanContract):
+    @pytest.fixture
+    def opened(self, postgres_dsn: str, postgres_schema: str) -> Callable[[], Scan]:
+        with closing(PostgresEventLog(postgres_dsn, postgres_schema)) as log:
+            Story(log, MemoryVault()).tell(24)
+            assert replay_states(log).problems == []
+        return partial(PostgresScan, postgres_dsn, postgres_schema)
+
+    @pytest.fixture
+    def change(self, postgres_dsn: str, postgres_schema: str) -> Change:
+        def run(statement: str) -> None:
+            with psycopg.connect(postgres_dsn, options=f"-c search_path={postgres_schema}") as db:
+                db.execute(statement.encode())
+
+        return run
+
+    def test_a_schema_without_a_log_is_said_to_have_none(self, postgres_dsn: str) -> None:
+        with pytest.raises(Unreadable, match="holds no log"):
+            PostgresScan(postgres_dsn, "nothing_here")
