@@ -31,10 +31,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(STAMP) ## Start OrderSpine with simulated sales channels (Ctrl-C stops it)
-	@$(BIN)/orderspine up --data $(DATA) --simulate
+	@$(BIN)/orderspine up --data $(DATA) --simulate || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: $(STAMP) ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 check: $(STAMP) ## Check format, lint, types and layers, then run the tests
 	$(BIN)/ruff format --check .

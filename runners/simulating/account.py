@@ -91,7 +91,7 @@ def account(log: EventLog, vault: Vault, sent: Ledger) -> Account:
     return Account(
         events=position,
         orders=tags["order.received"],
-        tags=dict(tags),
+        tags={tag: count for tag, count in tags.items() if count},
         lost_payloads=len(payloads),
         lost_commands=len(commands),
         first_lost=[f"{stream} {own}" for stream, own in list(commands)[:5]],

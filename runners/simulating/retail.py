@@ -31,8 +31,6 @@ OPENING_SHARE: Final = 0.5
 LATER_SHARE: Final = 0.42
 """What a receipt of goods brings in the middle of the file's time."""
 _STOCK_LINES_MAX: Final = 1_000
-_SLOT_MAILS: Final = 400
-"""Whole days are sent together until they have so many messages."""
 _TAG: Final = "retail/"
 _TELL_S: Final = 5.0
 
@@ -53,8 +51,9 @@ class _Awaited(msgspec.Struct):
         if self.kind == "refused":
             return f"refused: {self.reason}"
         if self.kind == "correction":
-            whole = "stock corrections" if outcomes == {"accepted"} else "stock corrections, refused in part or whole"
-            return whole + " (less on hand than is taken away)" if "refused" in outcomes else whole
+            return (
+                "stock corrections" if outcomes == {"accepted"} else f"stock corrections: {', '.join(sorted(outcomes))}"
+            )
         matched = any(body == "CancelLines" for body, _ in self.answers)
         if any(outcome == "refused" for _, outcome in self.answers):
             return "cancellations refused by their order"
@@ -214,8 +213,8 @@ async def trade_file(
     warehouse = _Warehouse(retail, courier, feed)
     told = time.monotonic()
     sent = 0
-    for acts in (retail.stock("RETAIL-0", OPENING_SHARE, retail.first_ms - HOUR_MS),):
-        await courier.send([mail for act in acts for mail in courier.mails(act)])
+    opening = retail.stock("RETAIL-0", OPENING_SHARE, retail.first_ms - HOUR_MS)
+    await courier.send([mail for act in opening for mail in courier.mails(act)])
     more = retail.middle_ms
     slot: list[Mail] = []
     evening = 0
@@ -223,14 +222,12 @@ async def trade_file(
         if stop.is_set():
             return
         if invoice.at_ms >= evening:
-            if len(slot) >= _SLOT_MAILS:
+            if slot:
                 sent += len(slot)
                 await courier.send(slot)
                 await warehouse.evening(evening)
                 slot = []
             if more and invoice.at_ms > more:
-                await courier.send(slot)
-                slot = []
                 await warehouse.goods_in(more)
                 more = 0
             evening = (invoice.at_ms // DAY_MS + 1) * DAY_MS

@@ -92,6 +92,7 @@ class Shown(msgspec.Struct):
             "invariants_hold": self.invariants_hold,
             "messages": self.messages,
             "trade_seconds": round(self.trade_s, 3),
+            "events_by_tag": dict(sorted(self.account.tags.items())),
             "outcomes": dict(sorted(self.outcomes.items())),
             "problems": self.problems,
             **({"invoices": self.retail} if self.retail else {}),
