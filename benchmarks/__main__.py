@@ -4,13 +4,15 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUESTIONS = {
     "drain": "how fast is a backlog drained, beside the floor and the library?",
@@ -30,7 +32,9 @@ TARGETS = {
 def main() -> int:
     """Ask one question."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("question", choices=QUESTIONS, help="; ".join(f"{name}: {what}" for name, what in QUESTIONS.items()))
+    parser.add_argument(
+        "question", choices=QUESTIONS, help="; ".join(f"{name}: {what}" for name, what in QUESTIONS.items())
+    )
     parser.add_argument("--orders", type=int, default=10_000, help="orders in the backlog (default 10000)")
     parser.add_argument("--batch", type=int, default=500, help="messages of one commit (default 500)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")

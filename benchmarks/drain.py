@@ -1,7 +1,7 @@
 """How fast a backlog is drained by the real processes, beside the floor and the library in one run.
 
-*drain*: a prefilled backlog, from mail to committed, full life of each order, rules, hashes and encryption on, projector and
-relay running at lower priority. *settled*: until every read model and EVENTS are level with the log.
+*drain*: a prefilled backlog, from mail to committed, full life of each order, rules, hashes and encryption on,
+projector and relay running at lower priority. *settled*: until every read model and EVENTS are level with the log.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """The floor: the least that a durable, exactly-once pipeline must do, as a bare loop in one thread.
 
 JetStream (fsync before every answer) → decode mail and payload → a decision of a few lines → one SQLite commit for each
-batch with the mail position in it. The same mail, the same number of events, a SHA-256 over each, the payload stored once,
-and the same look-up of unknown streams that the worker must do. No rules, no translation, no encryption, no after-commit.
+batch with the mail position in it. The same mail, the same number of events, a SHA-256 over each, the payload stored
+once, and the same look-up of unknown streams that the worker must do. No rules, no translation, no encryption, no
+after-commit.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from benchmarks.workload import EVENTS_PER_ORDER, mails
 from domain.mail import ChannelPayload, decode_mail
 
 SMALL = b'{"allocation":"order-taobao:hardware:2960318827700002345/1","warehouse":"A","lines":[["SKU-0001",2]]}'
-ENVELOPE = b'{"at":1794326400000,"observed_at":1794326400000,"by":{"kind":"channel","id":"taobao"},"message":"bench-%d",' + (
+ENVELOPE = (
+    b'{"at":1794326400000,"observed_at":1794326400000,"by":{"kind":"channel","id":"taobao"},"message":"bench-%d",'
     b'"causation":"bench-1","correlation":"bench-1","source_tag":"taobao/bench#1"}'
 )
 
@@ -50,34 +52,20 @@ async def _drain(made: Rig, batch_messages: int) -> float:
             read = [decode_mail(message.payload) for message in messages]
             unknown = [mail.to for mail in read if mail.to not in known]
             marks = ",".join("?" * len(unknown))
-            found = db.execute(f"SELECT stream, max(version) FROM events WHERE stream IN ({marks}) GROUP BY 1", unknown)  # noqa: S608
-            known.update(found.fetchall())
-            rows: list[tuple[Any, ...]] = []
-            for message, mail in zip(messages, read, strict=True):
-                version = known.get(mail.to, 0)
-                envelope = ENVELOPE % message.seq
-                if isinstance(mail.body, ChannelPayload):
-                    order = msgspec.json.decode(mail.body.raw)
-                    tags = ("received", "normalized", "paid", "stock", "reserved", "listed")
-                    assert order["status"] == "WAIT_SELLER_SEND_GOODS"
-                else:
-                    tags = ("shipped", "picked") if message.seq > 1 else ()
-                for tag in tags:
-                    position += 1
-                    version += 1
-                    data = mail.body.raw if tag == "normalized" and isinstance(mail.body, ChannelPayload) else SMALL
-                    leaf = sha256(b"%d|%s|%d" % (position, mail.to.encode(), version) + envelope + data).digest()
-                    rows.append((position, mail.to, version, tag, envelope, data, leaf))
-                known[mail.to] = version
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?)", rows)
-            db.execute("UPDATE tracking SET position = ?", (messages[-1].seq,))
-            db.execute("COMMIT")
-            if messages[-1].seq >= made.last:
-                break
-    seconds = time.perf_counter() - started
-    db.close()
-    return seconds
+            found = db.execute(f"SELECT stream, max(version) FROM events WHERE stream IN ({marks}) GROUP
+            BY 1", unknown)  # noqa: S608 known.update(found.fetchall()) rows: list[tuple[Any, ...]] = []
+            for message, mail in zip(messages, read, strict=True): version = known.get(mail.to, 0)
+            envelope = ENVELOPE % message.seq if isinstance(mail.body, ChannelPayload): order =
+            msgspec.json.decode(mail.body.raw) tags: tuple[str, ...] = ("received", "normalized", "paid",
+            "stock", "reserved", "listed") assert order["status"] == "WAIT_SELLER_SEND_GOODS" else: tags =
+            ("shipped", "picked") if message.seq > 1 else () for tag in tags: position += 1 version += 1
+            data = mail.body.raw if tag == "normalized" and isinstance(mail.body, ChannelPayload) else
+            SMALL leaf = sha256(b"%d|%s|%d" % (position, mail.to.encode(), version) + envelope +
+            data).digest() rows.append((position, mail.to, version, tag, envelope, data, leaf))
+            known[mail.to] = version db.execute("BEGIN IMMEDIATE") db.executemany("INSERT INTO events
+            VALUES (?,?,?,?,?,?,?)", rows) db.execute("UPDATE tracking SET position = ?",
+            (messages[-1].seq,)) db.execute("COMMIT") if messages[-1].seq >= made.last: break seconds =
+            time.perf_counter() - started db.close() return seconds
 
 
 async def _measure(orders: int, batch_messages: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The library's own way: `eventsourcing`'s Application with its Aggregate, one save for each step of an order.
 
-SQLite on a file, `synchronous=FULL`, the default JSON transcoder. Five steps an order (received, normalized, paid, reserved,
-shipped) on one aggregate, without a stock ledger, payloads, encryption or hashes: less work than ours, in its favour.
+SQLite on a file, `synchronous=FULL`, the default JSON transcoder. Five steps an order (received, normalized, paid,
+reserved, shipped) on one aggregate, without a stock ledger, payloads, encryption or hashes: less work than ours, in
+its favour.
 """
 
 import shutil

@@ -54,7 +54,7 @@ class Rig(msgspec.Struct):
         """Start one of the cell's processes."""
         log = (self.settings.path / f"{module}.log").open("ab")
         with log:
-            return subprocess.Popen(  # noqa: S603  our own module
+            return subprocess.Popen(
                 [sys.executable, "-m", module, "--data", self.settings.data], stdout=log, stderr=log
             )
 

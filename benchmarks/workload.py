@@ -1,4 +1,4 @@
-"""The work that is measured: a backlog of Taobao orders, paid as they come, each scanned out with a tracking number later.
+"""The work that is measured: a backlog of Taobao orders, paid as they come, each scanned out with tracking later.
 
 Eight events an order: received, normalized, paid, stock reserved, reserved, pick list issued, shipped, picked out.
 Payloads are written here, in the real wire format, one to three lines an order (about 1.9 KB on average).
