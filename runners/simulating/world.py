@@ -77,6 +77,7 @@ class _Life(msgspec.Struct):
     over: bool = False
     """Cancelled, shipped or given back: nothing is to be picked."""
     scanned: bool = False
+    discards: int = 0
 
 
 class World:
@@ -166,7 +167,9 @@ class World:
                     life.over = True
                 case "order.quarantined":
                     item = str(event.data["item"])
-                    discard = DiscardQuarantined(f"discard-{event.stream}-{item}", item, "the channel has corrected it")
+                    life.discards += 1
+                    own = f"discard-{event.stream}-{life.discards}"
+                    discard = DiscardQuarantined(own, item, "the channel has corrected it")
                     self._push(now_ms + 50 * MINUTE_MS, Act(now_ms, event.stream, discard, "operations"))
 
     def _push(self, at_ms: int, what: "Handed | Act | tuple[_Life, str]") -> None:
