@@ -1,41 +1,14 @@
-"""What the orders read model shows of an order: nothing personal, in JSON of these Structs."""
+"""What the orders read model shows of an order: nothing personal.
 
-from typing import Literal
+Two halves, because most events move an order on and few change what its channel says of it: the `Document`, and the
+view, which is stored as its event's bytes.
+"""
 
 import msgspec
 
-from domain.canonical import Amounts, SourceTime
+from domain.canonical import Parcel, SourceTime
 from domain.order import Allocation
 from domain.stock import Quantities
-
-NO_ATTRIBUTES = msgspec.Raw(b"{}")
-
-
-class Item(msgspec.Struct, gc=False, omit_defaults=True):
-    """One line as people see it. Money in minor units of the order's currency."""
-
-    id: str
-    sku: str
-    quantity: int
-    name: str = ""
-    item: str = ""
-    spec: str = ""
-    unit_price: int = 0
-    discount: int = 0
-    amount: int = 0
-    gift: bool = False
-    state: Literal["open", "shipped", "cancelled"] = "open"
-    """What the channel says of it."""
-    after_sale: str = ""
-    """The same, of its after-sale."""
-    after_sale_id: str = ""
-    attributes: msgspec.Raw = NO_ATTRIBUTES
-    status: Literal["open", "shipped", "cancelled"] = "open"
-    """What became of it, by channel and own acts together."""
-    after_sale_status: str = ""
-    """The same, of its after-sale: open or refunded."""
-    cancelled: int = 0
-    """Units cancelled by our own acts."""
 
 
 class ShownParcel(msgspec.Struct, gc=False, omit_defaults=True):
@@ -88,7 +61,7 @@ class AfterSaleCase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
-    """An order as everybody may see it, without its lines (`items`). Times ending in `_ms` are UTC ms."""
+    """What became of an order. What its channel says of it is the view beside it. `_ms`: UTC ms."""
 
     key: str
     channel: str
@@ -108,25 +81,12 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     source_tag: str = ""
     state: str = ""
     fulfilment: str = ""
-    kind: str = "normal"
-    native_status: str = ""
-    customer: str = ""
-    region: str = ""
-    amounts: Amounts = Amounts("CNY")
     amount_paid: int = 0
     refunded: int = 0
-    ordered_at: SourceTime | None = None
-    modified_at: SourceTime | None = None
-    pay_by: SourceTime | None = None
-    paid_at: SourceTime | None = None
-    shipped_at: SourceTime | None = None
-    completed_at: SourceTime | None = None
-    cancelled_at: SourceTime | None = None
     paid_ms: int = 0
     shipped_ms: int = 0
     completed_ms: int = 0
     cancel_reason: str = ""
-    holds: tuple[str, ...] = ()
     interceptions: tuple[Interception, ...] = ()
     allocation: Allocation | None = None
     """What a warehouse holds for it now."""
@@ -134,7 +94,6 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """The last one issued that is not void."""
     parcels: list[ShownParcel] = []
     after_sales: list[AfterSaleCase] = []
-    attributes: msgspec.Raw = NO_ATTRIBUTES
     shipped_lines: list[str] = []
     cancelled_units: dict[str, int] = {}
     """Line id → units cancelled by our own acts."""
@@ -148,3 +107,54 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     quarantine: Quarantined | None = None
     queued: int = 0
     """Messages that wait behind the quarantined one, or for the order itself."""
+
+
+class ViewedLine(msgspec.Struct, frozen=True, gc=False):
+    """As much of a line as decides what became of it."""
+
+    id: str
+    sku: str
+    quantity: int
+    state: str = "open"
+
+
+class ViewedAmounts(msgspec.Struct, frozen=True, gc=False):
+    """As much of the amounts as the order record has."""
+
+    currency: str
+    paid: int = 0
+
+
+class ViewedTime(msgspec.Struct, frozen=True, gc=False):
+    """As much of a time as the order record has."""
+
+    utc_ms: int
+    local: str
+
+
+class View(msgspec.Struct, frozen=True, gc=False):
+    """As much of the channel's view as the fold and the order record need; the rest is stored as it came."""
+
+    status: str
+    native_status: str
+    amounts: ViewedAmounts
+    ordered_at: ViewedTime
+    modified_at: ViewedTime
+    lines: tuple[ViewedLine, ...]
+    kind: str = "normal"
+    customer: str = ""
+    holds: tuple[str, ...] = ()
+    parcels: tuple[Parcel, ...] = ()
+    revision: int = 0
+
+
+class Viewed(msgspec.Struct, frozen=True, gc=False):
+    """An event that brings a view (normalized or amended), as far as it is looked at."""
+
+    snapshot: View
+    digest: str
+    address: str
+
+
+NO_VIEW = View("", "", ViewedAmounts("CNY"), ViewedTime(0, ""), ViewedTime(0, ""), ())
+"""Of an order that no channel has sent yet."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.canonical import Amounts, Parcel, SourceTime
+from domain.canonical import Parcel
 from domain.catalogue import TAGS
 from domain.ids import parts_of
 from domain.order import (
@@ -40,49 +40,65 @@ from domain.order import (
     PickListIssued,
     QueuedBehind,
     QueueReleased,
-    live_quantity,
     shown_status,
 )
 from domain.ports import Recorded
 from projections.base import at_of, stamp_of
 from projections.order_document import (
-    NO_ATTRIBUTES,
+    NO_VIEW,
     AfterSaleCase,
     Document,
     Interception,
-    Item,
     Quarantined,
     Refusal,
     ShownParcel,
+    View,
+    Viewed,
 )
 
 
 class Entry:
     """An order while it is folded."""
 
-    __slots__ = ("document", "encoded", "last", "mover", "sealed", "search", "state", "told")
+    __slots__ = (
+        "document",
+        "encoded",
+        "last",
+        "mover",
+        "sealed",
+        "search",
+        "seen",
+        "state",
+        "view",
+        "viewed",
+        "written",
+    )
 
-    def __init__(self, document: Document, state: Order, sealed: bytes | None) -> None:
+    def __init__(self, document: Document, state: Order, view: View, viewed: bytes, sealed: bytes | None) -> None:
         """Hold them; nothing has happened to them yet."""
         self.document = document
         self.state = state
-        """As decisions know it, without commands and timers; its lines are `Item`s."""
+        """As decisions know it, as far as `domain.order.evolve` reads it."""
+        self.view = view
+        self.viewed = viewed
+        """JSON of the event that brought the view; b"" before the first one."""
         self.sealed = sealed
+        """The sealed personal block that came with it."""
+        self.seen = 0
+        """Position of that event, if it is of this batch; else 0."""
         self.last: Recorded | None = None
         """Last event of the batch that changed the document."""
         self.mover: Recorded | None = None
         """Last event of the batch that changed the order itself."""
-        self.told: tuple[Any, ...] = (state.lines, state.shipped, state.cancelled, state.after_sales)
-        """What the lines were last told."""
-        self.search: dict[tuple[str, str], None] = {}
-        """(kind, value) pairs of the batch that lead to the order."""
-        self.encoded = (b"", b"")
-        """JSON of lines and document after the batch."""
+        self.written: tuple[Any, ...] = (state.shipped, state.cancelled, state.after_sales)
+        """What of the state was last written into the document."""
+        self.search: dict[tuple[str, str], int] = {}
+        """(kind, value) pairs of the batch that lead to the order → position."""
+        self.encoded = b""
+        """JSON of the document after the batch."""
 
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """The lines."""
-        return self.state.lines  # type: ignore[return-value]
+
+_viewed = msgspec.json.Decoder(Viewed).decode
 
 
 def begun(key: str) -> Entry:
@@ -91,55 +107,23 @@ def begun(key: str) -> Entry:
     if "=" in key:
         # An id may hold what no text column can.
         channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in (channel, shop, order_no))
-    return Entry(Document(key, channel, shop, order_no), Order(), None)
+    return Entry(Document(key, channel, shop, order_no), Order(), NO_VIEW, b"", None)
 
 
-def restored(document: Document, items: tuple[Item, ...], sealed: bytes | None) -> Entry:
-    """Return the entry of an order as its row holds it."""
+def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
+    """Return the entry of an order as its rows hold it."""
+    view = _viewed(viewed).snapshot if viewed else NO_VIEW
     state = Order(
         status=document.fulfilment,  # type: ignore[arg-type]
-        kind=document.kind,
-        lines=items,  # type: ignore[arg-type]
-        amounts=document.amounts,
-        holds=document.holds,
+        kind=view.kind,
+        lines=view.lines,  # type: ignore[arg-type]
         interceptions=tuple((one.interception, one.reason) for one in document.interceptions),
         allocation=document.allocation,
         cancelled=tuple(document.cancelled_units.items()),
         shipped=frozenset(document.shipped_lines),
         after_sales=tuple(document.after_sale_lines.items()),
     )
-    return Entry(document, state, sealed)
-
-
-# --- the channel's view, with attributes left as they are
-
-
-class _View(msgspec.Struct, gc=False):
-    status: Any
-    native_status: str
-    amounts: Amounts
-    ordered_at: SourceTime
-    modified_at: SourceTime
-    lines: tuple[Item, ...]
-    kind: str = "normal"
-    customer: str = ""
-    region: str = ""
-    pay_by: SourceTime | None = None
-    paid_at: SourceTime | None = None
-    shipped_at: SourceTime | None = None
-    completed_at: SourceTime | None = None
-    cancelled_at: SourceTime | None = None
-    cancel_reason: str = ""
-    holds: tuple[str, ...] = ()
-    parcels: tuple[Parcel, ...] = ()
-    attributes: msgspec.Raw = NO_ATTRIBUTES
-    revision: int = 0
-
-
-class _Viewed(msgspec.Struct, gc=False):
-    snapshot: _View
-    digest: str
-    address: str
+    return Entry(document, state, view, viewed, sealed)
 
 
 # --- what each event adds to the document
@@ -149,38 +133,27 @@ def _received(entry: Entry, _: OrderReceived, event: Recorded) -> None:
     entry.document.received_at = at_of(event.envelope)
 
 
-def _view(entry: Entry, view: _View, event: Recorded) -> None:
+def _view(entry: Entry, view: View, event: Recorded) -> None:
     document = entry.document
-    document.kind = view.kind
-    document.native_status = view.native_status
-    if view.customer and view.customer != document.customer:
-        entry.search["customer", view.customer] = None
-    document.customer = view.customer
-    document.region = view.region
-    document.amounts = view.amounts
-    document.ordered_at = view.ordered_at
-    document.modified_at = view.modified_at
-    document.pay_by = view.pay_by
-    document.paid_at = view.paid_at
-    document.shipped_at = view.shipped_at
-    document.completed_at = view.completed_at
-    document.cancelled_at = view.cancelled_at
-    document.holds = view.holds
-    document.attributes = view.attributes
+    if view.customer and view.customer != entry.view.customer:
+        entry.search.setdefault(("customer", view.customer), event.position)
     if document.parcels:
         told = {parcel.tracking for parcel in view.parcels}
         document.parcels = [parcel for parcel in document.parcels if parcel.own and parcel.tracking not in told]
     if view.parcels:
-        _add_parcels(entry, view.parcels, own=False)
+        _add_parcels(entry, view.parcels, event, own=False)
+    entry.view = view
+    entry.viewed = event.data
     entry.sealed = event.sealed
+    entry.seen = event.position
 
 
-def _normalized(entry: Entry, facts: _Viewed, event: Recorded) -> None:
+def _normalized(entry: Entry, facts: Viewed, event: Recorded) -> None:
     _view(entry, facts.snapshot, event)
     entry.document.amount_paid = facts.snapshot.amounts.paid
 
 
-def _amended(entry: Entry, facts: _Viewed, event: Recorded) -> None:
+def _amended(entry: Entry, facts: Viewed, event: Recorded) -> None:
     _view(entry, facts.snapshot, event)
     entry.document.amended += 1
     if facts.snapshot.amounts.paid:
@@ -212,13 +185,13 @@ def _pick_list_issued(entry: Entry, facts: PickListIssued, _: Recorded) -> None:
     entry.document.pick_list = facts.pick_list
 
 
-def _partially_shipped(entry: Entry, facts: PartiallyShipped, _: Recorded) -> None:
-    _add_parcels(entry, facts.parcels, own=False)
+def _partially_shipped(entry: Entry, facts: PartiallyShipped, event: Recorded) -> None:
+    _add_parcels(entry, facts.parcels, event, own=False)
 
 
-def _shipped(entry: Entry, facts: OrderShipped, _: Recorded) -> None:
+def _shipped(entry: Entry, facts: OrderShipped, event: Recorded) -> None:
     entry.document.shipped_ms = facts.shipped_ms
-    _add_parcels(entry, facts.parcels, own=bool(facts.command))
+    _add_parcels(entry, facts.parcels, event, own=bool(facts.command))
 
 
 def _completed(entry: Entry, facts: OrderCompleted, _: Recorded) -> None:
@@ -266,7 +239,7 @@ def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
     entry.document.queued = 0
 
 
-def _add_parcels(entry: Entry, parcels: Iterable[Parcel], *, own: bool) -> None:
+def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool) -> None:
     document = entry.document
     known = {parcel.tracking for parcel in document.parcels}
     for parcel in parcels:
@@ -275,7 +248,7 @@ def _add_parcels(entry: Entry, parcels: Iterable[Parcel], *, own: bool) -> None:
         known.add(parcel.tracking)
         document.parcels.append(ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own))
         if parcel.tracking:
-            entry.search["tracking", parcel.tracking] = None
+            entry.search.setdefault(("tracking", parcel.tracking), event.position)
 
 
 class Rule(NamedTuple):
@@ -312,7 +285,7 @@ def _rules() -> dict[str, Rule]:
     }
     views = (OrderNormalized, OrderAmended)
     rules = {
-        TAGS[kind]: Rule(msgspec.json.Decoder(_Viewed if kind in views else kind).decode, EVOLVE[kind], show, True)
+        TAGS[kind]: Rule(_viewed if kind in views else msgspec.json.Decoder(kind).decode, EVOLVE[kind], show, True)
         for kind, show in shown.items()
     }
     # These leave the state that is kept here as it is.
@@ -345,28 +318,12 @@ def finish(entry: Entry) -> None:
     document.fulfilment = state.status
     document.allocation = state.allocation
     document.state = shown_status(state)
-    lines, shipped, cancelled, after_sales = entry.told
-    if (
-        state.lines is not lines
-        or state.shipped is not shipped
-        or state.cancelled is not cancelled
-        or state.after_sales is not after_sales
-    ):
-        _tell_lines(entry)
+    shipped, cancelled, after_sales = entry.written
+    if state.shipped is not shipped:
+        document.shipped_lines = sorted(state.shipped)
+    if state.cancelled is not cancelled:
+        document.cancelled_units = dict(state.cancelled)
+    if state.after_sales is not after_sales:
+        document.after_sale_lines = dict(state.after_sales)
+    entry.written = (state.shipped, state.cancelled, state.after_sales)
     entry.last = entry.mover = None
-
-
-def _tell_lines(entry: Entry) -> None:
-    """Write into each line what became of it."""
-    document, state = entry.document, entry.state
-    entry.told = (state.lines, state.shipped, state.cancelled, state.after_sales)
-    document.shipped_lines = sorted(state.shipped)
-    cancelled = document.cancelled_units = dict(state.cancelled)
-    after_sales = document.after_sale_lines = dict(state.after_sales)
-    for item in entry.items:
-        item.cancelled = cancelled.get(item.id, 0)
-        item.after_sale_status = after_sales.get(item.id, "")
-        if live_quantity(state, item) == 0:  # type: ignore[arg-type]
-            item.status = "cancelled"
-        else:
-            item.status = "shipped" if item.id in state.shipped else "open"

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Tex
 from domain.ids import token_of
 from domain.ports import Recorded
 from projections.base import FIXED, Change, Projection, Public, versioned
-from projections.order_document import Document, Item
+from projections.order_document import Document
 from projections.order_fold import RULES, Entry, begun, finish, restored
 
 VERSION = 1
@@ -33,18 +33,16 @@ TABLE = versioned(
     Column("ordered_at", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("amount_paid", BigInteger, nullable=False),
-    Column("items", Text, nullable=False),
     Column("held", SmallInteger, nullable=False),
     Column("quarantined", Text, nullable=False),
     Column("pick_list", Text, nullable=False),
     Column("source_tag", Text, nullable=False),
     Column("document", Text, nullable=False),
-    Column("sealed", LargeBinary),
 )
-"""The nine fields of the order record: key (order id), channel, ordered_at, customer (keyed digest), items (JSON
-array), amount_paid (minor units of currency), state, updated_by, updated_at (UTC ms). `state` is what people see: the
-fulfilment, or `after_sale` while one is open. `held`: 1 while something blocks shipping. `quarantined`: the message
-that waits for a decision. `pick_list`: the one that waits for its scan. `document`: all else, JSON of `Document`."""
+"""The order record: key (order id), channel, ordered_at, customer (keyed digest), amount_paid (minor units of
+currency), state, updated_by, updated_at (UTC ms); the ninth field, the items, is in the view. `state` is what people
+see: the fulfilment, or `after_sale` while one is open. `held`: 1 while something blocks shipping. `quarantined`: the
+message that waits for a decision. `pick_list`: the one that waits for its scan. `document`: JSON of `Document`."""
 
 _BY_ORDER_NO = Index(f"orders_v{VERSION}_order_no", TABLE.c.order_no)
 _BY_STATE = Index(f"orders_v{VERSION}_state", TABLE.c.state, TABLE.c.position)
@@ -62,26 +60,36 @@ _BY_QUARANTINE = Index(
     postgresql_where=TABLE.c.quarantined != "",
 )
 
+VIEW_TABLE = versioned(
+    "order_views",
+    VERSION,
+    Column("key", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("viewed", Text, nullable=False),
+    Column("sealed", LargeBinary),
+)
+"""What the channel says of an order: the data of the event that brought it (`snapshot`: lines, amounts, times,
+attributes) and the sealed personal block beside it, both as they are in the log. Written when the view changes."""
+
 SEARCH_TABLE = versioned(
     "order_search",
     VERSION,
     Column("kind", Text, primary_key=True),
     Column("value", Text, primary_key=True),
     Column("key", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, info={FIXED: True}),
     sqlite_with_rowid=False,
 )
 """What leads to an order: `tracking` numbers and `customer` digests, everyone it ever had, corrected ones too. Rows are
 only added, so that an order that moves on does not touch them."""
 
 _document = msgspec.json.Decoder(Document).decode
-_items = msgspec.json.Decoder(tuple[Item, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    document = entry.document
-    ordered = document.ordered_at
-    items, json = entry.encoded = _encode(entry.items), _encode(document)
+    document, view = entry.document, entry.view
+    json = entry.encoded = _encode(document)
     allocation = document.allocation
     waits = allocation is not None and not allocation.picked
     return (
@@ -95,25 +103,21 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         document.updated_by,
         document.state,
         document.fulfilment,
-        document.native_status,
-        document.customer,
-        ordered.utc_ms if ordered else 0,
-        ordered.local if ordered else "",
-        document.amounts.currency,
+        view.native_status,
+        view.customer,
+        view.ordered_at.utc_ms,
+        view.ordered_at.local,
+        view.amounts.currency,
         document.amount_paid,
-        items.decode(),
-        1 if document.holds or document.interceptions else 0,
+        1 if view.holds or document.interceptions else 0,
         document.quarantine.item if document.quarantine else "",
         document.pick_list if waits else "",
         document.source_tag,
         json.decode(),
-        entry.sealed,
     )
 
 
 _DOCUMENT = TABLE.c.keys().index("document")
-_ITEMS = TABLE.c.keys().index("items")
-_SEALED = TABLE.c.keys().index("sealed")
 
 
 class Orders(Projection[str, Entry]):
@@ -121,7 +125,7 @@ class Orders(Projection[str, Entry]):
 
     name: ClassVar = "orders"
     version: ClassVar = VERSION
-    tables: ClassVar = (TABLE, SEARCH_TABLE)
+    tables: ClassVar = (TABLE, VIEW_TABLE, SEARCH_TABLE)
     bucket: ClassVar = "orders"
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
@@ -135,8 +139,9 @@ class Orders(Projection[str, Entry]):
 
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Entry]:
         """Return the orders of these rows."""
+        views = {key: (viewed.encode(), sealed) for key, _, viewed, sealed in rows[VIEW_TABLE.name]}
         return {
-            row[0]: restored(_document(row[_DOCUMENT]), _items(row[_ITEMS]), row[_SEALED]) for row in rows[TABLE.name]
+            row[0]: restored(_document(row[_DOCUMENT]), *views.get(row[0], (b"", None))) for row in rows[TABLE.name]
         }
 
     def fold(self, events: Sequence[Recorded], current: Mapping[str, Entry]) -> dict[str, Entry | None]:
@@ -151,7 +156,9 @@ class Orders(Projection[str, Entry]):
             entry = changed.get(stream)
             if entry is None:
                 entry = changed[stream] = current.get(stream) or begun(stream)
-                entry.search = {}
+                if entry.search:
+                    entry.search = {}
+                entry.seen = 0
             decode, evolve, show, moves = rule
             facts = decode(event.data) if decode is not None else None
             if evolve is not None:
@@ -167,21 +174,23 @@ class Orders(Projection[str, Entry]):
 
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
         """Return the rows of the orders and what leads to them."""
-        rows, search = [], []
+        rows, views, search = [], [], []
         for key, entry in changed.items():
             assert entry is not None
             rows.append(_row(entry))
-            if entry.search:
-                search += [(kind, value, key) for kind, value in entry.search]
-        return [Change(TABLE, rows), Change(SEARCH_TABLE, search)]
+            if entry.seen:
+                views.append((key, entry.seen, entry.viewed.decode(), entry.sealed))
+            for (kind, value), position in entry.search.items():
+                search.append((kind, value, key, position))
+        return [Change(TABLE, rows), Change(VIEW_TABLE, views), Change(SEARCH_TABLE, search)]
 
     def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
-        """Return the documents with their lines, without the sealed block; `changes` has encoded them."""
+        """Return the documents, each with its `view`, without the sealed block; `changes` has encoded them."""
         return [
             Public(
                 token_of(key),
                 entry.document.position,
-                b'{"items":%b,%b' % (entry.encoded[0], entry.encoded[1][1:]),
+                b'{"view":%b,%b' % (entry.viewed or b"null", entry.encoded[1:]),
             )
             for key, entry in changed.items()
             if entry is not None

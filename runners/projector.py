@@ -25,7 +25,8 @@ from runners.bootstrap import open_read_models
 from runners.documents import Documents
 from runners.settings import Settings, load_settings
 
-BATCH_EVENTS = 2_000
+BATCH_EVENTS = 4_000
+"""Most events of one batch. A larger one writes rows that many orders share (stock levels) less often."""
 DOCUMENTS_KEPT = 8_192
 """Most documents a projection that is not kept whole holds in memory."""
 

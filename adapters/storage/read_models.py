@@ -45,6 +45,8 @@ EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", 
 
 _key: ColumnClause[str] = column("key")
 _position: ColumnClause[int] = column("position")
+_viewed: ColumnClause[str] = column("viewed")
+_sealed: ColumnClause[bytes | None] = column("sealed")
 
 
 class OutOfStep(Exception):
@@ -223,16 +225,18 @@ class ReadModels:
     # --- reading, for the fold
 
     def load(self, projection: Projection, keys: Collection[str]) -> dict[str, Sequence[Sequence[Any]]]:
-        """Return the rows of the first table whose primary key begins with one of `keys`, by table name."""
-        main = self._own(projection.tables[0])
-        first = next(iter(main.primary_key.columns))
+        """Return the rows of these keys, by table name, from the tables that have the first one's primary key."""
+        beside = self._beside(projection)
+        found: dict[str, list[Sequence[Any]]] = {own.name: [] for own in beside}
         wanted = list(keys)
-        found: list[Sequence[Any]] = []
         if wanted:
             with self._engine.connect() as db:
-                for start in range(0, len(wanted), KEYS_AT_ONCE):
-                    found += db.execute(select(main).where(first.in_(wanted[start : start + KEYS_AT_ONCE]))).all()
-        return {projection.tables[0].name: found}
+                for own in beside:
+                    key = next(iter(own.primary_key))
+                    for start in range(0, len(wanted), KEYS_AT_ONCE):
+                        part = wanted[start : start + KEYS_AT_ONCE]
+                        found[own.name] += db.execute(select(own).where(key.in_(part))).all()
+        return dict(found)
 
     def load_all(self, projection: Projection) -> dict[str, Sequence[Sequence[Any]]]:
         """Return every row of all tables, by table name, as of one moment."""
@@ -243,6 +247,8 @@ class ReadModels:
         self, projection: Projection, after: int, upto: int, limit: int
     ) -> Iterator[dict[str, Sequence[Sequence[Any]]]]:
         """Walk the rows of the first table with `after` < position <= `upto`, in pages by primary key.
+
+        Rows of the tables that have the same primary key come with them.
 
         A row that changes meanwhile may be left out: it has a position above `upto` then.
         """
@@ -255,7 +261,7 @@ class ReadModels:
                 rows = db.execute(page).all()
             if not rows:
                 return
-            yield {projection.tables[0].name: rows}
+            yield {**self._companions(projection, rows), projection.tables[0].name: rows}
             last = tuple(getattr(rows[-1], key.name) for key in keys)
             page = query.where(tuple_(*keys) > tuple_(*last))
 
@@ -267,6 +273,19 @@ class ReadModels:
                 keys = [key.collate(self._bytewise) if isinstance(key.type, Text) else key for key in own.primary_key]
                 for row in db.execute(select(own).order_by(*keys), execution_options={"yield_per": 1000}):
                     yield made.name, tuple(row)
+
+    def _beside(self, projection: Projection) -> list[Table]:
+        """Return the first table and those that have the same single primary key."""
+        names = [key.name for key in projection.tables[0].primary_key]
+        same = [made for made in projection.tables if [key.name for key in made.primary_key] == names]
+        return [self._own(made) for made in (same if len(names) == 1 else projection.tables[:1])]
+
+    def _companions(self, projection: Projection, rows: Sequence[Any]) -> dict[str, Sequence[Sequence[Any]]]:
+        beside = self._beside(projection)
+        if len(beside) == 1:
+            return {}
+        key = next(iter(beside[0].primary_key)).name
+        return self.load(projection, [getattr(row, key) for row in rows])
 
     # --- questions
 
@@ -291,25 +310,41 @@ class ReadModels:
         with self._engine.connect() as db:
             if self._live(db, "orders") is None:
                 return []
-            query = self._query(db, "orders", ORDER_RECORD).order_by(_position.desc()).limit(limit)
+            query = self._query(db, "orders", (*ORDER_RECORD, "document")).order_by(_position.desc()).limit(limit)
             for name, value in (filters or {}).items():
                 query = query.where(self._condition(db, name, value))
             found = [dict(row) for row in db.execute(query).mappings()]
+            views = self._views(db, [row["key"] for row in found])
         for row in found:
-            row["items"] = json.loads(row["items"])
+            document = json.loads(row.pop("document"))
+            row["items"] = _items(views[row["key"]][0], document) if row["key"] in views else []
             row["held"] = bool(row["held"])
         return found
 
     def order(self, key: str) -> dict[str, Any] | None:
-        """Return all there is of an order: its document, its `items`, and its `sealed` block (bytes or None)."""
+        """Return all there is of an order.
+
+        That is: what its channel says of it, what became of it, its `items` (as the channel says, and `status`,
+        `cancelled` units and `after_sale_status` by all that happened), and its `sealed` block (bytes or None).
+        """
         with self._engine.connect() as db:
             if self._live(db, "orders") is None:
                 return None
-            query = self._query(db, "orders", ("document", "items", "sealed")).where(_key == key)
-            row = db.execute(query).one_or_none()
+            query = self._query(db, "orders", ("document", *FROM_VIEW)).where(_key == key)
+            row = db.execute(query).mappings().one_or_none()
+            views = self._views(db, [key])
         if row is None:
             return None
-        return {**json.loads(row[0]), "items": json.loads(row[1]), "sealed": row[2]}
+        document = json.loads(row["document"])
+        viewed, sealed = views.get(key, ({"lines": []}, None))
+        said = {name: value for name, value in viewed.items() if name not in ("lines", "parcels", "status")}
+        return {
+            **{name: row[name] for name in FROM_VIEW},
+            **said,
+            **document,
+            "items": _items(viewed, document),
+            "sealed": sealed,
+        }
 
     def inventory(
         self, warehouse: str | None = None, sku: str | None = None, limit: int = 10_000
@@ -436,6 +471,16 @@ class ReadModels:
                 return _position < value
         raise KeyError(f"orders cannot be filtered by {name!r}")
 
+    def _views(self, db: Connection, keys: Sequence[str]) -> dict[str, tuple[dict[str, Any], bytes | None]]:
+        """Return the channel's view and the sealed block of these orders."""
+        live = table(f"order_views_v{self._live(db, 'orders')}", schema=self._schema)
+        found: dict[str, tuple[dict[str, Any], bytes | None]] = {}
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            query = select(_key, _viewed, _sealed).select_from(live)
+            for key, viewed, sealed in db.execute(query.where(_key.in_(keys[start : start + KEYS_AT_ONCE]))):
+                found[key] = json.loads(viewed)["snapshot"], sealed
+        return found
+
     def _leads(self, db: Connection, kind: str, value: str | int) -> ColumnElement[bool]:
         search = table(f"order_search_v{self._live(db, 'orders')}", schema=self._schema)
         found = select(_key).select_from(search).where(column("kind") == kind, column("value") == value)
@@ -471,13 +516,35 @@ ORDER_RECORD = (
     "ordered_at",
     "currency",
     "amount_paid",
-    "items",
     "held",
     "quarantined",
     "pick_list",
     "source_tag",
 )
 """Columns of an order in a list."""
+
+
+FROM_VIEW = ("native_status", "customer")
+"""What an order has even before its channel's view is known."""
+
+
+def _items(viewed: dict[str, Any], document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the lines as the channel says them, each with what became of it."""
+    cancelled = document.get("cancelled_units", {})
+    shipped = document.get("shipped_lines", ())
+    after_sales = document.get("after_sale_lines", {})
+    items = []
+    for line in viewed["lines"]:
+        units = cancelled.get(line["id"], 0)
+        gone = line.get("state") == "cancelled" or units >= line["quantity"]
+        status = "cancelled" if gone else "shipped" if line["id"] in shipped else "open"
+        shown = {**line, "status": status}
+        if units:
+            shown["cancelled"] = units
+        if line["id"] in after_sales:
+            shown["after_sale_status"] = after_sales[line["id"]]
+        items.append(shown)
+    return items
 
 
 def _prepare_sqlite(db: Any, _record: Any) -> None:

@@ -190,6 +190,11 @@ class ReadModelsContract:
         assert shown is not None
         assert shown["sealed"] == SECRET
         assert shown["attributes"] == {"source": "app"}
+        assert (shown["channel"], shown["amounts"]["payable"], shown["paid_at"]["text"]) == (
+            "taobao",
+            2500,
+            "t1770600000001",
+        )
 
     def test_rows_come_back_in_one_order_everywhere(self, read_models: ReadModels) -> None:
         log = MemoryEventLog()
