@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import structlog
 
 from adapters.nats.client import Connection
 from adapters.nats.connection import api, connect
-from adapters.nats.errors import BrokerError, Gap, ReaderLost
+from adapters.nats.errors import BrokerError, Gap
 from adapters.nats.hint import publish_hint
 from adapters.nats.lease import Lease, LeaseHeld
 from adapters.nats.publish import BatchPublisher
@@ -31,6 +30,7 @@ from adapters.nats.reader import MailReader
 from adapters.nats.streams import (
     INCARNATION,
     MailInfo,
+    Stored,
     confirm_missing,
     ensure_mail,
     get_stored,
@@ -38,12 +38,13 @@ from adapters.nats.streams import (
     mail_stream,
     purge_mail,
 )
-from domain.cellular import NoteBrokerReset, NoteMailLost
+from domain.cellular import NoteMailLost
 from domain.envelope import By, decode_envelope
 from domain.mail import Mail, Replies, decode_mail, encode_mail, encode_replies, subject_of
 from domain.order import TimerDue
 from domain.ports import Conflict, Tracked
 from domain.time_units import SECOND_MS
+from runners import mail_life
 from runners.aio import run
 from runners.bootstrap import broker_address, channels, open_log, open_spool, open_vault
 from runners.engine import Batch, Delivered, Engine, Opened
@@ -156,22 +157,17 @@ class Worker:
                 first_seq=tracked.position + 1,
                 max_bytes=self._settings.mail_bytes_max,
             )
-            await self._adopt(info, "the mail stream was gone" if tracked.incarnation else "")
-        elif not tracked.incarnation:
-            await self._adopt(info, "")
-        elif info.incarnation != tracked.incarnation:
-            await self._adopt(info, "the mail stream has begun another life")
-        elif info.last_seq < tracked.position or not await self._same_last(tracked):
-            await self._adopt(info, "the mail stream went back to an older copy")
+            start: mail_life.Begin | None = mail_life.begin_made(tracked, info)
+        else:
+            start = mail_life.begin(tracked, info, await self._last_handled(tracked, info))
+        if start is not None:
+            await self._adopt(info, start)
 
-    async def _same_last(self, tracked: Tracked) -> bool:
-        """Whether the broker still has the last handled message as it was handled: its bytes and its time."""
-        if not tracked.digest:
-            return True
-        stored = await get_stored(self._nc, mail_stream(self._cell), seq=tracked.position)
-        return (
-            stored is not None and stored.time_ms == tracked.at_ms and sha256(stored.payload).digest() == tracked.digest
-        )
+    async def _last_handled(self, tracked: Tracked, info: MailInfo) -> Stored | None:
+        """Read the last handled message back, where that tells whether the stream is the one that was read."""
+        if not mail_life.must_read_back(tracked, info):
+            return None
+        return await get_stored(self._nc, mail_stream(self._cell), seq=tracked.position)
 
     async def _last_observed(self) -> int:
         """Return what time it was by the mail that was handled last, UTC ms; 0 where nothing tells.
@@ -189,27 +185,23 @@ class Worker:
                 observed.append(decode_mail(stored.payload).observed_at)
         return max(observed, default=0)
 
-    async def _adopt(self, info: MailInfo, reason: str) -> None:
+    async def _adopt(self, info: MailInfo, start: mail_life.Begin) -> None:
         """Read a mail stream from its beginning, under a name of its own.
 
         Nothing in it is dropped: what was handled before is known by its actors, what was not is handled now.
         """
+        before = self._engine.tracked
         incarnation = info.incarnation
-        if not incarnation or (reason and incarnation == self._engine.tracked.incarnation):
+        if start.rename:
             incarnation = secrets.token_hex(4)
             name = mail_stream(self._cell)
             config: dict[str, Any] = (await api(self._nc, f"STREAM.INFO.{name}"))["config"]
             config["metadata"] = {**config.get("metadata", {}), INCARNATION: incarnation}
             await api(self._nc, f"STREAM.UPDATE.{name}", config)
-        self._begin(incarnation, info.first_seq - 1, reason)
-
-    def _begin(self, incarnation: str, position: int, reason: str) -> None:
-        before = self._engine.tracked
-        note = None
-        if before.incarnation:
-            log.error("mail.reset", reason=reason, lost=before.incarnation, begun=incarnation, after=before.position)
-            note = NoteBrokerReset(before.incarnation, incarnation, before.position, reason)
-        self._engine.begin_life(incarnation, position, note, before.at_ms or _now_ms())
+        note = start.note(before, incarnation)
+        if note is not None:
+            log.error("mail.reset", reason=note.reason, lost=note.lost, begun=note.begun, after=note.after)
+        self._engine.begin_life(incarnation, start.position, note, before.at_ms or _now_ms())
 
     async def _across(self, gap: Gap | None) -> None:
         """Go on behind mail that the broker confirms to be gone; anything else is read again."""
@@ -217,11 +209,11 @@ class Worker:
         expected = tracked.position + 1
         if gap is None or gap.got <= expected:
             return
-        gone = await confirm_missing(self._nc, self._cell, expected, gap.got - 1)
-        if not gone or gone[0][0] != expected:
+        gone = mail_life.lost(tracked, await confirm_missing(self._nc, self._cell, expected, gap.got - 1))
+        if gone is None:
             await self._pause(RETRY_S)
             return
-        first, last = gone[0]
+        first, last = gone
         log.error("mail.lost", first=first, last=last)
         self._engine.begin_life(tracked.incarnation, last, NoteMailLost(first, last), tracked.at_ms or _now_ms())
 
@@ -378,13 +370,7 @@ class Worker:
     async def _doubt(self, tracked: Tracked) -> BrokerError | None:
         """Return what is wrong with the broker's mail behind and at the tracked position, if anything."""
         info = await mail_info(self._nc, self._cell)
-        if info is None or info.incarnation != tracked.incarnation or info.last_seq < tracked.position:
-            return ReaderLost("the mail stream is not the one that was read")
-        if not await self._same_last(tracked):
-            return ReaderLost("the last handled message is gone or another one")
-        if info.first_seq > tracked.position + 1:
-            return Gap(tracked.position + 1, info.first_seq)
-        return None
+        return mail_life.in_doubt(tracked, info, await self._last_handled(tracked, info) if info else None)
 
     async def _purge(self) -> None:
         """Drop handled mail older than the span, never the last handled message."""
@@ -407,7 +393,8 @@ class Worker:
                 high = middle
             else:
                 low = middle + 1
-        if low > info.first_seq:
+        # An older copy may have been put back meanwhile: what is new in it has not been handled.
+        if low > info.first_seq and await self._doubt(self._engine.tracked) is None:
             await purge_mail(self._nc, self._cell, low - 1)
 
 

@@ -1,0 +1,65 @@
+"""A cell in a world that fails keeps its promises, seed by seed; the same seed is the same run."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.simulation.run import STEPS, shown
+from tests.simulation.world import MUST_COME_UP, Outcome, simulate
+
+SEEDS = 240
+CHUNK = 20
+ROOT = Path(__file__).parents[2]
+KNOWN = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+    if line[:1].isdigit()
+]
+
+
+def run(seed: int) -> Outcome:
+    try:
+        with capture_logs():
+            return simulate(seed, STEPS)
+    except Exception as error:  # noqa: BLE001  any error is a finding; it is shown with its seed
+        pytest.fail(shown(seed, STEPS, error), pytrace=False)
+
+
+@pytest.mark.xdist_group("simulation-a")
+@pytest.mark.parametrize("first", range(0, SEEDS // 2, CHUNK))
+def test_nothing_that_goes_wrong_breaks_a_promise(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        run(seed)
+
+
+def fired(seeds: range) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for seed in seeds:
+        total.update(run(seed).faults.fired)
+    return total
+
+
+@pytest.mark.xdist_group("simulation-b")
+def test_everything_that_may_go_wrong_does_so_in_some_seed() -> None:
+    total = fired(range(SEEDS // 2, SEEDS))
+    assert sorted(set(MUST_COME_UP) - set(total)) == []
+
+
+@pytest.mark.parametrize("seed", KNOWN)
+def test_what_was_found_once_stays_mended(seed: int) -> None:
+    run(seed)
+
+
+def test_the_same_seed_is_the_same_run_twice_in_a_row_and_in_another_process() -> None:
+    here = run(1)
+    assert run(1).digest == here.digest
+    assert run(2).digest != here.digest
+    environment = os.environ | {"PYTHONHASHSEED": "4321"}
+    command = [sys.executable, "-m", "tests.simulation.run", "--seed", "1"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert f"trace {here.digest}" in done.stdout

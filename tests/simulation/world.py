@@ -1,0 +1,312 @@
+"""A whole cell in one thread: senders, broker, workers that compete, people, clocks; chance decides who acts next."""
+
+from collections import deque
+from random import Random
+from typing import NamedTuple
+
+from adapters.channels import load
+from adapters.nats.errors import BrokerError
+from adapters.storage.memory_log import MemoryEventLog
+from adapters.storage.vault import MemoryVault
+from domain.envelope import By
+from domain.mail import decode_mail
+from domain.order import DiscardQuarantined, Order, ResendQuarantined, ResolveInterception
+from domain.ports import Tracked
+from tests.fakes import Faults, SkewedClock, Trace
+from tests.simulation import letters
+from tests.simulation.broker import Broker
+from tests.simulation.letters import BEGIN_MS, Letter
+from tests.simulation.verdict import verdict
+from tests.simulation.watch import NOTABLE, Watch, must
+from tests.simulation.worker import Parts, SimWorker
+
+RATES = {
+    "disk.fails_before": 0.01,
+    "disk.fails_after": 0.01,
+    "disk.read_fails": 0.002,
+    "disk.takeover_fails": 0.05,
+    "disk.life_fails_before": 0.1,
+    "disk.life_fails_after": 0.1,
+    "worker.crashes": 0.006,
+    "worker.second_starts": 0.2,
+    "worker.stays_after_failed_commit": 0.4,
+    "worker.commit_lands_unseen": 0.4,
+    "worker.prepares_beforehand": 0.2,
+    "worker.suspects": 0.01,
+    "broker.unavailable": 0.01,
+    "broker.breaks": 0.01,
+    "broker.full": 0.02,
+    "broker.publish_lost": 0.03,
+    "broker.publish_unanswered": 0.05,
+    "broker.somebody_makes_it": 0.2,
+    "broker.wiped": 0.0012,
+    "broker.copied": 0.02,
+    "broker.rolled_back": 0.006,
+    "broker.loses_messages": 0.002,
+    "reader.repeats": 0.01,
+    "reader.skips": 0.01,
+    "clock.jumps": 0.01,
+    "clock.broker_jumps": 0.01,
+    "clock.night": 0.004,
+}
+"""Chance of each misfortune, each time it could happen."""
+
+MUST_COME_UP = (
+    *RATES,
+    "worker.refused",
+    "worker.died_with_decided",
+    "worker.decides_while_committing",
+    "broker.purged",
+    "broker.went_back_and_grew",
+    "broker.lost_in_silence",
+    "life.first",
+    "life.renamed",
+    "life.mail_lost",
+    "life.the mail stream was gone",
+    "life.the mail stream has begun another life",
+    "life.the mail stream went back to an older copy",
+    "timer.fired",
+    "timer.took_effect",
+    "queue.order_known",
+    "queue.resend",
+    "queue.discard",
+    *NOTABLE.values(),
+)
+"""Everything the seeds together must have shown."""
+
+
+class Outcome(NamedTuple):
+    """What a run that broke no rule was like."""
+
+    digest: str
+    trace: Trace
+    faults: Faults
+    messages: int
+    events: int
+
+
+class World:
+    """One run, wholly decided by its seed."""
+
+    def __init__(self, seed: int, trace: Trace) -> None:
+        self.seed = seed
+        self.trace = trace
+        chance = self.chance = Random(seed)
+        self.faults = faults = Faults(chance, RATES, trace)
+        self.now_ms = BEGIN_MS
+        self.log = MemoryEventLog("simulated")
+        self.vault = MemoryVault(b"simulation")
+        self.watch = Watch(self.log, faults, trace)
+        self._broker_clock = SkewedClock()
+        self.broker = Broker(chance, faults, trace, lambda: self._broker_clock.read(self.now_ms))
+        self.broker.read_to = lambda: (self._row().incarnation, self._row().position)
+        self.channels = load()
+        self.parts = Parts(
+            chance,
+            faults,
+            trace,
+            self.log,
+            self.vault,
+            self.channels,
+            self.vault.digest_key(),
+            self.broker,
+            self.watch,
+            lambda: self.now_ms,
+            chance.random() < 0.5,
+        )
+        self.workers: list[SimWorker] = []
+        self.letters: dict[bytes, Letter] = {}
+        """By payload: what every message meant."""
+        self._waiting = self._workload()
+        self.acknowledged: list[bytes] = []
+        self._number = 0
+        self._edge_clock = SkewedClock()
+
+    def _row(self) -> Tracked:
+        return self.log.tracked()
+
+    def _workload(self) -> deque[Letter]:
+        """Return histories, shuffled as far as this seed likes, each letter 1 to 5 times, with stock between."""
+        chance = self.chance
+        found = letters.histories(chance, chance.choice((3, 6, 12, 20)))
+        copies = [each for each in found for _ in range(chance.choice((1, 1, 1, 2, 3, 5)))]
+        for number in range(chance.randrange(3, 20)):
+            copies += [letters.stock_letter(chance, number, BEGIN_MS)] * chance.choice((1, 1, 2))
+        for number in range(chance.randrange(4)):
+            copies += [letters.stray_letter(chance, number, BEGIN_MS)] * chance.choice((1, 2))
+        reach = chance.choice((1, 10, len(copies) + 1))
+        order = sorted(range(len(copies)), key=lambda at: at // reach if reach == 1 else at + chance.randrange(reach))
+        if chance.random() < 0.5:
+            chance.shuffle(order)
+        return deque(copies[at] for at in order)
+
+    # --- the run
+
+    def run(self, steps: int) -> Outcome:
+        """Let chance decide for so many steps, then let everything come to rest and judge."""
+        for _ in range(steps):
+            self._pass_time()
+            match self.chance.choices(("work", "send", "people", "start"), (60, 25, 10, 3))[0]:
+                case "work":
+                    self._work()
+                case "send":
+                    self._send()
+                case "people":
+                    self._act()
+                case _:
+                    if not any(worker.alive for worker in self.workers) or self.faults.fires("worker.second_starts"):
+                        self._start()
+        self._come_to_rest()
+        verdict(self)
+        return Outcome(self.trace.digest, self.trace, self.faults, len(self.watch.script), self._row().head)
+
+    def _pass_time(self) -> None:
+        chance, faults = self.chance, self.faults
+        self.now_ms += chance.randrange(20_000)
+        if faults.fires("clock.night"):
+            self.now_ms += chance.randrange(1, 30) * 3_600_000
+        if faults.fires("clock.broker_jumps"):
+            self._broker_clock.offset_ms = chance.randrange(-600_000, 600_001)
+        if faults.fires("clock.jumps"):
+            clocks = [self._edge_clock, *(worker.clock for worker in self.workers if worker.alive)]
+            chance.choice(clocks).offset_ms = chance.randrange(-600_000, 600_001)
+
+    def _start(self) -> None:
+        self.workers = [worker for worker in self.workers if worker.alive]
+        if len(self.workers) < 3:
+            self.workers.append(SimWorker(self.parts))
+
+    def _work(self) -> None:
+        alive = [worker for worker in self.workers if worker.alive]
+        if self.broker.cut_off:
+            self.broker.cut_off -= 1
+            alive = []
+        if not alive:
+            return
+        # The newest works most; older ones have been stopped, and go on now and then as if nothing had happened.
+        worker = alive[-1] if self.chance.random() < 0.8 else self.chance.choice(alive)
+        if self.faults.fires("worker.crashes"):
+            worker.crash()
+        else:
+            worker.step()
+
+    def _send(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.chance.choice((1, 3, 10))))]
+        self.post(batch)
+
+    def post(self, batch: list[Letter]) -> bool:
+        """Publish, and publish again as long as the outcome is unknown; give up after a few tries, for later."""
+        if not batch:
+            return True
+        payloads = [each.payload for each in batch]
+        self.letters.update(zip(payloads, batch, strict=True))
+        for _ in range(3):
+            try:
+                self.broker.publish(payloads)
+            except BrokerError as trouble:
+                self.trace.note("unsent", len(batch), type(trouble).__name__)
+            else:
+                self.acknowledged += payloads
+                return True
+        self._waiting.extend(batch)
+        return False
+
+    def _act(self) -> None:
+        """Let a person do something about what is seen, or think they see."""
+        chance = self.chance
+        self._number += 1
+        number, now = self._number, self._edge_clock.read(self.now_ms)
+        orders = [key for key, held in self.watch.states.items() if isinstance(held.state, Order)]
+        service = By("person", "s1", "service")
+        if not orders or chance.random() < 0.1:
+            self.post([letters.stock_letter(chance, 1000 + number, now)])
+            return
+        key = chance.choice(orders)
+        state: Order = self.watch.states[key].state
+        posted: Letter
+        if state.quarantined is not None and chance.random() < 0.7:
+            body = (
+                ResendQuarantined(f"resend-{number}", state.quarantined.item)
+                if chance.random() < 0.5
+                else DiscardQuarantined(f"discard-{number}", state.quarantined.item, "junk")
+            )
+            posted = letters.letter(key, body, "command", service, now)
+        elif state.interceptions and chance.random() < 0.8:
+            name = chance.choice(state.interceptions)[0]
+            decision = chance.choice(("release", "release", "cancel"))
+            act = ResolveInterception(f"resolve-{number}", name, decision)  # type: ignore[arg-type]
+            posted = letters.letter(key, act, "command", service, now)
+        elif chance.random() < 0.2:
+            line = chance.choice(state.lines).id if state.lines else ""
+            posted = letters.cancel_letter(chance, key, line, number, now)
+        else:
+            posted = letters.scan_letter(chance, key, number, now)
+        self.post([posted] * chance.choice((1, 1, 2)))
+
+    # --- the end
+
+    def _come_to_rest(self) -> None:
+        """Stop the misfortunes, send what is left and what was lost again, and let one worker finish everything."""
+        self.faults.quiet = True
+        self.trace.note("rest")
+        self._start_last()
+        self._drain()
+        for go in range(4):
+            while self._waiting:
+                self._send()
+            self._drain()
+            if go == 3:
+                break
+            again = [self.letters[payload] for payload in dict.fromkeys(self.acknowledged) if self._unhandled(payload)]
+            for each in again:
+                must(each.payload in self.broker.destroyed, "acknowledged mail was passed over", each.mail)
+            self.trace.note("reconciled", len(again))
+            self._waiting.extend(again)
+            self.now_ms += 60 * 3_600_000
+            if self.parts.mail_clock:
+                tick = letters.tick(self.now_ms)
+                self._waiting.append(tick)
+        must(not self._waiting, "letters were never sent", len(self._waiting))
+
+    def _unhandled(self, payload: bytes) -> bool:
+        return payload not in self.watch.handled_in
+
+    def facts_of(self, payload: bytes) -> Letter:
+        """Return what a handled message meant; a worker's own mail (timers) speaks for itself."""
+        known = self.letters.get(payload)
+        return known if known is not None else Letter(decode_mail(payload), "command", payload, silent=True)
+
+    def _start_last(self) -> None:
+        self.workers = [SimWorker(self.parts)]
+
+    def _drain(self) -> None:
+        """Work until nothing is left to do: all mail handled, no timer due."""
+        worker = self.workers[-1]
+        for step in range(20_000):
+            must(worker.alive, "a worker ended although nothing went wrong")
+            worker.step()
+            if step % 50 == 49 and self._at_rest(worker):
+                return
+        must(holds=False, what="the cell never came to rest")
+
+    def _at_rest(self, worker: SimWorker) -> bool:
+        row, stream = self._row(), self.broker.stream
+        if stream is None or (row.incarnation, row.position) != (stream.incarnation, stream.last_seq):
+            return False
+        now = worker._now()
+        return not any(due <= now for due in worker.engine.timers._open.values())
+
+
+def simulate(seed: int, steps: int = 500) -> Outcome:
+    """Run one seed.
+
+    Raises:
+        Broken: a rule was broken; `trace` of the error holds the last events.
+    """
+    trace = Trace()
+    trace.note("seed", seed, steps)
+    try:
+        return World(seed, trace).run(steps)
+    except Exception as error:
+        error.trace = trace  # type: ignore[attr-defined]
+        raise
