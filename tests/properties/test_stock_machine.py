@@ -1,0 +1,167 @@
+"""Any message to a warehouse's ledger at any time: nothing is promised twice, nothing gets lost."""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from domain import stock
+from domain.decider import DomainError, Event, fold
+from domain.stock import DOCUMENTS_KEPT_MS, NONE, Ledger, decide, evolve, from_snapshot, ledger, to_snapshot
+from domain.time_units import DAY_MS
+from tests.spec import T0
+
+SKUS = ("SA", "SB", "SC")
+skus = st.sampled_from(SKUS)
+lines = st.lists(st.tuples(skus, st.integers(0, 4)), max_size=3).map(tuple)
+allocations = st.integers(0, 5).map("order-x/{}".format)
+documents = st.integers(0, 8).map("d-{}".format)
+
+
+class StockMachine(RuleBasedStateMachine):
+    """One ledger beside a model of plain numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = Ledger()
+        self.events: list[Event] = []
+        self.now_ms = T0
+        self.on_hand = dict.fromkeys(SKUS, 0)
+        self.held: dict[str, dict[str, int]] = {}
+        self.protected = dict.fromkeys(SKUS, 0)
+        self.documents: dict[str, int] = {}
+
+    def available(self, sku: str) -> int:
+        promised = sum(held.get(sku, 0) for held in self.held.values())
+        return self.on_hand[sku] - promised - self.protected[sku]
+
+    def ask(self, command: Any) -> bool:
+        """Return whether the ledger acted; asking again must never act twice."""
+        try:
+            events = decide(command, self.state, self.now_ms)
+        except DomainError:
+            return False
+        for event in events:
+            self.state = evolve(self.state, event)
+            self.events.append(event)
+        if not isinstance(command, stock.Release | stock.PickOut | stock.Issue) or not command.lines:
+            again = () if isinstance(command, stock.Issue) else decide(command, self.state, self.now_ms)
+            assert all(isinstance(event, stock.ReservationRefused) for event in again)
+        self.check()
+        return bool(events) and not isinstance(events[0], stock.ReservationRefused)
+
+    def check(self) -> None:
+        assert fold(ledger, self.events) == self.state
+        assert from_snapshot(to_snapshot(self.state)) == self.state
+        assert set(self.state.documents) == set(self.documents)
+        for level in self.state.levels.values():
+            assert level.available >= 0
+            assert min(level.on_hand, level.reserved, level.pre_reserved, level.protected) >= 0
+
+    def agree(self) -> None:
+        assert {name: dict(held.lines) for name, held in self.state.allocations.items()} == self.held
+        for sku in SKUS:
+            level = self.state.levels.get(sku, NONE)
+            assert level.on_hand == self.on_hand[sku]
+            assert level.protected == self.protected[sku]
+            assert level.available == self.available(sku)
+
+    def documented(self, document: str, command: Any) -> bool:
+        """Ask for something that a document backs, with the model of which numbers are known."""
+        known = document in self.documents
+        if known:
+            assert decide(command, self.state, self.now_ms) == ()
+            return False
+        try:
+            acts = bool(decide(command, self.state, self.now_ms))
+        except DomainError:
+            acts = False
+        if acts:
+            kept = {name: seen for name, seen in self.documents.items() if self.now_ms - seen <= DOCUMENTS_KEPT_MS}
+            forgets = self.now_ms - self.state.expired_ms >= DAY_MS
+            self.documents = {**(kept if forgets else self.documents), document: self.now_ms}
+        return self.ask(command)
+
+    @rule(document=documents, what=lines)
+    def receive(self, document: str, what: tuple[tuple[str, int], ...]) -> None:
+        if self.documented(document, stock.ReceiveStock(document, what)):
+            for sku, units in what:
+                self.on_hand[sku] += units
+        self.agree()
+
+    @rule(document=documents, sku=skus, delta=st.integers(-4, 4))
+    def count(self, document: str, sku: str, delta: int) -> None:
+        fits = delta != 0 and self.available(sku) + delta >= 0 and document not in self.documents
+        acted = self.documented(document, stock.AdjustStock(document, sku, delta, "count"))
+        assert acted == fits
+        if acted:
+            self.on_hand[sku] += delta
+        self.agree()
+
+    @rule(document=documents, sku=skus, units=st.integers(-1, 5))
+    def protect(self, document: str, sku: str, units: int) -> None:
+        fits = 0 <= units <= self.available(sku) + self.protected[sku] and document not in self.documents
+        acted = self.documented(document, stock.ProtectStock(document, sku, units))
+        assert acted == fits
+        if acted:
+            self.protected[sku] = units
+        self.agree()
+
+    @rule(allocation=allocations, what=lines, gifts=st.booleans())
+    def reserve(self, allocation: str, what: tuple[tuple[str, int], ...], gifts: bool) -> None:
+        wanted: dict[str, int] = {}
+        for sku, units in what:
+            wanted[sku] = wanted.get(sku, 0) + units
+        fits = (
+            allocation not in self.held
+            and bool(what)
+            and all(units > 0 for _, units in what)
+            and all(self.available(sku) >= units for sku, units in wanted.items())
+        )
+        kind = stock.PreReserve if gifts else stock.Reserve
+        assert self.ask(kind(allocation, "order-x", what)) == fits, "all or nothing"
+        if fits:
+            self.held[allocation] = wanted
+        self.agree()
+
+    def take(self, allocation: str, what: tuple[tuple[str, int], ...]) -> dict[str, int]:
+        """Take lines out of the model's allocation, as far as it holds them."""
+        held = self.held.get(allocation, {})
+        wanted = dict(held)
+        if what:
+            wanted = dict.fromkeys(SKUS, 0)
+            for sku, units in what:
+                wanted[sku] += units
+        taken = {sku: min(units, held.get(sku, 0)) for sku, units in wanted.items()}
+        left = {sku: units - taken.get(sku, 0) for sku, units in held.items() if units > taken.get(sku, 0)}
+        self.held.pop(allocation, None)
+        if left:
+            self.held[allocation] = left
+        return taken
+
+    @rule(allocation=allocations, what=lines, out=st.booleans())
+    def give_back_or_pick(self, allocation: str, what: tuple[tuple[str, int], ...], out: bool) -> None:
+        what = tuple(pair for pair in what if pair[1])
+        self.ask((stock.PickOut if out else stock.Release)(allocation, what))
+        taken = self.take(allocation, what)
+        for sku, units in taken.items():
+            self.on_hand[sku] -= units if out else 0
+        self.agree()
+
+    @rule(sku=skus, units=st.integers(1, 4), before=st.booleans())
+    def goods_left_elsewhere(self, sku: str, units: int, before: bool) -> None:
+        since = self.state.levels.get(sku, NONE).since_ms
+        shipped_ms = since - 1 if before else self.now_ms
+        gone = min(units, self.available(sku)) if since and not before else 0
+        self.ask(stock.Issue("order-y/issued-1", "order-y", ((sku, units),), shipped_ms))
+        self.on_hand[sku] -= gone
+        self.agree()
+
+    @rule(days=st.sampled_from((0, 1, 30, 200, 401)))
+    def time_passes(self, days: int) -> None:
+        self.now_ms += days * DAY_MS + 1
+
+
+TestStockMachine = StockMachine.TestCase
+TestStockMachine.settings = settings(max_examples=settings().max_examples // 2)

@@ -1,0 +1,145 @@
+"""Every event that was ever written loads for ever: its stored sample decodes, and encodes to the same bytes."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from domain import cellular, intake, mail, order, stock
+from domain.canonical import Amounts, Parcel
+from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
+from domain.decider import Event
+from tests.spec import T0, at, line, snapshot
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+VIEW = snapshot("shipped", 7, (line("1", quantity=2, state="shipped", after_sale="open"), line("2", "")), pay_by=at(5))
+SKUS = (("S1", 2), ("S2", 1))
+PARCELS = (Parcel("SF", "T1", ("1",), at(6)), Parcel("YTO", "T2"))
+
+SAMPLES: dict[str, Event] = {
+    "order.received": order.OrderReceived("taobao", "shop1", "o-1", "00ff"),
+    "order.normalized": order.OrderNormalized(VIEW, "d1", "a1"),
+    "order.amended": order.OrderAmended(VIEW, "d2", "a2", ("lines", "holds"), "00fe"),
+    "order.repeated": order.OrderRepeated("d1"),
+    "order.outdated": order.OrderOutdated(T0, T0 + 1, "d0", "00fd"),
+    "order.paid": order.OrderPaid(19_900, "CNY", T0),
+    "order.deposit_paid": order.DepositPaid(5_000, "CNY"),
+    "order.reserved": order.OrderReserved("o/1", "A", SKUS),
+    "order.reservation_failed": order.ReservationFailed("o/1", "A", (("S1", 2, 1),)),
+    "order.released": order.OrderReleased("o/1", "A", SKUS, "changed_after_allocation"),
+    "order.pick_list_issued": order.PickListIssued("pick-o/1", "o/1", "A", SKUS),
+    "order.picked": order.OrderPicked("o/1", "c-1"),
+    "order.partially_shipped": order.PartiallyShipped(("1",), PARCELS, T0),
+    "order.shipped": order.OrderShipped(PARCELS, T0, "o/1", "c-2"),
+    "order.completed": order.OrderCompleted(T0),
+    "order.cancelled": order.OrderCancelled("too late", "c-3"),
+    "order.lines_cancelled": order.LinesCancelled((("1", 1),), "one less", "c-4"),
+    "order.after_sale_opened": order.AfterSaleOpened((("1", 1),), "broken", "r-1", "c-5"),
+    "order.after_sale_closed": order.AfterSaleClosed(("1",)),
+    "order.refunded": order.OrderRefunded(("1",), 100, "r-1", "c-6"),
+    "order.intercepted": order.OrderIntercepted("i-1", "stock_short", "S1: 0 left", "receive some", "keeper", T0),
+    "order.resolved": order.InterceptionResolved("i-1", "release", "seen", "c-7"),
+    "order.refused": order.OrderRefused("ScanOut", "OrderOnHold", "held", "c-8"),
+    "order.quarantined": order.OrderQuarantined("m-1", "no such status", "status", "correct it", "00fc", ""),
+    "order.queued_behind": order.QueuedBehind("m-2", "m-1", "", '["ScanOut","c-9","",""]'),
+    "order.queue_released": order.QueueReleased("m-1", "resend", "", "c-10"),
+    "order.timer_set": order.TimerSet("payment", T0),
+    "order.timer_cleared": order.TimerCleared("payment", fired=True),
+    "stock.received": stock.StockReceived("d-1", SKUS, T0),
+    "stock.adjusted": stock.StockAdjusted("d-2", "S1", -1, "count", T0),
+    "stock.protected": stock.StockProtected("d-3", "S1", 5, T0),
+    "stock.reserved": stock.StockReserved("o/1", "o", SKUS),
+    "stock.pre_reserved": stock.StockPreReserved("o/g", "o", SKUS),
+    "stock.reservation_refused": stock.ReservationRefused("o/1", "o", (("S1", 2, 1),)),
+    "stock.released": stock.StockReleased("o/1", SKUS),
+    "stock.picked_out": stock.StockPickedOut("o/1", SKUS),
+    "stock.issued": stock.StockIssued("o/issued-1", "o", SKUS),
+    "stock.refused": stock.StockRefused("AdjustStock", "NotEnoughOnHand", "S1: 0 left", "m-1"),
+    "intake.hinted": intake.IntakeHinted("o-1", "fetch it", "00fb"),
+    "intake.ignored": intake.IntakeIgnored("heartbeat", "00fa"),
+    "intake.refused": intake.IntakeRefused("no order", "00f9"),
+    "intake.quarantined": intake.IntakeQuarantined("not understood", "m-3", '["Tick"]'),
+    "intake.unmatched": intake.IntakeUnmatched("C536379", "no such sale", "c-11"),
+    "intake.discarded": intake.IntakeDiscarded("00f8", "sent again"),
+    "cell.mail_lost": cellular.MailLost(5, 9),
+    "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
+    "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),
+}
+"""One of each shape of today."""
+
+
+def stored() -> list[Path]:
+    return sorted((FIXTURES / "events").glob("*.json"))
+
+
+def test_every_tag_has_a_sample_that_was_stored() -> None:
+    assert set(SAMPLES) == set(TYPES)
+    assert {path.stem for path in stored()} >= set(TYPES)
+
+
+@pytest.mark.parametrize("path", stored(), ids=lambda path: str(path.stem))
+def test_what_was_stored_under_a_tag_loads_for_ever(path: Path) -> None:
+    event = decode_event(path.stem, path.read_bytes().strip())
+    if path.stem in TYPES:
+        assert type(event) is TYPES[path.stem]
+        assert event == SAMPLES[path.stem]
+        assert encode_event(event) == path.read_bytes().strip()
+
+
+def test_tags_are_nouns_and_verbs_and_never_class_paths() -> None:
+    assert {kind: tag for tag, kind in TYPES.items()} == TAGS
+    for tag in TYPES:
+        noun, verb = tag.split(".")
+        assert f"{noun}{verb}".replace("_", "").isalpha()
+        assert tag == tag.lower()
+
+
+def test_every_old_shape_leads_to_one_of_today() -> None:
+    for tag in UPCASTS:
+        seen = {tag}
+        newer = UPCASTS[tag][0]
+        while newer in UPCASTS:
+            assert newer not in seen
+            seen.add(newer)
+            newer = UPCASTS[newer][0]
+        assert newer in TYPES
+        assert tag not in TYPES
+
+
+def test_an_old_shape_is_brought_up_step_by_step() -> None:
+    upcasts: dict[str, Any] = {
+        "order.money": ("order.money.v2", lambda facts: {"amount": facts["yuan"] * 100}),
+        "order.money.v2": ("order.paid", lambda facts: {**facts, "currency": "CNY", "paid_ms": 1}),
+    }
+    assert decode_event("order.money", b'{"yuan":3}', upcasts) == order.OrderPaid(300, "CNY", 1)
+
+
+def test_a_tag_of_a_newer_build_is_an_error_and_not_a_guess() -> None:
+    with pytest.raises(UnknownTag, match=r"order\.teleported"):
+        decode_event("order.teleported", b"{}")
+
+
+def test_damaged_bytes_are_an_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_event("order.paid", b'{"amount":"much"}')
+
+
+def test_a_field_that_a_later_build_added_does_not_stop_an_older_one() -> None:
+    assert decode_event("order.repeated", b'{"digest":"d","more":1}') == order.OrderRepeated("d")
+
+
+def test_what_waits_in_a_queue_can_be_read_for_ever() -> None:
+    bodies = json.loads((FIXTURES / "bodies.json").read_text())
+    names = {kind.__name__ for kind in get_args(mail.Body)}
+    assert set(bodies) == names, "a sample of every body, as it waits in an event"
+    for name, text in bodies.items():
+        body = mail.decode_body(json.dumps(text))
+        assert type(body).__name__ == name
+        assert json.loads(mail.encode_body(body))[: len(text)] == text
+
+
+def test_amounts_without_a_currency_do_not_exist() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b"{}", type=Amounts)

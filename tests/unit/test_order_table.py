@@ -1,0 +1,165 @@
+"""Every state meets every event and every command: nothing is undefined, and nothing leaves the transition table."""
+
+from itertools import product
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from domain.canonical import SourceTime, Status
+from domain.decider import Command, DomainError, Event
+from domain.order import (
+    DECIDE,
+    EVOLVE,
+    TRANSITIONS,
+    Allocation,
+    CancelLines,
+    ConfirmReserved,
+    DiscardQuarantined,
+    Order,
+    Quarantine,
+    QueueBehind,
+    ReportShort,
+    ResendQuarantined,
+    ResolveInterception,
+    ReturnGoods,
+    ScanOut,
+    Ship,
+    TakeSnapshot,
+    TimerDue,
+    Waiting,
+    decide,
+    evolve,
+)
+from tests.spec import T0, at, line, snapshot, taking
+from tests.unit.test_catalogue import SAMPLES
+
+Kind = Literal["normal", "presale", "counter"]
+LINES = (line("1"), line("2", quantity=2))
+
+
+def states() -> list[Order]:
+    """Every status, plain and with everything that can hang on an order."""
+    plain = [Order(status=status, lines=LINES if status else (), digest="x") for status in TRANSITIONS]  # type: ignore[arg-type]
+    loaded = [
+        msgspec.structs.replace(
+            state,
+            interceptions=(("i-1", "unmapped_sku"), ("i-2", "payment_timeout")),
+            after_sales=(("1", "open"),),
+            timers=(("payment", T0), ("order", T0)),
+            cancelled=(("2", 1),),
+            quarantined=Waiting("m-1", "p-1", ""),
+            queue=(Waiting("m-2", "p-2", ""),),
+            holds=("locked",),
+            allocation=Allocation("o/1", "A", (("S1", 1), ("S2", 1)), picked=True)
+            if state.status == "allocating"
+            else None,
+            shipped=frozenset({"1"}) if state.status in ("allocating", "shipped", "completed") else frozenset(),
+        )
+        for state in plain
+    ]
+    held = [
+        msgspec.structs.replace(state, allocation=Allocation("o/1", "A", (("S1", 1), ("S2", 2)), listed=True))
+        for state in plain
+        if state.status == "allocating"
+    ]
+    return [*plain, *loaded, *held, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
+
+
+def commands() -> list[Command]:
+    kinds: tuple[tuple[Kind, int | None, SourceTime | None], ...] = (
+        ("normal", None, None),
+        ("counter", 0, None),
+        ("presale", 50, at(9)),
+    )
+    views = [
+        snapshot(status, minute, lines, kind=kind, paid=paid, pay_by=pay_by)
+        for status, minute in product(get_args(Status), (0, 60))
+        for lines in (LINES, (line("1", "", state="shipped", after_sale="open"), line("2", state="cancelled")))
+        for kind, paid, pay_by in kinds
+    ]
+    return [
+        *(taking(view) for view in views),
+        ScanOut("c-1"),
+        ScanOut("c-1", "T1"),
+        Ship("c-1", "T1", "SF"),
+        CancelLines("c-1", (), ""),
+        CancelLines("c-1", (("1", 1),), ""),
+        CancelLines("c-1", (("1", 9),), ""),
+        ResolveInterception("c-1", "i-1", "release"),
+        ResolveInterception("c-1", "i-2", "cancel"),
+        TimerDue("payment", T0),
+        TimerDue("order", T0),
+        TimerDue("other", T0),
+        ReturnGoods("c-1", "r-1", (("S2", 1, 100),), ""),
+        ConfirmReserved("o/1", "A", (("S1", 1),)),
+        ReportShort("o/1", "A", (("S1", 1, 0),)),
+        ReportShort("o/issued-1", "A", (("S1", 1, 0),)),
+        Quarantine("m-1", "bad", "", "", "p-9", ""),
+        QueueBehind("m-2", "p-8", ""),
+        ResendQuarantined("c-1", "m-1"),
+        DiscardQuarantined("c-1", "m-1", ""),
+        DiscardQuarantined("c-1", "order", ""),
+    ]
+
+
+def events() -> list[Event]:
+    return [event for event in SAMPLES.values() if type(event) in EVOLVE]
+
+
+def steps(state: Order, decided: Any) -> list[tuple[str, str]]:
+    """Return the status steps that the events of one decision make."""
+    taken: list[tuple[str, str]] = []
+    for event in decided:
+        after = evolve(state, event)
+        if after.status != state.status:
+            taken.append((state.status, after.status))
+        state = after
+    return taken
+
+
+def test_every_event_of_the_order_is_sampled_and_every_command_is_tried() -> None:
+    assert {type(event) for event in events()} == set(EVOLVE)
+    assert {type(command) for command in commands()} == set(DECIDE)
+
+
+def test_every_event_can_follow_every_state() -> None:
+    for state, event in product(states(), events()):
+        assert isinstance(evolve(state, event), Order)
+
+
+def test_every_command_is_decided_or_refused_in_every_state_and_only_legal_steps_follow() -> None:
+    reached: set[tuple[str, str]] = set()
+    for state, command in product(states(), commands()):
+        try:
+            decided = decide(command, state, T0)
+        except DomainError:
+            continue
+        for before, after in steps(state, decided):
+            assert after in TRANSITIONS[before], (state, command)
+            reached.add((before, after))
+    legal = {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
+    assert reached == legal
+
+
+def test_an_order_that_is_over_has_no_timer_left() -> None:
+    for state, command in product(states(), commands()):
+        if state.status not in ("", "awaiting_payment") or not isinstance(command, TakeSnapshot):
+            continue
+        after = state
+        for event in decide(command, state, T0):
+            after = evolve(after, event)
+        if after.status not in ("", "awaiting_payment"):
+            assert "payment" not in dict(after.timers)
+
+
+def test_700_lines_are_decided_in_reasonable_time() -> None:
+    lines = tuple(line(str(number), state="shipped" if number % 3 else "open") for number in range(700))
+    state = Order()
+    work = 0
+    for view in (snapshot(lines=lines), snapshot("allocating", 5, lines), snapshot("cancelled", 9, lines)):
+        decided = decide(taking(view), state, T0)
+        work += len(decided)
+        for event in decided:
+            state = evolve(state, event)
+    assert state.status == "shipped"
+    assert work < 20

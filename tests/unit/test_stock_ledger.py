@@ -1,0 +1,221 @@
+"""What a warehouse's ledger does, refuses and keeps quiet about."""
+
+from typing import Any
+
+import pytest
+
+from domain.decider import Command
+from domain.order import ScanOut
+from domain.stock import (
+    DOCUMENTS_KEPT_MS,
+    QUANTITY_MAX,
+    AdjustStock,
+    BadQuantity,
+    Held,
+    Issue,
+    Level,
+    MissingDocument,
+    NotEnoughOnHand,
+    PickOut,
+    PreReserve,
+    ProtectStock,
+    ReceiveStock,
+    Release,
+    ReservationRefused,
+    Reserve,
+    StockAdjusted,
+    StockIssued,
+    StockPickedOut,
+    StockPreReserved,
+    StockProtected,
+    StockReceived,
+    StockRefused,
+    StockReleased,
+    StockReserved,
+    WrongActor,
+    from_snapshot,
+    ledger,
+    to_snapshot,
+)
+from domain.time_units import DAY_MS
+from tests.spec import T0, Spec
+
+TEN = StockReceived("d-0", (("S1", 10), ("S2", 10)), T0)
+HELD = StockReserved("o/1", "o", (("S1", 4), ("S2", 1)))
+GIFTS = StockPreReserved("o/g", "o", (("S1", 2),))
+
+
+def ten() -> Spec:
+    return Spec(ledger).given(TEN)
+
+
+def held() -> Spec:
+    return ten().given(HELD, GIFTS)
+
+
+def level(spec: Spec, sku: str) -> Level:
+    found = spec.state.levels[sku]
+    assert isinstance(found, Level)
+    return found
+
+
+# --- documents: receipts, counts, protection
+
+
+def test_goods_that_come_in_are_on_hand() -> None:
+    Spec(ledger).when(ReceiveStock("d-1", (("S1", 2), ("S2", 1), ("S1", 3)))).then(
+        StockReceived("d-1", (("S1", 5), ("S2", 1)), T0)
+    )
+
+
+def test_a_count_puts_the_figure_right_and_protection_sets_some_aside() -> None:
+    spec = ten().when(AdjustStock("d-1", "S1", -3, "count")).then(StockAdjusted("d-1", "S1", -3, "count", T0))
+    spec.when(ProtectStock("d-2", "S1", 7)).then(StockProtected("d-2", "S1", 7, T0))
+    assert level(spec, "S1").available == 0
+
+
+@pytest.mark.parametrize(
+    "command", [ReceiveStock("d-0", (("S1", 2),)), AdjustStock("d-0", "S1", 1, ""), ProtectStock("d-0", "S1", 1)]
+)
+def test_a_document_counts_once(command: Command) -> None:
+    ten().when(command).then_nothing()
+
+
+@pytest.mark.parametrize(
+    "command", [ReceiveStock("", (("S1", 2),)), AdjustStock("", "S1", 1, ""), ProtectStock("", "S1", 1)]
+)
+def test_a_document_needs_a_number(command: Command) -> None:
+    ten().when(command).then_raises(MissingDocument)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ReceiveStock("d-1", ()),
+        ReceiveStock("d-1", (("S1", 0),)),
+        ReceiveStock("d-1", (("S1", 1), ("S2", -1))),
+        ReceiveStock("d-1", (("", 1),)),
+        ReceiveStock("d-1", (("S1", QUANTITY_MAX + 1),)),
+        AdjustStock("d-1", "S1", 0, ""),
+        AdjustStock("d-1", "", 1, ""),
+        AdjustStock("d-1", "S1", -QUANTITY_MAX - 1, ""),
+        ProtectStock("d-1", "S1", -1),
+        ProtectStock("d-1", "S1", 11),
+        ProtectStock("d-1", "", 0),
+        Reserve("o/2", "o", ()),
+        Reserve("o/2", "o", (("S1", 0),)),
+        PreReserve("o/2", "o", (("S1", -1),)),
+    ],
+)
+def test_quantities_that_cannot_be_are_refused(command: Command) -> None:
+    ten().when(command).then_raises(BadQuantity)
+
+
+def test_a_count_cannot_take_away_what_is_promised() -> None:
+    held().when(AdjustStock("d-1", "S1", -5, "")).then_raises(NotEnoughOnHand)
+    held().when(AdjustStock("d-1", "S1", -4, "")).then_some(StockAdjusted)
+
+
+def test_a_refusal_does_not_use_up_the_documents_number() -> None:
+    spec = ten().given(StockRefused("AdjustStock", "NotEnoughOnHand", "", "m-1"))
+    spec.when(AdjustStock("d-1", "S1", -1, "")).then_some(StockAdjusted)
+
+
+@pytest.mark.parametrize(("age_ms", "known"), [(DOCUMENTS_KEPT_MS, True), (DOCUMENTS_KEPT_MS + 1, False)])
+def test_documents_are_remembered_for_400_days(age_ms: int, known: bool) -> None:
+    spec = ten().given(StockReceived("d-1", (("S1", 1),), T0 + age_ms))
+    assert ("d-0" in spec.state.documents) == known
+
+
+def test_old_documents_are_looked_for_once_a_day_only() -> None:
+    spec = ten().given(StockReceived("d-1", (("S1", 1),), T0 + DAY_MS), StockReceived("d-2", (("S1", 1),), T0 + DAY_MS))
+    assert spec.state.expired_ms == T0 + DAY_MS
+
+
+# --- allocations
+
+
+def test_an_allocation_is_reserved_whole() -> None:
+    ten().when(Reserve("o/1", "o", (("S1", 3), ("S2", 1), ("S1", 1)))).then(HELD)
+
+
+def test_one_missing_unit_refuses_the_whole_allocation() -> None:
+    command = Reserve("o/1", "o", (("S1", 10), ("S2", 11), ("S3", 1)))
+    ten().when(command).then(ReservationRefused("o/1", "o", (("S2", 11, 10), ("S3", 1, 0))))
+
+
+def test_gifts_are_held_apart_and_whole() -> None:
+    spec = ten().when(PreReserve("o/g", "o", (("S1", 2),))).then(GIFTS)
+    assert (level(spec, "S1").pre_reserved, level(spec, "S1").available) == (2, 8)
+    spec.when(PreReserve("o/h", "o", (("S1", 9),))).then(ReservationRefused("o/h", "o", (("S1", 9, 8),)))
+
+
+@pytest.mark.parametrize("kind", [Reserve, PreReserve])
+def test_an_allocation_that_is_held_is_not_held_twice(kind: Any) -> None:
+    held().when(kind("o/1", "o", (("S1", 1),))).then_nothing()
+
+
+def test_release_gives_back_all_or_some() -> None:
+    held().when(Release("o/1")).then(StockReleased("o/1", HELD.lines))
+    spec = held().when(Release("o/1", (("S1", 1), ("S9", 5)))).then(StockReleased("o/1", (("S1", 1),)))
+    assert dict(spec.state.allocations)["o/1"] == Held((("S1", 3), ("S2", 1)))
+    assert held().when(Release("o/g")).then_some(StockReleased).state.levels["S1"].pre_reserved == 0
+
+
+def test_picking_out_takes_from_the_shelf_all_or_some() -> None:
+    spec = held().when(PickOut("o/1")).then(StockPickedOut("o/1", HELD.lines))
+    assert (level(spec, "S1").on_hand, level(spec, "S1").reserved) == (6, 0)
+    spec = held().when(PickOut("o/1", (("S1", 99),))).then(StockPickedOut("o/1", (("S1", 4),)))
+    assert dict(spec.state.allocations)["o/1"] == Held((("S2", 1),))
+    spec = held().when(PickOut("o/g")).then_some(StockPickedOut)
+    assert (level(spec, "S1").on_hand, level(spec, "S1").pre_reserved) == (8, 0)
+
+
+@pytest.mark.parametrize("command", [Release("o/9"), PickOut("o/9"), Release("o/1", (("S9", 1),))])
+def test_what_is_not_held_cannot_be_given_back_or_picked(command: Command) -> None:
+    held().when(command).then_nothing()
+
+
+# --- goods that left without a reservation
+
+
+def test_goods_that_left_elsewhere_are_deducted_where_they_were_counted() -> None:
+    command = Issue("o/issued-1", "o", (("S1", 3), ("S9", 2)), T0)
+    ten().when(command).then(StockIssued("o/issued-1", "o", (("S1", 3),)))
+
+
+def test_goods_that_left_before_the_count_began_are_not_deducted() -> None:
+    ten().when(Issue("o/issued-1", "o", (("S1", 3),), T0 - 1)).then_nothing()
+
+
+def test_a_sku_that_was_only_protected_is_not_counted() -> None:
+    spec = Spec(ledger).given(StockProtected("d-1", "S1", 0, T0))
+    spec.when(Issue("o/issued-1", "o", (("S1", 3),), T0)).then_nothing()
+
+
+def test_what_is_there_is_deducted_and_what_is_short_is_reported() -> None:
+    held().when(Issue("o/issued-1", "o", (("S1", 6), ("S2", 2)), T0)).then(
+        StockIssued("o/issued-1", "o", (("S1", 4), ("S2", 2))), ReservationRefused("o/issued-1", "o", (("S1", 6, 4),))
+    )
+    empty = ten().given(StockReserved("x/1", "x", (("S1", 10),)))
+    empty.when(Issue("o/issued-1", "o", (("S1", 6),), T0)).then(ReservationRefused("o/issued-1", "o", (("S1", 6, 0),)))
+
+
+# --- the rest
+
+
+def test_a_command_for_another_kind_of_actor_is_refused() -> None:
+    ten().when(ScanOut("c-1")).then_raises(WrongActor)
+
+
+def test_refusals_change_no_figure() -> None:
+    spec = held()
+    before = spec.state
+    refusals = (StockRefused("x", "y", "z"), ReservationRefused("o/9", "o", (("S1", 1, 0),)))
+    assert spec.given(*refusals).state == before
+
+
+def test_a_snapshot_is_the_ledger() -> None:
+    state = held().state
+    assert from_snapshot(to_snapshot(state)) == state
+    assert to_snapshot(from_snapshot(to_snapshot(state))) == to_snapshot(state)
