@@ -31,6 +31,8 @@ OPENING_SHARE: Final = 0.5
 LATER_SHARE: Final = 0.42
 """What a receipt of goods brings in the middle of the file's time."""
 _STOCK_LINES_MAX: Final = 1_000
+_PAUSE_EVERY: Final = 8
+"""Messages written between two looks at what the cell answers."""
 _TAG: Final = "retail/"
 _TELL_S: Final = 5.0
 
@@ -217,24 +219,29 @@ async def trade_file(
     await courier.send([mail for act in opening for mail in courier.mails(act)])
     more = retail.middle_ms
     slot: list[Mail] = []
-    evening = 0
+    evening = before = 0
     for invoice in retail.file:
         if stop.is_set():
             return
         if invoice.at_ms >= evening:
             if slot:
-                sent += len(slot)
+                # First the evening of the day before; while the cell works on this day, the next one is being written.
+                await warehouse.evening(before)
+                before = evening
                 await courier.send(slot)
-                await warehouse.evening(evening)
+                sent += len(slot)
                 slot = []
             if more and invoice.at_ms > more:
                 await warehouse.goods_in(more)
                 more = 0
             evening = (invoice.at_ms // DAY_MS + 1) * DAY_MS
+        elif len(slot) % _PAUSE_EVERY == 0:
+            await asyncio.sleep(0)
         slot += retail.take(invoice, courier)
         if time.monotonic() - told > _TELL_S:
             told = time.monotonic()
             tell(f"  {sent:,} messages sent, {sum(retail.ends.values()):,} of {retail.file.invoices:,} invoices done")
+    await warehouse.evening(before)
     await courier.send(slot)
     await warehouse.evening(evening)
     await tick(courier, evening + DAY_MS)

@@ -5,7 +5,9 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from runners.audit import verify
 from runners.bootstrap import channels, open_log, open_read_models, open_spool, open_vault
 from runners.commands.audit import scan_of
 from runners.post import Postman
-from runners.replay import replay_read_models, replay_states
+from runners.replay import ReplayedReadModels, ReplayedStates, replay_read_models, replay_states
 from runners.settings import Settings
 from runners.simulating.account import Account, account
 from runners.simulating.courier import Courier, Ledger
@@ -25,6 +27,8 @@ from runners.simulating.embedded import level, running
 from runners.simulating.feed import open_feed
 from runners.simulating.world import CHANNELS, World
 
+TWO_PROCESSES_FROM = 50_000
+"""Events from which a second process is worth its start."""
 STATES = ("awaiting_payment", "paid", "allocating", "shipped", "completed", "cancelled", "after_sale")
 
 
@@ -142,16 +146,19 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
 
 
 def check(settings: Settings, sent: Ledger) -> Shown:
-    """Check a cell that has come to rest against what was sent to it."""
+    """Check a cell that has come to rest against what was sent to it; a long log by two processes."""
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(closing(open_log(settings, read_only=True)))
         vault = stack.enter_context(closing(open_vault(settings)))
         live = stack.enter_context(closing(open_read_models(settings)))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pool: Executor = ThreadPoolExecutor(1)
+        if log.tracked().head > TWO_PROCESSES_FROM:
+            pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        replayed = stack.enter_context(pool).submit(_replayed, settings)
         found = account(log, vault, sent)
-        states = replay_states(log)
-        models = replay_read_models(log, scratch, live)
         proof = verify(scan_of(settings), settings.cell, folder=CheckpointFolder(scratch), signer=None, vault=vault)
+        states, models = replayed.result()
         unbuilt = [note for note in models.notes if "has not been built" in note]
         problems = [
             *(f"lost: {each}" for each in found.first_lost),
@@ -173,6 +180,16 @@ def check(settings: Settings, sent: Ledger) -> Shown:
             problems=problems[:50],
             messages=sent.messages,
         )
+
+
+def _replayed(settings: Settings) -> tuple[ReplayedStates, ReplayedReadModels]:
+    """Fold everything again from the log alone."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        closing(open_log(settings, read_only=True)) as log,
+        closing(open_read_models(settings)) as live,
+    ):
+        return replay_states(log), replay_read_models(log, Path(scratch), live)
 
 
 def _progress(tell: Callable[[str], None]) -> Callable[[Progress], None]:
