@@ -30,7 +30,17 @@ from adapters.channels.douyin_fields import (
     PhaseFields,
     SpecFields,
 )
-from adapters.channels.json_fields import fen_of, id_of, keep, quantity_of, same_id, time_of, whole_of
+from adapters.channels.json_fields import (
+    fen_of,
+    follows,
+    goods_value,
+    id_of,
+    keep,
+    quantity_of,
+    same_id,
+    time_of,
+    whole_of,
+)
 from domain.canonical import (
     AfterSale,
     Amounts,
@@ -97,8 +107,13 @@ def translate(raw: bytes, shop: str, times: TimeReader) -> Translated:
     amounts = _amounts(context, goods, lines, status, phases)
     unpaid, gone = status == "awaiting_payment", status in ("shipped", "completed")
     ended = _stage(context, order.finish_time, "finish_time", status in ("completed", "cancelled"))
+    ended = follows(ended, ordered_at, "finish_time")
+    paid = follows(_stage(context, order.pay_time, "pay_time", not unpaid), ordered_at, "pay_time")
     shipped = _stage(context, order.ship_time, "ship_time", gone)
     parcels = _parcels(context)
+    if shipped is None and gone:
+        shipped = max((parcel.at for parcel in parcels if parcel.at), key=_instant, default=None)
+    shipped = follows(shipped, ordered_at, "ship_time")
     if detail == REFUNDED_AFTER_SHIPPING:
         attributes["closed_after_shipping"] = True
     if order.cancel_reason and status != "cancelled":
@@ -114,13 +129,13 @@ def translate(raw: bytes, shop: str, times: TimeReader) -> Translated:
         str(detail),
         amounts,
         ordered_at,
-        time_of(times, order.update_time, "update_time") or ordered_at,
+        follows(time_of(times, order.update_time, "update_time"), ordered_at, "update_time") or ordered_at,
         tuple(lines),
         kind,
         region=_region(order),
         pay_by=_pay_by(context, ordered_at, phases) if unpaid else None,
-        paid_at=_stage(context, order.pay_time, "pay_time", not unpaid),
-        shipped_at=shipped or (max((p.at for p in parcels if p.at), key=_instant, default=None) if gone else None),
+        paid_at=paid,
+        shipped_at=shipped,
         completed_at=ended if status == "completed" else None,
         cancelled_at=ended if status == "cancelled" else None,
         cancel_reason=(order.cancel_reason or meaning.reason) if status == "cancelled" else "",
@@ -256,8 +271,8 @@ def _line_amounts(
     price = fen_of(
         fields.origin_amount if fields.origin_amount is not None else fields.goods_price, "origin_amount", where
     )
-    goods = price * quantity
-    promotion = fen_of(fields.promotion_amount, "promotion_amount", where)
+    goods = goods_value(price, quantity, "origin_amount", where)
+    promotion = fen_of(fields.promotion_amount, "promotion_amount", where, signed=True)
     amount = goods - promotion if fields.pay_amount is None else fen_of(fields.pay_amount, "pay_amount", where)
     if promotion:
         declared["promotion_amount"] = promotion
@@ -383,19 +398,22 @@ def _amounts(context: _Context, goods: int, lines: list[Line], status: Status, p
     if order.pay_amount is None:
         raise TranslationError("the order has no amount", "pay_amount", "fetch it whole (order.orderDetail)")
     payable, freight = fen_of(order.pay_amount, "pay_amount"), fen_of(order.post_amount, "post_amount")
-    tax, promotion = fen_of(order.tax_amount, "tax_amount"), fen_of(order.promotion_amount, "promotion_amount")
+    tax = fen_of(order.tax_amount, "tax_amount")
+    promotion = fen_of(order.promotion_amount, "promotion_amount", signed=True)
     stated = goods + freight if order.order_amount is None else fen_of(order.order_amount, "order_amount")
     if stated != goods + freight:
         attributes["order_amount"] = stated
         wrong.append(
             {"rule": "order_amount = sum of lines + post_amount", "stated": stated, "computed": goods + freight}
         )
-    parts = {name: fen_of(getattr(order, name), name) for name in _PROMOTION_PARTS}
+    parts = {name: fen_of(getattr(order, name), name, signed=True) for name in _PROMOTION_PARTS}
     attributes.update({name: amount for name, amount in parts.items() if amount})
     if any(parts.values()) and sum(parts.values()) != promotion:
         rule = "promotion_amount = shop + platform + talent"
         wrong.append({"rule": rule, "stated": promotion, "computed": sum(parts.values())})
-    changed = {name: fen_of(getattr(order, name), name) for name in ("modify_amount", "promotion_redpack_amount")}
+    changed = {
+        name: fen_of(getattr(order, name), name, signed=True) for name in ("modify_amount", "promotion_redpack_amount")
+    }
     attributes.update({name: amount for name, amount in changed.items() if amount})
     if not any(changed.values()):
         owed = stated - promotion + tax

@@ -18,6 +18,12 @@ from domain.timehub import TimeReader, UnreadableTime
 
 DEPTH_MAX: Final = 64
 """Deepest nesting that is kept. Real payloads have less than ten levels; encoders have limits."""
+FEN_MAX: Final = 10**11
+"""Largest amount an order of a shop may have: a thousand million yuan. More is a wrong unit or a broken source."""
+EARLY_DAYS_MAX: Final = 1
+"""So far before the order something may lie that follows it: clocks and zones of a platform's services differ."""
+LATE_DAYS_MAX: Final = 3_660
+"""No platform touches an order that long after it was made: a later time is a broken clock."""
 
 _PLAIN: Final = frozenset({str, bool, type(None)})
 _INT_MIN: Final = -(2**63)
@@ -25,6 +31,7 @@ _INT_MAX: Final = 2**63 - 1
 _SHOWN_MAX: Final = 60
 _QUANTITY_LIMIT: Final = 1_000_000_000
 _SAFE_ID_LENGTH: Final = PART_BYTES_MAX // 4
+_DAY_MS: Final = 86_400_000
 
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _raw_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -143,32 +150,51 @@ def quantity_of(value: object, name: str, where: str = "") -> int:
     return number
 
 
-def yuan_of(value: object, name: str, where: str = "") -> int | None:
-    """Return an amount given in yuan as fen; None where it is absent.
+def yuan_of(value: object, name: str, where: str = "", *, signed: bool = False) -> int | None:
+    """Return an amount given in yuan as fen; None where it is absent. Only a `signed` one may be below nothing.
 
     Raises:
-        TranslationError: it is no amount.
+        TranslationError: it is no amount, or none that an order can have.
     """
     if value is None or value == "":
         return None
     try:
-        return _yuan(value) if type(value) is str else minor(value)
+        amount = _yuan(value) if type(value) is str else minor(value)
     except BadMoney as error:
         raise TranslationError(str(error), path(where, name), "an amount in yuan belongs here") from None
+    if (-FEN_MAX if signed else 0) <= amount <= FEN_MAX:
+        return amount
+    raise _absurd(amount, value, name, where)
 
 
-def fen_of(value: object, name: str, where: str = "") -> int:
-    """Return an amount given in fen; 0 where it is absent.
+def fen_of(value: object, name: str, where: str = "", *, signed: bool = False) -> int:
+    """Return an amount given in fen; 0 where it is absent. Only a `signed` one may be below nothing.
 
     Raises:
-        TranslationError: it is no amount.
+        TranslationError: it is no amount, or none that an order can have.
     """
     if value is None or value == "":
         return 0
     try:
-        return minor(value, unit="fen")
+        amount = minor(value, unit="fen")
     except BadMoney as error:
         raise TranslationError(str(error), path(where, name), "a whole number of fen belongs here") from None
+    if (-FEN_MAX if signed else 0) <= amount <= FEN_MAX:
+        return amount
+    raise _absurd(amount, value, name, where)
+
+
+def goods_value(price: int, quantity: int, name: str, where: str) -> int:
+    """Return price times quantity, in fen.
+
+    Raises:
+        TranslationError: it is more than an order can have.
+    """
+    goods = price * quantity
+    if goods > FEN_MAX:
+        reason = f"{quantity} times {price / 100:,.2f} yuan is absurdly much"
+        raise TranslationError(reason, path(where, name), "correct price or quantity at their source")
+    return goods
 
 
 def time_of(reader: TimeReader, value: object, name: str, where: str = "") -> SourceTime | None:
@@ -182,6 +208,20 @@ def time_of(reader: TimeReader, value: object, name: str, where: str = "") -> So
     except UnreadableTime as error:
         reason = f"cannot read the time {error.text[:_SHOWN_MAX]!r}: {error.why}"
         raise TranslationError(reason, path(where, name), error.advice) from None
+
+
+def follows(at: SourceTime | None, ordered_at: SourceTime, name: str) -> SourceTime | None:
+    """Return the time of something that comes after the order, if it can be.
+
+    Raises:
+        TranslationError: it lies days before the order, or many years after it; one of the two times is wrong.
+    """
+    if at is None or -EARLY_DAYS_MAX <= (at.utc_ms - ordered_at.utc_ms) / _DAY_MS <= LATE_DAYS_MAX:
+        return at
+    days = (at.utc_ms - ordered_at.utc_ms) // _DAY_MS
+    apart = f"{-days:,} days before" if days < 0 else f"{days:,} days after"
+    reason = f"{at.text[:_SHOWN_MAX]!r} lies {apart} the order ({ordered_at.text[:_SHOWN_MAX]!r})"
+    raise TranslationError(reason, name, "one of the two times is wrong: correct it at its source")
 
 
 def keep(value: Any, where: str, depth: int = 0) -> Any:
@@ -213,6 +253,14 @@ def kind_of(value: object) -> str:
     """Name the kind of a decoded value, for people."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
     return kinds.get(type(value), "a number")
+
+
+def _absurd(amount: int, value: object, name: str, where: str) -> TranslationError:
+    if amount < 0:
+        advice = "correct it at its source; what is given back is told by the after-sale fields"
+        return TranslationError(f"{_shown(value)} is negative", path(where, name), advice)
+    reason = f"{_shown(value)} is absurdly large for an order"
+    return TranslationError(reason, path(where, name), "correct it at its source; is the unit right?")
 
 
 def _kept_fraction(value: Decimal) -> float | str:

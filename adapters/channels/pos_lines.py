@@ -99,8 +99,9 @@ def _goods(layout: Layout, line: str, cells: Cells, template: Template) -> Goods
         meaning: money(layout, cells, meaning, where, template.currency)
         for meaning in ("price", "line_discount", "line_amount")
     }
-    if quantity > 0 and (signed["line_amount"] or 0) < 0 and nature_of(layout, cells, template) == "sale":
-        raise TranslationError("a sale of a negative amount", f"{where}{layout.name('line_amount')}", "correct it")
+    for meaning in ("line_amount", "price"):
+        if quantity > 0 and (signed[meaning] or 0) < 0 and nature_of(layout, cells, template) == "sale":
+            raise TranslationError("a sale of a negative amount", f"{where}{layout.name(meaning)}", "correct it")
     price, discount, amount = (None if value is None else abs(value) for value in signed.values())
     quantity = abs(quantity)
     if (price or 0) * quantity > AMOUNT_MAX:

@@ -6,13 +6,16 @@ from typing import Final, NamedTuple
 
 from adapters.channels.pos_columns import Layout, Template
 from adapters.channels.pos_lines import Goods, money
-from adapters.channels.pos_receipt import Cells
+from adapters.channels.pos_receipt import Cells, nature_of
 from domain.canonical import TranslationError
 from domain.money import AMOUNT_MAX, BadMoney, format_minor, minor
 
 _STATED: Final = ("payable", "paid", "change", "order_discount", "rounding", "freight")
 _PAYMENT: Final = re.compile(r"([^\d:：=;；+/|,，]{1,20})[:：=]([^:：=;；+/|]+)")
+_NEGATIVE_PART: Final = re.compile(r"[:：=]\s*[-－−(（]")
 _MEANS: Final = re.compile(r"[^\d:：=;；+/|,，]{1,20}")
+_UNSIGNED: Final = ("payable", "paid", "freight", "means:")
+"""Of a sale these are never below nothing. Tills do write what they take off, and the change, as negative."""
 _INCOMPLETE: Final = (
     "import a file that holds the whole receipt; "
     "if this till's sums never agree, switch `sums_checked` off in its template"
@@ -75,8 +78,10 @@ def payments_of(layout: Layout, rows: Sequence[Cells], template: Template) -> di
     """Return amounts by means of payment, from `现金:100;支付宝:200` or from a column for each means."""
     columns = {name: _column(layout, rows, f"means:{name}", template) for name in layout.means}
     found = {name: amounts[0] for name, amounts in columns.items() if amounts and amounts[0]}
-    for text in dict.fromkeys(layout.text(cells, "payment") for cells in rows):
+    for text, cells in {layout.text(cells, "payment"): cells for cells in rows}.items():
         parts = split_payment(text, template.currency)
+        if parts and _NEGATIVE_PART.search(text):
+            _refuse_negative(layout, cells, "payment", template)
         for name, amount in (parts or {}).items():
             found.setdefault(name, amount)
     return dict(sorted(found.items()))
@@ -104,11 +109,22 @@ def is_means(text: str) -> bool:
 def _column(layout: Layout, rows: Sequence[Cells], meaning: str, template: Template) -> tuple[int, ...]:
     """Return the possible amounts of a receipt in one column: counted once, summed; () where it has none."""
     values = [money(layout, cells, meaning, "", template.currency) for cells in rows]
+    if meaning.startswith(_UNSIGNED):
+        for cells, value in zip(rows, values, strict=True):
+            if value is not None and value < 0:
+                _refuse_negative(layout, cells, meaning, template)
     stated = [value if meaning == "rounding" else abs(value) for value in values if value is not None]
     if not stated:
         return ()
     once = stated[:1] if len(set(stated)) == 1 else []
     return tuple(dict.fromkeys((*once, sum(stated))))
+
+
+def _refuse_negative(layout: Layout, cells: Cells, meaning: str, template: Template) -> None:
+    if nature_of(layout, cells, template) == "sale":
+        raise TranslationError(
+            f"a sale with a negative amount: {layout.value(cells, meaning)[:40]}", layout.name(meaning), "correct it"
+        )
 
 
 def _readings(columns: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int | None]]:

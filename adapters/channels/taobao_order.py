@@ -6,7 +6,7 @@ unknown (sealed, whole). `taobao_fields` says which is which.
 
 from typing import Any, Final, Literal, NamedTuple
 
-from adapters.channels.json_fields import id_of, keep, quantity_of, same_id, time_of, yuan_of
+from adapters.channels.json_fields import follows, goods_value, id_of, keep, quantity_of, same_id, time_of, yuan_of
 from adapters.channels.taobao_fields import (
     AFTER_SALES,
     CLOSED,
@@ -110,8 +110,11 @@ def translate(raw: bytes, shop: str, times: TimeReader) -> Translated:
 
     unpaid, gone = status == "awaiting_payment", status in ("shipped", "completed")
     ended = _stage(times, trade.end_time, "end_time", status in ("completed", "cancelled"), attributes)
+    ended = follows(ended, ordered_at, "end_time")
+    paid = follows(_stage(times, trade.pay_time, "pay_time", not unpaid, attributes), ordered_at, "pay_time")
     due = _stage(times, trade.timeout_action_time, "timeout_action_time", unpaid, attributes)
     shipped = _stage(times, trade.consign_time, "consign_time", gone, attributes)
+    shipped = follows(shipped or (_last_parcel(context) if gone else None), ordered_at, "consign_time")
     snapshot = Snapshot(
         NAME,
         _shop(trade, shop, number, attributes),
@@ -120,13 +123,13 @@ def translate(raw: bytes, shop: str, times: TimeReader) -> Translated:
         native,
         amounts,
         ordered_at,
-        time_of(times, trade.modified, "modified") or ordered_at,
+        follows(time_of(times, trade.modified, "modified"), ordered_at, "modified") or ordered_at,
         tuple(lines),
         "presale" if step or trade.type == "step" else "normal",
         region=_region(trade),
         pay_by=due or (totals.pay_by if unpaid else None),
-        paid_at=_stage(times, trade.pay_time, "pay_time", not unpaid, attributes),
-        shipped_at=shipped or (_last_parcel(context) if gone else None),
+        paid_at=paid,
+        shipped_at=shipped,
         completed_at=ended if status == "completed" else None,
         cancelled_at=ended if status == "cancelled" else None,
         cancel_reason=reason,
@@ -257,7 +260,8 @@ def _line(context: _Context, fields: LineFields, where: str, totals: _Totals) ->
         declared["refund_status"] = refund
     quantity = quantity_of(fields.num, "num", where)
     price = yuan_of(fields.price, "price", where) or 0
-    amount = _line_amounts(context, fields, where, price * quantity, totals, declared)
+    goods = goods_value(price, quantity, "price", where)
+    amount = _line_amounts(context, fields, where, goods, totals, declared)
     consigned = _line_times(context, fields, where, line_id, totals, declared)
     state: Literal["open", "shipped", "cancelled"] = "open"
     if consigned or native in SHIPPED:
@@ -282,7 +286,7 @@ def _line(context: _Context, fields: LineFields, where: str, totals: _Totals) ->
         f"{item}/{id_of(sku_id, 'sku_id', where)}" if sku_id else item,
         fields.sku_properties_name or "",
         price,
-        price * quantity - amount,
+        goods - amount,
         amount,
         price == 0 and ("赠" in title or item in context.gifts),
         state,
@@ -302,11 +306,11 @@ def _line_amounts(
     total = goods
     discount = fields.discount_fee
     if discount is not None and discount != "0.00":
-        total -= yuan_of(discount, "discount_fee", where) or 0
+        total -= yuan_of(discount, "discount_fee", where, signed=True) or 0
         declared["discount_fee"] = discount
     adjust = fields.adjust_fee
     if adjust is not None and adjust != "0.00":
-        total += yuan_of(adjust, "adjust_fee", where) or 0
+        total += yuan_of(adjust, "adjust_fee", where, signed=True) or 0
         declared["adjust_fee"] = adjust
     if fields.part_mjz_discount is not None and fields.part_mjz_discount != "0.00":
         declared["part_mjz_discount"] = fields.part_mjz_discount
@@ -361,7 +365,8 @@ def _amounts(context: _Context, totals: _Totals, status: Status, step: str, attr
         raise TranslationError("the trade has no amount", "payment", "fetch it with the field payment")
     goods = yuan_of(trade.total_fee, "total_fee")
     freight = yuan_of(trade.post_fee, "post_fee") or 0
-    discount = (yuan_of(trade.discount_fee, "discount_fee") or 0) - (yuan_of(trade.adjust_fee, "adjust_fee") or 0)
+    discount = yuan_of(trade.discount_fee, "discount_fee", signed=True) or 0
+    discount -= yuan_of(trade.adjust_fee, "adjust_fee", signed=True) or 0
     deposit = yuan_of(trade.step_paid_fee, "step_paid_fee") or 0
     owed = totals.total - discount + freight
     if goods is not None and goods != totals.goods:

@@ -399,3 +399,33 @@ def test_what_cannot_be_translated_names_its_place(fields: dict[str, Any], where
     with pytest.raises(TranslationError) as refused:
         translated(fields)
     assert refused.value.where == where
+
+
+# ---- Amounts and times that no order has -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        (shop_order(pay_amount=-32900), "pay_amount"),
+        (shop_order(post_amount=-1), "post_amount"),
+        (shop_order(order_amount=10**11 + 1), "order_amount"),
+        (shop_order(line(origin_amount=-1)), "sku_order_list[0].origin_amount"),
+        (shop_order(line(pay_amount=-1)), "sku_order_list[0].pay_amount"),
+        (shop_order(line(origin_amount=10**10, item_num=999_999_999)), "sku_order_list[0].origin_amount"),
+        (shop_order(update_time=1234567890), "update_time"),
+        (shop_order(update_time=4102444799), "update_time"),
+        (shop_order(pay_time=1794240299), "pay_time"),
+        (shop_order(create_time=631152000), "create_time"),
+        (shop_order(create_time=4260211200), "create_time"),
+    ],
+)
+def test_what_no_order_can_have_is_refused_with_the_field(fields: dict[str, Any], where: str) -> None:
+    with pytest.raises(TranslationError) as caught:
+        translated(fields)
+    assert caught.value.where == where
+
+
+def test_a_price_changed_by_the_seller_may_take_something_off() -> None:
+    fields = shop_order(line(pay_amount=30000), modify_amount=-2900, pay_amount=30000)
+    assert translated(fields).snapshot.attributes["modify_amount"] == -2900

@@ -650,3 +650,32 @@ def test_subtotals_are_compared_with_their_own_rows_and_the_total_with_all() -> 
 def test_bytes_that_are_no_slice_are_a_translation_error(raw: bytes) -> None:
     with pytest.raises(TranslationError):
         POS.translate(raw, "x")
+
+
+@pytest.mark.parametrize(
+    ("row", "where"),
+    [
+        ("0001,S1,2026-11-11 09:12:33,1,D,电钻,1,-5,,5,,5,现金,", "line 1, 单价"),
+        ("0001,S1,2026-11-11 09:12:33,1,D,电钻,1,5,,5,,-5,现金,", "实收金额"),
+        ("0001,S1,2026-11-11 09:12:33,1,D,电钻,1,5,,5,,,现金:-5,", "支付方式"),
+    ],
+)
+def test_a_sale_has_no_negative_amounts(row: str, where: str) -> None:
+    error = untranslatable(table(row))
+    assert "negative amount" in error.reason
+    assert error.where == where
+
+
+def test_a_return_may_write_its_amounts_as_negative_and_a_sale_what_it_takes_off() -> None:
+    unique = PosCsv(Template(receipt_numbers_unique=True))
+    (back,) = orders(table("R2,S1,2026-11-11 10:00:00,1,D,电钻,-1,5,,-5,,-5,现金:-5,退 原单号 R1"), unique).values()
+    assert isinstance(back, Return)
+    assert [each.amount for each in back.lines] == [500]
+    off = sale(table("R1,S1,2026-11-11 09:12:33,1,D,电钻,1,5,-1,4,-1,3,现金,"))
+    assert off.snapshot.amounts.payable == 300
+
+
+@pytest.mark.parametrize("year", ["1990", "2105"])
+def test_a_receipt_of_another_age_is_refused_with_its_row(year: str) -> None:
+    (aside,) = refused(table(f"0001,S1,{year}-11-11 09:12:33,1,D,电钻,1,5,,5,,5,现金,"))
+    assert f"row 2: cannot read the time '{year}-11-11 09:12:33'" in aside.reason

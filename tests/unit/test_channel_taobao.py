@@ -427,3 +427,43 @@ def test_a_line_reads_as_the_canonical_line() -> None:
     assert translated(trade()).snapshot.lines == (
         Line("2960000000000000011", "DRL-01", 1, "电钻", "650012345678/4711", "", 32900, 0, 32900),
     )
+
+
+# ---- Amounts and times that no order has -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        (trade(payment="-329.00"), "payment"),
+        (trade(total_fee="-0.01"), "total_fee"),
+        (trade(post_fee="-5.00"), "post_fee"),
+        (trade(step_paid_fee="-1.00"), "step_paid_fee"),
+        (trade(payment="1000000000.01"), "payment"),
+        (trade(adjust_fee="-1000000000.01"), "adjust_fee"),
+        (trade(line(price="-1.00")), "orders.order[0].price"),
+        (trade(line(divide_order_fee="-1.00")), "orders.order[0].divide_order_fee"),
+        (trade(line(price="999999999.00", num=2)), "orders.order[0].price"),
+        (trade(modified="2016-11-11 00:06:03"), "modified"),
+        (trade(modified="2046-11-11 00:06:03"), "modified"),
+        (trade(pay_time="2026-11-09 00:05:40"), "pay_time"),
+        (trade(created="1990-11-11 00:05:41"), "created"),
+        (trade(created="2105-11-11 00:05:41"), "created"),
+    ],
+)
+def test_what_no_order_can_have_is_refused_with_the_field(fields: dict[str, Any], where: str) -> None:
+    with pytest.raises(TranslationError) as caught:
+        translated(fields)
+    assert caught.value.where == where
+    assert caught.value.advice
+
+
+def test_what_sellers_take_off_or_add_by_hand_may_be_negative() -> None:
+    amounts = translated(trade(adjust_fee="-29.00", payment="300.00")).snapshot.amounts
+    assert (amounts.discount, amounts.payable) == (2_900, 30_000)
+
+
+def test_the_clocks_of_a_platform_may_differ_by_less_than_a_day() -> None:
+    snapshot = translated(trade(pay_time="2026-11-11 00:05:40")).snapshot
+    assert snapshot.paid_at is not None
+    assert snapshot.paid_at.utc_ms == snapshot.ordered_at.utc_ms - 1_000
