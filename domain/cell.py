@@ -307,7 +307,9 @@ def _run(
             for reaction in reactions:
                 queue.append(_Step(reaction.to, reaction.command, _RULE, cause))
             if released:
-                waiting.extend(_Step(to, item, step.by, cause) for item in _released(released, before, payloads))
+                # What a released message releases in turn came before all that still waits.
+                again = [_Step(to, item, step.by, cause) for item in _released(released, before, payloads)]
+                waiting.extendleft(reversed(again))
     return Turn(records, touched, timers, outcome, reason, bool(records) and outcome not in _KEEPS_NO_PAYLOAD)
 
 
