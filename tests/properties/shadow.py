@@ -1,0 +1,119 @@
+"""What must hold of a cell whatever is sent to it: checked on the stored bytes of each turn."""
+
+from collections import Counter
+
+from domain import order, stock
+from domain.catalogue import TYPES, decode_event, encode_event
+from domain.cell import DECIDERS, Held, Turn
+from domain.ids import kind_of
+from domain.order import TRANSITIONS, Order
+from tests.spec import WAREHOUSE, Cell
+
+PROVENANCE = frozenset({"order.repeated", "order.outdated", "order.refused", "stock.refused"})
+"""Tags of what may follow from a message that was handled before."""
+OPEN = ("paid", "allocating")
+
+
+class Shadow:
+    """Folds the records of a cell beside it, and looks at every single step."""
+
+    def __init__(self, cell: Cell) -> None:
+        """Watch a cell from its beginning."""
+        self.cell = cell
+        self.states: dict[str, Held] = {}
+        self.timers: dict[tuple[str, str], int] = {}
+        self.on_hand: Counter[str] = Counter()
+        self._read = 0
+
+    def follow(self, turn: Turn) -> None:
+        """Fold what a turn recorded, then check the whole."""
+        for record in self.cell.records[self._read :]:
+            event = decode_event(record.tag, record.data)
+            assert type(event) is TYPES[record.tag]
+            assert encode_event(event) == record.data
+            decider = DECIDERS[kind_of(record.stream)]
+            version, before = self.states.get(record.stream) or Held(0, decider.initial)
+            assert record.version == version + 1
+            after = decider.evolve(before, event)
+            self.states[record.stream] = Held(record.version, after)
+            if isinstance(before, Order):
+                self._step(before, event, after)
+            else:
+                self._goods(event)
+        self._read = len(self.cell.records)
+        for timer in turn.timers:
+            if timer.due_ms is None:
+                self.timers.pop((timer.stream, timer.id), None)
+            else:
+                self.timers[timer.stream, timer.id] = timer.due_ms
+        self.check()
+
+    def _step(self, before: Order, event: object, after: Order) -> None:
+        """Only legal steps; nothing that is held is sent by us."""
+        assert after.status == before.status or after.status in TRANSITIONS[before.status], (event, before.status)
+        if isinstance(event, order.OrderShipped) and event.command and event.allocation:
+            assert not order.on_hold(before)
+            assert before.allocation is not None
+            assert before.allocation.listed
+        if isinstance(event, order.PickListIssued):
+            assert not order.on_hold(before)
+        if isinstance(event, order.TimerSet):
+            assert event.timer not in dict(before.timers)
+        if isinstance(event, order.OrderIntercepted):
+            assert event.interception not in dict(before.interceptions)
+        if isinstance(event, order.InterceptionResolved):
+            assert event.interception in dict(before.interceptions)
+
+    def _goods(self, event: object) -> None:
+        match event:
+            case stock.StockReceived():
+                self.on_hand.update(dict(event.lines))
+            case stock.StockAdjusted():
+                self.on_hand[event.sku] += event.delta
+            case stock.StockPickedOut() | stock.StockIssued():
+                self.on_hand.subtract(dict(event.lines))
+
+    def check(self) -> None:
+        """Check what must hold between turns."""
+        live = {key: held for key, held in self.cell.states.items() if held.version}
+        assert self.states == live, "replaying the stored bytes gives another state"
+        for key, held in live.items():
+            if isinstance(held.state, Order):
+                self._check_order(key, held.state)
+        self._check_ledger()
+
+    def _check_order(self, key: str, state: Order) -> None:
+        known = {timer: due for (stream, timer), due in self.timers.items() if stream == key}
+        assert dict(state.timers) == known
+        assert len(known) == len(state.timers)
+        assert ("payment" not in known) or state.status == "awaiting_payment"
+        assert ("order" not in known) or state.status == ""
+        assert len(set(state.commands)) == len(state.commands)
+        holds = {name: held for name, held in self.cell.ledger.allocations.items() if name.startswith(f"{key}/")}
+        allocation = state.allocation
+        assert list(holds) == ([allocation.id] if allocation else []), "reservation leaked or lost"
+        if allocation:
+            assert state.status == "allocating"
+            assert dict(holds[allocation.id].lines) == dict(allocation.lines)
+        if state.status in OPEN and not state.interceptions and state.quarantined is None and state.kind != "counter":
+            wanted = dict(order.needs(state))
+            assert allocation or not wanted, "an order that nothing stops waits for ever"
+            if allocation and not allocation.picked:
+                assert wanted == dict(allocation.lines)
+        if allocation and not order.on_hold(state):
+            assert allocation.listed, "nobody was asked to pick"
+
+    def _check_ledger(self) -> None:
+        ledger = self.cell.ledger
+        reserved: Counter[str] = Counter()
+        pre_reserved: Counter[str] = Counter()
+        for held in ledger.allocations.values():
+            assert held.lines
+            (pre_reserved if held.pre else reserved).update(dict(held.lines))
+        for sku, level in ledger.levels.items():
+            assert level.available >= 0, sku
+            assert min(level.on_hand, level.reserved, level.pre_reserved, level.protected) >= 0
+            assert (level.reserved, level.pre_reserved) == (reserved[sku], pre_reserved[sku])
+            assert level.on_hand == self.on_hand[sku]
+        if WAREHOUSE in self.cell.states:
+            assert stock.from_snapshot(stock.to_snapshot(ledger)) == ledger
