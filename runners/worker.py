@@ -327,7 +327,7 @@ class Worker:
     async def _fire_timers(self) -> None:
         """Mail `timer due` for every open timer whose time has come; the decider ignores one that is not open."""
         timers = self._engine.timers
-        while True:
+        while not _cancelled():
             now = self._now()
             due = timers.due(now, TIMERS_AT_ONCE)
             if not due:
@@ -348,7 +348,7 @@ class Worker:
 
     async def _watch(self) -> None:
         """Notice a lost lease, another worker, and a broker that is not the one that was read."""
-        while self._trouble is None:
+        while self._trouble is None and not _cancelled():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lease.lost.wait(), WATCH_S)
             if self._lease.lost.is_set():
@@ -374,7 +374,7 @@ class Worker:
 
     async def _purge(self) -> None:
         """Drop handled mail older than the span, never the last handled message."""
-        while True:
+        while not _cancelled():
             await asyncio.sleep(PURGE_S)
             try:
                 await self._purge_once(_now_ms() - self._settings.mail_span_s * SECOND_MS)
@@ -400,6 +400,12 @@ class Worker:
 
 def _nothing() -> None:
     """Be the job that ends when those before it have ended."""
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end: asyncio's `wait_for`, and so the broker's library, can swallow the telling."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _now_ms() -> int:

@@ -1,5 +1,6 @@
 """The real worker, with a trap at one named place: `ORDERSPINE_TEST_AT=<place>:<nth passing>:<kill|stop>`.
 
+`ORDERSPINE_TEST_REFUSES=<marker>`: the store refuses what holds it. `ORDERSPINE_TEST_HANG_S`: when a batch hangs.
 Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
 """
 
@@ -7,15 +8,18 @@ import functools
 import inspect
 import os
 import signal
+import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
 from adapters.nats.publish import BatchPublisher
+from adapters.storage import postgres_log
 from adapters.storage.postgres_log import PostgresEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
+from domain.ports import Record
 from runners import engine, suspect, worker
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
@@ -25,7 +29,7 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "marker": [(suspect.Suspect, "_write")],
     "decide": [(engine.Engine, "decide")],
     "commit": [(engine.Engine, "commit")],
-    "write": [(SqliteEventLog, "_write")],
+    "write": [(SqliteEventLog, "_write"), (postgres_log, "_write")],
     "committed": [(engine.Engine, "committed")],
     "passed": [(suspect.Suspect, "passed")],
     "answer": [(worker.Worker, "_answer")],
@@ -80,11 +84,28 @@ class _Trap:
         return now
 
 
+def _refuse(marker: bytes) -> None:
+    """Let the store refuse every commit with this marker in an event."""
+    append = SqliteEventLog.append
+
+    def refusing(self: SqliteEventLog, records: Sequence[Record], **more: Any) -> int:
+        if any(marker in record.data for record in records):
+            raise sqlite3.DataError("string or blob too big")
+        return append(self, records, **more)
+
+    SqliteEventLog.append = refusing  # type: ignore[method-assign]
+
+
 def main() -> int:
-    """Set the trap, and work."""
-    trap = _Trap(os.environ["ORDERSPINE_TEST_AT"])
-    for owner, name in PLACES[trap.place]:
-        setattr(owner, name, trap.around(getattr(owner, name)))
+    """Set the traps that the environment names, and work."""
+    if at := os.environ.get("ORDERSPINE_TEST_AT"):
+        trap = _Trap(at)
+        for owner, name in PLACES[trap.place]:
+            setattr(owner, name, trap.around(getattr(owner, name)))
+    if marker := os.environ.get("ORDERSPINE_TEST_REFUSES"):
+        _refuse(marker.encode())
+    if seconds := os.environ.get("ORDERSPINE_TEST_HANG_S"):
+        worker.HANG_S = float(seconds)
     if every := os.environ.get("ORDERSPINE_TEST_SNAPSHOTS"):
         engine.TIMER_SNAPSHOT_EVERY = engine.LEDGER_SNAPSHOT_EVERY = int(every)
     return worker.main()

@@ -25,13 +25,13 @@ from adapters.nats.errors import BrokerError
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.server import EmbeddedServer
 from adapters.nats.streams import MailInfo, ensure_mail, get_stored, mail_info, mail_stream
+from adapters.storage.postgres_log import PostgresEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
-from adapters.storage.vault import SqliteVault
 from domain.catalogue import decode_event
 from domain.decider import Event
 from domain.mail import Mail, encode_mail, subject_of
-from domain.ports import Recorded, Tracked
-from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, KEYS_FILE, LOG_FILE, channels, open_log
+from domain.ports import LogDamaged, Recorded, Tracked
+from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, KEYS_FILE, LOG_FILE, channels, open_log, open_vault
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from runners.settings import FILE, Settings, load_settings
@@ -45,6 +45,7 @@ LONG = os.environ.get("ORDERSPINE_LONG") == "1"
 """Whether the long variants run: a thousand kills, tens of thousands of messages."""
 
 Process = subprocess.Popen[bytes]
+Log = SqliteEventLog | PostgresEventLog
 
 
 class Cell:
@@ -61,7 +62,7 @@ class Cell:
         self._environment = environment
         self._nc: Connection | None = None
         self._publisher: BatchPublisher | None = None
-        self._watching: SqliteEventLog | None = None
+        self._watching: Log | None = None
 
     @property
     def path(self) -> Path:
@@ -135,7 +136,7 @@ class Cell:
         """Start a worker of this cell."""
         with (self.path / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, "--data", str(self.path)],
+                [sys.executable, "-X", "faulthandler", "-m", module, "--data", str(self.path)],
                 stdout=log,
                 stderr=log,
                 env=os.environ | self._environment | environment,
@@ -149,9 +150,9 @@ class Cell:
         return self.start(CRASHING, ORDERSPINE_TEST_AT=f"{at}:{action}", **environment)
 
     @contextlib.asynccontextmanager
-    async def kept(self, process: Process | None = None) -> AsyncIterator["Keeper"]:
+    async def kept(self, module: str = WORKER, **environment: str) -> AsyncIterator["Keeper"]:
         """Keep one worker alive: whenever it ends another is started at once."""
-        keeper = Keeper(self, process or self.start())
+        keeper = Keeper(self, module, environment)
         task = asyncio.create_task(keeper.keep())
         try:
             yield keeper
@@ -179,9 +180,11 @@ class Cell:
     def tracked(self) -> Tracked | None:
         """Return the log's row as it is now; None before the log is there."""
         if self._watching is None:
+            if not self.settings.postgres and not (self.path / LOG_FILE).exists():
+                return None
             try:
-                self._watching = SqliteEventLog(self.path / LOG_FILE, read_only=True)
-            except (FileNotFoundError, sqlite3.OperationalError):
+                self._watching = open_log(self.settings, read_only=True)
+            except (FileNotFoundError, sqlite3.OperationalError, LogDamaged):  # it is being made
                 return None
         return self._watching.tracked()
 
@@ -207,8 +210,9 @@ class Cell:
         place = self.path / f"fresh-{seed}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        copy(self.path / KEYS_FILE, place / KEYS_FILE)
-        vault = SqliteVault(place / KEYS_FILE)
+        if not self.settings.postgres:
+            copy(self.path / KEYS_FILE, place / KEYS_FILE)
+        vault = open_vault(msgspec.structs.replace(self.settings, data=str(place)))
         log = SqliteEventLog(place / LOG_FILE)
         engine = Engine(log, vault, Preparer(channels(self.settings), vault.digest_key()), actors_max=200)
         engine.take_over()
@@ -247,6 +251,8 @@ class Cell:
 
     def assert_same(self, other: Path) -> int:
         """Compare events and payloads with another log's, all columns; return the number of events."""
+        if self.settings.postgres:
+            return self._assert_same_as_read(other)
         db = sqlite3.connect(self.path / LOG_FILE)
         try:
             db.execute("ATTACH ? AS other", (str(other),))
@@ -261,6 +267,20 @@ class Cell:
             db.close()
         return int(count)
 
+    def _assert_same_as_read(self, other: Path) -> int:
+        right = SqliteEventLog(other, read_only=True)
+        log = open_log(self.settings, read_only=True)
+        try:
+            events = log.read(0, 1 << 40)
+            assert events == right.read(0, 1 << 40)
+            digests = [bytes(row[0]) for row in sqlite3.connect(other).execute("SELECT digest FROM payloads")]
+            assert log.payloads(digests) == right.payloads(digests)
+            assert len(log.payloads(digests)) == len(digests)
+        finally:
+            right.close()
+            log.close()
+        return len(events)
+
     async def close(self) -> None:
         end(*self.processes)
         if self._watching is not None:
@@ -272,17 +292,19 @@ class Cell:
 class Keeper:
     """Restarts a worker at once whenever it ends."""
 
-    def __init__(self, cell: Cell, process: Process) -> None:
+    def __init__(self, cell: Cell, module: str, environment: dict[str, str]) -> None:
         self.cell = cell
-        self.process = process
         self.deaths: list[int] = []
+        self._how = module, environment
+        self.process = cell.start(module, **environment)
 
     async def keep(self) -> None:
         while True:
             code = self.process.poll()
             if code is not None:
                 self.deaths.append(code)
-                self.process = self.cell.start()
+                module, environment = self._how
+                self.process = self.cell.start(module, **environment)
             await asyncio.sleep(0.01)
 
     async def until_deaths(self, number: int, timeout_s: float = 30.0) -> None:
@@ -296,7 +318,12 @@ class Keeper:
 @contextlib.asynccontextmanager
 async def running_cell(path: Path, *, channel: str = "", **settings: str | int) -> AsyncIterator[Cell]:
     """Start a server on a free port, make the mail stream, name the settings; end all of it afterwards."""
-    values: dict[str, object] = {"batch_messages": 40, "mail_bytes_max": MAIL_BYTES, **settings}
+    values: dict[str, object] = {
+        "batch_messages": 40,
+        "mail_bytes_max": MAIL_BYTES,
+        "events_bytes_max": MAIL_BYTES,
+        **settings,
+    }
     if channel:
         values["channels"] = [channel]
     (path / FILE).write_bytes(msgspec.json.encode(values))
@@ -333,7 +360,20 @@ def copy(source: Path, target: Path) -> None:
 
 async def ended(process: Process, timeout_s: float = 20.0) -> int:
     """Wait for a process's end; return its exit code (negative: the signal)."""
-    return await asyncio.to_thread(process.wait, timeout_s)
+    try:
+        return await asyncio.to_thread(process.wait, timeout_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # its log then says where it hangs
+        await asyncio.to_thread(process.wait, 5)
+        raise
+
+
+async def said(cell: Cell, text: str, timeout_s: float = 20.0) -> None:
+    """Wait until a worker's log holds a text."""
+    deadline = time.monotonic() + timeout_s
+    while text not in cell.worker_log():
+        assert time.monotonic() < deadline, f"nobody said {text!r}"
+        await asyncio.sleep(0.05)
 
 
 async def stopped(process: Process, timeout_s: float = 20.0) -> None:
@@ -343,6 +383,28 @@ async def stopped(process: Process, timeout_s: float = 20.0) -> None:
         assert process.poll() is None, "it ended instead of stopping"
         assert time.monotonic() < deadline, "it does not stop"
         await asyncio.sleep(0.01)
+
+
+async def stopped_outside_transactions(cell: Cell, process: Process) -> None:
+    """See to it that a process is stopped while it holds no lock of a store: another can work then."""
+    await stopped(process)
+    while not all(_writable(cell.path / name) for name in (LOG_FILE, KEYS_FILE)):
+        process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        await stopped(process)
+
+
+def _writable(path: Path) -> bool:
+    db = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.close()
+    return True
 
 
 def _state(process: Process) -> str:
