@@ -230,20 +230,26 @@ class Inventory(Projection[LevelKey, Level | PreReserved]):
         """Return the changed levels and pre-reservations."""
         batch = _Batch(current)
         handlers = HANDLERS
+        stream = warehouse = ""
         for event in events:
             handler = handlers.get(event.tag)
             if handler is not None:
-                handler(batch, decode_id(event.stream[_PREFIX:]), event)
-        stamped, stamp = b"", None
+                if event.stream != stream:
+                    stream = event.stream
+                    warehouse = decode_id(stream[_PREFIX:])
+                handler(batch, warehouse, event)
+        stamps: dict[bytes, tuple[int, str]] = {}
+        changed: dict[LevelKey, Any] = batch.changed
         for key, event in batch.events.items():
-            level = batch.changed[key]
-            assert isinstance(level, Level)
-            if stamp is None or event.envelope != stamped:
-                stamped, stamp = event.envelope, stamp_of(event.envelope)
+            envelope = event.envelope
+            told = stamps.get(envelope)
+            if told is None:
+                stamp = stamp_of(envelope)
+                told = stamps[envelope] = (stamp.at, stamp.who)
+            level = changed[key]
             level.available = level.on_hand - level.reserved - level.pre_reserved - level.protected
             level.position = event.position
-            level.updated_at = stamp.at
-            level.updated_by = stamp.who
+            level.updated_at, level.updated_by = told
         return batch.changed
 
     def changes(self, changed: Mapping[LevelKey, Level | PreReserved | None]) -> list[Change]:

@@ -56,46 +56,32 @@ from projections.order_document import (
     Viewed,
 )
 
+NEW = Order()
 
-class Entry:
+
+class Entry(msgspec.Struct, gc=False):
     """An order while it is folded."""
 
-    __slots__ = (
-        "document",
-        "encoded",
-        "last",
-        "mover",
-        "sealed",
-        "search",
-        "seen",
-        "state",
-        "view",
-        "viewed",
-        "written",
-    )
-
-    def __init__(self, document: Document, state: Order, view: View, viewed: bytes, sealed: bytes | None) -> None:
-        """Hold them; nothing has happened to them yet."""
-        self.document = document
-        self.state = state
-        """As decisions know it, as far as `domain.order.evolve` reads it."""
-        self.view = view
-        self.viewed = viewed
-        """JSON of the event that brought the view; b"" before the first one."""
-        self.sealed = sealed
-        """The sealed personal block that came with it."""
-        self.seen = 0
-        """Position of that event, if it is of this batch; else 0."""
-        self.last: Recorded | None = None
-        """Last event of the batch that changed the document."""
-        self.mover: Recorded | None = None
-        """Last event of the batch that changed the order itself."""
-        self.written: tuple[Any, ...] = (state.shipped, state.cancelled, state.after_sales)
-        """What of the state was last written into the document."""
-        self.search: dict[tuple[str, str], int] = {}
-        """(kind, value) pairs of the batch that lead to the order → position."""
-        self.encoded = b""
-        """JSON of the document after the batch."""
+    document: Document
+    state: Order
+    """As decisions know it, as far as `domain.order.evolve` reads it."""
+    view: View = NO_VIEW
+    viewed: bytes = b""
+    """JSON of the event that brought the view; b"" before the first one."""
+    sealed: bytes | None = None
+    """The sealed personal block that came with it."""
+    seen: int = 0
+    """Position of that event, if it is of this batch; else 0."""
+    last: Recorded | None = None
+    """Last event of the batch that changed the document."""
+    mover: Recorded | None = None
+    """Last event of the batch that changed the order itself."""
+    written: Order = NEW
+    """The state that was last written into the document."""
+    search: dict[tuple[str, str], int] = {}
+    """(kind, value) pairs of the batch that lead to the order → position."""
+    encoded: bytes = b""
+    """JSON of the document after the batch."""
 
 
 _viewed = msgspec.json.Decoder(Viewed).decode
@@ -107,7 +93,7 @@ def begun(key: str) -> Entry:
     if "=" in key:
         # An id may hold what no text column can.
         channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in (channel, shop, order_no))
-    return Entry(Document(key, channel, shop, order_no), Order(), NO_VIEW, b"", None)
+    return Entry(Document(key, channel, shop, order_no), NEW)
 
 
 def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
@@ -123,7 +109,7 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
         shipped=frozenset(document.shipped_lines),
         after_sales=tuple(document.after_sale_lines.items()),
     )
-    return Entry(document, state, view, viewed, sealed)
+    return Entry(document, state, view, viewed, sealed, written=state)
 
 
 # --- what each event adds to the document
@@ -318,12 +304,13 @@ def finish(entry: Entry) -> None:
     document.fulfilment = state.status
     document.allocation = state.allocation
     document.state = shown_status(state)
-    shipped, cancelled, after_sales = entry.written
-    if state.shipped is not shipped:
-        document.shipped_lines = sorted(state.shipped)
-    if state.cancelled is not cancelled:
-        document.cancelled_units = dict(state.cancelled)
-    if state.after_sales is not after_sales:
-        document.after_sale_lines = dict(state.after_sales)
-    entry.written = (state.shipped, state.cancelled, state.after_sales)
+    written = entry.written
+    if state is not written:
+        if state.shipped is not written.shipped:
+            document.shipped_lines = sorted(state.shipped)
+        if state.cancelled is not written.cancelled:
+            document.cancelled_units = dict(state.cancelled)
+        if state.after_sales is not written.after_sales:
+            document.after_sale_lines = dict(state.after_sales)
+        entry.written = state
     entry.last = entry.mover = None
