@@ -53,7 +53,8 @@ fix: $(STAMP) ## Format the code and apply the linter's safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## List the documents and the command's own help
+docs: $(STAMP) ## Write the event catalogue, list the documents and the command's own help
+	@$(BIN)/python -m runners.docs_events --write
 	@ls README.md docs/*.md 2>/dev/null || true
 	@$(BIN)/orderspine --help
 

@@ -59,7 +59,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the customer pays for the line after all discounts spread over it."""
     gift: bool = False
     state: Literal["open", "shipped", "cancelled"] = "open"
-    """What the channel says of this line."""
+    """What the channel says of this line. One that has left stays `shipped`, whatever becomes of its refund."""
     after_sale: AfterSale = ""
     after_sale_id: str = ""
     attributes: dict[str, Any] = {}
