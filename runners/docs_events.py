@@ -8,6 +8,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -149,11 +150,15 @@ def _first_line(kind: type) -> str:
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
+@lru_cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """Return the bodies of a module's classes by name."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
 def _body(kind: type) -> list[ast.stmt]:
-    module = ast.parse(inspect.getsource(kind))
-    (definition,) = module.body
-    assert isinstance(definition, ast.ClassDef)
-    return definition.body
+    return _classes(kind.__module__)[kind.__name__]
 
 
 def _annotations(kind: type) -> dict[str, str]:
