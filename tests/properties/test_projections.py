@@ -1,7 +1,6 @@
 """The rows depend on the events alone: not on batches, restarts, or what was in memory."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -28,22 +27,21 @@ def everything(read_models: ReadModels) -> list[tuple[str, tuple[Any, ...]]]:
 
 
 def rows_of(log: MemoryEventLog, batches: list[int], *, restart_each: bool) -> list[tuple[str, tuple[Any, ...]]]:
-    with TemporaryDirectory() as place:
-        read_models = ReadModels(f"sqlite:///{place}/rm.db")
-        projector = Projector(log, read_models)
-        for size in batches:
-            if restart_each:
-                projector = Projector(log, read_models)
-            projector._batch = size
-            projector.run_once()
-        projector._batch = 1000
-        projector.run()
-        found = everything(read_models)
-        read_models.close()
+    read_models = ReadModels("sqlite://")
+    projector = Projector(log, read_models)
+    for size in batches:
+        if restart_each:
+            projector = Projector(log, read_models)
+        projector._batch = size
+        projector.run_once()
+    projector._batch = 1000
+    projector.run()
+    found = everything(read_models)
+    read_models.close()
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), batches=st.lists(st.integers(1, 40), max_size=8), restart_each=st.booleans())
 def test_batches_and_restarts_leave_no_trace_in_the_rows(seed: int, batches: list[int], restart_each: bool) -> None:
     log = day(seed)
@@ -62,24 +60,23 @@ def test_the_read_models_say_what_the_actors_hold(seed: int) -> None:
     log = MemoryEventLog()
     trade = Trade(log)
     trade_day(trade, seed, 60)
-    with TemporaryDirectory() as place:
-        read_models = ReadModels(f"sqlite:///{place}/rm.db")
-        Projector(log, read_models).run()
-        for key, held in trade.states.items():
-            if not key.startswith("order-") or not held.version:
-                continue
-            shown = read_models.order(key)
-            state = held.state
-            assert shown is not None
-            assert shown.get("state", "") == shown_status(state)
-            assert shown.get("fulfilment", "") == state.status
-            assert [i["interception"] for i in shown.get("interceptions", [])] == [i for i, _ in state.interceptions]
-            assert shown.get("quarantine", {}).get("item") == (state.quarantined and state.quarantined.item)
-            assert shown.get("queued", 0) == len(state.queue)
-            assert sorted(shown.get("shipped_lines", [])) == sorted(state.shipped)
-            assert (shown.get("allocation") or {}).get("id") == (state.allocation and state.allocation.id)
-            assert [(i["id"], i["quantity"]) for i in shown["items"]] == [(i.id, i.quantity) for i in state.lines]
-        read_models.close()
+    read_models = ReadModels("sqlite://")
+    Projector(log, read_models).run()
+    for key, held in trade.states.items():
+        if not key.startswith("order-") or not held.version:
+            continue
+        shown = read_models.order(key)
+        state = held.state
+        assert shown is not None
+        assert shown.get("state", "") == shown_status(state)
+        assert shown.get("fulfilment", "") == state.status
+        assert [i["interception"] for i in shown.get("interceptions", [])] == [i for i, _ in state.interceptions]
+        assert shown.get("quarantine", {}).get("item") == (state.quarantined and state.quarantined.item)
+        assert shown.get("queued", 0) == len(state.queue)
+        assert sorted(shown.get("shipped_lines", [])) == sorted(state.shipped)
+        assert (shown.get("allocation") or {}).get("id") == (state.allocation and state.allocation.id)
+        assert [(i["id"], i["quantity"]) for i in shown["items"]] == [(i.id, i.quantity) for i in state.lines]
+    read_models.close()
 
 
 def test_a_second_projector_cannot_write_what_is_written_already(tmp_path: Path) -> None:
