@@ -96,6 +96,19 @@ def begin_made(tracked: Tracked, info: Info) -> Begin:
     return _from_the_beginning(tracked, info, GONE)
 
 
+def begin_renamed(start: Begin, info: Info | None, incarnation: str) -> Begin:
+    """Tell where a stream begins that has got its new name: an older copy may have been put back before it did.
+
+    Copies made from now on carry the name, and hold everything up to there.
+
+    Raises:
+        ReaderLost: it is gone, or has another name already: look again.
+    """
+    if info is None or info.incarnation != incarnation:
+        raise ReaderLost("the mail stream changed while it was given its name")
+    return start._replace(position=info.first_seq - 1)
+
+
 def in_doubt(tracked: Tracked, info: Info | None, last: Stored | None) -> BrokerError | None:
     """Return why the stream must not be read, or purged, any further as if it were the one that was read."""
     if info is None or begin(tracked, info, last) is not None:

@@ -198,6 +198,7 @@ class Worker:
             config: dict[str, Any] = (await api(self._nc, f"STREAM.INFO.{name}"))["config"]
             config["metadata"] = {**config.get("metadata", {}), INCARNATION: incarnation}
             await api(self._nc, f"STREAM.UPDATE.{name}", config)
+            start = mail_life.begin_renamed(start, await mail_info(self._nc, self._cell), incarnation)
         note = start.note(before, incarnation)
         if note is not None:
             log.error("mail.reset", reason=note.reason, lost=note.lost, begun=note.begun, after=note.after)

@@ -180,6 +180,7 @@ class SimWorker:
             self._parts.faults.saw("life.renamed")
             incarnation = self._parts.token()
             broker.rename(incarnation)
+            start = mail_life.begin_renamed(start, broker.info(), incarnation)
         note = start.note(tracked, incarnation)
         self.engine.begin_life(incarnation, start.position, note, tracked.at_ms or self._now())
 

@@ -23,7 +23,7 @@ from tests.simulation.worker import Parts, SimWorker
 RATES = {
     "disk.fails_before": 0.01,
     "disk.fails_after": 0.01,
-    "disk.read_fails": 0.002,
+    "disk.read_fails": 0.006,
     "disk.takeover_fails": 0.05,
     "disk.life_fails_before": 0.1,
     "disk.life_fails_after": 0.1,

@@ -8,7 +8,18 @@ import pytest
 from adapters.nats.errors import Gap, ReaderLost
 from domain.cellular import NoteBrokerReset
 from domain.ports import Tracked
-from runners.mail_life import GONE, OTHER, WENT_BACK, Begin, begin, begin_made, in_doubt, lost, must_read_back
+from runners.mail_life import (
+    GONE,
+    OTHER,
+    WENT_BACK,
+    Begin,
+    begin,
+    begin_made,
+    begin_renamed,
+    in_doubt,
+    lost,
+    must_read_back,
+)
 
 
 class Info(NamedTuple):
@@ -63,6 +74,14 @@ def test_a_stream_that_somebody_faster_has_made_is_read_from_where_it_begins() -
     assert begin_made(TRACKED, Info("life2", 51, 50)) == Begin(50, GONE, rename=False)
     assert begin_made(TRACKED, Info("other", 1, 0)) == Begin(0, GONE, rename=False)
     assert begin_made(TRACKED, Info("", 1, 7)) == Begin(0, GONE, rename=True)
+
+
+def test_where_a_renamed_stream_begins_is_asked_after_it_has_its_name() -> None:
+    start = Begin(58, WENT_BACK, rename=True)
+    assert begin_renamed(start, Info("life2", 31, 54), "life2").position == 30
+    for changed in (None, Info("life1", 31, 54)):
+        with pytest.raises(ReaderLost):
+            begin_renamed(start, changed, "life2")
 
 
 def test_the_first_life_needs_no_note_and_every_other_says_what_it_follows() -> None:
