@@ -12,6 +12,10 @@ from functools import lru_cache
 PART_BYTES_MAX = 200
 """Longest id from outside, in UTF-8 bytes. Longer ids are refused: no platform has them, and a subject has limits."""
 
+KEY_LENGTH_MAX = 2_000
+"""Longest key: three parts of `PART_BYTES_MAX` bytes, each byte encoded. Indexes and subjects have limits, too."""
+
+_KEY = re.compile(r"[a-z]+-[A-Za-z0-9_=-]+(?::[A-Za-z0-9_=-]+)*")
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
 
@@ -77,6 +81,11 @@ def warehouse_key(code: str) -> str:
 
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
+
+
+def is_key(text: str) -> bool:
+    """Whether a text is a key as this module makes them: a kind, a dash, encoded parts; not longer than any is."""
+    return len(text) <= KEY_LENGTH_MAX and _KEY.fullmatch(text) is not None
 
 
 def kind_of(key: str) -> str:

@@ -17,7 +17,7 @@ from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn,
 from domain.decider import Command, fold
 from domain.envelope import By
 from domain.fulfilment import WAREHOUSE
-from domain.ids import CELL_KEY, kind_of, warehouse_key
+from domain.ids import CELL_KEY, is_key, kind_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.order import Order
 from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
@@ -89,9 +89,9 @@ def _readable(message: Delivered) -> Mail:
     """Read a message; what is none of ours becomes a report of its bytes."""
     try:
         mail = decode_mail(message.payload)
-        if kind_of(mail.to) in DECIDERS:
+        if is_key(mail.to) and kind_of(mail.to) in DECIDERS:
             return mail
-        reason = f"no kind of actor has the key {plain(mail.to)!r}"
+        reason = f"no actor has the key {plain(mail.to)!r}"
     except (msgspec.MsgspecError, ValueError) as error:
         reason = f"not a message of the mail: {plain(str(error))}"
     body = AsideReport("cell", "mail", "quarantined", reason, message.payload)

@@ -1,0 +1,30 @@
+"""A key is what `domain.ids` makes; nothing else is an actor's address."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.ids import BadId, intake_key, is_key, order_key, warehouse_key
+
+parts = st.text(max_size=60)
+
+
+@given(parts, parts, parts)
+def test_whatever_names_an_actor_is_a_key(channel: str, shop: str, number: str) -> None:
+    try:
+        assert is_key(order_key(channel, shop, number))
+        assert is_key(warehouse_key(number))
+    except BadId:
+        return
+    assert is_key(intake_key(channel, shop))
+
+
+def test_the_longest_order_is_a_key() -> None:
+    assert is_key(order_key("\u9999" * 66, "\u9999" * 66, "\u9999" * 66))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "order", "order-", "order-a b", "order-a\0", "order-a:", "-a", "order-" + "x" * 2000]
+)
+def test_nothing_else_is(text: str) -> None:
+    assert not is_key(text)
