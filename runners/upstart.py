@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import math
 import os
 import signal
 import sqlite3
@@ -11,36 +12,54 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
 
-from adapters.nats.connection import connect
+from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError
+from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
-from domain.ports import LogDamaged
-from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, open_log, open_vault
+from domain.ports import Conflict, LogDamaged
+from domain.timehub import zone_of
+from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.lock import DataLock, build_version
-from runners.settings import FILE, Settings, load_settings
+from runners.settings import FILE, BadSetting, Settings, load_settings
+from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
-from runners.supervisor import Part, Supervisor
-from runners.vitals import Gauge, Vitals
+from runners.supervisor import LOG_DIRECTORY, Part, Supervisor
+from runners.vitals import STORE_AWAY, Gauge, Vitals
 
 if TYPE_CHECKING:
     from adapters.nats.address import Address
     from adapters.nats.client import Connection
+    from domain.ports import EventLog
 
 KEPT = ("cell", "store", "broker", "clock", "zone")
 """Settings that are written down on the first start: data made with one value mean something else with another."""
 CATCH_UP_S = 2.0
 """How long projector and relay may follow the log after the worker's end."""
+BROKER_ANSWERS_S = 10.0
+PAYLOAD_BYTES_MIN = 1_000_000
+"""Larger than what travels inline, the mail around it included."""
+PATIENCE_S = 4.0
+"""After so long without a worker it is said that one is waited for, and why."""
 DISK_BYTES_SPARE = 3 << 30
 """What the broker's store may take beside mail and events (documents, lease, quarantine)."""
+HOLDER_FILE = "holder"
+"""Written by the worker: the name under which this directory's workers hold the cell."""
+UNKNOWN = -1
+"""The epoch while the log cannot be read."""
 SIMULATE_MODULE = "runners.commands.simulate"
 
 
 class Conflicting(Exception):
     """The command line says another thing than the data directory."""
+
+
+class BrokerUnfit(BrokerError):
+    """The broker answers, and cannot do what is asked of it."""
 
 
 class StoreUnusable(Exception):
@@ -49,28 +68,35 @@ class StoreUnusable(Exception):
 
 @contextlib.contextmanager
 def prepared(data: Path, *, clock: str | None, store: str | None, broker: str | None) -> Iterator[Settings]:
-    """Hold the data directory, agree on the settings, and see that log and keys can be opened.
+    """Hold the data directory, agree on the settings, and see that all can be used.
 
     Raises:
         DataInUse, DataTooNew, DataUnreadable: see `DataLock`.
-        Conflicting, BadSetting: the settings.
+        Conflicting, BadSetting, ChannelSetupError: the settings.
         StoreUnusable: log or keys.
+        BrokerError: the broker the settings name.
     """
     with DataLock(data):
         settings = agreed_settings(data, {"clock": clock, "store": store, "broker": broker})
+        check_settings(settings)
         check_store(settings)
+        if settings.broker != "embedded":
+            asyncio.run(check_broker(settings))
+        # Only now: a mistyped address must not become what the directory was begun with.
+        write_settings(settings)
         yield settings
 
 
 def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
-    """Return the settings, and write the essential ones down on the first start.
+    """Return the settings of a run.
 
     Raises:
+        BadSetting: see `load_settings`.
         Conflicting: `chosen` (None = not said) differs from what the directory was begun with.
     """
     file = data / FILE
     settings = load_settings(data, **chosen)
-    known: dict[str, object] = msgspec.json.decode(file.read_bytes()) if file.exists() else {}
+    known = _known(file)
     for name in KEPT:
         value = getattr(settings, name)
         if name in known and known[name] != value:
@@ -78,6 +104,13 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
                 f"{data} was begun with {name}={known[name]}, and now {name}={value} is asked for. Leave it out, name "
                 f"another directory with --data, or (if you mean to change it for good) change it in {file}"
             )
+    return settings
+
+
+def write_settings(settings: Settings) -> None:
+    """Write the essential settings down, as far as they are not yet."""
+    file = settings.path / FILE
+    known = _known(file)
     missing = {name: getattr(settings, name) for name in KEPT if name not in known}
     if missing:
         fresh = file.with_name(f".{FILE}.{os.getpid()}")
@@ -86,7 +119,60 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(msgspec.json.format(msgspec.json.encode({**known, **missing}), indent=2) + b"\n")
         fresh.replace(file)
-    return settings
+
+
+def _known(file: Path) -> dict[str, object]:
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, object]) if file.exists() else {}
+
+
+def check_settings(settings: Settings) -> None:
+    """See that the settings mean something, so that what is wrong with them is said here and not by a part that dies.
+
+    Raises:
+        BadSetting, ChannelSetupError: one does not.
+    """
+    try:
+        zone_of(settings.zone)
+    except ValueError as error:
+        raise BadSetting(f"zone: {error}") from error
+    for name in ("batch_messages", "mail_bytes_max", "mail_span_s", "events_bytes_max", "actors_max"):
+        if getattr(settings, name) < 1:
+            raise BadSetting(f"{name} {getattr(settings, name)}: a number above 0 is needed")
+    if settings.broker != "embedded":
+        try:
+            parts = urlsplit(settings.broker)
+            good = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:  # the port is no number
+            good = False
+        if not good:
+            raise BadSetting(
+                "broker: say `embedded`, or give an address such as nats://user:password@host:4222 "
+                "(tls:// for an encrypted connection)"
+            )
+    channels(settings)
+
+
+async def check_broker(settings: Settings) -> None:
+    """See that the broker the settings name can do what is asked of it.
+
+    Raises:
+        BrokerError: it cannot; the text says why and what to do.
+    """
+    address = broker_address(settings)
+    nc = await connect(address, "orderspine-check", timeout_s=BROKER_ANSWERS_S)
+    try:
+        if nc.max_payload < PAYLOAD_BYTES_MIN:
+            raise BrokerUnfit(
+                f"{address.url} takes messages of at most {nc.max_payload:,} bytes: set its max_payload to 1MB or more"
+            )
+        try:
+            await api(nc, "INFO")
+        except BrokerError as error:
+            raise BrokerUnfit(
+                f"{address.url} has no JetStream for this user ({error}): enable it on the server and for the account"
+            ) from error
+    finally:
+        await nc.close()
 
 
 def check_store(settings: Settings) -> None:
@@ -134,15 +220,13 @@ class Broker:
         return self._server.pid if self._server else None
 
     async def start(self) -> "Address":
-        """Start it (or see that the given one answers) and return where it is.
+        """Start it, unless the settings name another, and return where it is.
 
         Raises:
-            BrokerError: it does not start, or does not answer.
+            BrokerError: it does not start.
         """
         if self._server is None:
-            address = broker_address(self._settings)
-            await (await connect(address, "orderspine-up", timeout_s=10.0)).close()
-            return address
+            return broker_address(self._settings)
         address = await self._server.start()
         address.write(self._settings.path / ADDRESS_FILE)
         self._task = asyncio.create_task(self._keep(self._server), name="keep-broker")
@@ -219,11 +303,20 @@ async def run(settings: Settings, *, simulate: bool) -> int:
         broker = Broker(settings, line)
         gauge = Gauge(settings)
         try:
+            line.note(f"OrderSpine {build_version()} starts on {settings.data}")
             address = await broker.start()
+            log = await asyncio.to_thread(open_log, settings, read_only=True)
+            epoch = await asyncio.to_thread(_epoch, log)
             supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note)
             supervisor.start()
-            line.note(_welcome(settings))
-            await _watch(address, gauge, line, stop)
+            async with asyncio.TaskGroup() as tasks:
+                beside = (
+                    tasks.create_task(_say_when_it_works(settings, address, line, log, epoch)),
+                    tasks.create_task(_tidy(settings, address, line)),
+                )
+                await _watch(address, gauge, line, stop)
+                for task in beside:
+                    task.cancel()
         finally:
             line.note("stopping")
             if supervisor is not None:
@@ -253,6 +346,63 @@ async def _watch(address: "Address", gauge: Gauge, line: StatusLine, stop: async
     finally:
         if nc is not None:
             await nc.close()
+
+
+async def _say_when_it_works(
+    settings: Settings, address: "Address", line: StatusLine, log: "EventLog", epoch: int
+) -> None:
+    """Say that it runs once the worker has taken the cell over; while it has not, say why."""
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while await asyncio.to_thread(_epoch, log) in {epoch, UNKNOWN}:
+            if time.monotonic() > deadline:
+                line.note(await _why_it_waits(settings, address))
+                deadline = math.inf
+            await asyncio.sleep(0.1)
+    finally:
+        await asyncio.to_thread(log.close)
+    line.note(_welcome(settings))
+
+
+def _epoch(log: "EventLog") -> int:
+    """Return the number of the worker that may write (each one that takes the cell over raises it), or `UNKNOWN`."""
+    with contextlib.suppress(*STORE_AWAY):
+        return log.tracked().epoch
+    return UNKNOWN
+
+
+async def _why_it_waits(settings: Settings, address: "Address") -> str:
+    worker_log = settings.path / LOG_DIRECTORY / "worker.log"
+    holder_file = settings.path / HOLDER_FILE
+    holder = ""
+    with contextlib.suppress(BrokerError, msgspec.MsgspecError):
+        nc = await connect(address, "orderspine-up", timeout_s=2.0)
+        try:
+            holder = await holder_of_lease(nc, settings.cell) or ""
+        finally:
+            await nc.close()
+    if holder and not (holder_file.exists() and holder_file.read_text().strip() == holder):
+        return (
+            f"another OrderSpine (holder {holder}) works on cell {settings.cell} of this broker: this one waits, and "
+            "takes over when that one ends"
+        )
+    return f"the worker has not begun to work yet; what it says is in {worker_log}"
+
+
+async def _tidy(settings: Settings, address: "Address", line: StatusLine) -> None:
+    """Drop from the spool, now and then, what no mail names any more."""
+    while True:
+        try:
+            nc = await connect(address, "orderspine-up", timeout_s=5.0)
+            try:
+                put_ms = await droppable_before(nc, settings, now_ms())
+            finally:
+                await nc.close()
+            if put_ms is not None:
+                await asyncio.to_thread(drop_before, settings, put_ms)
+        except (BrokerError, Conflict, *STORE_AWAY) as error:
+            line.note(f"large input that is not needed any more could not be dropped ({error}); it is tried again")
+        await asyncio.sleep(EVERY_S)
 
 
 async def _caught_up(gauge: Gauge) -> None:

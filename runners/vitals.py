@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
     from domain.ports import EventLog
 
-_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
+STORE_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
+"""What may go wrong with a store for a while."""
 READ_MODELS = ("orders", "inventory", "intake")
 HELD_SHOWN_MAX = 1_000
 _PAUSE_FACTOR = 50
@@ -85,12 +86,12 @@ class Gauge:
     def stored(self) -> Vitals:
         """Return what log and read models say."""
         vitals = Vitals()
-        with contextlib.suppress(*_AWAY):
+        with contextlib.suppress(*STORE_AWAY):
             if self._log is None:
                 self._log = open_log(self._settings, read_only=True)
             tracked = self._log.tracked()
             vitals = Vitals(tracked.head, tracked.generation, tracked.incarnation, tracked.position)
-        with contextlib.suppress(*_AWAY):
+        with contextlib.suppress(*STORE_AWAY):
             if self._views is None:
                 self._views = open_read_models(self._settings)
             counts = self._views.intake()

@@ -143,5 +143,16 @@ class Lease:
         return msgspec.json.encode({"holder": self._holder})
 
 
+async def holder_of_lease(nc: Connection, cell: str) -> str | None:
+    """Return who holds a cell's lease, None if nobody does.
+
+    Raises:
+        BrokerUnavailable: no answer, or there was never a lease.
+    """
+    bucket = f"{cell}_lease"
+    there = await get_stored(nc, kv_stream(bucket), last_on=f"$KV.{bucket}.holder")
+    return None if there is None or "KV-Operation" in there.headers else _holder(there.payload)
+
+
 def _holder(claim: bytes) -> str:
     return msgspec.json.decode(claim, type=dict[str, str]).get("holder", "?")

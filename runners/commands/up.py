@@ -28,6 +28,7 @@ def up(
     """
     import asyncio  # noqa: PLC0415
 
+    from adapters.channels import ChannelSetupError  # noqa: PLC0415
     from adapters.nats.errors import BrokerError  # noqa: PLC0415
     from runners.lock import DataInUse, DataTooNew, DataUnreadable  # noqa: PLC0415
     from runners.settings import BadSetting  # noqa: PLC0415
@@ -37,7 +38,7 @@ def up(
     try:
         with prepared(data, clock=clock, store=store, broker=broker) as settings:
             return Exit(asyncio.run(run(settings, simulate=simulate)))
-    except (Conflicting, BadSetting) as error:
+    except (Conflicting, BadSetting, ChannelSetupError) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     except (DataInUse, DataTooNew, DataUnreadable, StoreUnusable) as error:
         raise Failure(Exit.DATA, str(error)) from error

@@ -237,6 +237,39 @@ def test_what_is_dropped_is_gone_with_its_key(tmp_path: Path, spool: Spool) -> N
     vault.close()
 
 
+def test_what_is_put_again_is_kept_once_and_by_whoever_puts_it(tmp_path: Path, spool: Spool) -> None:
+    ref = spool.put(b"one")
+    vault = SqliteVault(tmp_path / "vault.sqlite")
+    other = Spool(tmp_path / "spool.sqlite", vault)
+    assert other.put(b"one") == spool.put(b"one") == ref
+    assert spool.put(b"two") != ref
+    other.drop(ref)
+    again = other.put(b"one")
+    assert again != ref
+    assert spool.get(again) == b"one"
+    other.close()
+    vault.close()
+
+
+def test_what_was_put_last_before_a_time_goes_and_what_was_put_again_since_stays(tmp_path: Path) -> None:
+    now = 1_000
+    vault = SqliteVault(tmp_path / "vault.sqlite")
+    spool = Spool(tmp_path / "spool.sqlite", vault, now_ms=lambda: now)
+    old, again = spool.put(b"old"), spool.put(b"again")
+    now = 2_000
+    assert spool.put(b"again") == again
+    now = 500  # a clock that went back takes nothing of its life from an entry
+    assert spool.put(b"again") == again
+    assert spool.drop_before(2_000) == 1
+    assert spool.get(again) == b"again"
+    with pytest.raises(KeyError):
+        spool.get(old)
+    assert list(vault.keys([old, again], create=False)) == [again]
+    assert spool.drop_before(2_000) == 0
+    spool.close()
+    vault.close()
+
+
 def test_the_largest_input_is_taken_and_one_byte_more_is_refused(spool: Spool) -> None:
     assert len(spool.get(spool.put(bytes(BYTES_MAX)))) == 32 << 20
     with pytest.raises(ValueError, match="32 MB"):

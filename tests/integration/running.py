@@ -78,7 +78,7 @@ class Running:
                 stdout=subprocess.DEVNULL,
                 stderr=err,
             )
-        until(lambda: " runs on " in self.said or self.process.poll() is not None, 20.0)
+        until(lambda: " runs on " in self.said or self.process.poll() is not None, 40.0)
         assert self.process.poll() is None, self.said
         return self
 

@@ -10,7 +10,7 @@ import msgspec
 import psutil
 import pytest
 
-from runners.upstart import Conflicting, agreed_settings
+from runners.upstart import Conflicting, agreed_settings, write_settings
 from tests.integration.running import Running, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -116,7 +116,35 @@ def test_a_store_that_does_not_answer_is_said_in_a_sentence(tmp_path: Path) -> N
 
 
 def test_another_choice_than_the_first_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    agreed_settings(tmp_path, {"clock": "mail", "store": None, "broker": None})
+    write_settings(agreed_settings(tmp_path, {"clock": "mail", "store": None, "broker": None}))
     assert agreed_settings(tmp_path, {"clock": None, "store": None, "broker": None}).clock == "mail"
     with pytest.raises(Conflicting, match="begun with clock=mail, and now clock=real"):
         agreed_settings(tmp_path, {"clock": "real", "store": None, "broker": None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("ZONE", "Mars/Olympus", "no time zone is called 'Mars/Olympus'"),
+        ("BATCH_MESSAGES", "0", "batch_messages 0: a number above 0"),
+        ("CHANNELS", "no.such.channel", "'no.such.channel' cannot be imported"),
+        ("BROKER", "somewhere", "nats://user:password@host:4222"),
+        ("BROKER", "nats://host:port", "nats://user:password@host:4222"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(f"ORDERSPINE_{name}", value)
+    said = orderspine("up", "--data", tmp_path)
+    assert said.code == 2, said.err
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_it_says_that_it_runs_only_when_a_worker_has_taken_over(tmp_path: Path) -> None:
+    with Running(tmp_path / "data") as running:
+        assert running.said.index(" starts on ") < running.said.index(" runs on ")
+        worker_log = (running.data / "log" / "worker.log").read_text()
+        assert "worker.took_over" in worker_log
