@@ -326,6 +326,7 @@ async def running_cell(path: Path, *, channel: str = "", **settings: str | int) 
     }
     if channel:
         values["channels"] = [channel]
+    await asyncio.to_thread(path.mkdir, parents=True, exist_ok=True)
     (path / FILE).write_bytes(msgspec.json.encode(values))
     server = EmbeddedServer(path / BROKER_DIRECTORY, max_store_bytes=1 << 30)
     address = await server.start()
