@@ -219,3 +219,8 @@ def test_a_snapshot_is_the_ledger() -> None:
     state = held().state
     assert from_snapshot(to_snapshot(state)) == state
     assert to_snapshot(from_snapshot(to_snapshot(state))) == to_snapshot(state)
+
+
+def test_the_past_is_never_refused_even_where_nothing_is_held() -> None:
+    spec = ten().given(StockReceived("d-1", (("S3", 1),), T0), StockReleased("o/9", (("S3", 0),)))
+    assert len(spec.state.allocations) == 0
