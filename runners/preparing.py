@@ -5,7 +5,6 @@ Deterministic: the same bytes, channel and data key give the same result, so han
 
 from collections.abc import Mapping
 from hashlib import blake2b, sha256
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,7 +23,7 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 _replace = msgspec.structs.replace
 
 
-class Ready(NamedTuple):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """What a turn needs of raw bytes, and what is stored if the turn keeps them."""
 
     prepared: Prepared
