@@ -141,6 +141,8 @@ class SimWorker:
         except Conflict:
             self._parts.faults.saw("worker.refused")
             self._end("another worker has taken over")
+        except DiskError as again:
+            self._end(str(again))
 
     def _drop(self) -> None:
         """Forget what is decided; a commit that is under way may still take effect, before or after we look."""
