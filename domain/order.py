@@ -216,10 +216,10 @@ class OrderOutdated(Event, frozen=True):
 
 
 class OrderPaid(Event, frozen=True):
-    """Paid in full."""
+    """Paid in full, or to be paid on delivery: either way the goods may go."""
 
     amount: int
-    """Minor units."""
+    """Minor units; 0 where the customer pays on delivery."""
     currency: str
     paid_ms: int
 
@@ -905,9 +905,10 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
         return
     if steps.state.status == "awaiting_payment":
         paid_at = snapshot.paid_at or snapshot.modified_at
-        steps.add(
-            OrderPaid(snapshot.amounts.paid or snapshot.amounts.payable, snapshot.amounts.currency, paid_at.utc_ms)
-        )
+        amount = snapshot.amounts.paid
+        if not amount and snapshot.paid_at is not None:
+            amount = snapshot.amounts.payable
+        steps.add(OrderPaid(amount, snapshot.amounts.currency, paid_at.utc_ms))
         steps.add(*_clear_timers(steps.state))
         steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
     shipped_at = (snapshot.shipped_at or snapshot.modified_at).utc_ms

@@ -68,6 +68,11 @@ def test_a_paid_order_arrives_whole() -> None:
     Spec(order).when(taking(PAID)).then(*normalized(PAID), OrderPaid(100, "CNY", at(1).utc_ms))
 
 
+def test_what_is_paid_on_delivery_may_go_and_counts_as_nothing_paid_yet() -> None:
+    view = snapshot("paid", paid=0)
+    Spec(order).when(taking(view)).then(*normalized(view), OrderPaid(0, "CNY", view.modified_at.utc_ms))
+
+
 def test_payment_closes_the_deadline() -> None:
     later = snapshot("paid", 5)
     Spec(order).given(*normalized(UNPAID), TimerSet("payment", DUE)).when(taking(later)).then(
