@@ -19,6 +19,7 @@ from adapters.nats.streams import ensure_kv, get_stored, kv_stream, last_seq
 log = structlog.get_logger(__name__)
 
 STORE_BYTES = 1024 * 1024
+SWALLOWED_S = 0.5
 
 
 class LeaseHeld(BrokerError):
@@ -81,9 +82,9 @@ class Lease:
         task, self._renewing = self._renewing, None
         if task is None:
             return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        while not task.done():  # once is not enough: asyncio's `wait_for`, in the library, can swallow it
+            task.cancel()
+            await asyncio.wait([task], timeout=SWALLOWED_S)
         with contextlib.suppress(BrokerError):  # it expires by itself
             if not self.lost.is_set():
                 await self._write(b"", DELETE)
