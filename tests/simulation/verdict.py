@@ -127,7 +127,7 @@ def as_it_must_be(world: "World") -> None:
 
 
 def read_models_agree(world: "World") -> None:
-    """Check that folding in small batches and folding at once give the same rows, and the stock that was counted."""
+    """Check that folding in small batches and folding at once give the same rows."""
     if world.seed % 4:
         return
     small, whole = (rows(world.log, size) for size in (world.chance.choice((1, 7, 50)), 100_000))
