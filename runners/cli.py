@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cyclopts import App, Group
 
-from runners.commands.common import Exit, Failure, printable
+from runners.commands.common import Exit, Failure, Printed, print_json, printable
 
 
 class Verb(NamedTuple):
@@ -105,11 +105,15 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 
 def run(tokens: list[str]) -> int:
-    """Run a command line and return its exit code; what goes wrong ends as a sentence on stderr."""
+    """Run a command line and return its exit code; what goes wrong ends as a sentence on stderr.
+
+    With --json the sentence is also the document on stdout, unless a document stands there already.
+    """
+    Printed.json = False
     try:
         result = build_app()(tokens)
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return _end(tokens, Exit.INTERRUPTED, "interrupted")
     except BrokenPipeError:  # `orderspine orders | head`
         sys.stderr.close()
         return Exit.OK
@@ -117,9 +121,16 @@ def run(tokens: list[str]) -> int:
         failure = as_failure(error)
         if failure is None:
             raise
-        sys.stderr.write(f"orderspine: {printable(str(failure))}\n")
-        return failure.code
+        return _end(tokens, failure.code, str(failure))
     return result if isinstance(result, int) else Exit.OK
+
+
+def _end(tokens: list[str], code: Exit, sentence: str) -> Exit:
+    """Say how it ended, to people and, where asked for, to machines."""
+    sys.stderr.write(f"orderspine: {printable(sentence)}\n")
+    if "--json" in tokens and not Printed.json:
+        print_json({"error": sentence, "exit": int(code)})
+    return code
 
 
 def as_failure(error: BaseException) -> Failure | None:

@@ -26,9 +26,10 @@ class Document(NamedTuple):
 
 
 def files_under(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the files to take in, sorted by folder, and those in folders that are passed over.
+    """Return the files to take in, sorted by folder, and what is in folders and is passed over.
 
-    A file that is named is always taken; in folders only known kinds are, and nothing that is hidden.
+    A file that is named is always taken; in folders only known kinds are, and nothing that is hidden. Links to folders
+    are not followed (they may lead in a circle), and what is no file is not read (a pipe would never end).
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -40,9 +41,12 @@ def files_under(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
             taken.append(path)
         elif path.is_dir():
             for file in sorted(path.rglob("*")):
-                if any(part.startswith(".") for part in file.relative_to(path).parts) or not file.is_file():
+                if any(part.startswith(".") for part in file.relative_to(path).parts):
                     continue
-                (taken if file.suffix.lower() in LINES or file.suffix.lower() in FORMS else passed).append(file)
+                if file.is_dir() and not file.is_symlink():
+                    continue
+                known = file.suffix.lower() in LINES or file.suffix.lower() in FORMS
+                (taken if known and file.is_file() else passed).append(file)
         else:
             raise FileNotFoundError(path)
     return list(dict.fromkeys(taken)), passed

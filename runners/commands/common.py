@@ -124,10 +124,17 @@ def outcome_word(outcome: str) -> str:
     return OUTCOMES.get(outcome, outcome)
 
 
+class Printed:
+    """Whether this run has printed its JSON document."""
+
+    json = False
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document."""
     import msgspec  # noqa: PLC0415
 
+    Printed.json = True
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     sys.stdout.flush()
 

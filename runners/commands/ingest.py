@@ -1,6 +1,7 @@
 """`ingest`: take in files, say what became of each order after its commit."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from runners.commands.common import (
 if TYPE_CHECKING:
     from domain.mail import AsideReport, ChannelPayload, Mail, Reply
     from runners.cutting import Cutter
+    from runners.handed_in import Document
     from runners.settings import Settings
 
 BATCH_MESSAGES_MAX = 500
@@ -36,6 +38,7 @@ BATCHES_MAX = 4
 REASONS_MAX = 1_000
 """Different reasons that are told apart."""
 REASONS_SHOWN_MAX = 20
+NAMES_SHOWN_MAX = 5
 PLACES_MAX = 3
 BAD = ("refused", "quarantined", "unmatched")
 
@@ -65,13 +68,18 @@ def ingest(
         raise Failure(Exit.USAGE, f"{error}: no such file or folder") from None
     tally = Tally(files=len(files), skipped=[file.name for file in passed])
     began = time.monotonic()
-    asyncio.run(_take_in(settings, files, channel, shop, tally, quiet=json))
+    # What was answered before a Ctrl-C is told all the same.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_take_in(settings, files, channel, shop, tally, quiet=json))
+        tally.whole = True
     tally.seconds = time.monotonic() - began
     if json:
         print_json(tally.document())
     else:
         _show(tally)
-    return Exit.REFUSED if tally.bad else Exit.OK
+    if not tally.whole:
+        return Exit.INTERRUPTED
+    return Exit.REFUSED if tally.bad or tally.unread else Exit.OK
 
 
 class Tally:
@@ -82,11 +90,17 @@ class Tally:
         self.files = files
         self.skipped = list(skipped)
         self.documents = 0
+        self.empty: list[str] = []
+        """Files without a single document."""
+        self.unread: list[tuple[str, str]] = []
+        """(file, why) of those that could not be read to their end; what was read before is taken in."""
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(channel, outcome)."""
         self.reasons: Counter[tuple[str, str, str]] = Counter()
         """(channel, outcome, reason)."""
         self.places: dict[tuple[str, str, str], list[str]] = {}
+        self.whole = False
+        """Whether it came to its end."""
         self.seconds = 0.0
         self.position = 0
 
@@ -119,8 +133,11 @@ class Tally:
         for (_, outcome), count in self.outcomes.items():
             totals[outcome] += count
         return {
+            "whole": self.whole,
             "files": self.files,
             "skipped_files": self.skipped,
+            "empty_files": self.empty,
+            "unread_files": [{"file": name, "reason": reason} for name, reason in self.unread],
             "documents": self.documents,
             "messages": sum(self.outcomes.values()),
             "outcomes": dict(sorted(totals.items())),
@@ -147,7 +164,10 @@ async def _take_in(
     from runners.cutting import Cutter  # noqa: PLC0415
     from runners.post import Postman  # noqa: PLC0415
 
-    size = sum(file.stat().st_size for file in files)
+    size = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # it is gone since it was listed, and is said to be when it is its turn
+            size += file.stat().st_size
     async with Postman(settings, name="orderspine-ingest") as postman:
         vault = open_vault(settings)
         spool = open_spool(settings, vault)
@@ -189,28 +209,40 @@ def batches(
     files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Callable[[], int]
 ) -> Iterator[tuple[list["Mail"], int]]:
     """Return the mail of files in batches of bounded size, each with how many bytes of the files it stands for."""
-    from runners.handed_in import documents_of  # noqa: PLC0415
-
     mails: list[Mail] = []
     size = read = 0
-    for file in files:
-        for document in documents_of(file):
-            tally.documents += 1
-            read += document.size
-            now = now_ms()
-            found = (
-                cutter.cut(document.raw, document.source, now)
-                if document.raw is not None
-                else iter((cutter.too_large(document.size, document.digest, document.source, now),))
-            )
-            for mail in found:
-                mails.append(mail)
-                size += len(mail.body.raw)  # type: ignore[union-attr]  # both bodies that are cut carry bytes
-                if len(mails) >= BATCH_MESSAGES_MAX or size >= BATCH_BYTES_MAX:
-                    yield mails, read
-                    mails, size, read = [], 0, 0
+    for document in _documents(files, tally):
+        tally.documents += 1
+        read += document.size
+        now = now_ms()
+        found = (
+            cutter.cut(document.raw, document.source, now)
+            if document.raw is not None
+            else iter((cutter.too_large(document.size, document.digest, document.source, now),))
+        )
+        for mail in found:
+            mails.append(mail)
+            size += len(mail.body.raw)  # type: ignore[union-attr]  # both bodies that are cut carry bytes
+            if len(mails) >= BATCH_MESSAGES_MAX or size >= BATCH_BYTES_MAX:
+                yield mails, read
+                mails, size, read = [], 0, 0
     if mails or read:
         yield mails, read
+
+
+def _documents(files: Sequence[Path], tally: Tally) -> "Iterator[Document]":
+    """Return the documents of files; one that cannot be read stops none of the others."""
+    from runners.handed_in import documents_of  # noqa: PLC0415
+
+    for file in files:
+        before = tally.documents
+        try:
+            yield from documents_of(file)
+        except OSError as error:
+            tally.unread.append((file.name, error.strerror or str(error)))
+        else:
+            if tally.documents == before:
+                tally.empty.append(file.name)
 
 
 def _now_ms() -> int:
@@ -245,9 +277,14 @@ def _show(tally: Tally) -> None:
         made.add_row(escape(channel), outcome_word(outcome), f"{count:,}")
     rate = sum(tally.outcomes.values()) / tally.seconds if tally.seconds else 0.0
     show(made, f"{tally.files:,} files, {tally.documents:,} documents, {tally.seconds:.1f} s ({rate:,.0f} messages/s)")
+    if not tally.whole:
+        show("interrupted: this is what was answered; take it in again for the rest (what is known changes nothing)")
     if tally.skipped:
-        names = ", ".join(tally.skipped[:5])
-        show(f"passed over {len(tally.skipped)} files that are neither JSON, JSONL nor CSV: {escape(names)}")
+        show(f"passed over, being no JSON, JSONL or CSV files: {_names(tally.skipped)}")
+    if tally.empty:
+        show(f"nothing stands in: {_names(tally.empty)}")
+    for name, reason in tally.unread[:REASONS_SHOWN_MAX]:
+        show(f"NOT read to its end: {escape(name)} ({escape(reason)}); take it in again")
     if not tally.reasons:
         return
     why = table("outcome", "count", "reason", "first places", title="Why", right=("count",))
@@ -256,5 +293,15 @@ def _show(tally: Tally) -> None:
         places = ", ".join(tally.places[channel, outcome, reason])
         why.add_row(outcome_word(outcome), f"{count:,}", escape(reason), escape(places))
     show(why)
-    if tally.bad:
+    if len(first) > REASONS_SHOWN_MAX:
+        show(f"and {len(first) - REASONS_SHOWN_MAX:,} further reasons (--json tells all of them)")
+    outcomes = {outcome for _, outcome in tally.outcomes}
+    if "quarantined" in outcomes:
         show("quarantined: `orderspine quarantine list` shows them, `orderspine quarantine resend` tries again")
+    if "refused" in outcomes:
+        show("refused: correct it at its source and take it in again; the bytes are kept with the reason")
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN_MAX:,} more" if len(names) > NAMES_SHOWN_MAX else ""
+    return escape(", ".join(names[:NAMES_SHOWN_MAX])) + more

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 ERASED = "erased"
 """What stands for a personal half whose key was destroyed."""
+TIMELINE_MAX = 12
+"""Latest events shown; `audit history` shows all."""
 _OPEN_FIELDS = frozenset({"province", "city", "state", "country"})
 """No person can be told by these."""
 
@@ -58,7 +60,42 @@ def masked(value: Any, name: str = "") -> Any:
             return f"{str(value)[0]}***"
 
 
-def page_of(order: dict[str, Any], personal: Any) -> "list[RenderableType]":
+def timeline_of(settings: "Settings", key: str) -> tuple[list[dict[str, Any]], int]:
+    """Return the order's latest events, oldest first, from the log, and how many earlier ones there are."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from domain.envelope import decode_envelope  # noqa: PLC0415
+    from domain.labels import label_of  # noqa: PLC0415
+    from domain.timehub import zone_of  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+
+    log = open_log(settings, read_only=True)
+    try:
+        events = list(log.select(key))
+    finally:
+        log.close()
+    latest: list[dict[str, Any]] = []
+    zone = zone_of(settings.zone)
+    for event in events[-TIMELINE_MAX:]:
+        envelope = decode_envelope(event.envelope)
+        at = datetime.fromtimestamp(envelope.at / 1000, zone)
+        by = envelope.by
+        latest.append(
+            {
+                "version": event.version,
+                "position": event.position,
+                "at": at.isoformat(timespec="milliseconds"),
+                "tag": event.tag,
+                "label": label_of(event.tag),
+                "by": f"{by.kind} {by.id}".strip(),
+            }
+        )
+    return latest, len(events) - len(latest)
+
+
+def page_of(
+    order: dict[str, Any], personal: Any, happened: list[dict[str, Any]], earlier: int
+) -> "list[RenderableType]":
     """Return the page's parts."""
     parts: list[RenderableType] = [_head(order), _lines(order)]
     if order.get("interceptions"):
@@ -87,7 +124,13 @@ def page_of(order: dict[str, Any], personal: Any) -> "list[RenderableType]":
         parts.append("个人信息 Personal data: erased (its key was destroyed)")
     elif personal:
         parts.append(_fields("个人信息 Personal data", personal))
-    parts.append(f"`orderspine audit history {escape(order['key'])}` shows how it came to this")
+    made = table("#", "when", "what", "who", title="经过 What happened", right=("#",))
+    if earlier:
+        made.add_row("", "", f"… {earlier:,} earlier", "")
+    for each in happened:
+        made.add_row(str(each["version"]), each["at"][:19], escape(each["label"]), escape(each["by"]))
+    parts.append(made)
+    parts.append(f"`orderspine audit history {escape(order['key'])}` shows each with its cause and what it changed")
     return parts
 
 

@@ -86,7 +86,7 @@ def order(
 ) -> Exit:
     """Everything about one order, its personal half opened for this look only."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
-    from runners.commands.order_page import page_of, personal_of  # noqa: PLC0415
+    from runners.commands.order_page import page_of, personal_of, timeline_of  # noqa: PLC0415
 
     settings = settings_of(data)
     name = order_of(settings, key)
@@ -101,10 +101,11 @@ def order(
         raise Failure(Exit.REFUSED, f"no order {name} in {settings.data}{more}")
     sealed = found.pop("sealed")
     personal = personal_of(settings, name, sealed, reveal=reveal)
+    happened, earlier = timeline_of(settings, name)
     if json:
-        print_json({**found, "personal": personal, "behind": behind})
+        print_json({**found, "personal": personal, "behind": behind, "timeline": happened, "earlier": earlier})
         return Exit.OK
-    show(*page_of(found, personal))
+    show(*page_of(found, personal, happened, earlier))
     if behind:
         say(f"the read models are {behind:,} events behind the log: the newest may be missing here")
     return Exit.OK

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -219,3 +221,158 @@ def test_wrong_use_is_told_in_a_sentence(up: Running, tmp_path: Path) -> None:
     assert missing.code == 2
     assert "no such file" in missing.err
     assert up.run("ingest").code == 2
+
+
+HEADER = "小票号,销售时间,数量,小计,商品编码"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "outcome", "reason"),
+    [
+        ("deep.json", b'{"tid": "9000", "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "quarantined", "recursion"),
+        ("level.json", json.dumps(trade("9001", x=0)).replace(": 0", ": " + "[" * 99 + "]" * 99), "quarantined", "64"),
+        ("nan.json", json.dumps(trade("9002", x=0)).replace(": 0", ": NaN"), "quarantined", "broken JSON"),
+        ("int.json", json.dumps(trade("9003", x=0)).replace(": 0", ": " + "9" * 5000), "quarantined", "Integer value"),
+        ("twice.json", '{"tid": "9004", ' + json.dumps(trade("9004"))[1:], "refused", "'tid' is there twice"),
+        ("null.json", json.dumps(trade("x")).replace('"x"', "null", 1), "refused", "trade id is empty"),
+        ("blank.json", json.dumps(trade("   ")), "refused", "trade id is empty"),
+        ("nul.json", json.dumps(trade("9005")) + "\0", "quarantined", "broken JSON"),
+        ("utf16.json", json.dumps(trade("9006")).encode("utf-16"), "quarantined", "not UTF-8"),
+        ("list.json", "[1, 2]", "quarantined", "no channel recognises this"),
+        ("rubbish.csv", bytes(range(256)) * 9, "quarantined", "no channel recognises this"),
+        ("quote.csv", f'{HEADER}\n"R1,2026-03-01 10:00:00,1,5,A\n', "refused", "row 2"),
+        ("negative.json", json.dumps(trade("9007", payment="-19.90")), "quarantined", "-19.90 is negative"),
+        ("before.json", json.dumps(trade("9008", modified="2005-03-01 10:00:00")), "quarantined", "days before"),
+    ],
+)
+def test_what_is_wrong_is_named_and_its_bytes_are_kept(
+    up: Running, tmp_path: Path, name: str, raw: str | bytes, outcome: str, reason: str
+) -> None:
+    raw = raw if isinstance(raw, bytes) else raw.encode()
+    (tmp_path / name).write_bytes(raw)
+    said = up.run("ingest", tmp_path / name, "--shop", "wild", "--json")
+    assert said.code == 1
+    assert reason in only(said, outcome)["reason"]
+    if outcome == "quarantined":
+        until(lambda: any(name in item["source_tag"] for item in up.run("quarantine", "list", "--json").json))
+        (item,) = [item for item in up.run("quarantine", "list", "--json").json if name in item["source_tag"]]
+        assert up.run("quarantine", "show", item["id"], "--raw").raw == raw
+
+
+def test_marks_and_line_ends_do_not_matter_and_a_table_may_be_wide(up: Running, tmp_path: Path) -> None:
+    one, two = (json.dumps(trade(number)).encode() for number in ("9100", "9101"))
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + one + b"\r\n\r\n" + two + b"\r\n")
+    columns = ",".join(f"c{number}" for number in range(1_000))
+    row = f"W1,2026-03-01 10:00:00,1,5,A,{','.join('v' * 1_000)}"
+    (tmp_path / "b.csv").write_text(f"{HEADER},{columns}\n{row}\n")
+    (tmp_path / "c.jsonl").write_bytes(b"\n\n")
+    said = up.run("ingest", tmp_path, "--shop", "wide", "--json")
+    assert (said.code, said.json["outcomes"]) == (0, {"accepted": 3})
+    assert said.json["empty_files"] == ["c.jsonl"]
+    until(lambda: up.run("order", "pos:wide:20260301-W1", "--json").code == 0)
+    sealed = up.run("order", "pos:wide:20260301-W1", "--reveal", "--json").json["personal"]["attributes"]
+    assert len(sealed) == 1_000
+
+
+def test_more_than_32_mb_are_refused_with_what_to_do_and_the_rest_goes_on(up: Running, tmp_path: Path) -> None:
+    too_much = json.dumps(trade("9200", x="x" * (33 << 20)))
+    (tmp_path / "huge.jsonl").write_text(f"{too_much}\n{json.dumps(trade('9201'))}\n")
+    said = up.run("ingest", tmp_path / "huge.jsonl", "--shop", "huge", "--json")
+    assert said.code == 1
+    assert said.json["outcomes"] == {"accepted": 1, "refused": 1}
+    assert "at most 32 MB" in said.json["reasons"][0]["reason"]
+
+
+def test_links_pipes_and_files_that_vanish_stop_nothing(
+    up: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "circle").symlink_to(tmp_path)
+    (tmp_path / "broken.json").symlink_to("nowhere.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    vanishing = written(tmp_path, "a.json", trade("9300"))
+    written(tmp_path, "b.json", trade("9301"))
+    was_open = Path.open
+
+    def opened(self: Path, *words: Any, **more: Any) -> Any:
+        if self == vanishing:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return was_open(self, *words, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    said = up.run("ingest", tmp_path, "--shop", "links", "--json")
+    assert said.code == 1
+    assert said.json["outcomes"] == {"accepted": 1}
+    assert said.json["unread_files"] == [{"file": "a.json", "reason": "No such file or directory"}]
+    assert sorted(said.json["skipped_files"]) == ["broken.json", "circle", "pipe.json"]
+
+
+def test_nothing_from_outside_steers_a_terminal(up: Running, tmp_path: Path) -> None:
+    evil = "\x1b[31m\x1b]0;mine\x07\x9b2J\u202e[bold]"
+    lines = {"order": [{"oid": "1", "num": 1, "price": "19.90", "title": evil, "outer_sku_id": evil}]}
+    said = up.run("ingest", written(tmp_path, f"{evil}.json", trade(evil, orders=lines)), "--shop", "evil")
+    assert said.code == 0
+    until(lambda: up.run("order", f"taobao:evil:{evil}", "--json").code == 0)
+    for words in (["orders", "--shop", "evil"], ["order", f"taobao:evil:{evil}"], ["quarantine", "list"]):
+        shown = up.run(*words)
+        assert not set("\x1b\x07\x9b\u202e") & set(shown.out + shown.err + said.out), words
+    assert "[bold]" in up.run("orders", "--shop", "evil").out
+
+
+def test_ctrl_c_tells_what_was_answered_and_a_kill_loses_nothing(up: Running, tmp_path: Path) -> None:
+    orders = 6_000
+    file = written(tmp_path, "long.jsonl", *(trade(str(800_000 + number)) for number in range(orders)))
+    words = [sys.executable, "-m", "runners.cli", "ingest", str(file), "--shop", "long", "--data", str(up.data)]
+
+    def grows(before: int) -> bool:
+        return int(up.run("status", "--json").json["head"]) > before
+
+    for ending, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        grown = partial(grows, up.run("status", "--json").json["head"])
+        with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE) as ingesting:
+            until(grown, 30.0)
+            ingesting.send_signal(ending)
+            out = ingesting.communicate(timeout=30.0)[0]
+        assert ingesting.returncode == code
+        if ending == signal.SIGINT:
+            assert json.loads(out)["whole"] is False
+    both = [subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE) for _ in range(2)]
+    for ingesting in both:
+        said = json.loads(ingesting.communicate(timeout=90.0)[0])
+        assert ingesting.returncode == 0
+        assert sum(said["outcomes"].values()) == orders
+        assert set(said["outcomes"]) <= {"accepted", "repeated"}
+    until(lambda: up.run("status", "--json").json["projector_lag"] == 0, 60.0)
+    rows = {(row["channel"], row["shop"]): row for row in up.run("intake", "--json").json}
+    assert rows["taobao", "long"]["accepted"] == orders
+
+
+def test_the_same_large_file_is_put_aside_once(up: Running, tmp_path: Path) -> None:
+    file = written(tmp_path, "large.json", trade("9400", x="x" * 2_000_000))
+    for outcome in ("accepted", "repeated", "repeated"):
+        assert up.run("ingest", file, "--shop", "spool", "--json").json["outcomes"] == {outcome: 1}
+    with sqlite3.connect(up.data / "spool.db") as db:
+        sizes = [size for (size,) in db.execute("SELECT length(sealed) FROM spooled")]
+    db.close()
+    assert len([size for size in sizes if 2_000_000 < size < 2_100_000]) == 1
+
+
+def test_an_order_shows_what_happened_to_it(up: Running, tmp_path: Path) -> None:
+    up.run("ingest", written(tmp_path, "one.json", trade("9500")), "--shop", "past")
+    until(lambda: up.run("order", "taobao:past:9500", "--json").code == 0)
+    order = up.run("order", "taobao:past:9500", "--json").json
+    assert [(each["version"], each["tag"]) for each in order["timeline"]][:3] == [
+        (1, "order.received"),
+        (2, "order.normalized"),
+        (3, "order.paid"),
+    ]
+    assert order["timeline"][0]["by"] == "channel taobao"
+    assert "订单接收 received" in up.run("order", "taobao:past:9500").out
+
+
+def test_a_failure_is_a_json_document_too(up: Running, tmp_path: Path) -> None:
+    for words, code in ((["ingest", tmp_path / "nosuch"], 2), (["order", "nosuch"], 1)):
+        said = up.run(*words, "--json")
+        assert said.code == code
+        assert said.json["exit"] == code
+        assert said.json["error"] in said.err
