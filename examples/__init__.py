@@ -1,0 +1,1 @@
+"""Worked examples; the documents show them and the tests run them."""
