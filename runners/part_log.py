@@ -27,8 +27,10 @@ class PartLog:
         self.path = directory / f"{name}.log"
         self._name = name
         self._show = show
-        self._file = self.path.open("ab")
+        self._file = self.path.open("ab", buffering=0)
         self._last: deque[str] = deque(maxlen=1)
+        self._lost = False
+        """Whether the last line could not be kept."""
 
     @property
     def last_words(self) -> str:
@@ -64,7 +66,16 @@ class PartLog:
             said = _for_people(fields)
             self._last.append(said)
             self._show(f"{self._name}: {said}")
-        self._write(line)
+        try:
+            self._write(line)
+        except OSError as error:  # a full disk must not end the supervisor; once is enough to say so
+            if not self._lost:
+                self._show(
+                    f"{self.path} cannot be written ({error.strerror}): what {self._name} says is lost meanwhile"
+                )
+            self._lost = True
+        else:
+            self._lost = False
 
     def close(self) -> None:
         """Close the file."""
@@ -72,7 +83,6 @@ class PartLog:
 
     def _write(self, line: bytes) -> None:
         self._file.write(line)
-        self._file.flush()
         if self._file.tell() < FILE_BYTES_MAX:
             return
         self._file.close()
@@ -81,7 +91,7 @@ class PartLog:
             newer = self.path.with_name(f"{self.path.name}.{number - 1}") if number > 1 else self.path
             if newer.exists():
                 os.replace(newer, older)  # noqa: PTH105  the one call that overwrites everywhere
-        self._file = self.path.open("ab")
+        self._file = self.path.open("ab", buffering=0)
 
 
 def _fields(line: bytes) -> dict[str, Any] | None:

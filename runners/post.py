@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from adapters.nats.connection import Connection, connect
-from adapters.nats.errors import ApiRefused, BrokerBusy, BrokerError, BrokerUnavailable
+from adapters.nats.errors import ApiRefused, BatchRefused, BrokerBusy, BrokerError, BrokerUnavailable
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import mail_stream
 from domain.mail import Mail, Reply, decode_replies, encode_mail, subject_of
@@ -149,7 +149,11 @@ class Postman:
         while True:
             try:
                 ack = await self._publisher.publish_batch([(*message, None) for message in messages], stream=stream)
-            except (BrokerBusy, BrokerUnavailable, ApiRefused) as error:
+            except (
+                BatchRefused,
+                BrokerUnavailable,
+                ApiRefused,
+            ) as error:  # nothing stored, or unknown: both may go again
                 if time.monotonic() + wait_s > deadline:
                     busy = isinstance(error, BrokerBusy)
                     raise NoAnswer(

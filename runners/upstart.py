@@ -5,6 +5,8 @@ import contextlib
 import importlib.util
 import math
 import os
+import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -415,13 +417,16 @@ async def _caught_up(gauge: Gauge) -> None:
 
 
 def _welcome(settings: Settings) -> str:
-    data = "" if settings.data == ".orderspine" else f" --data {settings.data}"
+    data = "" if settings.data == ".orderspine" else f" --data {shlex.quote(settings.data)}"
+    command = "orderspine"
+    if shutil.which(command) is None and Path(sys.argv[0]).name == command:  # started by its path, as in .venv/bin
+        command = sys.argv[0]
     return (
         f"OrderSpine {build_version()} runs on {settings.data}"
         f" (cell {settings.cell}, {'PostgreSQL' if settings.postgres else 'SQLite'}). Ctrl-C stops it.\n"
         "Try in another terminal:\n"
-        f"  orderspine status{data}\n"
-        f"  orderspine stock receive SKU-1=100 --document D-1{data}\n"
-        f"  orderspine ingest orders.csv --shop NAME{data}\n"
-        f"  orderspine orders{data}"
+        f"  {command} status{data}\n"
+        f"  {command} stock receive SKU-1=100 --document D-1{data}\n"
+        f"  {command} ingest orders.csv --shop NAME{data}\n"
+        f"  {command} orders{data}"
     )

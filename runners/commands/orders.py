@@ -71,7 +71,7 @@ def orders(
             "■" if row["held"] or row["quarantined"] else "",
         )
     show(made)
-    say(f"{len(rows):,} orders" + (" (--limit shows more)" if len(rows) == limit else ""))
+    say(f"{len(rows):,} order{'' if len(rows) == 1 else 's'}" + (" (--limit shows more)" if len(rows) == limit else ""))
     _say_if_behind(settings)
     return Exit.OK
 

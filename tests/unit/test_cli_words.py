@@ -77,3 +77,14 @@ def test_a_long_import_becomes_numbered_receipts(monkeypatch: pytest.MonkeyPatch
     rows, _ = read_rows(b"sku,quantity,warehouse\na,1,A\nb,1,B\nc,1,A\nd,1,A\n", "A")
     made = [(mail.to, getattr(mail.body, "document", "")) for mail in receipts(rows, "D")]
     assert made == [("warehouse-A", "D/1"), ("warehouse-A", "D/2"), ("warehouse-B", "D")]
+
+
+def test_a_full_disk_ends_no_supervisor_and_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "worker.log").symlink_to("/dev/full")
+    shown: list[str] = []
+    part_log = PartLog(tmp_path, "worker", shown.append)
+    part_log.keep(b'{"event": "one", "level": "info"}\n')
+    part_log.keep(b'{"event": "disk", "level": "error"}\n')
+    part_log.close()
+    assert [text for text in shown if "No space left" in text] == shown[:1]
+    assert shown[1:] == ["worker: disk"]
