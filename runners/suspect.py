@@ -2,7 +2,9 @@
 
 While all goes well nothing is written. The marker is made before the first batch after a start and moved on with each
 commit as long as batches are reduced. A process that starts and finds the log where the marker stood died on that
-batch: it tries half of it. One message alone that has killed the process `TRIES_ALONE` times is named as the suspect.
+batch: it tries half of it. One message alone on which `TRIES_ALONE` processes in a row have died is named as the
+suspect. Batches grow again while all goes well, so that a process that is killed from outside, again and again, does
+not come down to single messages and blame one of them.
 """
 
 import os
@@ -13,7 +15,9 @@ import msgspec
 from domain.ports import Tracked
 
 FILE = "suspect.json"
-TRIES_ALONE = 3
+TRIES_ALONE = 6
+WELL = 4
+"""After so many batches that went well the next ones are twice as large."""
 
 
 class _Marker(msgspec.Struct):
@@ -39,7 +43,8 @@ class Suspect:
         self._size = full
         self._tries = 0
         self._begun = False
-        self._left = 0
+        self._marked = False
+        self._well = 0
 
     @property
     def size(self) -> int:
@@ -71,22 +76,21 @@ class Suspect:
                     suspect = tracked.position + 1
         elif found and found.size < self._full and found.incarnation == tracked.incarnation:
             self._size = found.size
-        self._left = 2 * self._full
         self._write(tracked)
         return suspect
 
-    def passed(self, tracked: Tracked, messages: int) -> None:
-        """Note that a batch was committed; go back to full batches when enough have gone well."""
-        if self._size >= self._full:
-            if self._file.exists() and self._left:
-                self._left = 0
-                self._file.unlink()
+    def passed(self, tracked: Tracked) -> None:
+        """Note that a batch was committed; go back to full batches step by step."""
+        if not self._marked:
             return
-        self._left -= messages
         self._tries = 0
-        if self._left <= 0:
-            self._size = self._full
-            self._file.unlink(missing_ok=True)
+        self._well += 1
+        if self._well >= WELL:
+            self._well = 0
+            self._size = min(2 * self._size, self._full)
+        if self._size >= self._full:
+            self._marked = False
+            self._file.unlink()
         else:
             self._write(tracked)
 
@@ -98,3 +102,4 @@ class Suspect:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._file)
+        self._marked = True

@@ -304,7 +304,7 @@ class Worker:
         while (batch := await decided.get()) is not None:
             head = await loop.run_in_executor(self._commits, engine.commit, batch)
             replies = engine.committed(batch, head)
-            self._suspect.passed(engine.tracked, batch.messages)
+            self._suspect.passed(engine.tracked)
             await self._answer(replies, head)
             snapshot = engine.timer_snapshot()
             if snapshot is not None:

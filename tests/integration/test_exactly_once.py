@@ -2,18 +2,23 @@
 
 import asyncio
 import random
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import KILLED, LONG, Cell, ended, running_cell
+from tests.integration.harness import KILLED, LONG, Cell, Keeper, ended, running_cell
 from tests.integration.mixed_mail import mixed
 
 
 async def slowly(cell: Cell, messages: int, seed: int = 1) -> None:
-    """Publish in small pieces while things happen."""
+    """Publish in small pieces while things happen, so that there is always something to do."""
     mails = list(mixed(messages, seed))
     for at in range(0, len(mails), 50):
+        tracked = cell.tracked()
+        while tracked is not None and at - tracked.position > 1000:
+            await asyncio.sleep(0.02)
+            tracked = cell.tracked()
         await cell.publish(mails[at : at + 50])
         await asyncio.sleep(0.05)
 
@@ -26,6 +31,20 @@ async def test_an_undisturbed_worker_writes_the_right_log(tmp_path: Path) -> Non
         worker.terminate()
         assert await ended(worker) == 0
         assert await cell.assert_exactly_once() > 600
+
+
+def epoch_of(cell: Cell) -> int:
+    """Return how many workers have taken over so far."""
+    tracked = cell.tracked()
+    return tracked.epoch if tracked else 0
+
+
+async def until_at_work(cell: Cell, keeper: Keeper, epoch: int) -> None:
+    """Wait until a worker has taken over behind this epoch, and is soon to commit."""
+    deadline = time.monotonic() + 30
+    while epoch_of(cell) == epoch:
+        assert time.monotonic() < deadline, f"never at work; died {keeper.deaths}"
+        await asyncio.sleep(0.005)
 
 
 PLACES = [
@@ -75,18 +94,24 @@ async def test_workers_that_die_at_every_step_around_the_commit_leave_no_trace(t
 async def test_many_kills_at_random_moments_leave_no_trace(tmp_path: Path) -> None:
     kills, messages = (1000, 60_000) if LONG else (40, 3_000)
     chance = random.Random(7)
-    async with running_cell(tmp_path, actors_max=300) as cell, cell.kept() as keeper:
-        publishing = asyncio.create_task(slowly(cell, messages))
-        try:
-            while len(keeper.deaths) < kills:
-                await asyncio.sleep(chance.uniform(0.0, 0.9) ** 2)
-                if keeper.process.poll() is None:
-                    number = len(keeper.deaths)
+    async with running_cell(tmp_path, actors_max=300) as cell:
+        async with cell.kept() as keeper:
+            publishing = asyncio.create_task(slowly(cell, messages))
+            try:
+                epoch = 0
+                for number in range(kills):
+                    if chance.random() < 0.85:  # at work; else while it starts
+                        await until_at_work(cell, keeper, epoch)
+                    await asyncio.sleep(chance.uniform(0.0, 0.5) ** 2)
                     keeper.process.kill()
                     await keeper.until_deaths(number + 1)
-            await publishing
-        finally:
-            publishing.cancel()
-        await cell.until()
+                    epoch = epoch_of(cell)
+                await publishing
+            finally:
+                publishing.cancel()
+            await cell.until(timeout_s=120)
         assert set(keeper.deaths) == {KILLED}
         assert await cell.assert_exactly_once() > messages
+        tracked = cell.tracked()
+        assert tracked is not None
+        assert tracked.epoch > kills // 2, "most kills hit a worker that had not begun"

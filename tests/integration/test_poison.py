@@ -19,6 +19,7 @@ from domain.order import (
 )
 from domain.stock import ReceiveStock
 from runners.bootstrap import open_log, open_vault
+from runners.suspect import TRIES_ALONE
 from tests.integration.harness import CRASHING, KILLED, Cell, running_cell
 from tests.integration.mixed_mail import CHANNEL, KEEPER, trade
 
@@ -111,7 +112,7 @@ async def test_a_message_that_ends_the_process_is_found_and_quarantined(tmp_path
         await cell.publish(mails)
         async with cell.kept(CRASHING, ORDERSPINE_TEST_HANG_S="0.7") as keeper:
             await cell.until(timeout_s=120)
-            assert len(keeper.deaths) <= batch.bit_length() + 6
+            assert len(keeper.deaths) <= 2 * batch.bit_length() + TRIES_ALONE
             assert deed != "kill" or set(keeper.deaths) == {KILLED}
         sick = mails[SICK].body
         assert isinstance(sick, ChannelPayload)
