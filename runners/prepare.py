@@ -8,11 +8,13 @@ here and in the worker, which does the work itself where a batch is small or thi
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import struct
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
-from typing import BinaryIO
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
 import msgspec
 import structlog
@@ -29,6 +31,9 @@ from runners.settings import Settings, load_settings
 
 WORTH_IT = 32
 """Fewer payloads than this are prepared where they are needed: the way there and back would cost more."""
+PIPE_BYTES = 1 << 20
+"""What Linux lets anybody ask for."""
+
 log = structlog.get_logger()
 _LENGTH = struct.Struct(">I")
 
@@ -94,14 +99,18 @@ def ready(stream: str, done: Done) -> Ready:
 
 
 class Helper:
-    """The worker's side: one helper process, jobs in, results out, in order."""
+    """The worker's side: one helper process, jobs in, results out, in order.
+
+    It is spoken with in a thread of its own: while the worker decides a batch its event loop stands still, and a
+    frame is many times larger than what a pipe holds.
+    """
 
     def __init__(self, settings: Settings, digest_key: bytes) -> None:
         """Describe it; it is started when there is work for it."""
         self._settings = settings
         self._digest_key = digest_key
-        self._process: Process | None = None
-        self._turn = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = ThreadPoolExecutor(1, "prepare")
 
     async def prepare(self, opened: Opened) -> dict[int, Ready]:
         """Prepare the payloads of many messages, by sequence.
@@ -112,60 +121,66 @@ class Helper:
         if len(todo) < WORTH_IT:
             return {}
         jobs = [Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to]) for _, mail, body in todo]
-        async with self._turn:
-            done = await self._ask(jobs)
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs)
+        except asyncio.CancelledError:
+            # What it answers from now on would be taken for the answer to the next question.
+            self._kill()
+            raise
         if done is None:
             log.warning("prepare.died", payloads=len(jobs))
             return {}
         return {seq: ready(mail.to, result) for (seq, mail, _), result in zip(todo, done, strict=True)}
 
-    async def _ask(self, jobs: Sequence[Job]) -> list[Done] | None:
+    def _ask(self, jobs: Sequence[Job]) -> list[Done] | None:
+        process = self._process
         try:
-            process = self._process or await self._start()
+            if process is None:
+                self._process = process = self._start()
             assert process.stdin is not None
             assert process.stdout is not None
             frame = _encode(jobs)
             process.stdin.write(_LENGTH.pack(len(frame)) + frame)
-            (size,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-            return _done.decode(await process.stdout.readexactly(size))
-        except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
-            await self.close()
+            process.stdin.flush()
+            return _done.decode(_frame(process.stdout))
+        except (OSError, ValueError):
+            self._kill(process)
             return None
-        except asyncio.CancelledError:
-            # What it answers from now on would be taken for the answer to the next question.
-            self._kill()
-            raise
 
-    async def _start(self) -> Process:
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "runners.prepare",
-            "--data",
-            self._settings.data,
-            stdin=PIPE,
-            stdout=PIPE,
-            limit=1 << 22,
-        )
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "runners.prepare", "--data", self._settings.data]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own module
         assert process.stdin is not None
+        assert process.stdout is not None
+        for pipe in (process.stdin, process.stdout):
+            _widen(pipe.fileno())
         process.stdin.write(_LENGTH.pack(len(self._digest_key)) + self._digest_key)
         return process
 
     async def close(self) -> None:
         """End the helper."""
-        process = self._kill()
-        if process is not None:
-            await process.wait()
+        self._kill()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
 
-    def _kill(self) -> Process | None:
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        return process
+    def _kill(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
+        """End the helper, or, of several, this one; whoever waits for it notices."""
+        process = process or self._process
+        if process is None:
+            return
+        if self._process is process:
+            self._process = None
+        process.kill()
+        process.wait()
 
 
-def _frame(source: BinaryIO) -> bytes:
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a whole frame where the system allows it: each side then waits for the other less often."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _frame(source: IO[bytes]) -> bytes:
     """Read one frame; b"" when the worker is gone."""
     head = source.read(_LENGTH.size)
     return source.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
