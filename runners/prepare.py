@@ -125,7 +125,7 @@ class Helper:
             done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs)
         except asyncio.CancelledError:
             # What it answers from now on would be taken for the answer to the next question.
-            self._kill()
+            self._let_go()
             raise
         if done is None:
             log.warning("prepare.died", payloads=len(jobs))
@@ -145,6 +145,7 @@ class Helper:
             return _done.decode(_frame(process.stdout))
         except (OSError, ValueError):
             self._kill(process)
+            _close(process)
             return None
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -159,8 +160,14 @@ class Helper:
 
     async def close(self) -> None:
         """End the helper."""
-        self._kill()
+        self._let_go()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    def _let_go(self) -> None:
+        """End the helper; its pipes are closed by the thread that reads and writes them."""
+        process = self._process
+        self._kill(process)
+        self._thread.submit(_close, process)
 
     def _kill(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
         """End the helper, or, of several, this one; whoever waits for it notices."""
@@ -171,6 +178,13 @@ class Helper:
             self._process = None
         process.kill()
         process.wait()
+
+
+def _close(process: "subprocess.Popen[bytes] | None") -> None:
+    for pipe in (process.stdin, process.stdout) if process is not None else ():
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what it had not read yet
+                pipe.close()
 
 
 def _widen(pipe: int) -> None:
