@@ -61,7 +61,7 @@ def open_spool(settings: Settings, vault: "SqliteVault | PostgresVault") -> Spoo
 
 def channels(settings: Settings) -> dict[str, Channel]:
     """Return the channels by name: built-in ones and those the settings name."""
-    return load(settings.channels)
+    return load(settings.channels, merchant_zone=settings.zone)
 
 
 def broker_address(settings: Settings) -> Address:
