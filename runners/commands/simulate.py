@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from runners.settings import Settings
     from runners.simulating.courier import Courier
 
-FEED_ORDERS = 300
+FEED_ORDERS = 1_420
 FEED_SPEED = 144.0
-"""Of the small feed beside `up --simulate`: a day passes in ten minutes."""
+"""Of the feed beside `up --simulate`: a peak day of the reference merchant passes in ten minutes."""
 FEED_START_S = 60.0
 
 
