@@ -462,7 +462,7 @@ def _wanted(lines: Quantities) -> Quantities:
     return summed(lines)
 
 
-def _decide_reserve(command: Reserve, state: Ledger, now_ms: int) -> Sequence[Event]:
+def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -> Sequence[Event]:
     del now_ms
     if command.allocation in state.allocations:
         return ()
@@ -470,18 +470,8 @@ def _decide_reserve(command: Reserve, state: Ledger, now_ms: int) -> Sequence[Ev
     short = _short(state, lines)
     if short:
         return (ReservationRefused(command.allocation, command.order, short),)
-    return (StockReserved(command.allocation, command.order, lines),)
-
-
-def _decide_pre_reserve(command: PreReserve, state: Ledger, now_ms: int) -> Sequence[Event]:
-    del now_ms
-    if command.allocation in state.allocations:
-        return ()
-    lines = _wanted(command.lines)
-    short = _short(state, lines)
-    if short:
-        return (ReservationRefused(command.allocation, command.order, short),)
-    return (StockPreReserved(command.allocation, command.order, lines),)
+    held = StockReserved if isinstance(command, Reserve) else StockPreReserved
+    return (held(command.allocation, command.order, lines),)
 
 
 def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantities:
@@ -526,7 +516,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = 
     AdjustStock: _decide_adjust,
     ProtectStock: _decide_protect,
     Reserve: _decide_reserve,
-    PreReserve: _decide_pre_reserve,
+    PreReserve: _decide_reserve,
     Release: _decide_release,
     PickOut: _decide_pick_out,
     Issue: _decide_issue,

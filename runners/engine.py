@@ -383,7 +383,7 @@ class Engine:
         return [StoredSnapshot(key, held.version, stock.SNAPSHOT_TAG, stock.to_snapshot(held.state))]
 
     def _evict(self) -> None:
-        """Let idle actors leave, the longest untouched first, but none whose commit is still under way."""
+        """Let idle actors leave, those first that came first, but none whose commit is still under way."""
         states = self._states
         surplus = len(states) - self._actors_max
         if surplus <= 0:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from runners.simulating.courier import Courier
 
 FEED_ORDERS = 1_420
-FEED_SPEED = 144.0
-"""Of the feed beside `up --simulate`: a peak day of the reference merchant passes in ten minutes."""
+FEED_SPEED = 288.0
+"""Of the feed beside `up --simulate`: a peak day of the reference merchant passes in five minutes."""
 FEED_START_S = 60.0
 
 
@@ -232,11 +232,11 @@ async def _feed(settings: "Settings") -> None:
 
 
 def main() -> int:
-    """Run as a part of `up --simulate`: one small day, ten minutes long, then the end."""
+    """Run as a part of `up --simulate`: one day, five minutes long, then the end."""
     from runners.settings import load_settings  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m runners.commands.simulate", description=__doc__)
-    parser.add_argument("--feed", action="store_true", required=True, help="a small feed, pressed into ten minutes")
+    parser.add_argument("--feed", action="store_true", required=True, help="a day of trade, pressed into five minutes")
     parser.add_argument("--data", required=True, help="data directory of the cell")
     asyncio.run(_feed(load_settings(parser.parse_args().data)))
     return 0
