@@ -207,23 +207,19 @@ def run_turn(
     return _run(message, first, states, payloads, mail)
 
 
-def quarantine_turn(
-    message: Message, states: Mapping[str, Held], reason: str, prepared: Prepared | None, payload: str
-) -> Turn:
+def quarantine_turn(message: Message, states: Mapping[str, Held], reason: str, payload: str) -> Turn:
     """Run the turn of a message that cannot be handled: keep it, and let the rest go on.
 
     Orders keep their own; a message to any other actor is recorded in the cell's intake, and blocks nobody.
     """
-    del prepared
     mail = message.mail
+    body = "" if payload else encode_body(mail.body)
     if kind_of(mail.to) == "order":
-        body = "" if payload else encode_body(mail.body)
         advice = "repair the cause and resend it, or discard it"
         command: Command = order.Quarantine(message.id, reason, "", advice, payload, body)
         step = _Step(mail.to, command, mail.by, message.id)
     else:
         to = mail.to if kind_of(mail.to) == "intake" else "intake-cell:mail"
-        body = "" if payload else encode_body(mail.body)
         aside = intake.RecordAside("quarantined", f"{mail.to}: {reason}", payload or message.id, message=body)
         step = _Step(to, aside, mail.by, message.id)
     return _run(message, step, states, NO_PAYLOADS, mail)

@@ -78,8 +78,6 @@ class Batch(NamedTuple):
     timers: list[Timer]
     replies: dict[str, list[Reply]]
     messages: int
-    now_ms: int
-    """Latest observed time in it."""
 
 
 NOTHING: Mapping[int, Ready] = {}
@@ -258,7 +256,7 @@ class Engine:
         )
         snapshots = self._snapshots()
         self._evict()
-        return Batch(number, records, payloads, snapshots, advance, timers, replies, len(delivered), now_ms)
+        return Batch(number, records, payloads, snapshots, advance, timers, replies, len(delivered))
 
     def _turn(
         self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str
@@ -282,7 +280,7 @@ class Engine:
         payload = ready.payload if ready else None
         digest = payload.digest.hex() if payload else ""
         self._load((message.mail.to, UNREADABLE_KEY))
-        return quarantine_turn(message, self._states, failure, prepared, digest), payload
+        return quarantine_turn(message, self._states, failure, digest), payload
 
     def _ready(self, message: Message, keys: dict[str, bytes], failure: str) -> Ready | None:
         mail = message.mail

@@ -87,7 +87,7 @@ def suspect(cell: Cell, mail: Mail, prepared: Prepared | None) -> Turn:
     if payload and prepared is not None:
         cell.payloads[payload] = prepared
     message = Message(f"life-{cell.sequence}", T0, mail)
-    return cell.keep(quarantine_turn(message, cell.states, "the process died", prepared, payload))
+    return cell.keep(quarantine_turn(message, cell.states, "the process died", payload))
 
 
 @settings(max_examples=settings().max_examples // 2)

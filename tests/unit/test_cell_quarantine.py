@@ -114,7 +114,7 @@ def suspect(cell: Cell, to: str, body: Any, payload: str = "") -> Turn:
     cell.sequence += 1
     for stream in (to, "intake-cell:mail"):
         cell.states.setdefault(stream, Held(0, Intake()))
-    return cell.keep(quarantine_turn(message, cell.states, "the process died", None, payload))
+    return cell.keep(quarantine_turn(message, cell.states, "the process died", payload))
 
 
 def test_a_message_that_killed_the_process_waits_whole_in_its_order() -> None:
