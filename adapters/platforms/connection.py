@@ -1,0 +1,64 @@
+"""How one shop on one platform is connected: addresses, plain options, and where its secrets are found."""
+
+from typing import Protocol
+
+import msgspec
+
+
+class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One shop of one channel. Holds no secret, only where secrets are."""
+
+    name: str
+    """What people and files call it: letters, digits, `-`, `_`; unique in the cell."""
+    channel: str
+    """Name of the channel, one of `adapters.platforms.MODULES`."""
+    shop: str
+    """The shop's name in keys of orders."""
+    base_url: str = ""
+    """Of the platform's interface; "" = the platform's own."""
+    token_url: str = ""
+    """Where tokens are made and refreshed, where that is another address; "" = the platform's own."""
+    socket_url: str = ""
+    """Of its message socket; "" = the platform's own."""
+    enabled: bool = True
+    pull_every_s: int = 300
+    """0 = no timed pull (a reconciliation still pulls)."""
+    listen: bool = True
+    """Whether its message socket is listened to, where it has one."""
+    options: dict[str, str] = {}
+    """The platform's plain settings (`app_key`, `api_version` …), and `carrier.CODE` = the platform's own code."""
+    secrets: dict[str, str] = {}
+    """Name of a secret (`app_secret` …) → `env:VARIABLE` or `file:PATH` (a file that only its owner can read)."""
+
+
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a platform lets us in with. Times are UTC ms, 0 = never ends."""
+
+    access: str
+    expires_ms: int = 0
+    refresh: str = ""
+    refresh_expires_ms: int = 0
+
+
+class MissingSecret(Exception):
+    """A secret is not where the connection says: which one, where it was looked for, what to do."""
+
+
+class Keys(Protocol):
+    """The secrets of one connection, read when they are needed, never logged."""
+
+    def secret(self, name: str) -> str:
+        """Return a secret that the connection names.
+
+        Raises:
+            MissingSecret: it is not there, or others may read its file.
+        """
+        ...
+
+    def token(self) -> Token | None:
+        """Return the token that was kept last, None before the first."""
+        ...
+
+    def keep(self, token: Token) -> None:
+        """Keep a token, durably, before it is used: a refreshed one makes the one before useless."""
+        ...
