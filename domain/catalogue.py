@@ -40,6 +40,8 @@ TYPES: Mapping[str, type[Event]] = {
     "order.quarantined": order.OrderQuarantined,
     "order.queued_behind": order.QueuedBehind,
     "order.queue_released": order.QueueReleased,
+    "order.effect_succeeded": order.EffectSucceeded,
+    "order.effect_failed": order.EffectFailed,
     "order.timer_set": order.TimerSet,
     "order.timer_cleared": order.TimerCleared,
     "stock.received": stock.StockReceived,

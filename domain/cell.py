@@ -355,7 +355,13 @@ def _again(step: _Step, again: "_Again", state: order.Order) -> _Step:
     return _payload_step(step.to, state, again.item, again.what, step.by, step.causation)
 
 
-_ALWAYS_RUN = (order.ResendQuarantined, order.DiscardQuarantined, order.TimerDue, order.ResolveInterception)
+_ALWAYS_RUN = (
+    order.ResendQuarantined,
+    order.DiscardQuarantined,
+    order.TimerDue,
+    order.ResolveInterception,
+    order.RecordEffect,
+)
 
 
 def _or_queued(state: Any, body: Command, item: str) -> Command:

@@ -29,6 +29,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "order.quarantined": ("隔离", "quarantined"),
     "order.queued_behind": ("排队等待", "queued behind"),
     "order.queue_released": ("队列放行", "queue released"),
+    "order.effect_succeeded": ("外部动作成功", "effect succeeded"),
+    "order.effect_failed": ("外部动作失败", "effect failed"),
     "order.timer_set": ("设定定时", "timer set"),
     "order.timer_cleared": ("清除定时", "timer cleared"),
     "stock.received": ("入库", "stock received"),

@@ -46,6 +46,7 @@ Body = (
     | order.CancelLines
     | order.ResolveInterception
     | order.TimerDue
+    | order.RecordEffect
     | order.ResendQuarantined
     | order.DiscardQuarantined
     | stock.ReceiveStock

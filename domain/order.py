@@ -107,6 +107,25 @@ class TimerDue(Command, frozen=True):
     due_ms: int
 
 
+class RecordEffect(Command, frozen=True):
+    """What became of something we did outside because of this order (told a channel, wrote to another system)."""
+
+    command_id: str
+    effect: str
+    """What was done, for example `ship_notice`."""
+    key: str
+    """Idempotency key of that act: with `effect` it is the act's identity, however often it was tried."""
+    outcome: Literal["succeeded", "failed"]
+    reference: str = ""
+    """The outside's own number for it, where it gives one."""
+    reason: str = ""
+    """Why it failed, as far as it is not personal."""
+    tries: int = 1
+    """How often it has been tried so far; grows with each report of the same act."""
+    final: bool = True
+    """Whether nobody will try again by himself."""
+
+
 class ReturnGoods(Command, frozen=True):
     """Goods of a counter sale came back: an after-sale, opened and settled at once."""
 
@@ -397,6 +416,27 @@ class QueueReleased(Event, frozen=True):
     command: str = ""
 
 
+class EffectSucceeded(Event, frozen=True):
+    """The outside took what we told it because of this order."""
+
+    effect: str
+    key: str
+    reference: str = ""
+    """The outside's own number for it, where it gives one."""
+    tries: int = 1
+
+
+class EffectFailed(Event, frozen=True):
+    """The outside did not take what we told it; while it is not final, it is tried again."""
+
+    effect: str
+    key: str
+    reason: str
+    reference: str = ""
+    tries: int = 1
+    final: bool = True
+
+
 class TimerSet(Event, frozen=True):
     """Something must be looked at when `due_ms` has come."""
 
@@ -448,6 +488,10 @@ class QueueFull(DomainError):
 
 class StillUnmapped(DomainError):
     """A line has no SKU yet, so there is nothing that a warehouse could pick."""
+
+
+class UnnamedEffect(DomainError):
+    """Without the effect's name and key nobody can tell what succeeded or failed."""
 
 
 class MissingCommandId(DomainError):
@@ -518,6 +562,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """Ids of the commands that were handled (or refused)."""
     quarantined: Waiting | None = None
     queue: tuple[Waiting, ...] = ()
+    effects: tuple[tuple[str, str, tuple[bool, int, bool]], ...] = ()
+    """(effect, key, (succeeded, tries, final)): how each stands by its last report."""
 
 
 _replace = msgspec.structs.replace
@@ -541,6 +587,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         commands=state.commands,
         quarantined=state.quarantined,
         queue=state.queue,
+        effects=state.effects,
     )
 
 
@@ -671,6 +718,12 @@ def _queue_released(state: Order, event: QueueReleased) -> Order:
     return _replace(state, quarantined=None, queue=(), commands=_with_command(state, event.command))
 
 
+def _effect_known(state: Order, event: EffectSucceeded | EffectFailed) -> Order:
+    stands = (True, event.tries, True) if isinstance(event, EffectSucceeded) else (False, event.tries, event.final)
+    others = tuple(each for each in state.effects if each[:2] != (event.effect, event.key))
+    return _replace(state, effects=(*others, (event.effect, event.key, stands)))
+
+
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderReceived: lambda state, _: state,
     OrderNormalized: _normalized,
@@ -710,6 +763,8 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
         state, queue=(*state.queue, Waiting(event.item, event.payload, event.message))
     ),
     QueueReleased: _queue_released,
+    EffectSucceeded: _effect_known,
+    EffectFailed: _effect_known,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
 }
@@ -1317,6 +1372,22 @@ def _discard(command: DiscardQuarantined, state: Order, now_ms: int) -> Sequence
     return (QueueReleased(command.item, "discard", command.reason, command.command_id),)
 
 
+def _record_effect(command: RecordEffect, state: Order, now_ms: int) -> Sequence[Event]:
+    """Record a report that says more than the one before; what has succeeded stays so. In any state of the order."""
+    del now_ms
+    effect, key, tries = command.effect, command.key, command.tries
+    if not effect or not key:
+        raise UnnamedEffect("an effect's outcome needs the effect's name and its key")
+    known = next((stands for *name, stands in state.effects if name == [effect, key]), (False, -1, False))
+    if known[0]:
+        return ()
+    if command.outcome == "succeeded":
+        return (EffectSucceeded(effect, key, command.reference, tries),)
+    if (False, tries, command.final) <= known:
+        return ()
+    return (EffectFailed(effect, key, command.reason, command.reference, tries, command.final),)
+
+
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TakeSnapshot: _take_snapshot,
     ScanOut: _scan_out,
@@ -1325,6 +1396,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     ResolveInterception: _resolve,
     TimerDue: _timer_due,
     ReturnGoods: _return_goods,
+    RecordEffect: _record_effect,
     ConfirmReserved: _confirm_reserved,
     ReportShort: _report_short,
     Quarantine: _quarantine,

@@ -30,6 +30,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("after_sale_opened", "after_sale_closed", "refunded"), "after-sale"),
     **dict.fromkeys(("intercepted", "resolved"), "hold"),
     **dict.fromkeys(("refused", "quarantined", "queued_behind", "queue_released"), "messages"),
+    **dict.fromkeys(("effect_succeeded", "effect_failed"), "effects"),
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
 }
 """Which axis of the order an event moves."""

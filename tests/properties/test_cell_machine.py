@@ -27,6 +27,7 @@ bodies = st.one_of(
     st.builds(order.TimerDue, st.sampled_from(("payment", "order")), st.just(T0)),
     st.builds(order.ResendQuarantined, texts, texts),
     st.builds(order.DiscardQuarantined, texts, texts, texts),
+    st.builds(order.RecordEffect, texts, texts, texts, st.sampled_from(("succeeded", "failed")), texts),
     st.builds(stock.ReceiveStock, texts, quantities),
     st.builds(stock.AdjustStock, texts, texts, st.integers(-3, 3), texts),
     st.builds(stock.ProtectStock, texts, texts, st.integers(-3, 3)),

@@ -200,6 +200,22 @@ class OrderMachine(RuleBasedStateMachine):
         key, name = open_ones[which % len(open_ones)]
         self.put(key, order.ResolveInterception(self.new_id(), "none" if wrong else name, decision))
 
+    @rule(
+        number=numbers,
+        key=st.sampled_from(("k-1", "k-2")),
+        outcome=st.sampled_from(("succeeded", "failed", "failed")),
+        tries=st.integers(0, 3),
+        final=st.booleans(),
+    )
+    def the_outside_answers(self, number: str, key: str, outcome: Any, tries: int, final: bool) -> None:
+        to = order_key("taobao", "shop1", number)
+        before = len(self.cell.records)
+        self.put(to, order.RecordEffect(self.new_id(), "ship_notice", key, outcome, "r", "why", tries, final))
+        assert {record.tag for record in self.cell.records[before:]} <= {
+            "order.effect_succeeded",
+            "order.effect_failed",
+        }
+
     @rule(number=numbers, timer=st.sampled_from(("payment", "order", "other")), late=st.booleans())
     def time_comes(self, number: str, timer: str, late: bool) -> None:
         key = order_key("taobao", "shop1", number)

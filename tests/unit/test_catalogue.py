@@ -45,6 +45,8 @@ SAMPLES: dict[str, Event] = {
     "order.quarantined": order.OrderQuarantined("m-1", "no such status", "status", "correct it", "00fc", ""),
     "order.queued_behind": order.QueuedBehind("m-2", "m-1", "", '["ScanOut","c-9","",""]'),
     "order.queue_released": order.QueueReleased("m-1", "resend", "", "c-10"),
+    "order.effect_succeeded": order.EffectSucceeded("ship_notice", "o@7", "r-9", 2),
+    "order.effect_failed": order.EffectFailed("ship_notice", "o@7", "unknown carrier", "r-8", 3, final=False),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),
