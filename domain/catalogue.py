@@ -60,6 +60,7 @@ TYPES: Mapping[str, type[Event]] = {
     "intake.quarantined": intake.IntakeQuarantined,
     "intake.unmatched": intake.IntakeUnmatched,
     "intake.discarded": intake.IntakeDiscarded,
+    "intake.reconciled": intake.IntakeReconciled,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

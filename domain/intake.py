@@ -14,6 +14,8 @@ from domain.decider import Command, Decider, DomainError, Event
 
 SEEN_MAX = 10_000
 """How many digests are remembered to know repeats; older ones are recorded again when they come again."""
+RECONCILED_KEYS_MAX = 1_000
+"""Most streams that the record of a reconciliation names."""
 
 
 class RecordAside(Command, frozen=True):
@@ -34,6 +36,23 @@ class RecordUnmatched(Command, frozen=True):
     command_id: str
     what: str
     reason: str
+
+
+class RecordReconciled(Command, frozen=True):
+    """A span of a shop's past was compared with its platform; fields as in `IntakeReconciled`."""
+
+    command_id: str
+    connection: str
+    start_ms: int
+    end_ms: int
+    found: int
+    known: int
+    missed: int
+    changed: int
+    fresh: int
+    refused: int
+    keys: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class DiscardAside(Command, frozen=True):
@@ -89,6 +108,35 @@ class IntakeDiscarded(Event, frozen=True):
     reason: str
 
 
+class IntakeReconciled(Event, frozen=True):
+    """A span of a shop's past was compared with its platform, and what had been missed was taken in."""
+
+    connection: str
+    """Name of the shop's connection."""
+    start_ms: int
+    """Span of the platform's modified time, UTC ms, its beginning."""
+    end_ms: int
+    """Its end."""
+    found: int
+    """Orders that the platform named."""
+    known: int
+    """Of them: known here as the platform has them."""
+    missed: int
+    """Of them: unknown here although they had been there when this time was pulled."""
+    changed: int
+    """Of them: known here, with a change that had gone unnoticed."""
+    fresh: int
+    """Of them: new or changed since the last pull, so that nobody has missed them."""
+    refused: int
+    """Of them: not to be taken as they are (refused or quarantined)."""
+    command: str
+    """Id of the act."""
+    keys: tuple[str, ...] = ()
+    """Streams of the missed and the changed ones, the first of them."""
+    reason: str = ""
+    """What it was asked for."""
+
+
 class NothingQuarantined(DomainError):
     """There are no quarantined bytes of that digest."""
 
@@ -135,6 +183,7 @@ EVOLVE: Mapping[type[Event], Callable[[Intake, Any], Intake]] = {
     IntakeRefused: lambda state, event: _seen(state, event.payload),
     IntakeQuarantined: _quarantined,
     IntakeUnmatched: lambda state, event: _seen(state, event.command),
+    IntakeReconciled: lambda state, event: _seen(state, event.command),
     IntakeDiscarded: _discarded,
 }
 
@@ -164,11 +213,32 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
             if command.command_id in state.seen:
                 return ()
             return (IntakeUnmatched(command.what, command.reason, command.command_id),)
+        case RecordReconciled():
+            if command.command_id in state.seen:
+                return ()
+            return (_reconciled(command),)
         case DiscardAside():
             if command.item not in state.quarantined:
                 raise NothingQuarantined(f"no quarantined bytes {command.item!r} in this intake")
             return (IntakeDiscarded(command.item, command.reason),)
     raise WrongActor(f"{type(command).__name__} is nothing that an intake could do")
+
+
+def _reconciled(command: RecordReconciled) -> IntakeReconciled:
+    return IntakeReconciled(
+        command.connection,
+        command.start_ms,
+        command.end_ms,
+        command.found,
+        command.known,
+        command.missed,
+        command.changed,
+        command.fresh,
+        command.refused,
+        command.command_id,
+        command.keys[:RECONCILED_KEYS_MAX],
+        command.reason,
+    )
 
 
 intake = Decider(Intake(), decide, evolve)

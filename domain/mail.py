@@ -53,6 +53,7 @@ Body = (
     | stock.AdjustStock
     | stock.ProtectStock
     | intake.RecordUnmatched
+    | intake.RecordReconciled
     | intake.DiscardAside
     | cellular.Tick
 )

@@ -65,6 +65,9 @@ SAMPLES: dict[str, Event] = {
     "intake.quarantined": intake.IntakeQuarantined("not understood", "m-3", '["Tick"]'),
     "intake.unmatched": intake.IntakeUnmatched("C536379", "no such sale", "c-11"),
     "intake.discarded": intake.IntakeDiscarded("00f8", "sent again"),
+    "intake.reconciled": intake.IntakeReconciled(
+        "flagship", T0, T0 + 1, 5, 2, 1, 1, 1, 0, "c-12", ("order-taobao:shop1:o-1",), "asked"
+    ),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

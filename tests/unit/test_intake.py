@@ -4,16 +4,19 @@ import pytest
 
 from domain.decider import Event
 from domain.intake import (
+    RECONCILED_KEYS_MAX,
     SEEN_MAX,
     DiscardAside,
     IntakeDiscarded,
     IntakeHinted,
     IntakeIgnored,
     IntakeQuarantined,
+    IntakeReconciled,
     IntakeRefused,
     IntakeUnmatched,
     NothingQuarantined,
     RecordAside,
+    RecordReconciled,
     RecordUnmatched,
     WrongActor,
     intake,
@@ -39,6 +42,20 @@ def test_an_aside_is_recorded_once(kind: str, event: Event) -> None:
 def test_a_cancellation_without_its_order_is_recorded_once() -> None:
     command = RecordUnmatched("c-1", "C536379", "no such sale")
     Spec(intake).when(command).then(IntakeUnmatched("C536379", "no such sale", "c-1")).when(command).then_nothing()
+
+
+def test_a_reconciliation_is_recorded_once_and_names_what_was_missed() -> None:
+    command = RecordReconciled("c-1", "flagship", 10, 20, 5, 2, 1, 1, 1, 0, ("order-a:b:1", "order-a:b:2"), "asked")
+    event = IntakeReconciled("flagship", 10, 20, 5, 2, 1, 1, 1, 0, "c-1", ("order-a:b:1", "order-a:b:2"), "asked")
+    Spec(intake).when(command).then(event).when(command).then_nothing()
+
+
+def test_the_record_of_a_reconciliation_stays_small() -> None:
+    keys = tuple(f"order-a:b:{number}" for number in range(RECONCILED_KEYS_MAX + 5))
+    command = RecordReconciled("c-1", "flagship", 10, 20, len(keys), 0, len(keys), 0, 0, 0, keys)
+    (event,) = intake.decide(command, intake.initial, 0)
+    assert isinstance(event, IntakeReconciled)
+    assert (event.missed, event.keys) == (len(keys), keys[:RECONCILED_KEYS_MAX])
 
 
 def test_quarantined_bytes_can_be_given_up_once() -> None:
