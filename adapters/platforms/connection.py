@@ -1,5 +1,6 @@
 """How one shop on one platform is connected: addresses, plain options, and where its secrets are found."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 import msgspec
@@ -39,6 +40,9 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     refresh: str = ""
     refresh_expires_ms: int = 0
 
+    def __repr__(self) -> str:
+        return f"Token(expires_ms={self.expires_ms}, refresh_expires_ms={self.refresh_expires_ms})"
+
 
 class MissingSecret(Exception):
     """A secret is not where the connection says: which one, where it was looked for, what to do."""
@@ -62,3 +66,13 @@ class Keys(Protocol):
     def keep(self, token: Token) -> None:
         """Keep a token, durably, before it is used: a refreshed one makes the one before useless."""
         ...
+
+
+def alone(keys: Keys) -> AbstractAsyncContextManager[None]:
+    """Hold other processes off while a token is refreshed; inside: read it again, refresh it if it is still old, keep.
+
+    Several processes speak with one shop (pulls, ship notices, the command line), and many platforms end the refresh
+    token that was used. Keys that no other process has need no such thing.
+    """
+    hold = getattr(keys, "alone", None)
+    return nullcontext() if hold is None else hold()

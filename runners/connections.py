@@ -1,0 +1,199 @@
+"""The connections of a data directory: `channels.json`, where their secrets are found, and the tokens kept for them.
+
+The file holds no secret, only where secrets are: in the environment or in a file that only its owner can read.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from adapters.platforms import MODULES
+from adapters.platforms.connection import Connection
+from domain.ids import BadId, checked_part
+
+FILE = "channels.json"
+PULL_EVERY_S_MIN = 1
+_LOCK_FILE = ".channels.lock"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_WORDS = ("secret", "token", "password", "passphrase", "private_key")
+_OTHERS_WRITE = 0o022
+_URLS = {"base_url": ("http", "https"), "token_url": ("http", "https"), "socket_url": ("ws", "wss")}
+
+
+class BadConnections(ValueError):
+    """`channels.json`, or a connection in it, cannot be used: where, what is wrong, what to do."""
+
+
+def load(data: Path) -> tuple[Connection, ...]:
+    """Return the connections of a data directory; none where there is no file.
+
+    Raises:
+        BadConnections: the file, or one of its connections, is not as it must be.
+        OSError: it cannot be read.
+    """
+    file = data / FILE
+    try:
+        with file.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
+                raise BadConnections(
+                    f"{file} can be written by others, who could send the shop's keys elsewhere: `chmod 600 {file}`"
+                )
+            raw = stream.read()
+    except FileNotFoundError:
+        return ()
+    return parse(raw, str(file))
+
+
+def parse(raw: bytes, place: str) -> tuple[Connection, ...]:
+    """Read the file's content.
+
+    Raises:
+        BadConnections: see `load`.
+    """
+    try:
+        elements = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadConnections(
+            f"{place}: {error}; it must be a JSON list of connections (`orderspine channels add` writes it)"
+        ) from error
+    found: list[Connection] = []
+    for number, element in enumerate(elements, 1):
+        try:
+            connection = msgspec.json.decode(element, type=Connection)
+        except (msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise BadConnections(f"{place}, connection {number}: {error}") from error
+        try:
+            check(connection)
+        except BadConnections as error:
+            raise BadConnections(f"{place}, connection {number}: {error}") from error
+        found.append(connection)
+    _check_names(found, place)
+    return tuple(found)
+
+
+def check(connection: Connection) -> None:
+    """See that a connection means something, as far as it can be told without its platform.
+
+    Raises:
+        BadConnections: it does not; never tells what might be a secret.
+    """
+    if not _NAME.fullmatch(connection.name):
+        raise BadConnections(
+            f"name {connection.name[:80]!r}: use letters, digits, - and _ (at most 64); files are named after it"
+        )
+    where = f"connection {connection.name}"
+    if connection.channel not in MODULES:
+        raise BadConnections(
+            f"{where}: channel {connection.channel[:80]!r} has no interface to connect to; known: {', '.join(MODULES)}"
+        )
+    try:
+        checked_part(connection.shop, "shop")
+    except BadId as error:
+        raise BadConnections(f"{where}: {error}") from error
+    if connection.pull_every_s and connection.pull_every_s < PULL_EVERY_S_MIN:
+        raise BadConnections(
+            f"{where}: pull_every_s {connection.pull_every_s}: seconds above 0, or 0 for no timed pull (300 is usual)"
+        )
+    for field, schemes in _URLS.items():
+        _check_url(where, field, getattr(connection, field), schemes)
+    for name in connection.options:
+        if any(word in name.lower() for word in _SECRET_WORDS):
+            raise BadConnections(
+                f"{where}: option {name} holds a secret, and channels.json must not: give it as "
+                f"--secret {name}=env:VARIABLE or --secret {name}=file:PATH"
+            )
+    for name, place in connection.secrets.items():
+        kind, _, rest = place.partition(":")
+        if not (kind == "env" and _VARIABLE.fullmatch(rest)) and not (kind == "file" and rest.strip()):
+            # Not shown: it may be the secret itself.
+            raise BadConnections(
+                f"{where}: secret {name} must say where it is found, env:VARIABLE or file:PATH, and not what it is"
+            )
+
+
+@contextlib.contextmanager
+def editing(data: Path) -> Iterator[list[Connection]]:
+    """Hold the file while its connections are changed; they are checked and written at the end.
+
+    Raises:
+        BadConnections: it cannot be used as it is, or would not be as it must be; nothing is written.
+    """
+    descriptor = os.open(data / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        connections = list(load(data))
+        yield connections
+        save(data, connections)
+    finally:
+        os.close(descriptor)
+
+
+def save(data: Path, connections: Sequence[Connection]) -> None:
+    """Write the file whole, or not at all; only its owner can read it.
+
+    Raises:
+        BadConnections: a connection is not as it must be; nothing is written.
+    """
+    for connection in connections:
+        check(connection)
+    _check_names(connections, str(data / FILE))
+    write_durably(data / FILE, msgspec.json.format(msgspec.json.encode(list(connections)), indent=2) + b"\n")
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file in one step, for its owner only; what it says is on the disk when this returns."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()  # of one of these numbers that died in the middle
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def named(connections: Sequence[Connection], name: str) -> Connection | None:
+    """Return the connection of that name."""
+    return next((each for each in connections if each.name == name), None)
+
+
+def _check_names(connections: Sequence[Connection], place: str) -> None:
+    seen: set[str] = set()
+    for connection in connections:
+        # Files are named after it, and some file systems do not tell cases apart.
+        if connection.name.lower() in seen:
+            raise BadConnections(f"{place}: there are two connections named {connection.name}; rename one of them")
+        seen.add(connection.name.lower())
+
+
+def _check_url(where: str, field: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # the port is no number
+        raise BadConnections(f"{where}: {field} has no valid port") from None
+    if parts.username or parts.password:
+        raise BadConnections(f"{where}: {field} holds a user or password; give secrets with --secret NAME=env:VARIABLE")
+    if not good:
+        raise BadConnections(f"{where}: {field} must be an address such as {schemes[-1]}://host/path")
