@@ -125,6 +125,17 @@ class Postman:
             tasks = [group.create_task(self._deliver(chunk)) for chunk in chunks]
         return [reply for task in tasks for reply in task.result()]
 
+    async def hand_over(self, mails: Sequence[Mail]) -> None:
+        """Send these and return when they are durable; nobody is told what becomes of them.
+
+        Raises:
+            NoAnswer: not all could be delivered.
+            MessageTooLarge: a mail exceeds the broker's limit; nothing was sent.
+        """
+        ready = [(subject_of(self._settings.cell, mail.to), encode_mail(mail)) for mail in mails]
+        for chunk in _chunks(ready):
+            await self._publish(chunk)
+
     async def _deliver(self, chunk: list[tuple[str, bytes]]) -> list[Reply]:
         """See one atomic batch through to its answers."""
         answers: list[Reply | None] = [None] * len(chunk)

@@ -8,6 +8,7 @@ import msgspec
 
 FILE = "settings.json"
 PREFIX = "ORDERSPINE_"
+PORT_MAX = 65_535
 
 
 class BadSetting(ValueError):
@@ -41,6 +42,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Size of the EVENTS stream; the log replays what has left it."""
     actors_max: int = 20_000
     """Most idle actors kept in the worker's memory."""
+    gateway_host: str = "127.0.0.1"
+    """Where the HTTP gateway listens. It speaks plain HTTP: put what ends TLS before it, on the same machine."""
+    gateway_port: int = 0
+    """Its port; 0 = any free one, the same again after a restart where it can be had (`gateway.json` says which)."""
+    gateway_requests_max: int = 256
+    """Most requests served at once; more are answered busy."""
+    gateway_bytes_max: int = 128 << 20
+    """Most bytes of request bodies held at once."""
+    mail_spare_bytes: int = 64 << 20
+    """Intake over HTTP answers busy while the mail stream has less room left (or less than an eighth of it)."""
+    disk_spare_bytes: int = 256 << 20
+    """Intake over HTTP answers busy while the data directory's disk has less room left."""
 
     @property
     def path(self) -> Path:
@@ -78,6 +91,10 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting(f"{file} or {PREFIX}…: {error}") from error
     if not settings.cell.replace("_", "").isalnum() or not settings.cell.isascii():
         raise BadSetting(f"cell {settings.cell!r}: use letters, digits and _ only")
+    if not 0 <= settings.gateway_port <= PORT_MAX:
+        raise BadSetting(f"gateway_port {settings.gateway_port}: a number from 0 (any free port) to {PORT_MAX}")
+    if settings.gateway_requests_max < 1 or settings.gateway_bytes_max < 1:
+        raise BadSetting("gateway_requests_max and gateway_bytes_max: numbers above 0 are needed")
     if not (settings.store == "sqlite" or settings.postgres):
         raise BadSetting(f"store {settings.store!r}: say `sqlite` or give a postgresql:// address")
     return settings
