@@ -33,14 +33,15 @@ async def from_last(ask: Callable[[int], Awaitable[Page]], size: int) -> AsyncIt
 
     Args:
         ask: asks for a page, from 1.
-        size: orders of a page.
+        size: orders that a page is asked to have.
 
     Raises:
         PlatformBusy: orders are counted, but not one is listed.
         PlatformError: as `ask` does.
     """
     page = await ask(1)
-    last = pages_of(page.total, size)
+    # A platform may give less on a page than it was asked for; counting with more would leave out the oldest.
+    last = pages_of(page.total, min(size, page.listed) or size)
     listed = 0
     for number in range(last, 0, -1):
         # The first page is read again in its turn: what was on the second one may be there by then.
