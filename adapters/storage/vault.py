@@ -141,14 +141,12 @@ class SqliteVault(CachedVault):
         found = dict(self._find.query(self._db, streams))
         if create and len(found) < len(streams):
             absent = [stream for stream in streams if stream not in found]
-            fresh = token_bytes(KEY_BYTES * len(absent))
-            values: list[object] = []
-            for at, stream in enumerate(absent):
-                values += stream, fresh[at * KEY_BYTES : (at + 1) * KEY_BYTES]
+            chance = token_bytes(KEY_BYTES * len(absent))
+            fresh = {stream: chance[at * KEY_BYTES : (at + 1) * KEY_BYTES] for at, stream in enumerate(absent)}
             with transaction(self._db):
-                self._insert.execute(self._db, values)
-                # Read back: another process may have made some of them in between, and its keys hold.
-                found.update(self._find.query(self._db, absent))
+                made = self._insert.execute(self._db, [value for pair in fresh.items() for value in pair])
+                # Where another process made some of them in between, its keys hold.
+                found.update(fresh if made == len(absent) else self._find.query(self._db, absent))
         return {stream: key for stream, key in found.items() if key is not None}
 
     def _destroy(self, streams: Sequence[str]) -> int:
