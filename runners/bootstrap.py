@@ -25,6 +25,9 @@ READ_MODELS_FILE = "read_models.db"
 SPOOL_FILE = "spool.db"
 BROKER_DIRECTORY = "broker"
 ADDRESS_FILE = "broker.json"
+API_TOKENS_FILE = "api_tokens.json"
+GATEWAY_FILE = "gateway.json"
+GATEWAY_MEMORY_FILE = "gateway.db"
 
 
 def open_log(settings: Settings, *, read_only: bool = False) -> "SqliteEventLog | PostgresEventLog":

@@ -1,0 +1,125 @@
+"""HTTP/1.1 for clients that are slow, rude or many: uvicorn's protocol with the limits it lacks.
+
+A connection has so long to send a request's head, and so long between requests; a head has a greatest size; there are
+at most so many connections. Whoever oversteps is answered, briefly, and cut off.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from adapters.web.problems import MEDIA_TYPE, Refused, encode
+
+CONNECTIONS_MAX = 1_000
+HEAD_S = 10.0
+"""From the connection, or a request's first byte, to the end of its head."""
+IDLE_S = 30
+"""Between two requests. The rest of a body nobody reads any more counts as idling, too."""
+HEAD_BYTES_MAX = 32 * 1024
+HEADERS_MAX = 100
+
+
+class HeadTooLarge(Exception):
+    """A request's line and headers are larger than any honest ones."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            self._cut_off(Refused(503, "busy", "too many connections", advice="try again a little later"))
+            return
+        self._expect_head(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._head_bytes = 0
+        if self._served():
+            self._expect_head(HEAD_S)
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request's line."""
+        self._weigh(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._weigh(len(name) + len(value))
+        if len(self.headers) >= HEADERS_MAX:
+            raise HeadTooLarge
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to serve a request."""
+        self._forget_deadline()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self._served():
+            self._expect_head(IDLE_S)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or has too large a head."""
+        del msg
+        self._cut_off(
+            Refused(
+                400,
+                "bad-request",
+                f"this is no HTTP/1.1 request, or its head is larger than {HEAD_BYTES_MAX:,} bytes or {HEADERS_MAX} "
+                "headers",
+            )
+        )
+
+    def _served(self) -> bool:
+        """Tell whether no request is being served."""
+        # uvicorn declares that there always is one.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _weigh(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise HeadTooLarge
+
+    def _expect_head(self, seconds: float) -> None:
+        self._forget_deadline()
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._cut_off(Refused(408, "too-slow", "no whole request came in time"))
+
+    def _cut_off(self, refused: Refused) -> None:
+        """Answer where there is nothing half said, and close."""
+        if self.transport.is_closing():
+            return
+        self._forget_deadline()
+        if self._served() or not self.cycle.response_started:
+            body = encode(refused.problem(""))
+            status = HTTPStatus(refused.status)
+            more = "retry-after: 2\r\n" if refused.status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+                f"content-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
