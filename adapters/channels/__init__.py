@@ -9,7 +9,15 @@ from importlib import import_module
 
 from domain.ports import Channel
 
-BUILT_IN = ("adapters.channels.taobao", "adapters.channels.douyin", "adapters.channels.pos_csv")
+BUILT_IN = (
+    "adapters.channels.taobao",
+    "adapters.channels.douyin",
+    "adapters.channels.pos_csv",
+    "adapters.channels.wechat_shop",
+    "adapters.channels.miniprogram",
+    "adapters.channels.shopify",
+    "adapters.channels.generic",
+)
 
 
 class ChannelSetupError(ValueError):
