@@ -1,0 +1,82 @@
+"""Serves one simulated platform until it is stopped: `python -m adapters.simulators --channel taobao --port 8101`.
+
+It prints one line of JSON that says where it is and how to be let in; all keys and people are invented. With
+`--every-s` orders come in and move on meanwhile; with `--webhook` each change is posted there.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+
+from adapters.simulators.exchange import encode
+from adapters.simulators.living import Trade
+from adapters.simulators.simulated import PLATFORMS, SHOP, Simulated
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m adapters.simulators", description=__doc__)
+    parser.add_argument("--channel", required=True, choices=sorted(PLATFORMS))
+    parser.add_argument("--port", type=int, default=0, help="of the interface; 0 = a free one")
+    parser.add_argument("--socket-port", type=int, default=0, help="of the message socket; 0 = a free one")
+    parser.add_argument("--orders", type=int, default=20, help="orders of the last hours to begin with")
+    parser.add_argument("--every-s", type=float, default=0.0, help="something happens this often; 0 = nothing does")
+    parser.add_argument("--webhook", default="", help="where changes are posted, for platforms that post")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            _serve(given.channel, given.port, given.socket_port, given.orders, given.every_s, given.webhook, given.seed)
+        )
+
+
+async def _serve(
+    channel: str, port: int, socket_port: int, orders: int, every_s: float, webhook: str, seed: int
+) -> None:
+    stopped = asyncio.Event()
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(asked, stopped.set)
+    # Two platforms may run beside each other; chance decides only what is bought.
+    trade = Trade(channel, random.Random(seed))  # noqa: S311
+    async with Simulated(channel, port=port, socket_port=socket_port, announce=True) as sim:
+        now_ms = time.time_ns() // 1_000_000
+        for _ in range(orders):
+            trade.past(sim, now_ms)
+        sys.stdout.write(encode(_described(sim)).decode() + "\n")
+        sys.stdout.flush()
+        while not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), every_s or None)
+            if every_s and not stopped.is_set():
+                number = trade.step(sim, time.time_ns() // 1_000_000)
+                if webhook:
+                    await sim.deliver(webhook, [sim.push(number)])
+
+
+def _described(sim: Simulated) -> dict[str, str | int]:
+    """Return where the platform is and how to be let in."""
+    tokens = sim.platform.tokens.current
+    found: dict[str, str | int] = {
+        "channel": sim.channel,
+        "base_url": sim.base_url,
+        "token_url": sim.token_url,
+        "socket_url": sim.socket_url,
+        "shop": SHOP.name,
+        "shop_id": SHOP.shop_id,
+        "app_key": SHOP.app_key,
+        "app_secret": SHOP.app_secret,
+        "access_token": tokens.access,
+        "refresh_token": tokens.refresh,
+        "code": sim.platform.tokens.code(),
+    }
+    if sim.channel in ("wechat_shop", "miniprogram"):
+        found |= {"push_token": SHOP.push_token, "aes_key": SHOP.aes_key, "mchid": SHOP.mchid}
+    return found
+
+
+if __name__ == "__main__":
+    main()
