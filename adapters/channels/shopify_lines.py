@@ -9,12 +9,11 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from adapters.channels.json_fields import decode, id_of, keep, quantity_of, time_of, whole_of
-from adapters.channels.json_money import amount_of, total_of
+from adapters.channels.json_money import total_of
 from adapters.channels.shopify_fields import (
     CANCELLED_BEFORE,
     LINE,
     LINE_FULFILLMENT,
-    NOTES,
     PARCEL,
     PARCEL_SENT,
     PARCELS,
@@ -24,61 +23,14 @@ from adapters.channels.shopify_fields import (
     RETURN,
     RETURNS,
     RETURNS_OPEN,
-    TAX,
-    AllocationFields,
     LineFields,
-    OrderFields,
     ParcelFields,
     RefundFields,
-    TaxFields,
 )
+from adapters.channels.shopify_parts import EMPTY, Context, allocations, keep_set, taxes, text_of
 from domain.canonical import AfterSale, Line, Parcel, Status, TranslationError
-from domain.timehub import TimeReader
 
 _ADD_TO_TABLE: Final = "add it to the channel's table"
-_MONEY: Final = frozenset({"amount", "currency_code"})
-_SET: Final = frozenset({"shop_money", "presentment_money"})
-_NOTHING: Final = frozenset("0.")
-_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
-
-
-class Context(NamedTuple):
-    """What the parts of one order share while it is translated."""
-
-    raw: bytes
-    order: OrderFields
-    currency: str
-    times: TimeReader
-    unknown: dict[str, dict[str, Any]]
-    """Unknown fields, by path."""
-    of_lines: dict[str, dict[str, Any]]
-    """Sealed fields of lines, by line id."""
-    wrong: list[dict[str, Any]]
-    """Sum rules that do not hold."""
-    attributes: dict[str, Any]
-    sealed: dict[str, Any]
-
-    def amount(self, value: object, name: str, where: str = "", *, signed: bool = False) -> int | None:
-        """Read an amount in the shop's currency."""
-        return amount_of(value, self.currency, name, where, signed=signed)
-
-    def notes(self, value: object, where: str, declared: dict[str, Any], sealed: dict[str, Any]) -> bool:
-        """Keep names and values that the shop, an app or the customer wrote; tell whether any may be a person's.
-
-        What `NOTES` names is declared; where there is anything else, the whole is sealed.
-        """
-        strange = value not in _EMPTY and not isinstance(value, (list, dict))
-        pairs = list(beside(value))
-        for name, told in pairs:
-            if name in NOTES and isinstance(told, (str, int)):
-                declared[NOTES[name]] = told
-            else:
-                strange = True
-        if isinstance(value, list) and len(pairs) != len(value):
-            strange = True
-        if strange:
-            sealed[where.rpartition(".")[2]] = keep(value, where)
-        return strange and any(name not in NOTES and not name.startswith("_") for name, _ in pairs)
 
 
 class Moved(NamedTuple):
@@ -97,16 +49,6 @@ class Moved(NamedTuple):
     """Ids of refunds, by line id."""
     returning: frozenset[str] | None
     """Lines with an open return; None where no return is open."""
-
-
-def beside(value: object) -> Iterator[tuple[str, Any]]:
-    """Return the names and values of properties: a list of them, or an object."""
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        for one in value:
-            if isinstance(one, dict) and isinstance(one.get("name"), str) and set(one) <= {"name", "value"}:
-                yield one["name"], one.get("value")
 
 
 def moved(context: Context) -> Moved:
@@ -138,7 +80,7 @@ def _parcels(
         raise TranslationError(f"unknown status {status[:60]!r}", f"{where}.status", _ADD_TO_TABLE)
     ids: list[str] = []
     items = fields.line_items if isinstance(fields.line_items, list) else []
-    if fields.line_items not in _EMPTY and not items:
+    if fields.line_items not in EMPTY and not items:
         context.sealed[f"{where}.line_items"] = keep(fields.line_items, where)
     for place, item in enumerate(items):
         inner = f"{where}.line_items[{place}]"
@@ -165,7 +107,7 @@ def _parcels(
     context.attributes.setdefault("fulfillments", []).append(told)
     for name in ("tracking_url", "tracking_urls", "receipt", "origin_address"):
         value = getattr(fields, name)
-        if value not in _EMPTY:
+        if value not in EMPTY:
             context.sealed[f"{where}.{name}"] = keep(value, where)
     if status == PARCEL_SENT:
         for number in dict.fromkeys(([first] if first else []) + numbers) or [""]:
@@ -197,12 +139,12 @@ def _refund(
         what.refunds.setdefault(line_id, []).append(number)
         line = {"id": id_of(fields.id, "id", inner), "line_item_id": line_id, "quantity": units, "restock_type": kind}
         line.update(REFUND_LINE.declared(fields))
-        line.update({"subtotal": _text(fields.subtotal), "total_tax": _text(fields.total_tax)})
+        line.update({"subtotal": text_of(fields.subtotal), "total_tax": text_of(fields.total_tax)})
         for name, plain in (("subtotal_set", fields.subtotal), ("total_tax_set", fields.total_tax)):
             keep_set(context, getattr(fields, name), name, plain, (line, context.sealed), inner)
         if isinstance(fields.line_item, dict):
             _keep_rest(context, fields.line_item, originals.get(line_id, {}), f"{inner}.line_item", ())
-        elif fields.line_item not in _EMPTY:
+        elif fields.line_item not in EMPTY:
             context.sealed[f"{inner}.line_item"] = keep(fields.line_item, inner)
         lines.append(line)
     if lines:
@@ -213,17 +155,13 @@ def _refund(
     context.attributes.setdefault("refunds", []).append(told)
     for name in ("note", "transactions", "order_adjustments"):
         value = getattr(refund, name)
-        if value not in _EMPTY:
+        if value not in EMPTY:
             context.sealed[f"{where}.{name}"] = keep(value, where)
 
 
 def _exact(value: object) -> object:
     """Return an amount that came as a JSON number as the decimal it is; some of its platform's services send those."""
     return Decimal(repr(value)) if isinstance(value, float) else value
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _keep_rest(
@@ -373,71 +311,7 @@ def _line_extras(context: Context, fields: LineFields, where: str, line_id: str,
         declared["customized"] = True
     for name in ("duties", "attributed_staffs", "origin_location"):
         value = getattr(fields, name)
-        if value not in _EMPTY:
+        if value not in EMPTY:
             sealed[name] = keep(value, where)
     if sealed:
         context.of_lines[line_id] = sealed
-
-
-# ---- Money -----------------------------------------------------------------------------------------------------------
-
-
-def allocations(
-    context: Context, found: list[AllocationFields] | None, where: str, declared: dict[str, Any]
-) -> int | None:
-    """Add up the shares of discounts and keep which is of which; None where there are none."""
-    if not found:
-        return None
-    off = 0
-    native = []
-    for place, fields in enumerate(found):
-        inner = f"{where}.discount_allocations[{place}]"
-        off += context.amount(fields.amount, "amount", inner) or 0
-        one = {"amount": fields.amount, "discount_application_index": fields.discount_application_index}
-        keep_set(context, fields.amount_set, "amount_set", fields.amount, (one, context.sealed), inner)
-        native.append(one)
-    declared["discount_allocations"] = native
-    return off
-
-
-def taxes(context: Context, found: list[TaxFields] | None, where: str, declared: dict[str, Any]) -> None:
-    """Keep which tax is how much."""
-    if not found:
-        return
-    native = []
-    for place, fields in enumerate(found):
-        inner = f"{where}[{place}]"
-        context.amount(fields.price, "price", inner)
-        one = {**TAX.declared(fields), "price": fields.price, "rate": _text(fields.rate)}
-        keep_set(context, fields.price_set, "price_set", fields.price, (one, context.sealed), inner)
-        native.append(one)
-    declared["tax_lines"] = native
-
-
-def keep_set(
-    context: Context, value: Any, name: str, plain: object, into: tuple[dict[str, Any], dict[str, Any]], where: str
-) -> None:
-    """Keep an amount told in two currencies where it says more than the plain field; what is none is sealed."""
-    if value in _EMPTY:
-        return
-    declared, sealed = into
-    if not _is_set(value):
-        sealed[f"{where}.{name}" if where and sealed is context.sealed else name] = keep(value, where)
-        return
-    for one in value.values():
-        said = one["amount"] == str(plain) if plain is not None else set(one["amount"]) <= _NOTHING
-        if not said or one["currency_code"] != context.currency:
-            declared[name] = value
-            return
-
-
-def _is_set(value: Any) -> bool:
-    """Tell whether this is an amount in two currencies and nothing else: then it may be shown to anyone."""
-    return (
-        isinstance(value, dict)
-        and value.keys() <= _SET
-        and all(
-            isinstance(one, dict) and one.keys() == _MONEY and all(isinstance(text, str) for text in one.values())
-            for one in value.values()
-        )
-    )

@@ -24,16 +24,8 @@ from adapters.channels.shopify_fields import (
     OrderFields,
     ShippingFields,
 )
-from adapters.channels.shopify_lines import (
-    Context,
-    Moved,
-    allocations,
-    beside,
-    keep_set,
-    moved,
-    order_lines,
-    taxes,
-)
+from adapters.channels.shopify_lines import Moved, moved, order_lines
+from adapters.channels.shopify_parts import EMPTY, Context, allocations, beside, keep_set, taxes
 from domain.canonical import Amounts, Line, Personal, Snapshot, SourceTime, Status, Translated, TranslationError
 from domain.ids import BadId, checked_part
 from domain.timehub import TimeReader
@@ -289,7 +281,7 @@ def _leftovers(context: Context, reason: str, ordered_at: SourceTime) -> None:
     context.notes(order.note_attributes, "note_attributes", attributes, sealed)
     for name in (*SEALED, "customer"):
         value = getattr(order, name)
-        if value not in (None, "", [], {}):
+        if value not in EMPTY:
             sealed[name] = keep(value, name)
 
 
