@@ -104,7 +104,10 @@ class JdClient:
             # The refresh token is of no use after the access has ended.
             return Token(access, ends_ms, text(found, "refresh_token"), ends_ms)
         code = text(found, "code") or f"status {answer.status}"
-        raise NotAuthorised(f"JD gave no token: {said(code, text(found, 'msg', 'zh_desc'))}", AUTHORISE)
+        reason = f"JD gave no token: {said(code, text(found, 'msg', 'zh_desc'))}"
+        if (count(found, "code") or 0) in LIMITED | DOWN:
+            raise PlatformBusy(reason)
+        raise NotAuthorised(reason, AUTHORISE)
 
     async def close(self) -> None:
         """Release connections."""

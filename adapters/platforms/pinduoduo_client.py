@@ -27,11 +27,12 @@ CALLS_PER_S: Final = 20.0
 
 # [inferred] What the numbers of `error_response.error_code` mean; where a number is not here, its words decide.
 LIMITED: Final = frozenset({52101, 52102, 52103, 70031, 70032, 70033, 70034, 70035, 70036})
-DOWN: Final = frozenset({50000, 50001, 52001, 52002})
-SESSION: Final = frozenset({10019})
-KEYS: Final = frozenset({10016, 10017, 10018, 20004, 20005, 20031, 20032})
+DOWN: Final = frozenset({50000, 52001, 52002})
+SESSION: Final = frozenset({10018, 10019})
+KEYS: Final = frozenset({10016, 10017, 20004, 20005, 20031, 20032})
 LIMITED_WORDS: Final = ("频繁", "限流", "too many", "frequency")
 SESSION_WORDS: Final = ("access_token已过期", "access_token过期", "access_token expired")
+KEYS_WORDS: Final = ("client_id", "签名")
 # [inferred] Names around the token where a method of the interface gives it instead of the token address.
 TOKEN_WRAPS: Final = ("pop_auth_token_create_response", "pop_auth_token_refresh_response")
 
@@ -105,7 +106,7 @@ class PinduoduoClient:
                 ),
             )
         error = members(found["error_response"]) if "error_response" in found else found
-        if count(error, "error_code") in LIMITED:
+        if count(error, "error_code") in LIMITED | DOWN:
             raise_error(error, repeatable=True)
         code = text(error, "error_code") or f"status {answer.status}"
         reason = f"Pinduoduo gave no token: {said(code, text(error, 'sub_msg', 'error_msg'))}"
@@ -158,7 +159,7 @@ def raise_error(error: Members, *, repeatable: bool) -> None:
         raise PlatformBusy(reason)
     if codes & SESSION or any(word in known for word in SESSION_WORDS):
         raise TokenExpired(reason, AUTHORISE)
-    if codes & KEYS:
+    if codes & KEYS or any(word in known for word in KEYS_WORDS):
         raise NotAuthorised(reason, "look at client_id, client_secret and the app's permissions")
     if codes & DOWN:
         if repeatable:

@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from adapters.platforms.answers import Members, count, elements, members, text, value, within
+from adapters.platforms.answers import ASK_FIRST, Members, count, elements, members, text, value, within
 from adapters.platforms.carriers import platform_code
 from adapters.platforms.pinduoduo_client import PinduoduoClient, response
-from domain.platforms import PlatformRefused, ShipNotice
+from domain.platforms import OutcomeUnknown, PlatformRefused, ShipNotice
 
 SEND: Final = "pdd.logistics.online.send"
 SEND_ANSWER: Final = "logistics_online_send_response"
@@ -56,7 +56,6 @@ class PinduoduoSeller:
         """Tell that a parcel left; see `Seller.ship`.
 
         Raises:
-            ValueError: the option `carrier.CODE` is no number.
             PlatformError: see its kinds.
         """
         carrier = platform_code(notice.carrier, _ALL, self._options)
@@ -74,7 +73,7 @@ class PinduoduoSeller:
         }
         try:
             body = await self._client.call(SEND, params, repeatable=False)
-            _succeeded(response(body, SEND_ANSWER), "is_success")
+            _succeeded(response(body, SEND_ANSWER))
         except PlatformRefused:
             info = await self._info(notice.order_no)
             # Told before, or entered by hand: what the platform knows already is a success.
@@ -98,7 +97,7 @@ class PinduoduoSeller:
             "extra_track_list": msgspec.json.encode([track]).decode(),
         }
         body = await self._client.call(EXTRA, params, repeatable=False)
-        _succeeded(response(body, EXTRA_ANSWER), "success")
+        _succeeded(response(body, EXTRA_ANSWER) or response(body, "order_" + EXTRA_ANSWER))
 
     async def _info(self, order_no: str) -> Members:
         body = await self._order(order_no)
@@ -113,6 +112,8 @@ def has(info: Members, notice: ShipNotice) -> bool:
     return any(text(parcel, "tracking_number").strip() == notice.tracking.strip() for parcel in parcels)
 
 
-def _succeeded(answer: Members, name: str) -> None:
-    if value(answer, name) is False:
+def _succeeded(answer: Members) -> None:
+    if not answer:
+        raise OutcomeUnknown("Pinduoduo answered the ship notice without a result", ASK_FIRST)
+    if value(answer, "is_success") is False or value(answer, "success") is False:
         raise PlatformRefused("Pinduoduo did not take the ship notice, and gave no reason", code="not-success")

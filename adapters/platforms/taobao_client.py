@@ -107,7 +107,11 @@ class TaobaoClient:
             )
         error = text(found, "error")
         reason = f"Taobao gave no token: {said(error or f'status {answer.status}', text(found, 'error_description'))}"
-        raise NotAuthorised(reason, AUTHORISE) if error in DEAD or not error else PlatformRefused(reason, code=error)
+        if error in DEAD:
+            raise NotAuthorised(reason, AUTHORISE)
+        if (count(found, "error") or 0) in LIMITED | DOWN | {REMOTE}:
+            raise PlatformBusy(reason)
+        raise PlatformRefused(reason, code=error)
 
     async def close(self) -> None:
         """Release connections."""

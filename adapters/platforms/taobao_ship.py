@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from adapters.platforms.answers import Members, elements, members, text, value, within
+from adapters.platforms.answers import ASK_FIRST, Members, elements, members, text, value, within
 from adapters.platforms.carriers import platform_code
 from adapters.platforms.taobao_client import TaobaoClient, response
-from domain.platforms import PlatformRefused, ShipNotice
+from domain.platforms import OutcomeUnknown, PlatformRefused, ShipNotice
 
 SEND: Final = "taobao.logistics.online.send"
 CARRIERS: Final[Mapping[str, str]] = {
@@ -58,7 +58,10 @@ class TaobaoSeller:
             if await self.knows(notice):
                 return ""
             raise
-        if value(within(response(body, "logistics_online_send"), "shipping"), "is_success") is False:
+        taken = response(body, "logistics_online_send")
+        if not taken:
+            raise OutcomeUnknown("Taobao answered the ship notice without a result", ASK_FIRST)
+        if value(within(taken, "shipping"), "is_success") is False:
             raise PlatformRefused("Taobao did not take the ship notice, and gave no reason", code="not-success")
         return ""
 

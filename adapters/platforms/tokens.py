@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from adapters.platforms.connection import Keys, MissingSecret, Token, alone
-from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy
+from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
 from domain.time_units import MINUTE_MS, SECOND_MS
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class TokenKeeper:
             return token.access
         try:
             return (await self._renewed(token)).access
-        except (PlatformBusy, NotAuthorised):
+        except PlatformError:
             # It was ahead of time: what we have still holds, and the end will tell whoever is to act.
             self._try_after_ms = self._now_ms() + _AGAIN_MS
             return token.access
