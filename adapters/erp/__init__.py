@@ -1,0 +1,1 @@
+"""The ERP that stays beside: what it is told, in its own twelve fields, one way."""

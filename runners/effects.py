@@ -1,0 +1,248 @@
+"""The effects' runner: does outside what the log asks for, once in effect. `python -m runners.effects --data DIR`.
+
+It follows the log with a position of its own. An act is noted durably before it is tried; whether it may have been done
+is noted before each try, so that a crash, or an answer that never came, is asked about and not repeated blindly. How an
+act ended goes into its order, as mail like everything else. A target that is down delays its own acts and nothing else.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from adapters.platforms.connection import MissingSecret
+from domain.envelope import By
+from domain.mail import Mail
+from domain.order import RecordEffect
+from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
+from domain.time_units import DAY_MS
+from runners.aio import run
+from runners.background import POLL_S, Background, Link
+from runners.effects_outlets import Gone, Outlets
+from runners.effects_store import Ending, Job, Jobs
+from runners.effects_wanted import Looking
+from runners.pulling_mail import AWAY, Mailroom
+from runners.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from domain.ports import EventLog
+
+BATCH_EVENTS = 4_000
+AT_ONCE = 16
+"""Acts under way at once, over all targets."""
+AT_ONCE_EACH = 4
+"""The same, for one target."""
+TRIES_MAX = 12
+"""Tries of one act whose outcome stays unknown, or that a bug breaks, until a person must look."""
+GIVE_UP_MS = 3 * DAY_MS
+"""A target that is down so long is not waited for any more."""
+BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
+SHUT_S = 300.0
+"""Pause for a target that does not let us in, or whose settings mean nothing; new settings end it at once."""
+REASON_MAX = 1_000
+LOOK_S = 0.5
+_BY = By("system", "effects")
+
+log = structlog.get_logger(__name__)
+
+
+class Effects:
+    """Follows the log and does what it asks for."""
+
+    def __init__(self, event_log: "EventLog", jobs: Jobs, outlets: Outlets, mailroom: Mailroom) -> None:
+        """Go on where it was left."""
+        self._log = event_log
+        self._jobs = jobs
+        self._outlets = outlets
+        self._mailroom = mailroom
+        self._looking = Looking(event_log, outlets.seller_of, outlets.erp_tells)
+        self._generation, self._position = jobs.followed()
+        self._shut: dict[str, float] = {}
+        """Target → when it is tried again (monotonic seconds)."""
+        self._failures: dict[str, int] = {}
+        """Target → failures in a row."""
+        self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
+
+    async def refresh(self) -> None:
+        """Take over changed settings: what was shut is tried again."""
+        if await self._outlets.refresh():
+            self._shut.clear()
+
+    def follow(self) -> int:
+        """Look at the next events; return how many there were. Synchronous."""
+        generation = self._log.tracked().generation
+        anew = generation != self._generation
+        if anew:
+            self._generation, self._position = generation, 0
+        events = self._log.read(self._position, BATCH_EVENTS)
+        if not events and not anew:
+            return 0
+        wanted = self._looking.look(events, _now_ms())
+        self._position = events[-1].position if events else 0
+        self._jobs.follow(generation, self._position, wanted.begun, wanted.ended, anew=anew)
+        return len(events)
+
+    def start_due(self) -> None:
+        """Begin acts whose time has come, as many as may run at once."""
+        for key in [key for key, (_, task) in self._running.items() if task.done()]:
+            self._running.pop(key)[1].result()
+        now = time.monotonic()
+        each: dict[str, int] = {}
+        for target, _ in self._running.values():
+            each[target] = each.get(target, 0) + 1
+        shut = [target for target, until in self._shut.items() if until > now]
+        shut += [target for target, count in each.items() if count >= AT_ONCE_EACH]
+        for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, shut):
+            if len(self._running) >= AT_ONCE:
+                return
+            # One that was shut before is tried with a single act first.
+            most = 1 if self._failures.get(job.target) else AT_ONCE_EACH
+            if (job.key, job.effect) in self._running or each.get(job.target, 0) >= most:
+                continue
+            each[job.target] = each.get(job.target, 0) + 1
+            task = asyncio.create_task(self._see_through(job), name=f"{job.effect} {job.key}")
+            self._running[job.key, job.effect] = (job.target, task)
+
+    async def finish(self) -> None:
+        """Wait for the acts under way."""
+        await asyncio.gather(*(task for _, task in self._running.values()))
+
+    async def _see_through(self, job: Job) -> None:
+        """Try an act once, and record its end if it has one now."""
+        if not job.ending:
+            job = await self._try(job)
+        if job.ending:
+            await self._record(job)
+
+    async def _try(self, job: Job) -> Job:
+        reference = ""
+        try:
+            if job.doubt and await self._outlets.is_done(job):
+                return await self._ended(job, Ending("succeeded"))
+            job = job._replace(doubt=1, tries=job.tries + 1)
+            await asyncio.to_thread(self._jobs.change, job)
+            reference = await self._outlets.do(job)
+        except OutcomeUnknown as error:
+            return await self._later(job, str(error), doubt=1)
+        except PlatformBusy as busy:
+            self._close_for(job.target, busy.retry_after_s)
+            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=0)
+        except (NotAuthorised, MissingSecret, Gone, ValueError) as error:
+            # Nothing left: the settings, the keys or the connection must be put right first.
+            self._shut[job.target] = time.monotonic() + SHUT_S
+            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(error), doubt=0, wait_s=SHUT_S)
+        except PlatformError as error:
+            return await self._ended(job, Ending("failed", reason=str(error)))
+        except Exception as error:  # noqa: BLE001  a broken adapter must not stop the other targets
+            # Neither its text nor its values: they may hold what a platform sent, or a key.
+            return await self._later(job, f"a fault in the program: {type(error).__name__}", doubt=1)
+        self._failures.pop(job.target, None)
+        self._shut.pop(job.target, None)
+        return await self._ended(job, Ending("succeeded", reference))
+
+    async def _ended(self, job: Job, ending: Ending) -> Job:
+        job = job._replace(ending=msgspec.json.encode(ending), doubt=0, reason=ending.reason[:REASON_MAX])
+        await asyncio.to_thread(self._jobs.change, job)
+        return job
+
+    async def _later(self, job: Job, reason: str, *, doubt: int, wait_s: float = 0.0) -> Job:
+        """Put an act off, or give it up where it was tried long enough."""
+        now = _now_ms()
+        if job.tries >= TRIES_MAX or now - job.at_ms > GIVE_UP_MS:
+            return await self._ended(job, Ending("failed", reason=f"given up after {job.tries} tries: {reason}"))
+        first = not job.reason
+        log.warning("effect.later", effect=job.effect, target=job.target, key=job.key, reason=reason)
+        wait_s = wait_s or backoff_s(job.tries)
+        job = job._replace(doubt=doubt, reason=reason[:REASON_MAX] or "?", due_ms=now + round(wait_s * 1000))
+        await asyncio.to_thread(self._jobs.change, job)
+        if first:
+            # People see that something is amiss; the retries themselves are no news.
+            report = RecordEffect(
+                f"{job.effect}/{job.key}/first", job.effect, job.key, "failed", "", job.reason, job.tries, final=False
+            )
+            await self._send(job, report)
+        return job
+
+    async def _record(self, job: Job) -> None:
+        ending = msgspec.json.decode(job.ending, type=Ending)
+        report = RecordEffect(
+            f"{job.effect}/{job.key}/{ending.outcome}/{job.tries}",
+            job.effect,
+            job.key,
+            ending.outcome,
+            ending.reference,
+            ending.reason[:REASON_MAX],
+            max(1, job.tries),
+        )
+        if await self._send(job, report):
+            await asyncio.to_thread(self._jobs.drop, job)
+        else:
+            await asyncio.to_thread(self._jobs.change, job._replace(due_ms=_now_ms() + 2_000))
+
+    async def _send(self, job: Job, report: RecordEffect) -> bool:
+        """Mail a report; return whether the log has it."""
+        try:
+            await self._mailroom.send([Mail(job.stream, report, _now_ms(), _BY, f"effects/{job.effect}")])
+        except AWAY as error:
+            log.info("effect.not_recorded_yet", key=job.key, reason=str(error))
+            return False
+        return True
+
+    def _close_for(self, target: str, retry_after_s: float | None) -> None:
+        failures = self._failures[target] = self._failures.get(target, 0) + 1
+        self._shut[target] = time.monotonic() + max(retry_after_s or 0.0, backoff_s(failures))
+
+
+def backoff_s(failures: int) -> float:
+    """Return how long to wait after so many tries; never all at once."""
+    longest = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** (max(1, failures) - 1))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  spread, no secret
+
+
+async def effects(settings: Settings) -> None:
+    """Follow and do until SIGTERM or SIGINT."""
+    background = Background()
+    background.begin()
+    event_log = await background.log_of(settings)
+    if event_log is None:
+        return
+    jobs = Jobs(settings.path)
+    outlets = Outlets(settings.path, _now_ms)
+    link = Link(settings, f"effects-{settings.cell}")
+    try:
+        async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:
+            runner = Effects(event_log, jobs, outlets, mailroom)
+            while not background.stopping.is_set():
+                await runner.refresh()
+                await link.up()
+                if await asyncio.to_thread(runner.follow) >= BATCH_EVENTS:
+                    continue  # what comes later in the log may say that an act was done
+                runner.start_due()
+                await background.pause(min(POLL_S, LOOK_S), link.hints)
+            await runner.finish()
+    finally:
+        await outlets.close()
+        await link.close()
+        jobs.close()
+        event_log.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main() -> int:
+    """Parse the arguments, follow and do."""
+    parser = argparse.ArgumentParser(prog="python -m runners.effects", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    run(effects(load_settings(parser.parse_args().data)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

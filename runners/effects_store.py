@@ -1,0 +1,160 @@
+"""What effects must remember: how far the log is followed, and which acts outside are still to be done.
+
+A SQLite file of its own, `effects.db`. Losing it loses nothing: it is made again from the log, whose events say which
+acts came to an end. All times are UTC milliseconds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from adapters.storage.sqlite import connect, make_tables, transaction
+
+FILE = "effects.db"
+_TABLES = (
+    """CREATE TABLE followed (
+        one INTEGER PRIMARY KEY CHECK (one = 1), generation TEXT NOT NULL, position INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE jobs (
+        key TEXT NOT NULL, effect TEXT NOT NULL, target TEXT NOT NULL, stream TEXT NOT NULL, document BLOB NOT NULL,
+        at_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, tries INTEGER NOT NULL, doubt INTEGER NOT NULL,
+        reason TEXT NOT NULL, ending BLOB NOT NULL, PRIMARY KEY (key, effect)
+    ) STRICT""",
+    "CREATE INDEX jobs_due ON jobs (due_ms)",
+)
+_FIELDS = "key, effect, target, stream, document, at_ms, due_ms, tries, doubt, reason, ending"
+
+_INSERT = f"INTO jobs ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an act came to its end; kept until the log has it."""
+
+    outcome: Literal["succeeded", "failed"]
+    reference: str = ""
+    reason: str = ""
+
+
+class Job(NamedTuple):
+    """One act outside that an event asks for."""
+
+    key: str
+    """`<stream>@<version>` of the event, and `#n` where it asks for several: with `effect` its identity for ever."""
+    effect: str
+    """`ship_notice`, `erp` …"""
+    target: str
+    """Who is told: the name of a connection, or of another outlet."""
+    stream: str
+    """The order it belongs to."""
+    document: bytes
+    """JSON of what is told. Not personal."""
+    at_ms: int
+    """When the event happened."""
+    due_ms: int
+    """When it is to be tried (again)."""
+    tries: int = 0
+    doubt: int = 0
+    """1 = it may have been done: ask before it is tried again."""
+    reason: str = ""
+    """Why the last try failed."""
+    ending: bytes = b""
+    """JSON of its `Ending`, once it has one that the log may not have yet."""
+
+
+class Jobs:
+    """The file. Any thread and process may use it."""
+
+    def __init__(self, data: Path, *, read_only: bool = False) -> None:
+        """Open it, or make it where there is none.
+
+        Raises:
+            FileNotFoundError: `read_only`, and there is none.
+            LogDamaged: it is something else.
+        """
+        path = data / FILE
+        self._lock = Lock()
+        self._db = connect(path, read_only=read_only)
+        try:
+            make_tables(self._db, path, "followed", self._make, read_only=read_only)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._lock:
+            self._db.close()
+
+    def followed(self) -> tuple[str, int]:
+        """Return the log's generation and the position up to which it is followed."""
+        with self._lock:
+            generation, position = self._db.execute("SELECT generation, position FROM followed").fetchone()
+        return generation, position
+
+    def follow(
+        self, generation: str, position: int, begun: Sequence[Job], ended: Sequence[tuple[str, str]], *, anew: bool
+    ) -> None:
+        """Note in one step how far the log is followed, what it asks for, and what has come to its end.
+
+        Args:
+            generation: of the log.
+            position: up to which it was read.
+            begun: acts it asks for; one that is known already stays as it is.
+            ended: (key, effect) of acts that need nothing more.
+            anew: the log is followed from its beginning: what was known is dropped first.
+        """
+        with self._lock, transaction(self._db):
+            if anew:
+                self._db.execute("DELETE FROM jobs")
+            for job in begun:
+                self._db.execute(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", job)
+            for key, effect in ended:
+                self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ?", (key, effect))
+            self._db.execute("UPDATE followed SET generation = ?, position = ?", (generation, position))
+
+    def due(self, now_ms: int, limit: int, busy: Sequence[str] = ()) -> list[Job]:
+        """Return acts whose time has come, the longest due first, none for the targets in `busy`."""
+        marks = ", ".join("?" * len(busy))
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT {_FIELDS} FROM jobs WHERE due_ms <= ? AND target NOT IN ({marks}) "  # noqa: S608  marks only
+                "ORDER BY due_ms, key LIMIT ?",
+                (now_ms, *busy, limit),
+            ).fetchall()
+        return [Job(*row) for row in rows]
+
+    def waiting(self, limit: int = 1000) -> list[Job]:
+        """Return all acts that have not come to their end, the oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT {_FIELDS} FROM jobs ORDER BY at_ms, key LIMIT ?",  # noqa: S608  constants only
+                (limit,),
+            ).fetchall()
+        return [Job(*row) for row in rows]
+
+    def change(self, job: Job) -> None:
+        """Keep how a job stands now."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                """UPDATE jobs SET due_ms = ?, tries = ?, doubt = ?, reason = ?, ending = ?
+                WHERE key = ? AND effect = ?""",
+                (job.due_ms, job.tries, job.doubt, job.reason, job.ending, job.key, job.effect),
+            )
+
+    def again(self, job: Job) -> None:
+        """Put a job on the list, anew, whatever became of it before."""
+        with self._lock, transaction(self._db):
+            self._db.execute(f"INSERT OR REPLACE {_INSERT}", job)
+
+    def drop(self, job: Job) -> None:
+        """The log has its end."""
+        with self._lock, transaction(self._db):
+            self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ?", (job.key, job.effect))
+
+    def _make(self) -> None:
+        for table in _TABLES:
+            self._db.execute(table)
+        self._db.execute("INSERT INTO followed VALUES (1, '', 0)")
