@@ -12,6 +12,8 @@ from domain.ports import Channel
 BUILT_IN = (
     "adapters.channels.taobao",
     "adapters.channels.douyin",
+    "adapters.channels.jd",
+    "adapters.channels.pinduoduo",
     "adapters.channels.pos_csv",
     "adapters.channels.wechat_shop",
     "adapters.channels.miniprogram",
