@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from typing import Final, NamedTuple, TypeVar
 
 from domain.platforms import PlatformBusy, Window
+from domain.time_units import SECOND_MS
 
 T = TypeVar("T")
 
@@ -65,9 +66,10 @@ def pages_of(total: int, size: int) -> int:
 
 
 def windows_of(window: Window, longest_ms: int) -> Iterator[Window]:
-    """Cut a window into parts that one request may span."""
-    for start in range(window.start_ms, window.end_ms, longest_ms):
-        yield Window(start, min(start + longest_ms, window.end_ms))
+    """Cut a window into parts that one request may span, of whole seconds: the feeds count in these."""
+    first, last = window.start_ms // SECOND_MS * SECOND_MS, -(-window.end_ms // SECOND_MS) * SECOND_MS
+    for start in range(first, last, longest_ms):
+        yield Window(start, min(start + longest_ms, last))
 
 
 async def fetched(ids: Sequence[str], fetch: Callable[[str], Awaitable[T]]) -> list[T]:

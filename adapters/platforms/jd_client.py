@@ -153,6 +153,8 @@ def judge(answer: Answer, method: str, *, repeatable: bool) -> None:
     if answer.status != _OK:
         raise PlatformRefused(f"JD answered with status {answer.status}", code=str(answer.status))
     inner = response(answer.body, method)
+    if not inner:
+        _down("JD answered without a result", repeatable=repeatable)
     code = text(inner, "code")
     if code != "0":
         raise_error(code or "?", text(inner, "zh_desc"), text(inner, "en_desc"), repeatable=repeatable)

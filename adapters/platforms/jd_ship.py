@@ -68,7 +68,7 @@ class JdSeller:
         # Carriers are joined by "|", several parcels of one by ",".
         waybills = set(_BETWEEN_WAYBILLS.split(text(info, "waybill")))
         waybills |= {text(members(parcel), "waybillId") for parcel in elements(info.get("partialLogisticsInfoModel"))}
-        return notice.tracking.strip() in {waybill.strip() for waybill in waybills}
+        return notice.tracking.strip() in {waybill.strip() for waybill in waybills} - {""}
 
 
 def shipment(notice: ShipNotice, carrier: str) -> dict[str, Any]:

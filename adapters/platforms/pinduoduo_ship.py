@@ -109,7 +109,7 @@ class PinduoduoSeller:
 def has(info: Members, notice: ShipNotice) -> bool:
     """Tell whether an order has this parcel, as its first or as one more."""
     parcels = [info] + [members(parcel) for name in _MORE_PARCELS for parcel in elements(info.get(name))]
-    return any(text(parcel, "tracking_number").strip() == notice.tracking.strip() for parcel in parcels)
+    return notice.tracking.strip() in {text(parcel, "tracking_number").strip() for parcel in parcels} - {""}
 
 
 def _succeeded(answer: Members) -> None:

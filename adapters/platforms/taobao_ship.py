@@ -81,7 +81,7 @@ def has(lines: list[Members], notice: ShipNotice) -> bool:
     """Tell whether the notice's lines carry its waybill (any line, where the notice names none of them)."""
     parcel = {line.line for line in notice.lines}
     ours = [line for line in lines if text(line, "oid") in parcel] or lines
-    return any(text(line, "invoice_no").strip() == notice.tracking.strip() for line in ours)
+    return notice.tracking.strip() in {text(line, "invoice_no").strip() for line in ours} - {""}
 
 
 def closed(line: Members) -> bool:

@@ -125,8 +125,10 @@ async def test_the_first_error_ends_the_others() -> None:
 
 
 def test_windows_are_cut_without_a_gap() -> None:
-    assert list(windows_of(Window(0, 25), 10)) == [Window(0, 10), Window(10, 20), Window(20, 25)]
-    assert list(windows_of(Window(5, 5), 10)) == []
+    parts = [Window(0, 10_000), Window(10_000, 20_000), Window(20_000, 25_000)]
+    assert list(windows_of(Window(0, 25_000), 10_000)) == parts
+    assert list(windows_of(Window(999, 24_001), 10_000)) == parts, "in whole seconds, and nothing is left out"
+    assert list(windows_of(Window(5_000, 5_000), 10_000)) == []
 
 
 def test_ids_come_in_lists_each_once() -> None:
