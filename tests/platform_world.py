@@ -169,7 +169,7 @@ async def gathered(pages: AsyncIterator[list[bytes]]) -> list[bytes]:
 def notice(**changed: Any) -> ShipNotice:
     """Return a notice of a parcel with two lines of three."""
     lines = (
-        ShippedLine("6937476692437472003", 2, "p/s", "DRL-18V-01", "充电电钻 18V"),
+        ShippedLine("6937476692437472003", 2, "1001/2001", "DRL-18V-01", "充电电钻 18V"),
         ShippedLine("6937476692437472004", 1),
     )
     usual: dict[str, Any] = {

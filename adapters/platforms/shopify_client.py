@@ -13,7 +13,7 @@ from adapters.platforms.connection import Connection, Keys, Token
 from adapters.platforms.http import Answer, Http
 from adapters.platforms.places import address, needed, rate
 from adapters.platforms.tokens import AUTHORISE, TokenExpired, TokenKeeper, lasting, secret
-from domain.platforms import NotAuthorised, PlatformRefused
+from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused
 from domain.time_units import MINUTE_MS
 
 API_VERSION: Final = "2026-07"
@@ -32,6 +32,7 @@ _ELSEWHERE: Final = range(300, 400)
 _NOT_LET_IN: Final = 401
 _FORBIDDEN: Final = frozenset({402, 403, 423})
 """The shop is frozen, the permission is missing, the shop is locked."""
+_ERRORS: Final = frozenset({"errors", "error"})
 _SHOWN_MAX: Final = 200
 _JSON: Final = {"content-type": "application/json"}
 
@@ -91,7 +92,7 @@ class ShopifyClient:
                 headers={"x-shopify-access-token": access, "accept": "application/json", **(_JSON if content else {})},
                 content=json.dumps(content, ensure_ascii=False).encode() if content else b"",
                 repeatable=repeatable,
-                judge=judge,
+                judge=lambda answer: judge(answer, repeatable=repeatable),
             )
             self._wait_s = wait_after(answer.headers.get(BUCKET, ""))
             return answer
@@ -131,16 +132,22 @@ class ShopifyClient:
         return await self.token({"grant_type": "refresh_token", "refresh_token": token.refresh})
 
 
-def judge(answer: Answer) -> None:
-    """Look at the status of an answer.
+def judge(answer: Answer, *, repeatable: bool) -> None:
+    """Look at the status of an answer, and for errors inside it.
 
     Raises:
         PlatformError: it is none of success; its kind says what to do.
     """
     status = answer.status
-    if status in _OK:
+    found = members(answer.body)
+    if status in _OK and found and not _ERRORS & found.keys():
         return
     reason = f"Shopify answered with status {status} {_told(answer)}".rstrip()
+    if status in _OK:
+        # Success, and yet errors or nothing that can be read.
+        if repeatable:
+            raise PlatformBusy(reason)
+        raise OutcomeUnknown(reason, "it may have been done: ask before telling it again")
     if status == _NOT_LET_IN:
         raise TokenExpired(reason, AUTHORISE)
     if status in _FORBIDDEN:
