@@ -14,7 +14,7 @@ import time
 
 from adapters.simulators.exchange import encode
 from adapters.simulators.living import Trade
-from adapters.simulators.simulated import PLATFORMS, SHOP, Simulated
+from adapters.simulators.simulated import PLATFORMS, Simulated
 
 
 def main() -> None:
@@ -46,7 +46,8 @@ async def _serve(
         now_ms = time.time_ns() // 1_000_000
         for _ in range(orders):
             trade.past(sim, now_ms)
-        sys.stdout.write(encode(_described(sim)).decode() + "\n")
+        described = sim.letting_in() | {"code": sim.platform.tokens.code()}
+        sys.stdout.write(encode(described).decode() + "\n")
         sys.stdout.flush()
         while not stopped.is_set():
             with contextlib.suppress(TimeoutError):
@@ -55,27 +56,6 @@ async def _serve(
                 number = trade.step(sim, time.time_ns() // 1_000_000)
                 if webhook:
                     await sim.deliver(webhook, [sim.push(number)])
-
-
-def _described(sim: Simulated) -> dict[str, str | int]:
-    """Return where the platform is and how to be let in."""
-    tokens = sim.platform.tokens.current
-    found: dict[str, str | int] = {
-        "channel": sim.channel,
-        "base_url": sim.base_url,
-        "token_url": sim.token_url,
-        "socket_url": sim.socket_url,
-        "shop": SHOP.name,
-        "shop_id": SHOP.shop_id,
-        "app_key": SHOP.app_key,
-        "app_secret": SHOP.app_secret,
-        "access_token": tokens.access,
-        "refresh_token": tokens.refresh,
-        "code": sim.platform.tokens.code(),
-    }
-    if sim.channel in ("wechat_shop", "miniprogram"):
-        found |= {"push_token": SHOP.push_token, "aes_key": SHOP.aes_key, "mchid": SHOP.mchid}
-    return found
 
 
 if __name__ == "__main__":

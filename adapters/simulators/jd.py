@@ -8,14 +8,13 @@ from adapters.simulators import signatures, wire_jd
 from adapters.simulators.carriers import CARRIERS, neutral
 from adapters.simulators.exchange import Refused, Reply, Request, decode, reply, whole
 from adapters.simulators.numbers import token_of
-from adapters.simulators.orders import SimParcel
+from adapters.simulators.orders import SimOrder, SimParcel
 from adapters.simulators.platform import SimPlatform
 from adapters.simulators.texts import CHINA, from_wall
 
 _TOLERANCE_MS: Final = 600_000
 _MONTH_MS: Final = 31 * 86_400_000
 _REACH_MS: Final = 92 * 86_400_000
-_STARTED: Final = frozenset({"WAIT_SELLER_STOCK_OUT", "LOCKED"})
 
 
 class _Failed(Exception):
@@ -140,6 +139,7 @@ class Jd(SimPlatform):
             "jingdong.pop.order.notPayOrderInfo": ("searchorderinfo_result", self._unpaid),
             "jingdong.pop.afs.soa.refundapply.queryPageList": ("queryResult", self._refunds),
             "jingdong.pop.order.shipment": ("sopjosshipment_result", self._ship),
+            "jingdong.pop.order.partial.outship": ("partialOutShipResult", self._ship_part),
             "jingdong.seller.vender.info.get": ("vender_info_result", self._vender),
             "jingdong.get.vender.carrier": ("getvendercarrier_result", self._carriers),
         }
@@ -192,14 +192,36 @@ class Jd(SimPlatform):
         page, size = int(asked.get("pageIndex", 1)), int(asked.get("pageSize", 50))
         return {"success": True, "totalCount": len(found), "result": found[(page - 1) * size : page * size]}
 
-    def _ship(self, asked: dict[str, Any]) -> dict[str, Any]:
-        order = self.store.get(str(asked.get("orderId", "")))
+    def _to_ship(self, number: object) -> SimOrder:
+        order = self.store.get(str(number))
         if order is None:
             raise _Failed(10400001, "订单不存在")
         if order.status in ("shipped", "completed"):
             raise _Failed(10400010, "订单已出库,请勿重复操作")
-        if wire_jd.state_of(order) not in _STARTED - {"LOCKED"}:
+        if wire_jd.state_of(order) != "WAIT_SELLER_STOCK_OUT":
             raise _Failed(10400012, "订单状态不是等待出库,不能出库")
+        return order
+
+    def _ship_part(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Take a notice after which more parcels follow. The names in it are those of the published Java classes."""
+        for part in asked["request"]["data"]:
+            for number in part["orderIds"]:
+                order = self._to_ship(number)
+                ids = wire_jd.line_ids(order)
+                for parcel in part["deliveryNumberDtoList"]:
+                    carrier = neutral("jd", str(parcel["deliveryId"]))
+                    goods = [str(one["skuId"]) for one in parcel["partialShipmentGoodsList"]]
+                    if carrier is None:
+                        raise _Failed(10400020, "物流公司不存在")
+                    if not set(goods) <= set(ids):
+                        raise _Failed(10400022, "商品不属于该订单")
+                    self.store.ship(
+                        order.order_no, carrier, parcel["deliveryNums"][0], [ids.index(one) for one in goods]
+                    )
+        return {"success": True, "errorCode": 0, "chineseErrCode": "成功"}
+
+    def _ship(self, asked: dict[str, Any]) -> dict[str, Any]:
+        order = self._to_ship(asked.get("orderId", ""))
         codes = str(asked.get("logiCoprId", "")).split("|")
         trackings = str(asked.get("logiNo", "")).split("|")
         carriers = [neutral("jd", code) for code in codes]

@@ -151,7 +151,7 @@ class MiniProgram(SimPlatform):
             self._check(parcel)
         known = {parcel.tracking for parcel in order.parcels}
         if all(parcel["tracking_no"] in known for parcel in parcels):
-            raise Refused(10060003, "支付单已完成发货，无法继续发货" if order.status == "shipped" else "发货信息未更新")
+            raise Refused(10060023, "发货信息未更新")
         if order.status not in ("paid", "allocating"):
             raise Refused(10060002, "支付单已完成发货，无法继续发货")
         done = asked["delivery_mode"] == 1 or asked.get("is_all_delivered")

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from adapters.simulators import signatures, wire_pinduoduo
 from adapters.simulators.carriers import CARRIERS, neutral
-from adapters.simulators.exchange import Refused, Reply, Request, reply, whole
+from adapters.simulators.exchange import Refused, Reply, Request, decode, reply, whole
 from adapters.simulators.numbers import number_of
 from adapters.simulators.orders import SimOrder, SimParcel
 from adapters.simulators.platform import SimPlatform
 from adapters.simulators.shop import Granted
+from adapters.simulators.store import Shipment
 from adapters.simulators.texts import seconds
 
 _TOLERANCE_MS: Final = 600_000
@@ -136,7 +137,7 @@ class Pinduoduo(SimPlatform):
             "pdd.refund.list.increment.get": ("refund_increment_get_response", self._refunds),
             "pdd.refund.information.get": ("refund_information_get_response", self._refund),
             "pdd.logistics.online.send": ("logistics_online_send_response", self._ship),
-            "pdd.order.upload.extra.logistics": ("order_upload_extra_logistics_response", self._ship_more),
+            "pdd.order.upload.extra.logistics": ("upload_extra_logistics_response", self._ship_more),
             "pdd.logistics.companies.get": ("logistics_companies_get_response", self._companies),
             "pdd.mall.info.get": ("mall_info_get_response", self._mall),
             "pdd.pmc.user.permit": ("pmc_user_permit_response", lambda _: {"is_success": True}),
@@ -235,12 +236,16 @@ class Pinduoduo(SimPlatform):
         return {"is_success": True}
 
     def _ship_more(self, params: dict[str, str]) -> dict[str, Any]:
-        order, carrier, tracking = self._notice(params)
-        if order.status not in ("shipped", "completed"):
-            raise Refused(50001, "业务服务错误", "50001", "订单未发货，不能上传额外运单")
-        if all(parcel.tracking != tracking for parcel in order.parcels):
-            more = SimParcel(carrier, tracking, self.now_ms())
-            self.store.change(order.order_no, parcels=(*order.parcels, more))
+        tracks = decode(params["extra_track_list"])
+        for track in tracks:
+            one = {"logistics_id": str(track["shipping_id"]), "tracking_number": str(track["tracking_number"])}
+            order, carrier, tracking = self._notice(params | one)
+            if order.status not in ("shipped", "completed"):
+                raise Refused(50001, "业务服务错误", "50001", "订单未发货，不能上传额外运单")
+            if all(parcel.tracking != tracking for parcel in order.parcels):
+                more = SimParcel(carrier, tracking, self.now_ms())
+                self.store.change(order.order_no, parcels=(*order.parcels, more))
+                self.store.shipments.append(Shipment(order.order_no, carrier, tracking, (), self.now_ms()))
         return {"is_success": True}
 
     def _notice(self, params: dict[str, str]) -> tuple[SimOrder, str, str]:

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from adapters.simulators.exchange import Reply, Request
 from adapters.simulators.platform import Cut, SimPlatform
@@ -29,43 +29,28 @@ class _Cuttable(HttpToolsProtocol):
         self.scope[_CUT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
 
-class _Server(uvicorn.Server):
-    """A server inside somebody else's program: signals are not its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @contextlib.asynccontextmanager
 async def served(platform: SimPlatform, port: int = 0) -> AsyncIterator[str]:
     """Serve a platform on a port of loopback (0 = a free one) and return its address."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
     config = uvicorn.Config(
-        _application(platform),
-        http=_Cuttable,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
+        _application(platform), lifespan="off", log_config=None, access_log=False, server_header=False
     )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[bound]))
+    config.load()
+    state = ServerState()
+    # uvicorn's own server looks ten times a second whether it is to end; here it ends at once.
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Cuttable(config=config, server_state=state, app_state={}), "127.0.0.1", port
+    )
     try:
-        while not server.started:
-            if task.done():
-                task.result()
-            await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         platform.closing.set()
-        server.should_exit = True
-        await task
-        bound.close()
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        while state.tasks:
+            await asyncio.wait(list(state.tasks))
+        await server.wait_closed()
 
 
 def _application(platform: SimPlatform) -> Callable[[Scope, Receive, Send], Any]:

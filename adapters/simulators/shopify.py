@@ -186,6 +186,7 @@ class Shopify(SimPlatform):
             {
                 "id": wire_shopify.fulfillment_order_id(order),
                 "order_id": int(order.order_no),
+                "assigned_location_id": 655_441_491,
                 "status": status,
                 "request_status": "unsubmitted",
                 "supported_actions": ["create_fulfillment"] if status in ("open", "in_progress") else [],

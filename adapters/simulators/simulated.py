@@ -109,6 +109,29 @@ class Simulated:
         """Every ship notice that was accepted."""
         return self.store.shipments
 
+    def letting_in(self) -> dict[str, Any]:
+        """Return what a client must be told, in the words of a connection: `connection`, `secrets`, `token`."""
+        shop, token = self.shop, self.platform.tokens.current
+        options, secrets = _words(self.channel, shop, self.platform)
+        return {
+            "connection": {
+                "name": f"{shop.name}-{self.channel}",
+                "channel": self.channel,
+                "shop": shop.name,
+                "base_url": self.base_url,
+                "token_url": self.token_url,
+                "socket_url": self.socket_url,
+                "options": options,
+            },
+            "secrets": secrets,
+            "token": {
+                "access": token.access,
+                "expires_ms": token.expires_ms,
+                "refresh": token.refresh,
+                "refresh_expires_ms": token.refresh_expires_ms,
+            },
+        }
+
     def add(self, *orders: SimOrder) -> None:
         """Take in orders as they are."""
         for order in orders:
@@ -166,6 +189,31 @@ class Simulated:
     def _announce(self, order: SimOrder, kind: Kind) -> None:
         assert self.socket is not None
         self.socket.announce(order, kind)
+
+
+def _words(channel: str, shop: SimShop, platform: SimPlatform) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a connection's options and secrets: each platform has its own names for them."""
+    match channel:
+        case "pinduoduo":
+            return {"client_id": shop.app_key}, {"client_secret": shop.app_secret}
+        case "wechat_shop":
+            return {"app_id": shop.app_key}, {
+                "app_secret": shop.app_secret,
+                "token": shop.push_token,
+                "encoding_aes_key": shop.aes_key,
+            }
+        case "shopify":
+            assert isinstance(platform, Shopify)
+            return {"shop_domain": platform.domain, "app_key": shop.app_key}, {"app_secret": shop.app_secret}
+        case "miniprogram":
+            return {"app_id": shop.app_key, "mchid": shop.mchid, "consignor_contact": "189****1234"}, {
+                "app_secret": shop.app_secret,
+                "push_secret": shop.app_secret,
+                "api_v3_key": shop.api_v3_key,
+            }
+        case "generic":
+            return {}, {"push_secret": shop.app_secret}
+    return {"app_key": shop.app_key}, {"app_secret": shop.app_secret}
 
 
 def _machine_ms() -> int:

@@ -16,6 +16,8 @@ from adapters.simulators.texts import seconds
 
 _WEEK_S: Final = 7 * 86_400
 _DAY_S: Final = 86_400
+_Place = tuple[int, str]
+_FIRST: Final[_Place] = (-(1 << 62), "")
 _EVENTS: Final[dict[Kind, str]] = {
     "created": "channels_ec_order_new",
     "paid": "channels_ec_order_pay",
@@ -37,8 +39,8 @@ class WechatShop(SimPlatform):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._cursors: dict[str, tuple[str, int]] = {}
-        """Cursor → the filter that it belongs to, and the place behind it."""
+        self._cursors: dict[str, tuple[str, _Place]] = {}
+        """Cursor → the filter that it belongs to, and the last place that was given."""
 
     def operation(self, request: Request) -> str:
         """Return the path."""
@@ -125,7 +127,7 @@ class WechatShop(SimPlatform):
         between = self.store.changed_between if by == "update" else self.store.created_between
         wanted = asked.get("status")
         found = [
-            order.order_no
+            ((-seconds(order.modified_ms if by == "update" else order.ordered_ms), order.order_no), order.order_no)
             for order in between(start * 1000, end * 1000)
             if wanted in (None, wire_wechat_shop.status_of(order))
         ]
@@ -133,23 +135,26 @@ class WechatShop(SimPlatform):
         page, more, key = self._part(found, asked, asked_for)
         return {"order_id_list": page, "has_more": more, "next_key": key}
 
-    def _part(self, found: list[str], asked: dict[str, Any], asked_for: str) -> tuple[list[str], bool, str]:
-        """Return the ids behind the cursor; the last ones given are left out even where the list moved meanwhile."""
+    def _part(
+        self, found: list[tuple[_Place, str]], asked: dict[str, Any], asked_for: str
+    ) -> tuple[list[str], bool, str]:
+        """Return the ids behind the cursor's place, wherever the list moved meanwhile."""
         size = int(asked.get("page_size") or 10)
         if not 1 <= size <= 100:  # noqa: PLR2004 - the platform's own limit
             raise Refused(47001, "page_size must lie between 1 and 100")
         size = min(size, self.shop.per_page_max)
-        at, key = 0, asked.get("next_key") or ""
+        key = asked.get("next_key") or ""
         if key:
-            belongs, at = self._cursors.get(key, ("", 0))
+            belongs, last = self._cursors.get(key, ("", _FIRST))
             if belongs != asked_for:
                 raise Refused(606006, "next_key does not fit the filter")
-        page = found[at : at + size]
-        more = at + size < len(found)
+            found = [one for one in found if one[0] > last]
+        page = found[:size]
+        more = size < len(found)
         next_key = secrets.token_urlsafe(12) if more else ""
         if more:
-            self._cursors[next_key] = (asked_for, at + size)
-        return page, more, next_key
+            self._cursors[next_key] = (asked_for, page[-1][0])
+        return [number for _, number in page], more, next_key
 
     def _one(self, asked: dict[str, Any]) -> dict[str, Any]:
         order = self.store.get(str(asked.get("order_id", "")))
@@ -163,7 +168,7 @@ class WechatShop(SimPlatform):
         if not 0 <= end - start <= _DAY_S:
             raise Refused(31042, "time range is too long, narrow it")
         found = [
-            one
+            ((-seconds(order.modified_ms), one), one)
             for order in self.store.changed_between(start * 1000, end * 1000)
             for one in wire_wechat_shop.after_sale_ids(order)
         ]

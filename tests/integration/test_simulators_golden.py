@@ -2,28 +2,13 @@
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 import msgspec
 import pytest
 
-from adapters.simulators import (
-    PLATFORMS,
-    SHOP,
-    SimLine,
-    SimOrder,
-    SimParcel,
-    an_order,
-    wire_douyin,
-    wire_generic,
-    wire_jd,
-    wire_miniprogram,
-    wire_pinduoduo,
-    wire_shopify,
-    wire_taobao,
-    wire_wechat_shop,
-)
+from adapters.simulators import PLATFORMS, SHOP, SimLine, SimOrder, SimParcel, an_order, wire_taobao, wire_wechat_shop
 from adapters.simulators.carriers import native
+from adapters.simulators.documents import document
 from adapters.simulators.making import GIFT, LINES
 from adapters.simulators.orders import has_left, shares
 from domain.canonical import Snapshot, Status
@@ -38,27 +23,7 @@ TYPED_GIFTS = ("wechat_shop", "shopify", "miniprogram", "generic")
 
 
 def written(channel: str, order: SimOrder) -> bytes:
-    """Return the payload that the platform's detail answer (or push) holds."""
-    match channel:
-        case "taobao":
-            value: Any = {"trade_fullinfo_get_response": {"trade": wire_taobao.trade(order, SHOP.name)}}
-        case "jd":
-            info = {"apiResult": {"success": True}, "orderInfo": wire_jd.order_info(order, SHOP.shop_id)}
-            value = {"jingdong_pop_order_get_responce": {"code": "0", "orderDetailInfo": info}}
-        case "douyin":
-            detail = wire_douyin.shop_order(order, SHOP.shop_id, SHOP.name)
-            value = {"code": 10000, "msg": "success", "data": {"shop_order_detail": detail}}
-        case "pinduoduo":
-            value = {"order_info_get_response": {"order_info": wire_pinduoduo.order_info(order)}}
-        case "wechat_shop":
-            value = {"errcode": 0, "errmsg": "ok", "order": wire_wechat_shop.order(order)}
-        case "shopify":
-            value = {"order": wire_shopify.order(order)}
-        case "miniprogram":
-            value = wire_miniprogram.push(order, "changed", "EVENT1")
-        case _:
-            value = wire_generic.body(order, SHOP.name)
-    return msgspec.json.encode(value)
+    return document(channel, order, SHOP)
 
 
 def the_channel(name: str) -> Channel:
