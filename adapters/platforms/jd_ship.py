@@ -46,6 +46,9 @@ class JdSeller:
     async def ship(self, notice: ShipNotice) -> str:
         """Tell that a parcel left; see `Seller.ship`."""
         carrier = platform_code(notice.carrier, _ALL, self._options)
+        # A second ordinary notice is refused, but a parcel among several might be taken twice.
+        if not notice.whole and await self.knows(notice):
+            return ""
         try:
             # The ordinary notice ends the order: where more parcels follow, only the other one fits.
             if notice.whole:
@@ -87,7 +90,7 @@ def partial(notice: ShipNotice, carrier: str) -> dict[str, Any]:
 
     [inferred] The names are those of the platform's published Java classes, except in the list of goods.
     """
-    goods = [{"skuId": whole_number(line.line), "num": line.quantity} for line in notice.lines]
+    goods = [{"skuId": whole_number(line.item or line.line), "num": line.quantity} for line in notice.lines]
     parcel = {
         "deliveryId": whole_number(carrier),
         "deliveryNums": [notice.tracking],
