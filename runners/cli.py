@@ -36,6 +36,13 @@ VERBS = (
     Verb(
         "simulate", "simulate:simulate", FEED, "A believable day of trade over the channels.", "simulate --orders 500"
     ),
+    Verb(
+        "channels",
+        "channels:app",
+        FEED,
+        "The shops' connections: add, check, authorise, pull, compare.",
+        "channels list",
+    ),
     Verb("api-token", "api_token:app", FEED, "Who may use the HTTP API: add, list, remove.", "api-token add erp"),
     Verb(
         "stock", "stock:app", ACT, "Receive, import, adjust and show stock.", "stock receive SKU-1=100 --document D-1"

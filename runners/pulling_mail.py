@@ -77,6 +77,14 @@ class Mailroom:
         if self._vault is not None:
             self._vault.close()
 
+    async def ready(self) -> None:
+        """See that mail can be sent.
+
+        Raises:
+            NotRunning: nobody runs here.
+        """
+        await self._open()
+
     async def cut(self, connection: Connection, documents: Sequence[bytes], pipe: str, now_ms: int) -> list[Mail]:
         """Return the mail of a connection's documents.
 

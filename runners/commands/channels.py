@@ -1,0 +1,445 @@
+"""`channels`: the shops' connections to their platforms: add, check, authorise, pull, compare with the past."""
+
+import asyncio
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    escape,
+    print_json,
+    say,
+    settings_of,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from adapters.platforms.connection import Connection
+    from runners.settings import Settings
+    from runners.shops import Shop
+
+app = App(
+    name="channels",
+    help="The shops' connections to their platforms. A running `up` notices changes within seconds.",
+    help_epilogue=(
+        "Examples:\n"
+        "  orderspine channels add flagship --channel taobao --shop flagship \\\n"
+        "    --option app_key=12345678 --secret app_secret=file:/etc/orderspine/taobao.secret\n"
+        "  orderspine channels authorise flagship\n"
+        "  orderspine channels check\n"
+        "  orderspine channels pull flagship --since 12h\n"
+        "  orderspine channels reconcile flagship --from 2026-11-10"
+    ),
+)
+
+ConnectionName = Annotated[str, Parameter(name="NAME", help="Name of the connection.")]
+Pairs = tuple[str, ...]
+KEYS_SHOWN_MAX = 20
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@app.command(name="list")
+def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """How each connection does: last pull, how far behind, what does not work; works without a running `up`."""
+    import msgspec  # noqa: PLC0415
+
+    from runners.shops import shops  # noqa: PLC0415
+
+    settings = settings_of(data)
+    found = shops(settings.path, _now_ms())
+    if json:
+        print_json([msgspec.to_builtins(shop) for shop in found])
+        return Exit.OK
+    made = table("name", "channel", "shop", "pulled", "up to", "behind", "to fetch", "token until", "state")
+    for shop in found:
+        made.add_row(
+            escape(shop.name),
+            escape(shop.channel),
+            escape(shop.shop),
+            _moment(shop.pulled_ms, settings) if shop.pulled_ms else "",
+            _moment(shop.cursor_ms, settings) if shop.cursor_ms else "",
+            "" if shop.lag_ms is None else _span(shop.lag_ms),
+            f"{shop.hints:,}" if shop.hints else "",
+            _until(shop, settings),
+            _state(shop),
+        )
+    show(made)
+    for shop in found:
+        for what, reason in shop.problems.items():
+            again = f"; tried again at {_moment(shop.again_ms, settings)}" if shop.again_ms else ""
+            say(f"{shop.name}: {what}: {reason}{again}")
+    if not found:
+        say("no shop is connected yet: `orderspine channels add --help` says how")
+    return Exit.OK
+
+
+@app.command
+def add(
+    name: ConnectionName,
+    /,
+    *,
+    channel: Annotated[str, Parameter(help="Whose interface it is, for example taobao.")],
+    shop: Annotated[str, Parameter(help="The shop's name in the keys of its orders. It cannot be changed later.")],
+    base_url: Annotated[str, Parameter(help="Address of the interface, where it is not the platform's own.")] = "",
+    token_url: Annotated[str, Parameter(help="Where tokens are made, where that is another address.")] = "",
+    socket_url: Annotated[str, Parameter(help="Address of the message socket, where it is not the usual one.")] = "",
+    option: Annotated[
+        Pairs,
+        Parameter(name="--option", negative="", help="A setting of the platform, NAME=VALUE. Several may be given."),
+    ] = (),
+    secret: Annotated[
+        Pairs,
+        Parameter(
+            name="--secret",
+            negative="",
+            help="Where a secret is found, NAME=env:VARIABLE or NAME=file:PATH (chmod 600). Never the secret itself.",
+        ),
+    ] = (),
+    pull_every: Annotated[int, Parameter(help="Seconds between two pulls; 0 = none.")] = 300,
+    listen: Annotated[bool, Parameter(help="Listen to the platform's message socket, where it has one.")] = True,
+    enabled: Annotated[bool, Parameter(help="Whether it is used.")] = True,
+    replace: Annotated[bool, Parameter(negative="", help="Change the connection of that name.")] = False,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Connect a shop. Only what can work is written down; say `channels check` to try it."""
+    import msgspec  # noqa: PLC0415
+
+    from adapters.platforms.connection import Connection  # noqa: PLC0415
+    from runners.connecting import weaknesses  # noqa: PLC0415
+    from runners.connections import editing, named  # noqa: PLC0415
+
+    settings = settings_of(data)
+    fresh = Connection(
+        name,
+        channel,
+        shop,
+        base_url,
+        token_url,
+        socket_url,
+        enabled,
+        pull_every,
+        listen,
+        _pairs(option, "--option"),
+        {what: _from_here(place) for what, place in _pairs(secret, "--secret").items()},
+    )
+    with _usable(), editing(settings.path) as connections:
+        known = named(connections, name)
+        if known is not None and not replace:
+            raise Failure(Exit.REFUSED, f"there is a connection {name} already; --replace changes it")
+        weak = asyncio.run(weaknesses(settings, fresh))
+        connections[:] = [each for each in connections if each is not known] + [fresh]
+    if json:
+        print_json({"connection": msgspec.to_builtins(fresh), "replaced": known is not None, "to_do": weak})
+        return Exit.OK
+    show(f"{'changed' if known else 'connected'}: {escape(name)} ({escape(channel)}, shop {escape(shop)})")
+    for text in weak:
+        say(f"to do: {text}")
+    say(f"`orderspine channels check {name}` tries it")
+    return Exit.OK
+
+
+@app.command
+def remove(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Forget a connection, its token and how far it was pulled. Orders stay."""
+    from runners.connection_keys import FileKeys  # noqa: PLC0415
+    from runners.connections import editing  # noqa: PLC0415
+    from runners.pulling_store import Pulls  # noqa: PLC0415
+
+    settings = settings_of(data)
+    with _usable(), editing(settings.path) as connections:
+        found = _one(connections, name, settings)
+        connections.remove(found)
+    FileKeys(settings.path, found).forget()
+    pulls = Pulls(settings.path)
+    try:
+        pulls.forget(name)
+    finally:
+        pulls.close()
+    if json:
+        print_json({"removed": name})
+    else:
+        show(f"removed: {escape(name)}")
+    return Exit.OK
+
+
+@app.command
+def check(
+    *names: Annotated[str, Parameter(name="NAME", help="Connections; all that are on where none is named.")],
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Try keys and addresses with a harmless call, and say what is wrong and what to do."""
+    import msgspec  # noqa: PLC0415
+
+    from runners.connecting import checked  # noqa: PLC0415
+
+    settings = settings_of(data)
+    connections = _connections(settings)
+    chosen = [_one(connections, name, settings) for name in names] or [each for each in connections if each.enabled]
+
+    async def all_of_them() -> list[Any]:
+        return list(await asyncio.gather(*(checked(settings, each) for each in chosen)))
+
+    results = asyncio.run(all_of_them())
+    if json:
+        print_json([msgspec.to_builtins(result) for result in results])
+    else:
+        for result in results:
+            show(f"{'好 good' if result.good else '坏 BAD'}  {escape(result.name)}: {escape(result.said)}")
+            if result.advice:
+                say(f"  what to do: {result.advice}")
+        if not results:
+            say("no connection is on")
+    return Exit.OK if all(result.good for result in results) else Exit.REFUSED
+
+
+@app.command
+def authorise(
+    name: ConnectionName,
+    /,
+    *,
+    code: Annotated[
+        str, Parameter(help="What stands behind `code=` in the address that the platform sent you to.")
+    ] = "",
+    redirect: Annotated[
+        str, Parameter(help="Address the platform sends you to afterwards, as it is registered for your app.")
+    ] = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Let OrderSpine into a shop: prints the platform's page; with --code, exchanges the code for a token."""
+    from runners.connecting import exchange, page_of  # noqa: PLC0415
+
+    settings = settings_of(data)
+    connection = _one(_connections(settings), name, settings)
+    if not code:
+        page = page_of(connection, redirect or connection.options.get("redirect_uri", ""))
+        if json:
+            print_json({"url": page})
+            return Exit.OK
+        say("Open this page as the shop's owner and agree:")
+        show(escape(page))
+        say(f"Then: orderspine channels authorise {name} --code CODE (what stands behind `code=` in the address)")
+        return Exit.OK
+    token = asyncio.run(exchange(settings, connection, code))
+    if json:
+        print_json({"name": name, "expires_ms": token.expires_ms, "refresh_expires_ms": token.refresh_expires_ms})
+        return Exit.OK
+    until = f"until {_moment(token.expires_ms, settings)}" if token.expires_ms else "without an end"
+    show(f"authorised: {escape(name)}, {until}" + (", refreshed by itself" if token.refresh else ""))
+    return Exit.OK
+
+
+@app.command
+def pull(
+    name: ConnectionName,
+    /,
+    *,
+    since: Annotated[
+        str, Parameter(help="From then on: `2026-11-10 20:00` (merchant's zone), ISO 8601, or a span: 90m, 12h, 3d.")
+    ] = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Pull one shop once, now; says what became of it after the commit."""
+    from runners.connecting import pulled  # noqa: PLC0415
+
+    settings = settings_of(data)
+    connection = _one(_connections(settings), name, settings)
+    begin = _since(since, settings) if since else None
+    outcome = asyncio.run(pulled(settings, connection, begin))
+    bad = any(outcome.outcomes.get(word) for word in ("refused", "quarantined"))
+    if json:
+        print_json({"name": name, "outcomes": outcome.outcomes, "cursor_ms": outcome.cursor_ms})
+    else:
+        from runners.commands.common import outcome_word  # noqa: PLC0415
+
+        made = table("outcome", "count", title="What became of it", right=("count",))
+        for word, count in sorted(outcome.outcomes.items()):
+            made.add_row(outcome_word(word), f"{count:,}")
+        show(made)
+        if not outcome.outcomes:
+            say("nothing has changed")
+        if outcome.cursor_ms:
+            say(f"pulled up to {_moment(outcome.cursor_ms, settings)}")
+    return Exit.REFUSED if bad else Exit.OK
+
+
+@app.command
+def reconcile(
+    name: ConnectionName,
+    /,
+    *,
+    from_: Annotated[
+        str, Parameter(name="--from", help="Beginning: a time, or a span back from now (90m, 12h, 3d).")
+    ] = "3d",
+    to: Annotated[str, Parameter(help="End: a time, or a span back from now; now where it is left out.")] = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Compare a shop's past with its platform: take in what was missed, and record what was found."""
+    from domain.platforms import Window  # noqa: PLC0415
+    from runners.connecting import compared  # noqa: PLC0415
+
+    settings = settings_of(data)
+    connection = _one(_connections(settings), name, settings)
+    span = Window(_since(from_, settings), _since(to, settings) if to else _now_ms())
+    if span.start_ms >= span.end_ms:
+        raise Failure(Exit.USAGE, f"--from {from_} is not before the end ({_moment(span.end_ms, settings)})")
+    result = asyncio.run(compared(settings, connection, span, None if json else say))
+    found = result.found
+    if json:
+        print_json(
+            {
+                "name": name,
+                "start_ms": result.window.start_ms,
+                "end_ms": result.window.end_ms,
+                "whole": result.stopped is None,
+                "error": str(result.stopped or ""),
+                "recorded": result.recorded,
+                "found": found.number,
+                "known": len(found.known),
+                "missed": list(found.missed),
+                "changed": list(found.changed),
+                "fresh": len(found.fresh),
+                "refused": found.refused,
+            }
+        )
+    else:
+        _show_comparison(settings, name, result)
+    return Exit.REFUSED if result.stopped is not None or found.refused else Exit.OK
+
+
+def _show_comparison(settings: "Settings", name: str, result: Any) -> None:
+    found = result.found
+    start, end = _moment(result.window.start_ms, settings), _moment(result.window.end_ms, settings)
+    made = table("", "", title=escape(f"{name}, {start} to {end}"))
+    made.show_header = False
+    made.add_row("平台 found at the platform", f"{found.number:,}")
+    made.add_row("已知 known", f"{len(found.known):,}")
+    made.add_row("漏单 missed, taken in now", f"{len(found.missed):,}")
+    made.add_row("漏更新 changed unnoticed, taken in now", f"{len(found.changed):,}")
+    made.add_row("新 new since the last pull", f"{len(found.fresh):,}")
+    made.add_row("拒绝 refused or quarantined", f"{len(found.refused):,}")
+    show(made)
+    for word, keys in (("missed", found.missed), ("changed", found.changed)):
+        for key in list(keys)[:KEYS_SHOWN_MAX]:
+            show(f"{word}: {escape(key)}")
+        if len(keys) > KEYS_SHOWN_MAX:
+            show(f"and {len(keys) - KEYS_SHOWN_MAX:,} more {word} (--json tells all of them)")
+    for key, reason in list(found.refused.items())[:KEYS_SHOWN_MAX]:
+        show(f"refused: {escape(key)}: {escape(reason)}")
+    if result.stopped is not None:
+        say(f"it broke off: {result.stopped}; do it again for the rest")
+    if not result.recorded:
+        say("nothing was recorded in the log")
+
+
+def _connections(settings: "Settings") -> "tuple[Connection, ...]":
+    from runners.connections import load  # noqa: PLC0415
+
+    with _usable():
+        return load(settings.path)
+
+
+def _one(connections: "Sequence[Connection]", name: str, settings: "Settings") -> "Connection":
+    from runners.connections import named  # noqa: PLC0415
+
+    found = named(connections, name)
+    if found is None:
+        known = ", ".join(each.name for each in connections)
+        raise Failure(
+            Exit.USAGE,
+            f"there is no connection {name!r} in {settings.data}; "
+            + (f"known are {known}" if known else "none has been added yet (`orderspine channels add`)"),
+        )
+    return found
+
+
+@contextmanager
+def _usable() -> "Iterator[None]":
+    """Turn what is wrong with connections into the end of a verb."""
+    from runners.connections import BadConnections  # noqa: PLC0415
+
+    try:
+        yield
+    except BadConnections as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+
+
+def _pairs(given: Pairs, option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            # Not shown: it may be a secret that was put in the wrong place.
+            raise Failure(Exit.USAGE, f"{option} must be NAME=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def _from_here(place: str) -> str:
+    """Return where a secret is found, a file's path from wherever it will be read."""
+    kind, _, path = place.partition(":")
+    return f"file:{Path(path).expanduser().absolute()}" if kind == "file" and path.strip() else place
+
+
+def _since(text: str, settings: "Settings") -> int:
+    """Return a time that a person gave, or a span before now, UTC ms."""
+    from runners.history import read_moment  # noqa: PLC0415
+
+    number, unit = text.strip()[:-1], text.strip()[-1:].lower()
+    if unit in _UNITS_MS and number.replace(".", "", 1).isdecimal():
+        return _now_ms() - round(float(number) * _UNITS_MS[unit])
+    try:
+        moment = read_moment(text, settings.zone)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"{error}: write a time (2026-11-10 20:00) or a span (90m, 12h, 3d)") from error
+    return moment
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _moment(ms: int, settings: "Settings") -> str:
+    from datetime import datetime  # noqa: PLC0415
+
+    from domain.timehub import zone_of  # noqa: PLC0415
+
+    return datetime.fromtimestamp(ms / 1000, zone_of(settings.zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _span(ms: int) -> str:
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if ms >= 2 * size:
+            return f"{ms / size:.0f} {unit}"
+    return f"{ms / 1000:.0f} s"
+
+
+def _until(shop: "Shop", settings: "Settings") -> str:
+    if shop.token_until_ms is None:
+        return ""
+    return _moment(shop.token_until_ms, settings) if shop.token_until_ms else "∞"
+
+
+def _state(shop: "Shop") -> str:
+    if not shop.enabled:
+        return "停用 off"
+    if shop.problems:
+        return f"异常 {', '.join(shop.problems)}"
+    if not shop.pulled_ms and shop.pull_every_s:
+        return "等待 not pulled yet"
+    return "正常 listening" if shop.listening else "正常 good"

@@ -1,0 +1,101 @@
+"""How the shops' connections do, for people: what the puller noted, and how far behind each one is."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from adapters.platforms.connection import MissingSecret
+from domain.ports import LogDamaged
+from runners.connection_keys import FileKeys
+from runners.connections import BadConnections, load
+from runners.pulling_store import Pulls, State
+
+if TYPE_CHECKING:
+    from adapters.platforms.connection import Connection
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """One connection and how it does. Times are UTC milliseconds."""
+
+    name: str
+    channel: str
+    shop: str
+    enabled: bool
+    pull_every_s: int
+    cursor_ms: int | None
+    """All that the platform had changed before is in the log; None before the first pull."""
+    lag_ms: int | None
+    """How long ago that is."""
+    pulled_ms: int
+    """End of the last pull that worked; 0 = none yet."""
+    pulled: dict[str, int]
+    """What became of what it brought: outcome → number."""
+    hints: int
+    """Orders that pushes have named and that wait to be fetched."""
+    comparisons: int
+    """Spans that wait to be compared with the platform."""
+    listening: bool
+    token_until_ms: int | None
+    """When access ends or must be refreshed; 0 = never, None = there is no token."""
+    problems: dict[str, str]
+    """What does not work → why, and what to do."""
+    again_ms: int
+    """When it is tried again; 0 = it goes on by itself."""
+
+
+def shops(data: Path, now_ms: int) -> list[Shop]:
+    """Return all connections in the order of their file.
+
+    Raises:
+        BadConnections: the file cannot be used.
+    """
+    connections = load(data)
+    if not connections:
+        return []
+    try:
+        pulls = Pulls(data, read_only=True)
+    except FileNotFoundError:
+        return [_shop(data, each, None, now_ms) for each in connections]
+    try:
+        return [_shop(data, each, pulls, now_ms) for each in connections]
+    finally:
+        pulls.close()
+
+
+def troubled(data: Path, now_ms: int) -> tuple[int, int]:
+    """Return how many connections are on, and how many of them have a problem; (0, 0) where that cannot be told."""
+    with contextlib.suppress(BadConnections, OSError, sqlite3.Error, LogDamaged):
+        on = [shop for shop in shops(data, now_ms) if shop.enabled]
+        return len(on), sum(bool(shop.problems) for shop in on)
+    return 0, 0
+
+
+def _shop(data: Path, connection: "Connection", pulls: Pulls | None, now_ms: int) -> Shop:
+    state = State() if pulls is None else pulls.state(connection.name)
+    cursor = None if pulls is None else pulls.cursor(connection)
+    problems = dict(state.problems) if connection.enabled else {}
+    token = None
+    try:
+        token = FileKeys(data, connection).token()
+    except MissingSecret as error:
+        problems.setdefault("access", str(error))
+    return Shop(
+        connection.name,
+        connection.channel,
+        connection.shop,
+        connection.enabled,
+        connection.pull_every_s,
+        cursor,
+        None if cursor is None else max(0, now_ms - cursor),
+        state.pulled_ms,
+        state.pulled,
+        0 if pulls is None else pulls.hints_waiting(connection.name),
+        0 if pulls is None else len(pulls.comparisons(connection.name)),
+        state.listening,
+        None if token is None else token.expires_ms,
+        problems,
+        state.again_ms if problems else 0,
+    )
