@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from domain import cellular, intake, order, stock
+from domain import cellular, intake, mapping, order, stock
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
@@ -61,6 +61,8 @@ TYPES: Mapping[str, type[Event]] = {
     "intake.unmatched": intake.IntakeUnmatched,
     "intake.discarded": intake.IntakeDiscarded,
     "intake.reconciled": intake.IntakeReconciled,
+    "mapping.changed": mapping.MappingChanged,
+    "mapping.refused": mapping.MappingRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import cellular, fulfilment, intake, order, stock
+from domain import cellular, fulfilment, intake, mapping, order, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
@@ -35,6 +35,7 @@ DECIDERS: Mapping[str, Decider] = {
     "warehouse": stock.ledger,
     "intake": intake.intake,
     "cell": cellular.cell_actor,
+    "mapping": mapping.mapping,
 }
 """Every kind of actor."""
 
@@ -44,6 +45,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     order.OrderRefused: "refused",
     stock.StockRefused: "refused",
     cellular.CellRefused: "refused",
+    mapping.MappingRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -95,6 +97,8 @@ class Untranslatable(msgspec.Struct, frozen=True, gc=False):
     where: str
     advice: str
     payload: str
+    mapping: int = 0
+    """Version of the field mapping that was in force."""
 
 
 Prepared = Taken | Returned | Untranslatable
@@ -154,6 +158,9 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return order.OrderRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "warehouse":
         return stock.StockRefused(what, refusal.rule, refusal.reason, message_id)
+    if kind == "mapping":
+        command_id = getattr(command, "command_id", "")
+        return mapping.MappingRefused(what, refusal.rule, refusal.reason, command_id)
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -335,7 +342,8 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
         flaw = order.flaw_of(command.snapshot)
         if flaw:
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
-            return _Step(to, order.Quarantine(item, flaw, "lines", advice, command.payload, ""), by, causation)
+            flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
+            return _Step(to, flawed, by, causation)
         return _Step(to, command, by, causation, command.sealed)
     if isinstance(prepared, Returned):
         goods = prepared.goods
@@ -344,7 +352,9 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
         if state.quarantined is not None or state.status == "":
             return _Step(to, order.QueueBehind(item, prepared.payload, ""), by, causation)
         return _Step(to, back, by, causation)
-    failed = order.Quarantine(item, prepared.reason, prepared.where, prepared.advice, prepared.payload, "")
+    failed = order.Quarantine(
+        item, prepared.reason, prepared.where, prepared.advice, prepared.payload, "", prepared.mapping
+    )
     return _Step(to, failed, by, causation)
 
 

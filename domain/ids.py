@@ -79,6 +79,16 @@ def warehouse_key(code: str) -> str:
     return f"warehouse-{encode_id(checked_part(code, 'warehouse code'))}"
 
 
+@lru_cache(maxsize=1024)
+def mapping_key(channel: str) -> str:
+    """Key of a channel's field mapping.
+
+    Raises:
+        BadId: the name is empty, blank or too long.
+    """
+    return f"mapping-{encode_id(checked_part(channel, 'channel'))}"
+
+
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

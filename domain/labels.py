@@ -50,6 +50,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "intake.unmatched": ("未匹配", "unmatched"),
     "intake.discarded": ("弃置", "discarded"),
     "intake.reconciled": ("对账补采", "reconciled"),
+    "mapping.changed": ("字段映射变更", "field mapping changed"),
+    "mapping.refused": ("已拒绝", "refused"),
     "cell.mail_lost": ("消息丢失", "mail lost"),
     "cell.refused": ("已拒绝", "refused"),
     "cell.broker_reset": ("消息代理重置", "broker reset"),

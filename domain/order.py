@@ -63,6 +63,8 @@ class TakeSnapshot(Command, frozen=True):
     payload: str
     """Digest of the stored raw payload, hex."""
     sealed: bytes
+    mapping: int = 0
+    """Version of the field mapping that it was read by; 0 = what ships with the channel."""
 
 
 class ScanOut(Command, frozen=True):
@@ -164,6 +166,8 @@ class Quarantine(Command, frozen=True):
     """Digest of its raw bytes, hex; "" where `message` holds it."""
     message: str
     """JSON of the message's body where it is not raw bytes."""
+    mapping: int = 0
+    """Version of the field mapping that was in force; 0 = what ships with the channel."""
 
 
 class QueueBehind(Command, frozen=True):
@@ -207,6 +211,8 @@ class OrderNormalized(Event, frozen=True):
     snapshot: Snapshot
     digest: str
     address: str
+    mapping: int = 0
+    """Version of the field mapping that it was read by; 0 = what ships with the channel."""
 
 
 class OrderAmended(Event, frozen=True):
@@ -217,6 +223,8 @@ class OrderAmended(Event, frozen=True):
     address: str
     changed: tuple[str, ...]
     payload: str
+    mapping: int = 0
+    """Version of the field mapping that it was read by; 0 = what ships with the channel."""
 
 
 class OrderRepeated(Event, frozen=True):
@@ -395,6 +403,8 @@ class OrderQuarantined(Event, frozen=True):
     advice: str = ""
     payload: str = ""
     message: str = ""
+    mapping: int = 0
+    """Version of the field mapping that was in force; 0 = what ships with the channel."""
 
 
 class QueuedBehind(Event, frozen=True):
@@ -532,6 +542,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     kind: str = "normal"
     digest: str = ""
     """Of the snapshot that counts."""
+    mapping: int = 0
+    """Version of the field mapping that it was read by."""
     modified_ms: int = 0
     revision: int = 0
     rank: int = -1
@@ -575,6 +587,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         status="awaiting_payment",
         kind=snapshot.kind,
         digest=event.digest,
+        mapping=event.mapping,
         modified_ms=snapshot.modified_at.utc_ms,
         revision=snapshot.revision,
         rank=STATUS_RANK[snapshot.status],
@@ -596,6 +609,7 @@ def _amended(state: Order, event: OrderAmended) -> Order:
     return _replace(
         state,
         digest=event.digest,
+        mapping=event.mapping,
         modified_ms=snapshot.modified_at.utc_ms,
         revision=snapshot.revision,
         rank=STATUS_RANK[snapshot.status],
@@ -896,7 +910,7 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
     if state.status == "":
         steps.add(
             OrderReceived(snapshot.channel, snapshot.shop, snapshot.order_no, command.payload),
-            OrderNormalized(snapshot, command.digest, command.address),
+            OrderNormalized(snapshot, command.digest, command.address, command.mapping),
             *(TimerCleared(timer, fired=False) for timer, _ in state.timers),
         )
         for interception, _ in state.interceptions:
@@ -917,10 +931,11 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
             )
             if differs
         )
-        steps.add(OrderAmended(snapshot, command.digest, command.address, changed, command.payload))
+        steps.add(OrderAmended(snapshot, command.digest, command.address, changed, command.payload, command.mapping))
         _look_back(steps, state, snapshot, now_ms)
-    _advance(steps, snapshot)
-    _follow_lines(steps, state.lines, snapshot)
+    if command.mapping == state.mapping or not _is_reread(snapshot, state):
+        _advance(steps, snapshot)
+        _follow_lines(steps, state.lines, snapshot)
     _look_for_changes(steps, state, now_ms)
     _look_for_risks(steps, now_ms)
     _issue_pick_list(steps)
@@ -932,19 +947,33 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
 def _is_newer(command: TakeSnapshot, state: Order) -> bool:
     """Whether a view is newer than the one we have; of the same moment (channels count in seconds), further along.
 
-    A total order, so that views end alike in whatever order they come.
+    A total order, so that views end alike in whatever order they come. What a later mapping reads from the same bytes
+    goes before what an earlier one did.
     """
     snapshot = command.snapshot
     said = (snapshot.modified_at.utc_ms, snapshot.revision, STATUS_RANK[snapshot.status])
     known = (state.modified_ms, state.revision, state.rank)
     if said != known:
         return said > known
-    return (*_done(snapshot.lines), command.digest) > (*_done(state.lines), state.digest)
+    read = (*_done(snapshot.lines), command.mapping, command.digest)
+    return read > (*_done(state.lines), state.mapping, state.digest)
 
 
-def _done(lines: Sequence[Line]) -> tuple[int, int]:
-    """Count what cannot be undone: lines that have left, lines that were refunded."""
-    return sum(line.state == "shipped" for line in lines), sum(line.after_sale == "refunded" for line in lines)
+def _is_reread(snapshot: Snapshot, state: Order) -> bool:
+    """Whether a view, read by another mapping, says of the order what was known: nothing is to be followed again."""
+    known = (state.modified_ms, state.revision, state.rank)
+    return (snapshot.modified_at.utc_ms, snapshot.revision, STATUS_RANK[snapshot.status]) == known and [
+        (line.id, line.quantity, line.state, line.after_sale) for line in snapshot.lines
+    ] == [(line.id, line.quantity, line.state, line.after_sale) for line in state.lines]
+
+
+def _done(lines: Sequence[Line]) -> tuple[int, int, int]:
+    """Count what cannot be undone: lines that have left, lines that were refunded, lines whose SKU is known."""
+    return (
+        sum(line.state == "shipped" for line in lines),
+        sum(line.after_sale == "refunded" for line in lines),
+        sum(line.sku != "" for line in lines),
+    )
 
 
 def _advance(steps: _Steps, snapshot: Snapshot) -> None:
@@ -1089,10 +1118,12 @@ def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> 
     if not known and not any(line.after_sale for line in snapshot.lines):
         return
     says = {line.id: line.after_sale for line in snapshot.lines}
+    # A channel that cancels what has left may stop showing the after-sale: it stays open here until it is settled.
+    over = steps.state.status == "cancelled"
     withdrawn = {
         line.id
         for line in before
-        if line.after_sale == "open" and not says.get(line.id) and snapshot.status != "cancelled"
+        if line.after_sale == "open" and not says.get(line.id) and (snapshot.status != "cancelled" or over)
     }
     lines = snapshot.lines
     opened = tuple((line.id, line.quantity) for line in lines if says[line.id] == "open" != known.get(line.id))
@@ -1336,7 +1367,15 @@ def _quarantine(command: Quarantine, state: Order, now_ms: int) -> Sequence[Even
     if state.quarantined is not None:
         return _queue(QueueBehind(command.item, command.payload, command.message), state, 0)
     return (
-        OrderQuarantined(command.item, command.reason, command.where, command.advice, command.payload, command.message),
+        OrderQuarantined(
+            command.item,
+            command.reason,
+            command.where,
+            command.advice,
+            command.payload,
+            command.message,
+            command.mapping,
+        ),
     )
 
 

@@ -4,11 +4,12 @@ Nothing here does anything. Adapters implement these; fakes implement them too a
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from domain.canonical import Return, Translated
+from domain.mapping_table import Times
 
 
 class Record(NamedTuple):
@@ -227,4 +228,36 @@ class Channel(Protocol):
         Raises:
             TranslationError: with what is wrong, where (path of the field) and what to do.
         """
+        ...
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """A channel that says which fields of its payloads are nobody's; without it, a mapping must say so of each."""
+
+    @property
+    def harmless(self) -> frozenset[str]:
+        """Paths of the fields that may be shown to anyone, each list as `[]`: `orders.order[].seller_type`."""
+        ...
+
+
+@runtime_checkable
+class Documents(Protocol):
+    """A channel whose slices are no plain JSON documents: what a mapping's paths walk through instead."""
+
+    def document(self, raw: bytes) -> Any:
+        """Return the slice as objects and lists; fractions are Decimals.
+
+        Raises:
+            TranslationError: it is no slice of this channel.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsTime(Protocol):
+    """A channel with times that do not name their zone: a mapping may say how a shop writes them."""
+
+    def with_times(self, times: Times) -> Channel:
+        """Return the same channel, reading times so; what `times` leaves open is as the platform does it."""
         ...

@@ -4,6 +4,8 @@ Two halves, because most events move an order on and few change what its channel
 view, which is stored as its event's bytes.
 """
 
+from typing import Literal
+
 import msgspec
 
 from domain.canonical import Parcel, SourceTime
@@ -50,6 +52,20 @@ class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     rule: str
     reason: str
     command: str = ""
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """How something that we did outside because of the order stands, by the last report."""
+
+    effect: str
+    key: str
+    outcome: Literal["succeeded", "failed", "given_up"]
+    """`failed` is tried again; `given_up` waits for a person."""
+    reference: str = ""
+    reason: str = ""
+    tries: int = 1
+    at: int = 0
+    """When it was reported, UTC ms."""
 
 
 class AfterSaleCase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -107,6 +123,10 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     quarantine: Quarantined | None = None
     queued: int = 0
     """Messages that wait behind the quarantined one, or for the order itself."""
+    mapping: int = 0
+    """Version of the field mapping that the view was read by; 0 = what ships with the channel."""
+    effects: list[Effect] = []
+    """What was told to channels and other systems, each by its last report, in the order they were first reported."""
 
 
 class ViewedLine(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +174,7 @@ class Viewed(msgspec.Struct, frozen=True, gc=False):
     snapshot: View
     digest: str
     address: str
+    mapping: int = 0
 
 
 NO_VIEW = View("", "", ViewedAmounts("CNY"), ViewedTime(0, ""), ViewedTime(0, ""), ())

@@ -5,7 +5,7 @@ decisions need not know: amounts, times, parcels, reasons, counters. Timers are 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,8 @@ from domain.order import (
     AfterSaleClosed,
     AfterSaleOpened,
     DepositPaid,
+    EffectFailed,
+    EffectSucceeded,
     InterceptionResolved,
     LinesCancelled,
     Order,
@@ -48,6 +50,7 @@ from projections.order_document import (
     NO_VIEW,
     AfterSaleCase,
     Document,
+    Effect,
     Interception,
     Quarantined,
     Refusal,
@@ -119,7 +122,7 @@ def _received(entry: Entry, _: OrderReceived, event: Recorded) -> None:
     entry.document.received_at = at_of(event.envelope)
 
 
-def _view(entry: Entry, view: View, event: Recorded) -> None:
+def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     document = entry.document
     if view.customer and view.customer != entry.view.customer:
         entry.search.setdefault(("customer", view.customer), event.position)
@@ -130,17 +133,18 @@ def _view(entry: Entry, view: View, event: Recorded) -> None:
         _add_parcels(entry, view.parcels, event, own=False)
     entry.view = view
     entry.viewed = event.data
+    document.mapping = mapping
     entry.sealed = event.sealed
     entry.seen = event.position
 
 
 def _normalized(entry: Entry, facts: Viewed, event: Recorded) -> None:
-    _view(entry, facts.snapshot, event)
+    _view(entry, facts.snapshot, facts.mapping, event)
     entry.document.amount_paid = facts.snapshot.amounts.paid
 
 
 def _amended(entry: Entry, facts: Viewed, event: Recorded) -> None:
-    _view(entry, facts.snapshot, event)
+    _view(entry, facts.snapshot, facts.mapping, event)
     entry.document.amended += 1
     if facts.snapshot.amounts.paid:
         entry.document.amount_paid = facts.snapshot.amounts.paid
@@ -225,6 +229,21 @@ def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
     entry.document.queued = 0
 
 
+def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded) -> None:
+    if isinstance(facts, EffectSucceeded):
+        stands = Effect(facts.effect, facts.key, "succeeded", facts.reference, "", facts.tries, at_of(event.envelope))
+    else:
+        outcome: Literal["failed", "given_up"] = "given_up" if facts.final else "failed"
+        reference, reason = facts.reference, facts.reason
+        stands = Effect(facts.effect, facts.key, outcome, reference, reason, facts.tries, at_of(event.envelope))
+    effects = entry.document.effects
+    for place, known in enumerate(effects):
+        if (known.effect, known.key) == (facts.effect, facts.key):
+            effects[place] = stands
+            return
+    effects.append(stands)
+
+
 def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool) -> None:
     document = entry.document
     known = {parcel.tracking for parcel in document.parcels}
@@ -281,6 +300,8 @@ def _rules() -> dict[str, Rule]:
     rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
     rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
     rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
+    for effect in (EffectSucceeded, EffectFailed):
+        rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
     rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)
     return rules
 

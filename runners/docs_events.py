@@ -34,12 +34,13 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
 }
 """Which axis of the order an event moves."""
-_OTHER_AXES: Final = {"stock": "stock ledger", "intake": "intake", "cell": "cell"}
+_OTHER_AXES: Final = {"stock": "stock ledger", "intake": "intake", "mapping": "field mapping", "cell": "cell"}
 
 _TITLES: Final = {
     "order": ("Orders", "Streams `order-<channel>:<shop>:<order no>`."),
     "stock": ("Stock ledgers", "Streams `warehouse-<code>`."),
     "intake": ("Intake", "Streams `intake-<channel>:<shop>`: what came in and is no order's message."),
+    "mapping": ("Field mappings", "Streams `mapping-<channel>`: which document is in force."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

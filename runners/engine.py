@@ -17,8 +17,9 @@ from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn,
 from domain.decider import Command, fold
 from domain.envelope import By
 from domain.fulfilment import WAREHOUSE
-from domain.ids import CELL_KEY, is_key, kind_of, warehouse_key
+from domain.ids import CELL_KEY, is_key, kind_of, mapping_key, parts_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
+from domain.mapping import SHIPPED, InForce
 from domain.order import Order
 from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
 from runners.preparing import Preparer, Ready, plain
@@ -30,7 +31,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -131,6 +132,8 @@ class Engine:
         self.timers = Timers()
         self.tracked = Tracked("", 0, 0, b"", 0, 0, "")
         self._decided = self.tracked
+        self._mappings = {name: mapping_key(name) for name in preparer.channels}
+        """Channel → stream of its field mapping."""
         self._kept: dict[bytes, Payload] = {}
         """Payloads of decided turns that are not durable yet: what waits may be released before its bytes are."""
         self.now_ms = 0
@@ -203,7 +206,12 @@ class Engine:
         """Read messages and have their data keys ready, durably. Changes nothing that is decided upon."""
         mails = [_readable(message) for message in delivered]
         streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
+        self._load(self._mappings.values())
         return Opened(delivered, mails, dict(self._vault.keys(streams, create=True)) if streams else {})
+
+    def in_force(self) -> dict[str, InForce]:
+        """Return the field mapping of each channel as it stands behind the last decided message."""
+        return {channel: self._states[key].state.in_force for channel, key in self._mappings.items()}
 
     def decide(
         self, messages: Sequence[Delivered] | Opened, suspect: int = 0, beforehand: Mapping[int, Ready] = NOTHING
@@ -218,6 +226,7 @@ class Engine:
         delivered, mails, keys = messages if isinstance(messages, Opened) else self.open(messages)
         assert delivered[0].seq == self._decided.position + 1, "mail must follow the last decided message"
         self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE)})
+        self._load(self._mappings.values())
         incarnation = self.tracked.incarnation
         records: list[Record] = []
         payloads: list[Payload] = []
@@ -261,7 +270,8 @@ class Engine:
     def _turn(
         self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str
     ) -> tuple[Turn, Payload | None]:
-        ready = ready or self._ready(message, keys, failure)
+        if ready is None or not self._is_read_by(message.mail.body, ready):
+            ready = self._ready(message, keys, failure)
         prepared = ready.prepared if ready else None
         payloads: dict[str, Prepared] = {}
         if not failure:
@@ -297,7 +307,20 @@ class Engine:
             return self._preparer.aside(mail.to, raw, keys.get(mail.to))
         state = self._states[mail.to].state
         known = state.digest if isinstance(state, Order) and state.quarantined is None else ""
-        return self._preparer.payload(body, mail.to, raw, keys.get(mail.to), known)
+        return self._preparer.payload(body, mail.to, raw, keys.get(mail.to), known, self._mapping_of(body.channel))
+
+    def _mapping_of(self, channel: str) -> InForce:
+        """Return the field mapping of a channel that is in force at this message."""
+        key = self._mappings.get(channel)
+        in_force: InForce = SHIPPED if key is None else self._states[key].state.in_force
+        return in_force
+
+    def _is_read_by(self, body: Command, ready: Ready) -> bool:
+        """Whether a payload that was prepared beforehand was read by the mapping that is in force at its message."""
+        if not isinstance(body, ChannelPayload):
+            return True
+        in_force = self._mapping_of(body.channel)
+        return in_force is ready.in_force or in_force == ready.in_force
 
     def _stored(self, message: Message, digests: Sequence[str]) -> dict[str, Prepared]:
         """Translate stored payloads again, for a resend."""
@@ -307,10 +330,11 @@ class Engine:
         key = self._vault.keys((stream,), create=False).get(stream)
         wanted = {digest: bytes.fromhex(digest) for digest in digests}
         found = self.log.payloads([name for name in wanted.values() if name not in self._kept])
+        in_force = self._mapping_of(parts_of(stream)[0])
         prepared: dict[str, Prepared] = {}
         for digest, name in wanted.items():
             payload = self._kept.get(name) or found.get(name)
-            prepared[digest] = self._preparer.stored(stream, digest, payload, key)
+            prepared[digest] = self._preparer.stored(stream, digest, payload, key, in_force)
         return prepared
 
     # --- committing

@@ -12,7 +12,7 @@ import fcntl
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
@@ -22,6 +22,7 @@ import structlog
 from domain.canonical import Return, Snapshot
 from domain.cell import Returned, Taken, Untranslatable
 from domain.mail import ChannelPayload
+from domain.mapping import SHIPPED, InForce
 from domain.order import TakeSnapshot
 from domain.ports import Payload
 from runners.bootstrap import channels
@@ -48,6 +49,14 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     key: bytes
 
 
+class Frame(msgspec.Struct, array_like=True, gc=False):
+    """Some payloads to prepare, and what has changed since the frame before."""
+
+    jobs: list[Job]
+    mappings: dict[str, InForce] = {}
+    """Channel → the field mapping that is in force from this frame on."""
+
+
 class Done(msgspec.Struct, array_like=True, gc=False):
     """What became of a job. JSON where a big number must survive."""
 
@@ -66,16 +75,16 @@ class Done(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
-_jobs = msgspec.msgpack.Decoder(list[Job])
+_frames = msgspec.msgpack.Decoder(Frame)
 _done = msgspec.msgpack.Decoder(list[Done])
 _returns = msgspec.json.Decoder(Return)
 _snapshots = msgspec.json.Decoder(Snapshot)
 
 
-def do(preparer: Preparer, job: Job) -> Done:
+def do(preparer: Preparer, job: Job, in_force: InForce = SHIPPED) -> Done:
     """Prepare one payload."""
     body = ChannelPayload(job.channel, job.shop, "")
-    made = preparer.payload(body, job.stream, job.raw, job.key)
+    made = preparer.payload(body, job.stream, job.raw, job.key, "", in_force)
     prepared, payload = made.prepared, made.payload
     assert payload is not None, "only a payload that is known already is not kept"
     kept = payload.sealed, payload.digest.hex()
@@ -87,15 +96,16 @@ def do(preparer: Preparer, job: Job) -> Done:
     return Done(*kept, failure=(prepared.reason, prepared.where, prepared.advice))
 
 
-def ready(stream: str, done: Done) -> Ready:
+def ready(stream: str, done: Done, in_force: InForce = SHIPPED) -> Ready:
     """Return a job's result as the engine takes it."""
     payload = Payload(bytes.fromhex(done.payload), stream, done.sealed_raw)
     if done.snapshot:
         snapshot = _snapshots.decode(done.snapshot)
-        return Ready(Taken(TakeSnapshot(snapshot, done.digest, done.address, done.payload, done.sealed)), payload)
+        command = TakeSnapshot(snapshot, done.digest, done.address, done.payload, done.sealed, in_force.version)
+        return Ready(Taken(command), payload, in_force)
     if done.goods:
-        return Ready(Returned(_returns.decode(done.goods), done.payload), payload)
-    return Ready(Untranslatable(*done.failure, done.payload), payload)
+        return Ready(Returned(_returns.decode(done.goods), done.payload), payload, in_force)
+    return Ready(Untranslatable(*done.failure, done.payload, in_force.version), payload, in_force)
 
 
 class Helper:
@@ -111,9 +121,11 @@ class Helper:
         self._digest_key = digest_key
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, "prepare")
+        self._told: dict[str, InForce] = {}
+        """The field mappings that the process knows to be in force, beside those that ship."""
 
-    async def prepare(self, opened: Opened) -> dict[int, Ready]:
-        """Prepare the payloads of many messages, by sequence.
+    async def prepare(self, opened: Opened, in_force: Mapping[str, InForce]) -> dict[int, Ready]:
+        """Prepare the payloads of many messages, by sequence, as the field mappings of their channels say.
 
         None of them where they are few, or where the helper died of it: the engine then does the work itself.
         """
@@ -122,7 +134,7 @@ class Helper:
             return {}
         jobs = [Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to]) for _, mail, body in todo]
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs)
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs, in_force)
         except asyncio.CancelledError:
             # What it answers from now on would be taken for the answer to the next question.
             self._let_go()
@@ -130,16 +142,22 @@ class Helper:
         if done is None:
             log.warning("prepare.died", payloads=len(jobs))
             return {}
-        return {seq: ready(mail.to, result) for (seq, mail, _), result in zip(todo, done, strict=True)}
+        return {
+            seq: ready(mail.to, result, in_force.get(body.channel, SHIPPED))
+            for (seq, mail, body), result in zip(todo, done, strict=True)
+        }
 
-    def _ask(self, jobs: Sequence[Job]) -> list[Done] | None:
+    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce]) -> list[Done] | None:
         process = self._process
         try:
             if process is None:
                 self._process = process = self._start()
+                self._told = {}
             assert process.stdin is not None
             assert process.stdout is not None
-            frame = _encode(jobs)
+            news = {name: its for name, its in in_force.items() if its != self._told.get(name, SHIPPED)}
+            frame = _encode(Frame(jobs, news))
+            self._told.update(news)
             process.stdin.write(_LENGTH.pack(len(frame)) + frame)
             process.stdin.flush()
             return _done.decode(_frame(process.stdout))
@@ -206,10 +224,13 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="data directory of the cell")
     settings = load_settings(parser.parse_args().data)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    preparer = Preparer(channels(settings), _frame(source))
-    while frame := _frame(source):
+    preparer = Preparer(channels(settings), _frame(source), zone=settings.zone)
+    in_force: dict[str, InForce] = {}
+    while raw := _frame(source):
+        frame = _frames.decode(raw)
+        in_force.update(frame.mappings)
         preparer.begin_batch()
-        answer = _encode([do(preparer, job) for job in _jobs.decode(frame)])
+        answer = _encode([do(preparer, job, in_force.get(job.channel, SHIPPED)) for job in frame.jobs])
         sink.write(_LENGTH.pack(len(answer)) + answer)
         sink.flush()
     return 0

@@ -1,6 +1,7 @@
 """Before the turn: a channel's raw bytes become a canonical order, its personal half is sealed, digests are taken.
 
-Deterministic: the same bytes, channel and data key give the same result, so handling mail twice writes the same log.
+Deterministic: the same bytes, channel, mapping and data key give the same result, so handling mail twice writes the
+same log.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,11 @@ from domain.canonical import Return, Translated, TranslationError
 from domain.cell import Prepared, Returned, Taken, Untranslatable
 from domain.ids import parts_of
 from domain.mail import ChannelPayload
+from domain.mapping import SHIPPED, InForce
+from domain.mapping_table import BadMapping
 from domain.order import TakeSnapshot
 from domain.ports import Channel, Payload
+from runners.reading import Readings
 
 TOLD_MAX = 1_000
 """Most characters of a reason that is recorded."""
@@ -28,14 +32,17 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 
     prepared: Prepared
     payload: Payload | None
+    in_force: InForce = SHIPPED
+    """The mapping that it was read by."""
 
 
 class Preparer:
     """Translates, digests and seals with the data key of the order's stream."""
 
-    def __init__(self, channels: Mapping[str, Channel], digest_key: bytes) -> None:
-        """Take the channels by name, and the cell's key for digests that are searched by."""
+    def __init__(self, channels: Mapping[str, Channel], digest_key: bytes, *, zone: str = "Asia/Shanghai") -> None:
+        """Take the channels by name, the cell's key for digests that are searched by, and the merchant's zone."""
         self._channels = channels
+        self._readings = {name: Readings(channel, zone) for name, channel in channels.items()}
         self._digest_key = digest_key
         self._sealer = Sealer()
 
@@ -43,7 +50,20 @@ class Preparer:
         """Forget what was made ready for the keys of the batch before."""
         self._sealer = Sealer()
 
-    def payload(self, body: ChannelPayload, stream: str, raw: bytes, key: bytes | None, known: str = "") -> Ready:
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The channels, by name."""
+        return self._channels
+
+    def payload(
+        self,
+        body: ChannelPayload,
+        stream: str,
+        raw: bytes,
+        key: bytes | None,
+        known: str = "",
+        in_force: InForce = SHIPPED,
+    ) -> Ready:
         """Prepare one slice.
 
         Args:
@@ -52,27 +72,33 @@ class Preparer:
             raw: the exact bytes.
             key: the stream's data key; None where it was destroyed.
             known: digest of the snapshot that the order stands at; the same one again needs no sealing.
+            in_force: the field mapping of the channel.
         """
         if key is None:
             reason = "the data key of this order was destroyed: nothing of it can be stored again"
-            return Ready(Untranslatable(reason, "", "discard it", ""), None)
-        channel = self._channels.get(body.channel)
-        if channel is None:
+            return Ready(Untranslatable(reason, "", "discard it", "", in_force.version), None, in_force)
+        readings = self._readings.get(body.channel)
+        if readings is None:
             advice = f"known channels: {', '.join(sorted(self._channels))}; add the channel's module and resend"
-            return self._failed(key, stream, raw, f"unknown channel {body.channel!r}", "", advice)
+            return self._failed(key, stream, raw, f"unknown channel {body.channel!r}", "", advice, in_force)
         try:
-            translated = channel.translate(raw, body.shop)
+            translated = readings.by(in_force).read(raw, body.shop)
             if isinstance(translated, Return):
                 payload = self._sealed_payload(key, stream, raw)
-                return Ready(Returned(translated, payload.digest.hex()), payload)
-            return self._taken(translated, stream, raw, key, known)
+                return Ready(Returned(translated, payload.digest.hex()), payload, in_force)
+            return self._taken(translated, stream, raw, key, known, in_force)
         except TranslationError as error:
-            return self._failed(key, stream, raw, error.reason, error.where, error.advice)
+            return self._failed(key, stream, raw, error.reason, error.where, error.advice, in_force)
+        except BadMapping as error:
+            reason = f"this build cannot read the mapping in force: {error}"
+            return self._failed(key, stream, raw, reason, "", "apply a mapping that it can read, then resend", in_force)
         except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug is this message's trouble alone
             reason = f"the channel's translation broke: {type(error).__name__}: {error}"
-            return self._failed(key, stream, raw, reason, "", "repair the channel, then resend")
+            return self._failed(key, stream, raw, reason, "", "repair the channel, then resend", in_force)
 
-    def _taken(self, translated: Translated, stream: str, raw: bytes, key: bytes, known: str) -> Ready:
+    def _taken(
+        self, translated: Translated, stream: str, raw: bytes, key: bytes, known: str, in_force: InForce
+    ) -> Ready:
         personal = translated.personal
         snapshot = translated.snapshot
         if personal.customer_id:
@@ -85,38 +111,45 @@ class Preparer:
         address = ""
         if personal.receiver:
             address = blake2b(_canonical(personal.receiver), key=key, digest_size=8).hexdigest()
+        version = in_force.version
         if fingerprint == known:
-            return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, "", b"")), None)
+            return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, "", b"", version)), None, in_force)
         payload = self._sealed_payload(key, stream, raw)
         sealed = self._sealer.seal(key, stream, half)
-        return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, payload.digest.hex(), sealed)), payload)
+        command = TakeSnapshot(snapshot, fingerprint, address, payload.digest.hex(), sealed, version)
+        return Ready(Taken(command), payload, in_force)
 
-    def stored(self, stream: str, digest: str, payload: Payload | None, key: bytes | None) -> Prepared:
-        """Prepare bytes that were kept before, for a resend."""
+    def stored(
+        self, stream: str, digest: str, payload: Payload | None, key: bytes | None, in_force: InForce = SHIPPED
+    ) -> Prepared:
+        """Prepare bytes that were kept before, for a resend: by the mapping that is in force now."""
         if payload is None or key is None:
             reason = "its bytes are gone" if payload is None else "its data key was destroyed"
-            return Untranslatable(reason, "", "discard it", digest)
+            return Untranslatable(reason, "", "discard it", digest, in_force.version)
         channel, shop, order_no = parts_of(stream)
         try:
             raw = self._sealer.open_sealed(key, stream, payload.sealed)
         except SealBroken as error:
-            return Untranslatable(f"its stored bytes cannot be opened: {error}", "", "verify the log", digest)
-        return self.payload(ChannelPayload(channel, shop, order_no), stream, raw, key).prepared
+            reason = f"its stored bytes cannot be opened: {error}"
+            return Untranslatable(reason, "", "verify the log", digest, in_force.version)
+        return self.payload(ChannelPayload(channel, shop, order_no), stream, raw, key, "", in_force).prepared
 
     def aside(self, stream: str, raw: bytes, key: bytes | None) -> Ready:
         """Prepare bytes that are no order's: they are only kept."""
         if key is None:
             return Ready(Untranslatable("", "", "", sha256(raw).hexdigest()), None)
-        return self._failed(key, stream, raw, "", "", "")
+        return self._failed(key, stream, raw, "", "", "", SHIPPED)
 
     def _sealed_payload(self, key: bytes, stream: str, raw: bytes) -> Payload:
         sealed = self._sealer.seal(key, stream, raw)
         return Payload(payload_digest(sealed), stream, sealed)
 
-    def _failed(self, key: bytes, stream: str, raw: bytes, reason: str, where: str, advice: str) -> Ready:
+    def _failed(
+        self, key: bytes, stream: str, raw: bytes, reason: str, where: str, advice: str, in_force: InForce
+    ) -> Ready:
         payload = self._sealed_payload(key, stream, raw)
         told = (plain(reason), plain(where), plain(advice))
-        return Ready(Untranslatable(*told, payload.digest.hex()), payload)
+        return Ready(Untranslatable(*told, payload.digest.hex(), in_force.version), payload, in_force)
 
 
 def plain(text: str) -> str:

@@ -260,7 +260,7 @@ class Worker:
                 messages = await reader.next(self._suspect.size, 0.25)
                 if messages:
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
-                    await opened.put((batch, tasks.create_task(self._helper.prepare(batch))))
+                    await opened.put((batch, tasks.create_task(self._helper.prepare(batch, self._engine.in_force()))))
         except BrokerError as trouble:
             self._trouble = self._trouble or trouble
         await opened.put(None)
@@ -433,7 +433,7 @@ def build_engine(settings: Settings) -> tuple[Engine, Helper]:
     vault = open_vault(settings)
     spool = open_spool(settings, vault)
     digest_key = vault.digest_key()
-    preparer = Preparer(channels(settings), digest_key)
+    preparer = Preparer(channels(settings), digest_key, zone=settings.zone)
 
     def fetch(ref: str) -> bytes | None:
         try:

@@ -14,15 +14,15 @@ from adapters.channels.douyin_order import NAME, translate
 from adapters.channels.json_fields import decode, id_of, split_list, split_object, why_unreadable
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _SUCCESS: Final = (10000, "10000", 0, "0")
 _NESTED_MAX: Final = 3
 _EMPTY: Final = (b"null", b"[]", b'""')
 _LOOKS: Final = re.compile(
-    rb'"shop_order_(?:detail|list)"|"sku_order_list"|"(?:order|afterSale)\.[A-Za-z]+"|"tag"\s*:\s*"?\d+"?\s*,\s*"msg_id"'
-    rb'|"msg_id"\s*:[^{}]*"tag"\s*:|"p_id\\?"\s*:'
+    rb'"shop_order_(?:detail|list)"|"sku_order_list"|"method"\s*:\s*"(?:order|afterSale)\.'
+    rb'|"tag"\s*:\s*"?\d+"?\s*,\s*"msg_id"|"msg_id"\s*:[^{}]*"tag"\s*:|"p_id\\?"\s*:'
 )
 
 
@@ -30,9 +30,17 @@ class Douyin:
     """The channel. `merchant_zone` is the zone of the people who read times; `zone` that of text without one."""
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "Douyin":
+        """Return the same channel, reading times as a mapping says."""
+        return Douyin(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like Douyin's."""

@@ -76,6 +76,13 @@ class Form(Generic[S]):
         """Return the type of a field that holds this form."""
         return self.struct | None
 
+    def harmless_paths(self, where: str = "") -> frozenset[str]:
+        """Return the paths of all harmless fields, each list as `[]`, as a mapping asks for them."""
+        own = {path(where, name) for name in self.harmless}
+        for name, form in self.nested.items():
+            own |= form.harmless_paths(path(where, name))
+        return frozenset(own)
+
     def fill(self, raw: bytes) -> Filled[S]:
         """Read a payload into the form.
 
@@ -149,7 +156,7 @@ class Form(Generic[S]):
             return self.loosen(value, where, unknown)
         if value is None or value in ("", []):
             return None
-        raise TranslationError(f"a {kind_of(value)} where an object belongs", where)
+        raise TranslationError(f"{kind_of(value)} where an object belongs", where)
 
     def _fill_slowly(self, raw: bytes) -> Filled[S]:
         fields = decode_object(raw)
@@ -172,6 +179,10 @@ class Listed:
         """Return the type of such a field."""
         return list[self.item.struct] | None  # type: ignore[name-defined] # made at run time
 
+    def harmless_paths(self, where: str) -> frozenset[str]:
+        """Return the paths of the harmless fields of the elements."""
+        return self.item.harmless_paths(f"{where}[]")
+
     def members(self, items: list[Any]) -> int:
         """Count the members of the objects in the list."""
         count = self.item.members
@@ -184,11 +195,11 @@ class Listed:
         if type(value) is dict:
             value = [value] if value else []
         if type(value) is not list:
-            raise TranslationError(f"a {kind_of(value)} where a list belongs", where)
+            raise TranslationError(f"{kind_of(value)} where a list belongs", where)
         found = []
         for place, item in enumerate(value):
             if type(item) is not dict:
-                raise TranslationError(f"a {kind_of(item)} where an object belongs", f"{where}[{place}]")
+                raise TranslationError(f"{kind_of(item)} where an object belongs", f"{where}[{place}]")
             found.append(self.item.loosen(item, f"{where}[{place}]", unknown))
         return found
 

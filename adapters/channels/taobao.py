@@ -14,12 +14,14 @@ from adapters.channels.taobao_fields import TRADE
 from adapters.channels.taobao_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _TOPICS: Final = ("taobao_trade_", "taobao_refund_")
 _NESTED_MAX: Final = 4
-_LOOKS: Final = re.compile(rb'"(?:trade|trades|refund|refunds)_[a-z_]+_response"|"tid(?:_str)?"|"topic"\s*:\s*"taobao_')
+_LOOKS: Final = re.compile(
+    rb'"(?!refund_increment_)(?:trade|trades|refund|refunds)_[a-z_]+_response"|"tid(?:_str)?"|"topic"\s*:\s*"taobao_'
+)
 
 
 class _Whole(msgspec.Struct):
@@ -57,9 +59,17 @@ class Taobao:
     """The channel. `zone` is that of times that name none, `merchant_zone` that of the people who read them."""
 
     name = NAME
+    harmless = TRADE.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "Taobao":
+        """Return the same channel, reading times as a mapping says."""
+        return Taobao(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like Taobao's."""

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 
 from adapters.storage.vault import MemoryVault
+from domain.cell import Taken
+from domain.mapping import SHIPPED, InForce
 from runners.engine import Delivered, Opened
 from runners.prepare import Helper
 from runners.settings import Settings
@@ -24,13 +26,35 @@ async def test_an_abandoned_question_is_never_answered_to_the_next_one(tmp_path:
     settings = Settings(str(tmp_path))
     helper, other = Helper(settings, b"k" * 32), Helper(settings, b"k" * 32)
     try:
-        await helper.prepare(opened(1))
+        await helper.prepare(opened(1), {})
         for wait_s in (0.0, 0.001, 0.005, 0.02):
-            abandoned = asyncio.create_task(helper.prepare(opened(1)))
+            abandoned = asyncio.create_task(helper.prepare(opened(1), {}))
             await asyncio.sleep(wait_s)
             abandoned.cancel()
             await asyncio.wait([abandoned])
-        assert await helper.prepare(opened(1001)) == await other.prepare(opened(1001)) != {}
+        assert await helper.prepare(opened(1001), {}) == await other.prepare(opened(1001), {}) != {}
     finally:
         await helper.close()
         await other.close()
+
+
+async def test_a_mapping_reaches_the_helper_with_the_first_frame_that_needs_it(tmp_path: Path) -> None:
+    text = '[[field]]\nfrom = "buyer_message"\nto = "attributes.said"\npersonal = false\n'
+    changed = InForce(3, "d3", text)
+    helper = Helper(Settings(str(tmp_path)), b"k" * 32)
+    try:
+        for in_force, said in (
+            (SHIPPED, None),
+            (changed, "周末送货，谢谢"),
+            (changed, "周末送货，谢谢"),
+            (SHIPPED, None),
+        ):
+            found = await helper.prepare(opened(1), {"taobao": in_force})
+            assert len(found) == 200
+            for ready in found.values():
+                assert isinstance(ready.prepared, Taken)
+                assert ready.in_force == in_force
+                assert ready.prepared.command.mapping == in_force.version
+                assert ready.prepared.command.snapshot.attributes.get("said") == said
+    finally:
+        await helper.close()

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import cellular, intake, order, stock
+from domain import cellular, intake, mapping, order, stock
 from domain.cell import DECIDERS, Held, Message, Prepared, Taken, Turn, Untranslatable, quarantine_turn
 from domain.envelope import By
 from domain.ids import CELL_KEY, kind_of, order_key
@@ -14,7 +14,13 @@ from tests.properties.shadow import Shadow
 from tests.properties.test_order_machine import honest_views, views
 from tests.spec import CHANNEL, T0, WAREHOUSE, Cell, taking
 
-KEYS = (*(order_key("taobao", "shop1", f"o-{number}") for number in (1, 2)), WAREHOUSE, "intake-taobao:shop1", CELL_KEY)
+KEYS = (
+    *(order_key("taobao", "shop1", f"o-{number}") for number in (1, 2)),
+    WAREHOUSE,
+    "intake-taobao:shop1",
+    "mapping-taobao",
+    CELL_KEY,
+)
 UNREADABLE = "intake-cell:mail"
 
 texts = st.sampled_from(("a", "b", "", "m-1", "order"))
@@ -33,6 +39,13 @@ bodies = st.one_of(
     st.builds(stock.ProtectStock, texts, texts, st.integers(-3, 3)),
     st.builds(intake.RecordUnmatched, texts, texts, texts),
     st.builds(intake.DiscardAside, texts, texts),
+    st.builds(
+        mapping.ChangeMapping,
+        texts,
+        st.sampled_from(("", "x =", "[times]\nzone = 'Z'", "[[field]]")),
+        texts,
+        st.just(()),
+    ),
     st.just(cellular.Tick()),
 )
 """Everything that a stranger could put into the mail, addressed to anybody."""

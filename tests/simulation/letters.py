@@ -13,8 +13,9 @@ import msgspec
 from adapters.channels.pos_csv import channel as pos_channel
 from domain import cellular, intake, stock
 from domain.envelope import By
-from domain.ids import CELL_KEY, intake_key, order_key, warehouse_key
+from domain.ids import CELL_KEY, intake_key, mapping_key, order_key, warehouse_key
 from domain.mail import AsideReport, Body, ChannelPayload, Mail, encode_mail
+from domain.mapping import ChangeMapping
 from domain.order import CancelLines, ScanOut
 from domain.ports import Sliced
 
@@ -407,6 +408,19 @@ def cancel_letter(chance: Random, to: str, line: str, number: int, now_ms: int) 
     lines = ((line, chance.randrange(1, 3)),) if line and chance.random() < 0.6 else ()
     body = CancelLines(f"cancel-{number}", lines, "changed their mind")
     return letter(to, body, "command", By("person", "s1", "service"), now_ms, silent=not lines)
+
+
+def mapping_letter(chance: Random, number: int, now_ms: int) -> Letter:
+    """Somebody changes how a channel's fields are read; one in four has a fault in the document."""
+    channel = chance.choice(("taobao", "douyin", "pos"))
+    text = (
+        f'note = "{number}"\n[[field]]\nfrom = "unheard_of"\nto = "personal.attributes.known"\n'
+        f'[[field]]\nfrom = "nowhere"\nto = "attributes.read_by"\npersonal = false\ndefault = {number}\n'
+    )
+    if chance.random() < 0.25:
+        text += "[[field]]\n"
+    body = ChangeMapping(f"mapping-{number}", text, "the till has a new column")
+    return letter(mapping_key(channel), body, "command", By("person", "o1", "operations"), now_ms)
 
 
 def tick(now_ms: int) -> Letter:

@@ -343,8 +343,9 @@ class Model:
         for line, said in says.items():
             if said in ("open", "refunded"):
                 order.after[line] = said
+        over = view.status != "cancelled" or order.status == "cancelled"
         for line, stage in known.items():
-            if says.get(line) == "closed" or (stage == "open" and line in withdrawn and view.status != "cancelled"):
+            if says.get(line) == "closed" or (stage == "open" and line in withdrawn and over):
                 del order.after[line]
 
     def _unmapped(self, order: ModelOrder) -> None:

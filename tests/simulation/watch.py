@@ -60,6 +60,8 @@ NOTABLE = {
     "stock.issued": "stock.issued",
     "stock.refused": "stock.refused",
     "intake.quarantined": "mail.unreadable",
+    "mapping.changed": "mapping.changed",
+    "mapping.refused": "mapping.refused",
 }
 """Events that runs must have shown, and what for."""
 

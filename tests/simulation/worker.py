@@ -8,11 +8,12 @@ from adapters.nats.errors import BrokerError, BrokerUnavailable, Gap
 from adapters.storage.memory_log import MemoryEventLog
 from domain.cellular import NoteMailLost
 from domain.envelope import By, decode_envelope
-from domain.mail import Mail, encode_mail
+from domain.mail import ChannelPayload, Mail, encode_mail
+from domain.mapping import SHIPPED, InForce
 from domain.order import TimerDue
 from domain.ports import Channel, Conflict, Vault
 from runners import mail_life
-from runners.engine import NOTHING, Batch, Engine
+from runners.engine import NOTHING, Batch, Engine, Opened
 from runners.prepare import Job, do, ready
 from runners.preparing import Preparer, Ready
 from runners.timers import load_timers
@@ -70,6 +71,8 @@ class SimWorker:
         disk = FaultyLog(parts.log, parts.faults, parts.watch, self.name)
         self._preparer = Preparer(parts.channels, parts.digest_key)
         self.engine = Engine(disk, parts.vault, self._preparer, actors_max=parts.chance.choice((3, 20, 20_000)))
+        self._in_force: dict[str, InForce] = {}
+        """The field mappings as they were some time ago: what is prepared beforehand may be read by an older one."""
         self._reader: Reader | None = None
         self._decided: deque[tuple[Batch, int]] = deque()
         """What waits for its commit, each with the sequence of its suspect (0 = none)."""
@@ -214,16 +217,20 @@ class SimWorker:
         suspect = delivered[0].seq if parts.faults.fires("worker.suspects") else 0
         beforehand: dict[int, Ready] | None = None
         if parts.faults.fires("worker.prepares_beforehand"):
-            beforehand = {
-                seq: ready(
-                    mail.to, do(self._preparer, Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to]))
-                )
-                for seq, mail, body in opened.jobs()
-            }
+            beforehand = {seq: self._prepared(opened, mail, body) for seq, mail, body in opened.jobs()}
+        if parts.chance.random() < 0.5:
+            self._in_force = engine.in_force()
         batch = engine.decide(opened, suspect, NOTHING if beforehand is None else beforehand)
         self._decided.append((batch, suspect))
         if len(self._decided) > 1:
             parts.faults.saw("worker.decides_while_committing")
+
+    def _prepared(self, opened: Opened, mail: Mail, body: ChannelPayload) -> Ready:
+        in_force = self._in_force.get(body.channel, SHIPPED)
+        if in_force != self.engine.in_force().get(body.channel, SHIPPED):
+            self._parts.faults.saw("mapping.changed_behind_the_preparing")
+        job = Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to])
+        return ready(mail.to, do(self._preparer, job, in_force), in_force)
 
     def _commit(self) -> None:
         if not self._decided:

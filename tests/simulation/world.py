@@ -70,6 +70,7 @@ MUST_COME_UP = (
     "queue.order_known",
     "queue.resend",
     "queue.discard",
+    "mapping.changed_behind_the_preparing",
     *NOTABLE.values(),
 )
 """Everything the seeds together must have shown."""
@@ -138,7 +139,12 @@ class World:
         order = sorted(range(len(copies)), key=lambda at: at // reach if reach == 1 else at + chance.randrange(reach))
         if chance.random() < 0.5:
             chance.shuffle(order)
-        return deque(copies[at] for at in order)
+        waiting = [copies[at] for at in order]
+        for number in range(chance.choice((0, 1, 3))):
+            changed = letters.mapping_letter(chance, number, BEGIN_MS)
+            for _ in range(chance.choice((1, 1, 2))):
+                waiting.insert(chance.randrange(len(waiting) + 1), changed)
+        return deque(waiting)
 
     # --- the run
 

@@ -1,0 +1,116 @@
+"""Reading a channel's payloads by the field mapping in force: the channel translates, the mapping adds to it."""
+
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from adapters.channels.mappings import shipped
+from domain.canonical import Return, Translated, TranslationError
+from domain.mapping import SHIPPED, InForce
+from domain.mapping_apply import Mapped, apply, mapped
+from domain.mapping_table import AS_THE_PLATFORM, Table, Times, read_mapping
+from domain.ports import Channel, Documents, KeepsTime
+from domain.timehub import TimeReader
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@lru_cache(maxsize=256)
+def shipped_table(channel: str) -> Table:
+    """Return the mapping that ships with a channel."""
+    return read_mapping(shipped(channel))
+
+
+class Reading:
+    """One channel, read by one mapping."""
+
+    def __init__(self, channel: Channel, table: Table, zone: str) -> None:
+        """Take the channel, the mapping and the merchant's zone."""
+        self._channel = channel
+        self._table = table
+        self._zone = zone
+        self._by_times: dict[Times, Channel] = {AS_THE_PLATFORM: channel}
+        self._plain = not table.orders and not table.lines
+        self._one_time = not table.shops and table.times == AS_THE_PLATFORM
+
+    def read(self, raw: bytes, shop: str) -> Translated | Return:
+        """Turn one slice into the canonical order.
+
+        Raises:
+            TranslationError: with what is wrong, where and what to do.
+        """
+        channel = self._channel if self._one_time else self._timed(shop)
+        translated = channel.translate(raw, shop)
+        if self._plain or isinstance(translated, Return):
+            return translated
+        return apply(self._table, self.document(raw), translated, self._times(shop))
+
+    def mapped(self, raw: bytes, shop: str) -> tuple[Translated | Return, list[Mapped]]:
+        """Return what `read` returns without the mapping, and every value that the mapping takes over.
+
+        Raises:
+            TranslationError: as `read`.
+        """
+        translated = self._timed(shop).translate(raw, shop)
+        if isinstance(translated, Return):
+            return translated, []
+        return translated, mapped(self._table, self.document(raw), translated, self._times(shop))
+
+    def document(self, raw: bytes) -> Any:
+        """Return what the mapping's paths walk through.
+
+        Raises:
+            TranslationError: the slice cannot be taken apart.
+        """
+        if isinstance(self._channel, Documents):
+            return self._channel.document(raw)
+        try:
+            return _decode(raw)
+        except (ValueError, RecursionError) as error:
+            raise TranslationError(f"not readable as JSON: {error}", advice="its mapping needs JSON") from None
+
+    def _timed(self, shop: str) -> Channel:
+        times = self._table.times_of(shop)
+        channel = self._by_times.get(times)
+        if channel is None:
+            if not isinstance(self._channel, KeepsTime):
+                reason = f"the mapping says how {self._channel.name} writes times, which cannot be set for it"
+                raise TranslationError(reason, "[times]", "leave [times] out of the mapping, then resend")
+            channel = self._by_times[times] = self._channel.with_times(times)
+        return channel
+
+    def _times(self, shop: str) -> TimeReader:
+        return self._table.times_of(shop).reader(self._zone, self._zone)
+
+
+class Readings:
+    """One channel, read by whatever mapping is in force."""
+
+    def __init__(self, channel: Channel, zone: str) -> None:
+        """Take the channel and the merchant's zone."""
+        self._channel = channel
+        self._zone = zone
+        self._in_force: InForce | None = None
+        self._reading: Reading | None = None
+
+    def by(self, in_force: InForce) -> Reading:
+        """Return the reading by a mapping; the one that was asked for last is at hand.
+
+        Raises:
+            BadMapping: this build cannot read the mapping.
+        """
+        if self._reading is None or (in_force is not self._in_force and in_force != self._in_force):
+            self._reading = Reading(self._channel, table_of(self._channel.name, in_force), self._zone)
+            self._in_force = in_force
+        return self._reading
+
+
+def table_of(channel: str, in_force: InForce) -> Table:
+    """Return a channel's mapping, ready to be used.
+
+    Raises:
+        BadMapping: this build cannot read it.
+    """
+    return shipped_table(channel) if in_force.version == SHIPPED.version else read_mapping(in_force.text)
