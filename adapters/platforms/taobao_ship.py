@@ -46,7 +46,7 @@ class TaobaoSeller:
             return ""
         params = {"tid": notice.order_no, "out_sid": notice.tracking, "company_code": company}
         parcel = [line.line for line in notice.lines]
-        if not notice.whole or not {text(line, "oid") for line in lines if not closed(line)} <= set(parcel):
+        if not {text(line, "oid") for line in lines if not closed(line)} <= set(parcel):
             # The platform ships the whole trade unless it is told which lines; some may have left before.
             params |= {"is_split": "1", "sub_tid": ",".join(dict.fromkeys(parcel))}
         else:
