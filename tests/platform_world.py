@@ -19,7 +19,7 @@ NOW_MS = NOW_S * 1_000
 class MemoryKeys:
     """The port `Keys`; `kept` is every token that was kept, in order."""
 
-    def __init__(self, token: Token | None = None, **secrets: str) -> None:
+    def __init__(self, token: Token | None = None, /, **secrets: str) -> None:
         self._secrets = secrets
         self._token = token
         self.kept: list[Token] = []
@@ -81,6 +81,7 @@ class Served:
         self._answer = answer
         self.asked: list[Asked] = []
         self.url = ""
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -92,19 +93,30 @@ class Served:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for writer in self._open.values():
+            writer.close()
+        await asyncio.gather(*self._open)
         await self._server.wait_closed()
 
     def paths(self) -> list[str]:
         return [asked.path for asked in self.asked]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await self._exchange(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while await self._exchange(reader, writer):
+                    pass
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        finally:
+            del self._open[task]
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; tell whether another may follow."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = head[0].split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
@@ -114,12 +126,13 @@ class Served:
         self.asked.append(asked)
         reply = self._answer(asked)
         if reply.cut:
-            return
+            return False
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        lines = [f"HTTP/1.1 {reply.status} Said", f"content-length: {len(content)}", "connection: close"]
+        lines = [f"HTTP/1.1 {reply.status} Said", f"content-length: {len(content)}"]
         lines += [f"{name}: {value}" for name, value in reply.headers]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
         await writer.drain()
+        return True
 
 
 @contextlib.asynccontextmanager

@@ -40,13 +40,13 @@ class DouyinSeller:
         """Tell that a parcel left; see `Seller.ship`."""
         params: dict[str, Any] = {
             "order_id_list": [notice.order_no],
-            "shipped_order_info": [
-                {"shipped_order_id": line.line, "shipped_num": line.quantity} for line in notice.lines
-            ],
             "logistics_code": notice.tracking,
             "company_code": platform_code(notice.carrier, CARRIERS, self._options),
             "request_id": request_id(notice.key),
         }
+        if notice.lines:
+            lines = [{"shipped_order_id": line.line, "shipped_num": line.quantity} for line in notice.lines]
+            params["shipped_order_info"] = lines
         if self._options.get("reject_refunds") == "true":
             params["is_reject_refund"] = True
         try:

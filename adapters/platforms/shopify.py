@@ -16,7 +16,7 @@ from adapters.platforms.connection import Connection, Keys, Token
 from adapters.platforms.fetching import PAGES_MAX
 from adapters.platforms.http import Answer
 from adapters.platforms.places import needed
-from adapters.platforms.shopify_client import ShopifyClient
+from adapters.platforms.shopify_client import ShopifyClient, domain_of
 from adapters.platforms.shopify_push import ShopifyReceiver
 from adapters.platforms.shopify_ship import ShopifySeller, is_id
 from domain.platforms import Platform, PlatformBusy, PlatformRefused, PullRules, Window
@@ -60,8 +60,7 @@ def authorise_url(connection: Connection, redirect: str) -> str:
         "redirect_uri": redirect,
         "state": connection.name,
     }
-    shop = needed(connection, "shop_domain", "the shop's name.myshopify.com")
-    return f"https://{shop}/admin/oauth/authorize?{urlencode(query)}"
+    return f"https://{domain_of(connection)}/admin/oauth/authorize?{urlencode(query)}"
 
 
 async def authorise(connection: Connection, keys: Keys, now_ms: Callable[[], int], code: str) -> Token:

@@ -5,6 +5,7 @@ All of it is [inferred] from general knowledge: the public sources prove orders 
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _FORBIDDEN: Final = frozenset({402, 403, 423})
 """The shop is frozen, the permission is missing, the shop is locked."""
 _ERRORS: Final = frozenset({"errors", "error"})
 _SHOWN_MAX: Final = 200
+_DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _JSON: Final = {"content-type": "application/json"}
 
 
@@ -52,7 +54,7 @@ class ShopifyClient:
         Raises:
             ValueError: an option or address is missing or wrong.
         """
-        self.shop_domain = needed(connection, "shop_domain", "the shop's name.myshopify.com")
+        self.shop_domain = domain_of(connection)
         self._app_key = connection.options.get("app_key", "")
         self._api = f"/admin/api/{connection.options.get('api_version', '') or API_VERSION}"
         self._keys = keys
@@ -130,6 +132,20 @@ class ShopifyClient:
 
     async def _refresh(self, token: Token) -> Token:
         return await self.token({"grant_type": "refresh_token", "refresh_token": token.refresh})
+
+
+def domain_of(connection: Connection) -> str:
+    """Return the shop's own domain.
+
+    Raises:
+        ValueError: the option is missing or no domain.
+    """
+    domain = needed(connection, "shop_domain", "the shop's name.myshopify.com").lower()
+    if _DOMAIN.fullmatch(domain) is None:
+        raise ValueError(
+            f"connection {connection.name}: the option shop_domain must be a domain only, as name.myshopify.com"
+        )
+    return domain
 
 
 def judge(answer: Answer, *, repeatable: bool) -> None:

@@ -51,8 +51,8 @@ class ShopifySeller:
         if order is None:
             raise PlatformRefused(f"Shopify knows no order {notice.order_no[:40]}", code=_NOT_THERE)
         told, reference = told_of(order, notice.tracking)
-        left = _wanted(notice) - told
-        if not left:
+        left = _wanted(notice) - told if notice.lines else None
+        if told and not left:
             return reference
         answer = await self._client.call("GET", f"orders/{notice.order_no}/fulfillment_orders.json", repeatable=True)
         for parts in allocated(answered(answer.body, "Shopify"), left):
@@ -111,13 +111,13 @@ def told_of(order: Members, tracking: str) -> tuple[Counter[str], str]:
     return told, reference
 
 
-def allocated(found: Members, wanted: Counter[str]) -> list[list[dict[str, Any]]]:
-    """Return what to fulfil, a list for each location: the lines' units where they are open.
+def allocated(found: Members, wanted: Counter[str] | None) -> list[list[dict[str, Any]]]:
+    """Return what to fulfil, a list for each location: the lines' units where they are open; None = all that is open.
 
     Raises:
         PlatformRefused: some units are open nowhere.
     """
-    left = Counter(wanted)
+    left = Counter(wanted or {})
     by_location: dict[str, list[dict[str, Any]]] = {}
     for each in elements(found.get("fulfillment_orders")):
         order = members(each)
@@ -127,13 +127,17 @@ def allocated(found: Members, wanted: Counter[str]) -> list[list[dict[str, Any]]
         for raw in elements(order.get("line_items")):
             line = members(raw)
             name = text(line, "line_item_id")
-            units = min(left[name], count(line, "fulfillable_quantity") or 0)
-            if units > 0:
+            units = count(line, "fulfillable_quantity") or 0
+            if wanted is not None:
+                units = min(left[name], units)
                 left[name] -= units
+            if units > 0:
                 parts.append({"id": count(line, "id"), "quantity": units})
         if parts:
             part = {"fulfillment_order_id": count(order, "id"), "fulfillment_order_line_items": parts}
             by_location.setdefault(text(order, "assigned_location_id"), []).append(part)
+    if not by_location and not +left:
+        raise PlatformRefused("Shopify has nothing open to be fulfilled for this order", code="not-open")
     if +left:
         lines = ", ".join(f"{units} of line {name[:40]}" for name, units in sorted((+left).items()))
         reason = f"Shopify has nothing open to be fulfilled for {lines}"

@@ -28,6 +28,7 @@ WORN: Final = frozenset({40001, 40014, 41001, 42001})
 KEYS: Final = frozenset({40002, 40013, 40125, 41002, 41004, 45035, 48001, 48004, 50001, 50002, 61004, 61007})
 """A wrong app or secret, our address not on its list, no permission: a person must mend it."""
 
+_SUCCESS: Final = frozenset({"errcode", "access_token"})
 _OK: Final = 200
 _JSON: Final = {"content-type": "application/json"}
 
@@ -113,6 +114,9 @@ def judge(answer: Answer, *, repeatable: bool) -> None:
         raise _trouble(error.reason, repeatable=repeatable) from None
     code = _code(text(found, "errcode"))
     if not code and answer.status == _OK:
+        if not _SUCCESS & found.keys():
+            # It says neither: an empty answer is no empty window.
+            raise _trouble("WeChat answered without saying whether it succeeded", repeatable=repeatable)
         return
     reason = f"WeChat: {said(str(code or f'status {answer.status}'), text(found, 'errmsg'))}"
     if code in WORN:

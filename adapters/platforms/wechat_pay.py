@@ -100,6 +100,8 @@ def load_keys(options: Mapping[str, str]) -> dict[str, RSAPublicKey]:
     found = {}
     for name, path in options.items():
         if name.startswith(KEY_OPTION):
+            if not Path(path).is_absolute():
+                raise ValueError(f"option {name}: give the whole path of the file, from the root on")
             try:
                 found[name.removeprefix(KEY_OPTION)] = _public_key(Path(path).read_bytes())
             except (OSError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters.channels.json_fields import decode
+from adapters.platforms.connection import MissingSecret
 from adapters.platforms.genuine import check_fresh, check_posted, check_same, one_of
 from adapters.platforms.wechat_crypto import aes_key, message_signature, opened
 from adapters.platforms.wechat_xml import BadXml, read_xml
@@ -33,6 +34,7 @@ class WechatShopReceiver:
 
         Raises:
             NotGenuine: it is not WeChat's, not for this shop, too old, or not encrypted.
+            MissingSecret: the token or the key is not there, or none.
         """
         timestamp = one_of(request.query, "timestamp")
         nonce = one_of(request.query, "nonce")
@@ -51,7 +53,11 @@ class WechatShopReceiver:
             raise NotGenuine("no Encrypt in the body")
         check_same(given, message_signature(self._token(), timestamp, nonce, encrypted), "msg_signature is wrong")
         check_fresh(timestamp, request.now_ms)
-        message = opened(encrypted, aes_key(self._encoding_aes_key()), self._app_id)
+        try:
+            key = aes_key(self._encoding_aes_key())
+        except ValueError as error:
+            raise MissingSecret(f"the secret encoding_aes_key: {error}") from None
+        message = opened(encrypted, key, self._app_id)
         return Pushed((_as_json(message),), SUCCESS)
 
 

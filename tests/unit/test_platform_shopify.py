@@ -274,7 +274,7 @@ async def test_after_an_answer_with_a_full_bucket_the_next_call_waits() -> None:
         Reply(b"", 500),
         Reply(b"<html>"),
         Reply({"errors": "Internal"}),
-        Reply(b"", 429, (("retry-after", "0"),)),
+        Reply(b"", 429, (("retry-after", "0.01"),)),
         Reply(cut=True),
     ],
 )
@@ -392,6 +392,17 @@ async def test_units_that_are_not_open_are_refused_by_line_and_nothing_is_sent()
     assert all(asked.method == "GET" for asked in served.asked)
 
 
+async def test_a_parcel_that_names_no_lines_holds_all_that_is_open_and_is_never_told_for_nothing() -> None:
+    shop = Shop()
+    async with at(shop) as (_, seller, _served):
+        await seller.ship(notice(order_no=str(FIRST), lines=()))
+        assert shop.open == dict.fromkeys(LINES, 0)
+        await seller.ship(notice(order_no=str(FIRST), lines=()))
+        with pytest.raises(PlatformRefused, match="nothing open"):
+            await seller.ship(notice(order_no=str(FIRST), lines=(), tracking="SF2"))
+    assert len(shop.parcels) == 1
+
+
 async def test_a_fulfillment_that_was_cancelled_does_not_count() -> None:
     shop = Shop()
     lines = [{"id": LINES[0], "quantity": 2}, {"id": LINES[1], "quantity": 1}]
@@ -437,3 +448,5 @@ def test_a_shops_owner_is_sent_to_the_shop() -> None:
     assert url.startswith(f"https://{DOMAIN}/admin/oauth/authorize?client_id=client-1&scope=read_orders")
     with pytest.raises(ValueError, match="shop_domain"):
         connect(Connection("sh", "shopify", "s"), keys(), lambda: NOW_MS)
+    with pytest.raises(ValueError, match="domain only"):
+        connect(connection("", {"shop_domain": f"https://{DOMAIN}"}), keys(), lambda: NOW_MS)

@@ -226,6 +226,8 @@ def test_another_token_does_not_open() -> None:
 
 
 def test_a_key_that_is_none_is_told_as_one() -> None:
+    with pytest.raises(MissingSecret, match="encoding_aes_key"):
+        WechatShopReceiver(APP, lambda: TOKEN, lambda: "short").receive(push())
     assert len(aes_key(ENCODED)) == 32
     for wrong in ("", ENCODED[1:], ENCODED + "=", "é" * 43):
         with pytest.raises(ValueError, match="EncodingAESKey"):
@@ -391,3 +393,5 @@ def test_a_file_without_a_key_is_told_with_its_option(tmp_path: Path) -> None:
     for file in ("none.pem", "no.pem", "ec.pem"):
         with pytest.raises(ValueError, match=r"option wechatpay_key\.A"):
             load_keys({"wechatpay_key.A": str(tmp_path / file)})
+    with pytest.raises(ValueError, match="whole path"):
+        load_keys({"wechatpay_key.A": "a.pem"})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.channels.wechat_shop import channel
-from adapters.platforms import connect, http
+from adapters.platforms import connect, http, wechat_shop
 from adapters.platforms.connection import Connection, Token
 from domain.platforms import (
     NotAuthorised,
@@ -112,6 +112,7 @@ def at(shop: Shop, its: MemoryKeys | None = None) -> AbstractAsyncContextManager
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_BACKOFF_S", 0.001)
+    monkeypatch.setattr(wechat_shop, "PAGE_SIZE", 10)
 
 
 def numbers(documents: list[bytes], kind: str = "") -> list[str]:
@@ -126,7 +127,7 @@ PARCEL = notice(
 )
 
 
-@pytest.mark.parametrize("orders", [0, 1, 100, 101, 230])
+@pytest.mark.parametrize("orders", [0, 1, 10, 11, 23])
 async def test_all_orders_of_a_window_come_whole_whatever_the_pages(orders: int) -> None:
     async with at(Shop(orders)) as (puller, _, _served):
         found = numbers(await gathered(puller.changed(WINDOW)))
@@ -140,9 +141,9 @@ async def test_a_longer_window_than_may_be_asked_for_is_asked_for_in_parts() -> 
 
 
 async def test_a_window_that_is_too_full_is_made_narrower() -> None:
-    async with at(Shop(120, most=30)) as (puller, _, _served):
+    async with at(Shop(24, most=6)) as (puller, _, _served):
         found = numbers(await gathered(puller.changed(WINDOW)))
-    assert set(found) == {str(FIRST + number) for number in range(120)}
+    assert set(found) == {str(FIRST + number) for number in range(24)}
 
 
 async def test_a_window_that_cannot_be_narrower_is_told() -> None:
@@ -188,7 +189,7 @@ async def test_an_unknown_order_is_none() -> None:
 
 async def test_the_first_token_needs_nobody_and_is_kept_and_asked_for_once() -> None:
     its = keys()
-    async with at(Shop(30), its) as (puller, _, served):
+    async with at(Shop(12), its) as (puller, _, served):
         await gathered(puller.changed(WINDOW))
         assert "0 orders" in await puller.check()
     assert [token.access for token in its.kept] == ["w-1"]
@@ -198,7 +199,7 @@ async def test_the_first_token_needs_nobody_and_is_kept_and_asked_for_once() -> 
 
 
 async def test_a_token_that_ends_in_the_middle_is_replaced_and_nothing_is_missed() -> None:
-    shop, its, left = Shop(150), keys(), 20
+    shop, its, left = Shop(25), keys(), 8
 
     def expire(_: Asked) -> None:
         nonlocal left
@@ -208,7 +209,7 @@ async def test_a_token_that_ends_in_the_middle_is_replaced_and_nothing_is_missed
 
     shop.before = expire
     async with at(shop, its) as (puller, _, _served):
-        assert len(numbers(await gathered(puller.changed(WINDOW)))) == 150
+        assert len(numbers(await gathered(puller.changed(WINDOW)))) == 25
     assert [token.access for token in its.kept] == ["w-1", "w-2"]
 
 
@@ -241,7 +242,8 @@ async def test_a_missing_secret_asks_for_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", [Reply(b"", 500), Reply(b"<html>"), failed(-1, "system error"), failed(45011), Reply(cut=True)]
+    "trouble",
+    [Reply(b"", 500), Reply(b"<html>"), Reply({}), failed(-1, "system error"), failed(45011), Reply(cut=True)],
 )
 async def test_trouble_that_passes_is_outlived_and_lasting_trouble_is_told_as_busy(trouble: Reply) -> None:
     shop, left = Shop(2), 2
