@@ -1,7 +1,7 @@
 """What the tests of the platforms' clients against the simulators share: a shop, its client, and what is read of it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -105,7 +105,9 @@ class Shop(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def shop_on(channel: str, *, per_page: int = 100, secret: str = "", **options: str) -> AsyncIterator[Shop]:
+async def shop_on(
+    channel: str, *, per_page: int = 100, secret: str = "", options: Mapping[str, str] | None = None
+) -> AsyncIterator[Shop]:
     """Serve a simulated shop and connect to it; `secret` connects with a wrong one."""
     clock = Clock()
     shop: SimShop = msgspec.structs.replace(SHOP, per_page_max=per_page)
@@ -113,7 +115,7 @@ async def shop_on(channel: str, *, per_page: int = 100, secret: str = "", **opti
         told = sim.letting_in()
         connection = msgspec.convert(told["connection"], Connection)
         usual = {"calls_per_s": "1000"}
-        connection = msgspec.structs.replace(connection, options={**connection.options, **usual, **options})
+        connection = msgspec.structs.replace(connection, options={**connection.options, **usual, **(options or {})})
         secrets = {name: secret or value for name, value in told["secrets"].items()}
         connection = msgspec.structs.replace(connection, secrets=dict.fromkeys(secrets, "env:UNUSED"))
         keys = MemoryKeys(msgspec.convert(told["token"], Token))

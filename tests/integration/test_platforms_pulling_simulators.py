@@ -179,7 +179,8 @@ async def test_trouble_on_a_later_page_is_no_end_of_the_window(channel: str) -> 
 
 @pytest.mark.parametrize("channel", FEEDS)
 async def test_a_platform_that_says_nothing_is_given_up(channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(http.Http.__init__.__kwdefaults__, "timeout_s", 0.15)
+    usual = http.Http.__init__.__kwdefaults__ or {}
+    monkeypatch.setattr(http.Http.__init__, "__kwdefaults__", {**usual, "timeout_s": 0.15})
     async with shop_on(channel) as shop:
         shop.fill(3)
         shop.sim.fail_next(50, "timeout")

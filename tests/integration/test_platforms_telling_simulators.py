@@ -153,7 +153,7 @@ async def test_a_carrier_that_nobody_knows_is_refused(channel: str) -> None:
         with pytest.raises(PlatformRefused):
             await shop.seller.ship(notice_of(shop, order, carrier="TELEPORT"))
     # The merchant's own word for it, which the platform does not know either.
-    async with shop_on(channel, **{"carrier.TELEPORT": "999999"}) as shop:
+    async with shop_on(channel, options={"carrier.TELEPORT": "999999"}) as shop:
         order = shop.fill(1)[0]
         with pytest.raises(PlatformRefused):
             await shop.seller.ship(notice_of(shop, order, carrier="TELEPORT"))
@@ -178,7 +178,7 @@ async def test_an_open_refund_stops_a_parcel_unless_the_merchant_says_otherwise(
         order = shop.fill(1, lines=(SimLine("A", 1, 100, "a", after_sale="open"),))[0]
         with pytest.raises(PlatformRefused):
             await shop.seller.ship(notice_of(shop, order))
-    async with shop_on("douyin", reject_refunds="true") as shop:
+    async with shop_on("douyin", options={"reject_refunds": "true"}) as shop:
         order = shop.fill(1, lines=(SimLine("A", 1, 100, "a", after_sale="open"),))[0]
         await shop.seller.ship(notice_of(shop, order))
         assert len(shop.sim.shipments) == 1
