@@ -142,6 +142,7 @@ def read_amounts(
     if payment != owed:
         if balance and payment + balance == owed:
             payable = owed  # the balance at JD is a way to pay
+            attributes["orderPayment"] = format_minor(payment, "CNY")
         else:
             rule = "orderPayment = orderSellerPrice - platform's coupons + freightPrice + taxFee [- balanceUsed]"
             wrong.append({"rule": rule, "stated": payment, "computed": owed})
