@@ -4,6 +4,7 @@ Every call is for a payment, named by merchant account and order number. We look
 WeChat wants to hear again, and which parcels it knows.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -54,9 +55,15 @@ class MiniProgramSeller:
         self._merchant = merchant
         self._options = options
         self._now_ms = now_ms
+        self._turn = asyncio.Lock()
 
     async def ship(self, notice: ShipNotice) -> str:
         """Tell that a parcel left; see `Seller.ship`."""
+        # In turn: whether a parcel is the only one is told by those before it, and WeChat takes no two at once.
+        async with self._turn:
+            return await self._ship(notice)
+
+    async def _ship(self, notice: ShipNotice) -> str:
         parcel = {
             "tracking_no": notice.tracking,
             "express_company": platform_code(notice.carrier, CARRIERS, self._options),

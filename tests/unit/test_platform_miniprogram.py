@@ -1,5 +1,6 @@
 """An own mini-program: two kinds of genuine pushes at one address, parcels told to WeChat's shipping management."""
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,9 @@ async def test_a_parcel_is_told_for_the_payment_of_the_order() -> None:
 async def test_several_parcels_are_told_as_parts_and_the_last_one_as_the_last() -> None:
     wechat = Wechat()
     async with at(wechat) as (_, seller, served):
-        await seller.ship(notice(order_no=ORDER, whole=False))
-        await seller.ship(notice(order_no=ORDER, tracking="SF2", whole=True))
+        # Both at once, as they become due.
+        first, last = notice(order_no=ORDER, whole=False), notice(order_no=ORDER, tracking="SF2", whole=True)
+        await asyncio.gather(seller.ship(first), seller.ship(last))
     asked = [one.json for one in served.asked if one.path == UPLOAD]
     assert [(one["delivery_mode"], one["is_all_delivered"]) for one in asked] == [(2, False), (2, True)]
 
