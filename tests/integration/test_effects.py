@@ -1,0 +1,297 @@
+"""What we do outside is done once in effect, whatever breaks, and its end stands in the order."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.catalogue import decode_event
+from domain.mail import Mail
+from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut
+from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
+from runners.effects import Effects
+from runners.effects_store import Job, Jobs
+from runners.post import NoAnswer
+from tests.audit_log import Story, key_of, open_story
+
+HOUR = 3_600_000
+
+
+class Platform:
+    """An outside that remembers what it was told, and errs as it is told to."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        """Keys of notices, in the order in which they took effect."""
+        self.calls = 0
+        self.script: list[Callable[[ShipNotice], None]] = []
+        self.notices: list[ShipNotice] = []
+        self.sells = True
+        self.changed = False
+
+    async def refresh(self) -> bool:
+        changed, self.changed = self.changed, False
+        return changed
+
+    def seller_of(self, channel: str, shop: str) -> str | None:
+        return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
+
+    def erp_tells(self) -> frozenset[str]:
+        return frozenset()
+
+    async def do(self, job: Job) -> str:
+        self.calls += 1
+        notice = msgspec.json.decode(job.document, type=ShipNotice)
+        if self.script:
+            self.script.pop(0)(notice)
+        self.took(notice)
+        return f"R-{notice.tracking}"
+
+    async def is_done(self, job: Job) -> bool:
+        return msgspec.json.decode(job.document, type=ShipNotice).key in self.told
+
+    def took(self, notice: ShipNotice) -> None:
+        assert notice.key not in self.told, "told twice"
+        self.told.append(notice.key)
+        self.notices.append(notice)
+
+
+class Mailroom:
+    """Brings mail straight to the cell."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self.away = 0
+
+    async def send(self, mails: Sequence[Mail]) -> list[Any]:
+        for mail in mails:
+            if self.away:
+                self.away -= 1
+                raise NoAnswer("nobody answered")
+            self._story.send(mail.to, mail.body)
+        return []
+
+
+class Place:
+    """A cell with an effects' runner that can die and come back."""
+
+    def __init__(self, directory: Path, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.story = directory, story
+        self.platform, self.mailroom = Platform(), Mailroom(story)
+        self.late_ms = 0
+        monkeypatch.setattr("runners.effects._now_ms", lambda: story.now + self.late_ms)
+        monkeypatch.setattr("runners.effects.time.monotonic", lambda: (story.now + self.late_ms) / 1000)
+        self.restart()
+
+    def restart(self) -> None:
+        self.jobs = Jobs(self.directory)
+        self.runner = Effects(self.story.log, self.jobs, self.platform, self.mailroom)  # type: ignore[arg-type]
+
+    def ship(self, number: int) -> None:
+        self.story.take(number, "paid")
+        self.story.send(key_of(number), ScanOut(f"scan-{number}", f"SF{number}", "SF"))
+
+    async def go(self, rounds: int = 1, *, step_ms: int = HOUR) -> None:
+        for _ in range(rounds):
+            await self.runner.refresh()
+            while self.runner.follow():
+                pass
+            self.runner.start_due()
+            await self.runner.finish()
+            self.late_ms += step_ms
+
+    def ends(self, number: int) -> list[EffectSucceeded | EffectFailed]:
+        events = self.story.log.select_many((key_of(number),))[key_of(number)].events
+        facts = [decode_event(event.tag, event.data) for event in events]
+        return [fact for fact in facts if isinstance(fact, EffectSucceeded | EffectFailed)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    for story in open_story(tmp_path):
+        story.receive("opening")
+        place = Place(tmp_path, story, monkeypatch)
+        yield place
+        place.jobs.close()
+
+
+def fail(error: Exception, *, after: bool = False, platform: Platform | None = None) -> Callable[[ShipNotice], None]:
+    def do(notice: ShipNotice) -> None:
+        if after:
+            assert platform is not None
+            platform.took(notice)
+        raise error
+
+    return do
+
+
+async def test_a_parcel_we_sent_is_told_to_its_channel_once(place: Place) -> None:
+    place.ship(1)
+    place.ship(2)
+    await place.go(3)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001", "10002"]
+    notice = place.platform.notices[0]
+    assert (notice.carrier, notice.tracking, notice.whole) == ("SF", "SF1", True)
+    assert [(line.line, line.quantity, line.sku) for line in notice.lines] == [("1-1", 2, "SKU1")]
+    ended = place.ends(1)
+    assert [(type(end), end.reference, end.effect) for end in ended] == [(EffectSucceeded, "R-SF1", "ship_notice")]
+    assert place.jobs.waiting() == []
+
+
+async def test_what_the_channel_said_itself_is_not_told_back(place: Place) -> None:
+    place.story.take(1, "paid")
+    place.story.take(1, "shipped")
+    await place.go(2)
+    assert place.platform.calls == 0
+
+
+async def test_an_order_of_a_shop_nobody_is_connected_to_asks_for_nothing(place: Place) -> None:
+    place.platform.sells = False
+    place.ship(1)
+    await place.go(2)
+    assert place.jobs.waiting() == []
+    assert place.ends(1) == []
+
+
+async def test_a_busy_platform_is_waited_for_and_told_once(place: Place) -> None:
+    place.platform.script = [fail(PlatformBusy("later", retry_after_s=5))] * 3
+    place.ship(1)
+    await place.go(6)
+    assert len(place.platform.told) == 1
+    first, last = place.ends(1)
+    assert isinstance(first, EffectFailed)
+    assert not first.final
+    assert isinstance(last, EffectSucceeded)
+
+
+async def test_a_refusal_ends_it_and_stands_in_the_order(place: Place) -> None:
+    place.platform.script = [fail(PlatformRefused("unknown carrier", "add the option carrier.SF"))]
+    place.ship(1)
+    await place.go(4)
+    (end,) = place.ends(1)
+    assert isinstance(end, EffectFailed)
+    assert end.final
+    assert "carrier.SF" in end.reason
+    assert place.platform.calls == 1
+    assert place.jobs.waiting() == []
+
+
+async def test_a_success_whose_answer_got_lost_is_asked_about_not_repeated(place: Place) -> None:
+    place.platform.script = [fail(OutcomeUnknown("cut off"), after=True, platform=place.platform)]
+    place.ship(1)
+    await place.go(4)
+    assert len(place.platform.told) == 1
+    assert place.platform.calls == 1
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+async def test_an_unknown_outcome_that_was_none_is_tried_again(place: Place) -> None:
+    place.platform.script = [fail(OutcomeUnknown("cut off"))]
+    place.ship(1)
+    await place.go(4)
+    assert len(place.platform.told) == 1
+    assert place.platform.calls == 2
+
+
+async def test_an_outcome_nobody_can_find_out_is_given_up_in_the_end(place: Place) -> None:
+    place.platform.script = [fail(OutcomeUnknown("cut off"))] * 100
+    place.ship(1)
+    await place.go(40)
+    end = place.ends(1)[-1]
+    assert isinstance(end, EffectFailed)
+    assert end.final
+    assert "given up after 12 tries" in end.reason
+    assert place.platform.calls == 12
+
+
+async def test_keys_that_do_not_fit_wait_for_new_ones_and_hold_up_nobody_for_good(place: Place) -> None:
+    place.platform.script = [fail(NotAuthorised("expired", "authorise anew"))]
+    place.ship(1)
+    place.ship(2)
+    await place.go(1, step_ms=1_000)
+    calls = place.platform.calls
+    await place.go(3, step_ms=1_000)
+    assert place.platform.calls == calls, "shut until the settings change"
+    place.platform.changed = True
+    place.late_ms += 400_000
+    await place.go(3, step_ms=400_000)
+    assert len(place.platform.told) == 2
+
+
+async def test_a_crash_between_the_act_and_its_record_does_not_repeat_it(place: Place) -> None:
+    place.ship(1)
+    place.mailroom.away = 1
+    await place.go(1)
+    assert len(place.platform.told) == 1
+    assert place.ends(1) == []
+    place.jobs.close()
+    place.restart()
+    await place.go(3)
+    assert place.platform.calls == 1
+    assert len(place.ends(1)) == 1
+
+
+async def test_a_crash_in_the_middle_of_the_act_is_asked_about(place: Place) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(notice: ShipNotice) -> None:
+        place.platform.took(notice)
+        raise Killed
+
+    place.platform.script = [die]
+    place.ship(1)
+    with pytest.raises(Killed):
+        await place.go(1)
+    place.jobs.close()
+    place.restart()
+    await place.go(3)
+    assert len(place.platform.told) == 1
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+async def test_a_lost_file_is_made_again_from_the_log_and_nothing_is_told_twice(place: Place) -> None:
+    for number in range(1, 5):
+        place.ship(number)
+    await place.go(2, step_ms=1_000)
+    place.ship(5)
+    place.jobs.close()
+    for file in place.directory.glob("effects.db*"):
+        file.unlink()
+    place.restart()
+    await place.go(3, step_ms=1_000)
+    assert len(place.platform.told) == 5
+    assert [len(place.ends(number)) for number in range(1, 6)] == [1] * 5
+
+
+async def test_old_events_are_told_to_nobody(place: Place) -> None:
+    place.ship(1)
+    place.late_ms = 8 * 24 * HOUR
+    await place.go(2)
+    assert place.platform.calls == 0
+
+
+async def test_a_report_of_the_runner_is_the_orders_own_event(place: Place) -> None:
+    place.ship(1)
+    await place.go(1)
+    report = RecordEffect("again", "ship_notice", f"{key_of(1)}@{_shipped(place)}", "succeeded", "R-other")
+    place.story.send(key_of(1), report)
+    assert len(place.ends(1)) == 1, "a repeat adds nothing"
+
+
+def _shipped(place: Place) -> int:
+    events = place.story.log.select_many((key_of(1),))[key_of(1)].events
+    return next(event.version for event in events if event.tag == "order.shipped")
+
+
+async def test_one_target_that_is_down_does_not_stop_the_log_from_being_followed(place: Place) -> None:
+    place.platform.script = [fail(PlatformBusy("down"))] * 1_000
+    for number in range(1, 6):
+        place.ship(number)
+    await place.go(3, step_ms=100)
+    assert place.platform.calls <= 5, "a target that is down is tried with single acts"
+    assert len(place.jobs.waiting()) == 5
+    await asyncio.sleep(0)
