@@ -16,9 +16,10 @@ import structlog
 from adapters.nats.errors import BrokerError
 from adapters.web.ports import Busy, Handed, Taken, UnknownChannel
 from domain.mail import AsideReport, ChannelPayload, Mail, Reply
-from domain.ports import Channel
+from domain.ports import Channel, Conflict
 from runners.cutting import Cutter, Source, Spool
-from runners.post import NoAnswer
+from runners.post import MailFull, NoAnswer
+from runners.vitals import STORE_AWAY
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +27,8 @@ R = TypeVar("R")
 
 BATCH_MESSAGES_MAX = 200
 BATCH_BYTES_MAX = 2 * 1024 * 1024
-COMMIT_LANES = 4
-"""Batches that may wait for their commit at the same time (as many as the postman takes)."""
+COMMIT_LANES = 2
+"""Batches that may wait for their commit at the same time: one is committed while the next one gathers."""
 DURABLE_LANES = 2
 """One on its way, one being made ready."""
 ANSWER_S = 15.0
@@ -40,6 +41,7 @@ IN_PLACE_BYTES_MAX = 64 * 1024
 """Larger documents are cut in a thread, so that other requests need not wait."""
 CUTS_AT_ONCE = 2
 SOURCE_NUMBER = 1
+FULL_RETRY_S = 5
 
 Send = Callable[[Sequence[Mail]], Awaitable[Sequence[R]]]
 
@@ -180,6 +182,8 @@ class Desk:
                 retry_after_s=5,
                 advice="send the same again: what is known already changes nothing",
             ) from None
+        except MailFull as error:
+            raise Busy(str(error), retry_after_s=FULL_RETRY_S) from error
         except (NoAnswer, BrokerError) as error:
             log.warning("desk.not_delivered", messages=len(mails), error=str(error), correlation=correlation)
             raise Busy(
@@ -208,7 +212,12 @@ class Desk:
         if len(handed.raw) <= IN_PLACE_BYTES_MAX:
             return cut()
         async with self._cuts:
-            return await asyncio.to_thread(cut)
+            try:
+                return await asyncio.to_thread(cut)
+            except (Conflict, *STORE_AWAY) as error:
+                # Large documents are put aside on the disk first.
+                log.warning("desk.not_kept", error=type(error).__name__, correlation=correlation)
+                raise Busy("large documents cannot be kept now", retry_after_s=FULL_RETRY_S) from error
 
 
 def _size(mails: Sequence[Mail]) -> int:

@@ -29,6 +29,7 @@ from adapters.web.protocol import IDLE_S, PatientProtocol
 from adapters.web.tokens import TokenBook
 from runners.aio import run
 from runners.bootstrap import API_TOKENS_FILE, GATEWAY_FILE, GATEWAY_MEMORY_FILE, channels, open_spool, open_vault
+from runners.child import set_up_log
 from runners.desk import Desk
 from runners.gateway_hooks import ConnectedHooks
 from runners.gateway_line import Line
@@ -93,8 +94,9 @@ async def serve(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, hooks: ConnectedHooks | None = None) -> AsyncIterator[Server]:
     """Serve while the context lasts; see `serve`. `hooks` = other connections than those of `channels.json`."""
-    listener = listen(settings)
-    async with gateway(settings, hooks) as app:
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings))
+        app = await stack.enter_async_context(gateway(settings, hooks))
         config = uvicorn.Config(
             app,
             http=PatientProtocol,
@@ -244,6 +246,8 @@ def main() -> int:
     parser.add_argument("--host", default=None, help="address to listen on (default: the setting gateway_host)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the setting gateway_port; 0 = any)")
     arguments = parser.parse_args()
+    if not structlog.is_configured():  # not under the supervisor, which does it for all its parts
+        set_up_log("gateway")
     # uvicorn's own words: what matters of them is logged here, the rest is what clients did.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     try:

@@ -62,7 +62,7 @@ class Line:
         return self._postman
 
     async def _connect(self) -> None:
-        postman = Postman(self._settings, name="orderspine-gateway", timeout_s=TIMEOUT_S)
+        postman = Postman(self._settings, name="orderspine-gateway", timeout_s=TIMEOUT_S, patient=False)
         try:
             await postman.__aenter__()
         except (NotRunning, BrokerError) as error:

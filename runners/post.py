@@ -49,14 +49,28 @@ class NoAnswer(Exception):
     """The mail could not be delivered, or nobody answered, in time. The message says which."""
 
 
+class MailFull(NoAnswer):
+    """The broker's mail is full: nothing of it was stored."""
+
+
 class Postman:
     """Sends mail to a running cell. An async context manager.
 
     Entering raises NotRunning where `up` does not run.
     """
 
-    def __init__(self, settings: Settings, *, name: str = "orderspine-post", timeout_s: float = 60.0) -> None:
-        """Prepare; `timeout_s` bounds how long nothing at all may happen before `send` gives up."""
+    def __init__(
+        self, settings: Settings, *, name: str = "orderspine-post", timeout_s: float = 60.0, patient: bool = True
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: of the cell.
+            name: shown in the broker's list of connections.
+            timeout_s: how long nothing at all may happen before `send` gives up.
+            patient: whether a full mail is waited for, or told at once.
+        """
+        self._patient = patient
         self._settings = settings
         self._name = name
         self._timeout_s = timeout_s
@@ -165,8 +179,10 @@ class Postman:
                 BrokerUnavailable,
                 ApiRefused,
             ) as error:  # nothing stored, or unknown: both may go again
+                busy = isinstance(error, BrokerBusy)
+                if busy and not self._patient:
+                    raise MailFull("the mail is full: more came in than was handled") from error
                 if time.monotonic() + wait_s > deadline:
-                    busy = isinstance(error, BrokerBusy)
                     raise NoAnswer(
                         f"the broker took no mail for {self._timeout_s:g} s ("
                         + ("its mail is full: the worker is behind or not running" if busy else str(error))
@@ -195,7 +211,7 @@ class Postman:
 
     async def _settle(self, futures: list["asyncio.Future[Reply]"], last: int) -> None:
         """Return when all are answered, or when the log shows that the rest was handled without an answer."""
-        seen, position, moved = -1, -1, time.monotonic()
+        seen, position, moved = -1, -2, time.monotonic()
         handled = False
         while True:
             _, open_ = await asyncio.wait(futures, timeout=_LOOK_S)
@@ -214,9 +230,15 @@ class Postman:
                 )
 
     def _tracked(self) -> int:
-        if self._log is None:
-            self._log = open_log(self._settings, read_only=True)
-        return self._log.tracked().position
+        """Return how far the mail is handled; -1 while the log cannot be asked (no worker has made it yet)."""
+        from runners.vitals import STORE_AWAY  # noqa: PLC0415  imports databases' drivers that are rarely needed here
+
+        try:
+            if self._log is None:
+                self._log = open_log(self._settings, read_only=True)
+            return self._log.tracked().position
+        except STORE_AWAY:
+            return -1
 
     def _take(self, _subject: bytes, _reply: bytes, payload: bytes, _headers: bytes | None) -> None:
         try:

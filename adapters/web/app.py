@@ -9,15 +9,14 @@ import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from adapters.web.documents import KEY_EXAMPLE, NotTaken, OrderDetail, OrderPage, Receipt, State, detail_of, row_of
 from adapters.web.guard import Guard, Limits, Passed, as_refused
 from adapters.web.memory import Memory
 from adapters.web.metrics import CONTENT_TYPE, Metrics
-from adapters.web.openapi import DESCRIPTION, PushOperation, WebhookOperation
+from adapters.web.openapi import DESCRIPTION, PushOperation, WebhookOperation, WholeDocument
 from adapters.web.ports import Busy, Hooks, Intake, Question, Records, Standing, Watch
 from adapters.web.problems import MEDIA_TYPE, Problem, Refused, encode, of_status
 from adapters.web.pushes import Push, Pushes
@@ -81,9 +80,8 @@ def make_app(
 
     Name = Annotated[  # noqa: N806  a type
         str,
-        Parameter(
-            description="Name of the connection in `channels.json`, or of its channel where it is the only one.",
-            examples=[],
+        PathParameter(
+            description="Name of the connection in `channels.json`, or of its channel where it is the only one."
         ),
     ]
 
@@ -94,7 +92,7 @@ def make_app(
         summary="Take a platform's push",
         tags=["webhooks"],
         status_code=200,
-        responses=_errors(401, 404, 408, 413, 415, 503),
+        responses=_errors(400, 401, 404, 408, 413, 415, 503),
     )
     async def take_webhook(request: AnyRequest, connection: Name) -> Response[bytes]:
         """Verify a push by the platform's rules, make it durable, and give the answer the platform expects."""
@@ -105,7 +103,7 @@ def make_app(
         operation_id="checkWebhook",
         summary="Answer a platform's check of the address",
         tags=["webhooks"],
-        responses=_errors(401, 404, 503),
+        responses=_errors(400, 401, 404, 503),
     )
     async def check_webhook(request: AnyRequest, connection: Name) -> Response[bytes]:
         """Some platforms ask, signed, whether the address is ours before they push to it."""
@@ -145,22 +143,22 @@ def make_app(
         request: AnyRequest,
         channel: Annotated[
             str,
-            Parameter(
+            QueryParameter(
                 description="Whose form the body has; `generic` is OrderSpine's own, described here.", max_length=64
             ),
         ] = "generic",
-        shop: Annotated[str, Parameter(description="The shop, where the body names none.", max_length=200)] = "",
+        shop: Annotated[str, QueryParameter(description="The shop, where the body names none.", max_length=200)] = "",
         wait: Annotated[
             Literal["commit", "durable"],
-            Parameter(
+            QueryParameter(
                 description="`commit`: answer when the orders are handled, with what became of each. `durable`: answer "
                 "when they are safe on the disk."
             ),
         ] = "commit",
         idempotency_key: Annotated[
             str | None,
-            Parameter(
-                header="Idempotency-Key",
+            HeaderParameter(
+                name="Idempotency-Key",
                 description="The same key with the same request gets the same answer for 24 hours. Not needed for "
                 "safety: an order that comes again is recognised.",
                 pattern=r"^[\x21-\x7e]{1,200}$",
@@ -195,23 +193,23 @@ def make_app(
     )
     async def list_orders(
         request: AnyRequest,
-        status: Annotated[State | None, Parameter(description="Only orders in this state.")] = None,
-        channel: Annotated[str | None, Parameter(description="Only this channel.", max_length=64)] = None,
-        shop: Annotated[str | None, Parameter(description="Only this shop.", max_length=200)] = None,
+        status: Annotated[State | None, QueryParameter(description="Only orders in this state.")] = None,
+        channel: Annotated[str | None, QueryParameter(description="Only this channel.", max_length=64)] = None,
+        shop: Annotated[str | None, QueryParameter(description="Only this shop.", max_length=200)] = None,
         text: Annotated[
             str | None,
-            Parameter(description="Only orders of this order number or tracking number, exactly.", max_length=200),
+            QueryParameter(description="Only orders of this order number or tracking number, exactly.", max_length=200),
         ] = None,
         changed_since: Annotated[
             datetime | None,
-            Parameter(
+            QueryParameter(
                 description="Only orders that changed at or after this time, RFC 3339 with an offset (in an address, "
                 "`+` is written `%2B`)."
             ),
         ] = None,
-        limit: Annotated[int, Parameter(description="Most orders of a page.", ge=1, le=LIMIT_MAX)] = 50,
+        limit: Annotated[int, QueryParameter(description="Most orders of a page.", ge=1, le=LIMIT_MAX)] = 50,
         cursor: Annotated[
-            str | None, Parameter(description="`next` of the page before.", pattern=r"^[0-9]{1,18}$")
+            str | None, QueryParameter(description="`next` of the page before.", pattern=r"^[0-9]{1,18}$")
         ] = None,
     ) -> OrderPage:
         """Return orders, the last changed first. The read models follow the log within about a second."""
@@ -236,12 +234,14 @@ def make_app(
         summary="Look at one order",
         tags=["orders"],
         security=[{"token": []}],
-        responses=_errors(401, 403, 404, 503),
+        responses=_errors(400, 401, 403, 404, 503),
     )
     async def get_order(
         key: Annotated[
             str,
-            Parameter(description=f"Key of the order (`{KEY_EXAMPLE}`), or `channel:shop:order number` as they are."),
+            PathParameter(
+                description=f"Key of the order (`{KEY_EXAMPLE}`), or `channel:shop:order number` as they are."
+            ),
         ],
     ) -> OrderDetail:
         """Return everything about an order that is not personal."""
@@ -296,7 +296,8 @@ def make_app(
             version=version,
             description=DESCRIPTION,
             path="/schema",
-            render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
+            render_plugins=[WholeDocument()],
             components=Components(
                 security_schemes={
                     "token": SecurityScheme(

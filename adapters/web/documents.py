@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from adapters.web.ports import Taken
 from adapters.web.problems import Problem
+from domain.canonical import Amounts, SourceTime
 
 State = Literal["awaiting_payment", "paid", "allocating", "shipped", "completed", "cancelled", "after_sale"]
 Outcome = Literal[
@@ -127,10 +128,13 @@ class OrderDetail(msgspec.Struct, frozen=True):
     position: Annotated[int, Meta(description="Of the last event of it in the log.", examples=[1042])]
     version: Annotated[int, Meta(description="Place of that event in the order's own stream.", examples=[3])]
     items: list[Item]
+    amounts: Annotated[Amounts | None, Meta(description="Money of the whole order, in minor units of its currency.")]
+    ordered_at: Annotated[SourceTime | None, Meta(description="When it was ordered, in its three forms.")]
+    modified_at: Annotated[SourceTime | None, Meta(description="When its channel last changed it.")]
     facts: Annotated[
         dict[str, Any],
         Meta(
-            description="What else the channel says (amounts, times, parcels, custom attributes …) and what became of "
+            description="What else the channel says (further times, parcels, custom attributes …) and what became of "
             "the order (interceptions, allocation, pick list, after-sales, counters …), by name."
         ),
     ]
@@ -184,6 +188,9 @@ def detail_of(row: dict[str, Any]) -> OrderDetail:
         row.get("position", 0),
         row.get("version", 0),
         [msgspec.convert(item, Item) for item in row["items"]],
+        msgspec.convert(row.get("amounts"), Amounts | None),
+        msgspec.convert(row.get("ordered_at"), SourceTime | None),
+        msgspec.convert(row.get("modified_at"), SourceTime | None),
         {name: value for name, value in row.items() if name not in own and name not in NOT_SHOWN},
     )
 

@@ -10,10 +10,14 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import structlog
 
 from adapters.storage.sqlite import connect, make_tables, transaction
 from domain.ports import Conflict
+
+log = structlog.get_logger(__name__)
 
 KEPT_MS = 86_400_000
 """Longer than any platform calls its pushes fresh, and than clients try again."""
@@ -62,7 +66,7 @@ class Memory:
     def pushed(self, connection: str, nonce: str, content: bytes) -> bool:
         """Tell whether this push was taken in and remembered. `content` is its body: not every nonce is signed."""
         query = "SELECT at_ms FROM pushes WHERE connection = ? AND nonce = ? AND content = ?"
-        row = self._reader.execute(query, (connection, nonce, sha256(content).digest())).fetchone()
+        row = self._row(query, connection, nonce, sha256(content).digest())
         return row is not None and row[0] > self._now_ms() - KEPT_MS
 
     async def remember_push(self, connection: str, nonce: str, content: bytes) -> None:
@@ -77,7 +81,7 @@ class Memory:
     def answered(self, holder: str, key: str) -> Answer | None:
         """Return the answer given to this token under this idempotency key."""
         query = "SELECT content, status, body, at_ms FROM answers WHERE holder = ? AND key = ?"
-        row = self._reader.execute(query, (holder, key)).fetchone()
+        row = self._row(query, holder, key)
         return None if row is None or row[3] <= self._now_ms() - KEPT_MS else Answer(row[0], row[1], row[2])
 
     async def remember_answer(self, holder: str, key: str, answer: Answer) -> None:
@@ -90,6 +94,14 @@ class Memory:
             await self._writing
         self._reader.close()
         self._db.close()
+
+    def _row(self, query: str, *values: object) -> Any:
+        """Return the row; None where there is none or nobody can tell, which is as good: a repeat is harmless."""
+        try:
+            return self._reader.execute(query, values).fetchone()
+        except sqlite3.Error as error:
+            log.warning("gateway.memory_not_readable", error=type(error).__name__)
+            return None
 
     async def _write(self, statement: str, values: tuple[object, ...]) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -54,8 +54,9 @@ class Receiver:
 class Gateway:
     """A served gateway, a client of it, and the cell behind it."""
 
-    def __init__(self, cell: Cell, client: httpx.AsyncClient, hooks: ConnectedHooks) -> None:
+    def __init__(self, cell: Cell, client: httpx.AsyncClient, hooks: ConnectedHooks, app: Any) -> None:
         self.cell = cell
+        self.app = app
         self.client = client
         self.hooks = hooks
         self.projector: subprocess.Popen[bytes] | None = None
@@ -70,11 +71,13 @@ class Gateway:
         return await self.client.post(f"/webhooks/{name}", content=body, headers=signed(body, nonce))
 
     def start_projector(self) -> None:
-        self.projector = subprocess.Popen(
-            [sys.executable, "-m", "runners.projector", "--data", str(self.cell.path)],
-            stderr=(self.cell.path / "projector.log").open("ab"),
-            cwd=ROOT,
-        )
+        with (self.cell.path / "projector.log").open("ab") as log:
+            self.projector = subprocess.Popen(
+                [sys.executable, "-m", "runners.projector", "--data", str(self.cell.path)],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
 
     def tags(self) -> list[str]:
         """Return the tags of all recorded events."""
@@ -111,7 +114,7 @@ async def running_gateway(
             async with serving(cell.settings, hooks) as server:
                 headers = {"authorization": f"Bearer {token}"}
                 async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30.0) as client:
-                    made = Gateway(cell, client, hooks)
+                    made = Gateway(cell, client, hooks, server.config.app)
                     await until_ready(made)
                     try:
                         yield made
