@@ -15,8 +15,8 @@ from adapters.channels.jd_order import NAME, translate
 from adapters.channels.json_fields import decode, id_of, kind_of, split_list, split_object, why_unreadable
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _NESTED_MAX: Final = 4
 _EMPTY: Final = (b"null", b"[]", b'""', b"{}")
@@ -46,9 +46,17 @@ class Jd:
     """The channel. `zone` is that of times that name none, `merchant_zone` that of the people who read them."""
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "Jd":
+        """Return the same channel, reading times as a mapping says."""
+        return Jd(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like JD's."""

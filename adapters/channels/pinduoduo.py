@@ -14,8 +14,8 @@ from adapters.channels.pinduoduo_fields import ORDER, TOPICS
 from adapters.channels.pinduoduo_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _NESTED_MAX: Final = 4
 _EMPTY: Final = (b"null", b"[]", b'""', b"{}")
@@ -33,9 +33,17 @@ class Pinduoduo:
     """The channel. `zone` is that of times that name none, `merchant_zone` that of the people who read them."""
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "Pinduoduo":
+        """Return the same channel, reading times as a mapping says."""
+        return Pinduoduo(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like Pinduoduo's."""

@@ -10,6 +10,7 @@ import pytest
 from adapters.channels import load, recognise
 from adapters.channels.pinduoduo import Pinduoduo
 from domain.canonical import Amounts, Line, Parcel, SourceTime, Translated, TranslationError
+from domain.mapping_table import Times
 from domain.ports import Aside, Sliced
 
 SAMPLES = Path(os.environ.get("ORDERSPINE_REFERENCE", "../shared/reference")) / "channels/samples/pinduoduo"
@@ -765,6 +766,17 @@ def test_what_cannot_be_translated_names_its_place(fields: dict[str, Any], where
         translated(fields)
     assert refused.value.where == where
     assert refused.value.reason
+
+
+def test_a_shop_may_write_times_of_another_zone() -> None:
+    found = PDD.with_times(Times(zone="+00:00")).translate(encoded(order()), SHOP)
+    assert isinstance(found, Translated)
+    assert found.snapshot.ordered_at.utc_ms == translated(order()).snapshot.ordered_at.utc_ms + 8 * 3_600_000
+
+
+def test_the_channel_declares_what_is_nobodys() -> None:
+    assert "item_list[].goods_img" in PDD.harmless
+    assert "receiver_name" not in PDD.harmless
 
 
 def test_an_order_without_a_shop_is_refused_and_says_what_to_do() -> None:
