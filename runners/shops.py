@@ -1,6 +1,7 @@
 """How the shops' connections do, for people: what the puller noted, and how far behind each one is."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,14 @@ import msgspec
 
 from adapters.platforms.connection import MissingSecret
 from domain.ports import LogDamaged
+from runners.bootstrap import GATEWAY_FILE
 from runners.connection_keys import FileKeys
 from runners.connections import BadConnections, load
 from runners.pulling_store import Pulls, State
 
 if TYPE_CHECKING:
     from adapters.platforms.connection import Connection
+    from runners.settings import Settings
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -71,6 +74,31 @@ def troubled(data: Path, now_ms: int) -> tuple[int, int]:
         on = [shop for shop in shops(data, now_ms) if shop.enabled]
         return len(on), sum(bool(shop.problems) for shop in on)
     return 0, 0
+
+
+class _Place(msgspec.Struct):
+    url: str
+    pid: int
+
+
+def gateway_url(settings: "Settings") -> str:
+    """Return where the HTTP gateway is now, "" where none runs."""
+    try:
+        place = msgspec.json.decode((settings.path / GATEWAY_FILE).read_bytes(), type=_Place)
+    except (OSError, msgspec.MsgspecError):
+        return ""
+    # The file is kept for the next start; a killed gateway leaves its number in it.
+    return place.url if place.pid and _alive(place.pid) else ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _shop(data: Path, connection: "Connection", pulls: Pulls | None, now_ms: int) -> Shop:

@@ -67,6 +67,9 @@ def line_of(vitals: "Vitals", events_per_s: float) -> str:
         f"held {vitals.held:,}",
         f"quarantined {vitals.quarantined:,}",
     ]
+    if vitals.shops:
+        trouble = f" ({vitals.shops_troubled:,} in trouble)" if vitals.shops_troubled else ""
+        pieces.append(f"shops {vitals.shops:,}{trouble}")
     return " · ".join(pieces)
 
 

@@ -41,6 +41,10 @@ class Part(NamedTuple):
     """False: it may come to its own end, and is then done."""
     stop_s: float = 10.0
     """How long it may take to end by itself."""
+    nice: int = 0
+    """By how much it makes way for others from its start on."""
+    late: bool = False
+    """Whether it is started only when the others are at work: their start is waited for."""
 
 
 def delay_s(quick_deaths: int) -> float:
@@ -73,8 +77,9 @@ class Keeper:
         return process.pid if process is not None and process.returncode is None else None
 
     def start(self) -> None:
-        """Begin to keep it running."""
-        self._task = asyncio.create_task(self._keep(), name=f"keep-{self.part.name}")
+        """Begin to keep it running. Harmless when done twice."""
+        if self._task is None and not self._stopping.is_set():
+            self._task = asyncio.create_task(self._keep(), name=f"keep-{self.part.name}")
 
     async def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL where it does not end in its time. Harmless when done twice."""
@@ -137,6 +142,9 @@ class Keeper:
         finally:
             os.close(reading)
         self._process = process
+        if part.nice:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, part.nice)
         self._pids.note(part.name, process.pid)
         if self._stopping.is_set():  # asked to stop while it was being started
             process.terminate()
@@ -169,10 +177,11 @@ class Supervisor:
         self._pids.end_left_over(show)
         self.keepers = [Keeper(part, data / LOG_DIRECTORY, self._pids, show) for part in parts]
 
-    def start(self) -> None:
-        """Start all parts."""
+    def start(self, *, late: bool = True) -> None:
+        """Start all parts that do not run yet; without `late` only those that come first."""
         for keeper in self.keepers:
-            keeper.start()
+            if late or not keeper.part.late:
+                keeper.start()
 
     async def stop(self, before: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> None:
         """Stop the parts one after the other; `before` holds, by name, what to wait for before a part is stopped."""

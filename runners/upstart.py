@@ -28,6 +28,7 @@ from domain.timehub import zone_of
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, BadSetting, Settings, load_settings
+from runners.shops import gateway_url
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
 from runners.supervisor import LOG_DIRECTORY, Part, Supervisor
@@ -51,6 +52,9 @@ DISK_BYTES_SPARE = 3 << 30
 """What the broker's store may take beside mail and events (documents, lease, quarantine)."""
 HOLDER_FILE = "holder"
 """Written by the worker: the name under which this directory's workers hold the cell."""
+BESIDE = 4
+BEHIND = 19
+"""What makes way for the worker: its start comes first, and its work."""
 UNKNOWN = -1
 """The epoch while the log cannot be read."""
 SIMULATE_MODULE = "runners.commands.simulate"
@@ -266,9 +270,13 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
     """Return the programs of a run, in the order they are stopped."""
     data = ("--data", settings.data)
     parts = [
+        # The gateway finishes the requests it has taken.
+        Part("gateway", "runners.gateway", data, stop_s=25.0, nice=BESIDE, late=True),
+        Part("puller", "runners.pulling", data, stop_s=5.0, nice=BEHIND, late=True),
+        Part("effects", "runners.effects", data, stop_s=5.0, nice=BEHIND, late=True),
         Part("worker", "runners.worker", data),
-        Part("projector", "runners.projector", data, stop_s=5.0),
-        Part("relay", "runners.relay", data, stop_s=5.0),
+        Part("projector", "runners.projector", data, stop_s=5.0, nice=BEHIND),
+        Part("relay", "runners.relay", data, stop_s=5.0, nice=BEHIND),
     ]
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:
@@ -310,10 +318,10 @@ async def run(settings: Settings, *, simulate: bool) -> int:
             log = await asyncio.to_thread(open_log, settings, read_only=True)
             epoch = await asyncio.to_thread(_epoch, log)
             supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note)
-            supervisor.start()
+            supervisor.start(late=False)
             async with asyncio.TaskGroup() as tasks:
                 beside = (
-                    tasks.create_task(_say_when_it_works(settings, address, line, log, epoch)),
+                    tasks.create_task(_say_when_it_works(settings, address, line, log, epoch, supervisor)),
                     tasks.create_task(_tidy(settings, address, line)),
                 )
                 await _watch(address, gauge, line, stop)
@@ -351,19 +359,30 @@ async def _watch(address: "Address", gauge: Gauge, line: StatusLine, stop: async
 
 
 async def _say_when_it_works(
-    settings: Settings, address: "Address", line: StatusLine, log: "EventLog", epoch: int
+    settings: Settings, address: "Address", line: StatusLine, log: "EventLog", epoch: int, supervisor: Supervisor
 ) -> None:
-    """Say that it runs once the worker has taken the cell over; while it has not, say why."""
+    """Say that it runs once the worker has taken the cell over; while it has not, say why.
+
+    Then start what need not be there before.
+    """
     try:
         deadline = time.monotonic() + PATIENCE_S
         while await asyncio.to_thread(_epoch, log) in {epoch, UNKNOWN}:
             if time.monotonic() > deadline:
                 line.note(await _why_it_waits(settings, address))
                 deadline = math.inf
+                supervisor.start()
             await asyncio.sleep(0.1)
     finally:
         await asyncio.to_thread(log.close)
     line.note(_welcome(settings))
+    supervisor.start()
+    while True:
+        url = gateway_url(settings)
+        if url:
+            break
+        await asyncio.sleep(0.2)
+    line.note(f"Shops push to, and programs ask, {url} (`orderspine channels --help`, `orderspine api-token --help`)")
 
 
 def _epoch(log: "EventLog") -> int:

@@ -16,6 +16,7 @@ from adapters.nats.streams import events_stream, get_stored, mail_info
 from domain.ports import LogDamaged
 from runners.bootstrap import open_log, open_read_models
 from runners.settings import Settings
+from runners.shops import gateway_url, troubled
 
 if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
@@ -53,6 +54,12 @@ class Vitals(msgspec.Struct, frozen=True):
     """Orders that something stops from being shipped (interceptions, platform holds); at most `HELD_SHOWN_MAX`."""
     quarantined: int = 0
     """Messages of orders, and bytes in intakes, that wait for a decision."""
+    shops: int = 0
+    """Connections to platforms that are on."""
+    shops_troubled: int = 0
+    """Of them: those that have a problem (`orderspine channels list` says which)."""
+    gateway: str = ""
+    """Address of the HTTP gateway; "" = none runs."""
 
 
 class Gauge:
@@ -85,12 +92,19 @@ class Gauge:
 
     def stored(self) -> Vitals:
         """Return what log and read models say."""
-        vitals = Vitals()
+        shops, in_trouble = troubled(self._settings.path, time.time_ns() // 1_000_000)
+        vitals = Vitals(shops=shops, shops_troubled=in_trouble, gateway=gateway_url(self._settings))
         with contextlib.suppress(*STORE_AWAY):
             if self._log is None:
                 self._log = open_log(self._settings, read_only=True)
             tracked = self._log.tracked()
-            vitals = Vitals(tracked.head, tracked.generation, tracked.incarnation, tracked.position)
+            vitals = msgspec.structs.replace(
+                vitals,
+                head=tracked.head,
+                generation=tracked.generation,
+                incarnation=tracked.incarnation,
+                handled=tracked.position,
+            )
         with contextlib.suppress(*STORE_AWAY):
             if self._views is None:
                 self._views = open_read_models(self._settings)

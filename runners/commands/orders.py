@@ -181,6 +181,9 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     made.add_row("mail waiting", _number(vitals.backlog))
     made.add_row("read models", _number(vitals.projector_lag, " events behind"))
     made.add_row("public feed", _number(vitals.relay_lag, " events behind"))
+    made.add_row("HTTP gateway", vitals.gateway or "not running")
+    trouble = f", {vitals.shops_troubled:,} in trouble" if vitals.shops_troubled else ""
+    made.add_row("connected shops", f"{vitals.shops:,}{trouble}")
     made.add_row("held orders", f"{vitals.held:,}")
     made.add_row("quarantined", f"{vitals.quarantined:,}")
     for state, count in states.items():
@@ -188,6 +191,8 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     show(made)
     if vitals.quarantined:
         say("`orderspine quarantine list` shows what is quarantined")
+    if vitals.shops_troubled:
+        say("`orderspine channels list` shows what is wrong with which shop")
     if vitals.held:
         say("`orderspine orders --hold` shows what is held")
     return Exit.OK

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 import psutil
 import pytest
@@ -14,6 +15,8 @@ from runners.upstart import Conflicting, agreed_settings, write_settings
 from tests.integration.running import Running, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
+
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects")
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +50,9 @@ def test_what_was_chosen_is_kept_with_the_data(up: Running) -> None:
     assert (up.data / "settings.json").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("part", ["worker", "projector", "relay", "broker"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_killed_runs_again_within_a_second(up: Running, part: str) -> None:
-    until(lambda: len(up.parts()) == 4)
+    until(lambda: set(up.parts()) == set(PARTS), 20.0)
     others = {name: pid for name, pid in up.parts().items() if name != part}
     killed = up.parts()[part]
     os.kill(killed, signal.SIGKILL)
@@ -64,6 +67,20 @@ def test_status_tells_what_runs(up: Running) -> None:
     status = up.run("status", "--json").json
     assert status["running"]["pid"] == up.process.pid
     assert status["head"] >= 1
+
+
+def test_it_says_where_the_gateway_is(up: Running) -> None:
+    until(lambda: "Shops push to, and programs ask, http://127.0.0.1:" in up.said, 30.0)
+    url = up.run("status", "--json").json["gateway"]
+    assert url in up.said
+    assert httpx.get(f"{url}/healthz", timeout=5.0).status_code == 200
+    assert url in up.run("status").out
+
+
+def test_the_parts_that_can_wait_make_way_for_the_worker(up: Running) -> None:
+    until(lambda: set(up.parts()) == set(PARTS), 20.0)
+    nice = {name: psutil.Process(pid).nice() for name, pid in up.parts().items()}
+    assert nice["worker"] == nice["broker"] < nice["gateway"] < nice["puller"] == nice["effects"] == nice["relay"] == 19
 
 
 def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -91,7 +108,7 @@ def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> No
 
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
     with Running(tmp_path / "data") as running:
-        until(lambda: len(running.parts()) == 4)
+        until(lambda: set(running.parts()) == set(PARTS), 20.0)
         parts = running.parts()
         running.process.kill()
         running.process.wait(5.0)
