@@ -26,6 +26,10 @@ class SimShop(msgspec.Struct, frozen=True):
     """Of WeChat Pay; 32 characters."""
     per_page_max: int = 100
     """Most orders on a page; smaller makes many pages of few orders."""
+    per_window_max: int = 0
+    """The WeChat shop asks for a narrower window where one holds more orders; 0 = never."""
+    odd_forms: bool = False
+    """Taobao gives a list of one as the one, as answers do that were made from XML."""
 
 
 class Granted(NamedTuple):

@@ -151,8 +151,9 @@ class Taobao(SimPlatform):
             "taobao.tmc.user.permit": lambda _: {"is_success": True},
         }
 
-    @staticmethod
-    def _answer_with(method: str, body: dict[str, Any]) -> Reply:
+    def _answer_with(self, method: str, body: dict[str, Any]) -> Reply:
+        if self.shop.odd_forms:
+            body = _unlisted(body)
         name = method.removeprefix("taobao.").replace(".", "_") + "_response"
         return reply({name: {**body, "request_id": token_of("request", method, 13)}})
 
@@ -262,6 +263,15 @@ class Taobao(SimPlatform):
         if any(order.lines[at].shipped for at in places):
             raise no("B27", "已经生成发货单的订单不能发货")
         return places
+
+
+def _unlisted(value: Any) -> Any:
+    """Return an answer in which every list of one is the one."""
+    if isinstance(value, dict):
+        return {name: _unlisted(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return _unlisted(value[0]) if len(value) == 1 else [_unlisted(one) for one in value]
+    return value
 
 
 def _fields(params: dict[str, str]) -> set[str]:

@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection
 from adapters.simulators import signatures
 from adapters.simulators.exchange import encode
 from adapters.simulators.orders import SimOrder
+from adapters.simulators.platform import SimPlatform
 from adapters.simulators.sockets import SimSocket
 from adapters.simulators.store import Kind
 from adapters.simulators.texts import yuan
@@ -138,6 +139,10 @@ class _Reader:
 class TaobaoSocket(SimSocket):
     """One group of messages of one app."""
 
+    def __init__(self, platform: SimPlatform, resend_s: float) -> None:
+        super().__init__(platform, resend_s)
+        self._tokens: set[str] = set()
+
     async def let_in(self, connection: ServerConnection) -> bool:
         """Check the signed name of a client and give it a token."""
         kind, values, _ = read(_bytes(await connection.recv()))
@@ -154,14 +159,15 @@ class TaobaoSocket(SimSocket):
         if wrong:
             await connection.send(write(CONNECTED, {}, status=403, phrase=wrong))
             return False
-        self._token = secrets.token_hex(16)
-        await connection.send(write(CONNECTED, {}, token=self._token))
+        given = secrets.token_hex(16)
+        self._tokens.add(given)
+        await connection.send(write(CONNECTED, {}, token=given))
         return True
 
     async def received(self, connection: ServerConnection, raw: bytes | str) -> None:
         """Take a confirmation; send what waits to whoever asks."""
         kind, values, token = read(_bytes(raw))
-        if kind != SEND or token != self._token:
+        if kind != SEND or token not in self._tokens:
             await connection.close(1008, "token")
         elif values.get("__kind") == _CONFIRM:
             number = values.get("id")

@@ -131,6 +131,8 @@ class WechatShop(SimPlatform):
             for order in between(start * 1000, end * 1000)
             if wanted in (None, wire_wechat_shop.status_of(order))
         ]
+        if 0 < self.shop.per_window_max < len(found):
+            raise Refused(31042, "too many orders in this time range, narrow it")
         asked_for = f"{by}:{start}:{end}:{wanted}:{asked.get('openid')}"
         page, more, key = self._part(found, asked, asked_for)
         return {"order_id_list": page, "has_more": more, "next_key": key}

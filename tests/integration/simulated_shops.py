@@ -106,11 +106,11 @@ class Shop(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def shop_on(
-    channel: str, *, per_page: int = 100, secret: str = "", options: Mapping[str, str] | None = None
+    channel: str, *, per_page: int = 100, secret: str = "", options: Mapping[str, str] | None = None, **fields: Any
 ) -> AsyncIterator[Shop]:
-    """Serve a simulated shop and connect to it; `secret` connects with a wrong one."""
+    """Serve a simulated shop and connect to it; `secret` is a wrong one, `fields` are the shop's."""
     clock = Clock()
-    shop: SimShop = msgspec.structs.replace(SHOP, per_page_max=per_page)
+    shop: SimShop = msgspec.structs.replace(SHOP, per_page_max=per_page, **fields)
     async with Simulated(channel, shop, now_ms=clock, resend_s=0.2) as sim:
         told = sim.letting_in()
         connection = msgspec.convert(told["connection"], Connection)

@@ -1,16 +1,17 @@
 """The platforms' clients pull from the simulated platforms: pages, moving orders, tokens, limits, faults."""
 
 import itertools
-from collections.abc import AsyncIterator
+from importlib import import_module
 
 import pytest
 
 from adapters.platforms import http
 from adapters.simulators.faults import How
+from adapters.simulators.making import LINES
 from adapters.simulators.orders import SimOrder
 from domain.canonical import Snapshot
 from domain.platforms import NotAuthorised, PlatformBusy, PlatformError, Window
-from tests.integration.simulated_shops import FEEDS, MINUTE, WINDOW, Shop, shop_on
+from tests.integration.simulated_shops import FEEDS, MINUTE, WINDOW, shop_on
 
 REFRESHED = ("taobao", "jd", "douyin", "pinduoduo", "wechat_shop")
 """Platforms whose tokens end and are refreshed."""
@@ -224,8 +225,6 @@ async def test_the_check_of_a_connection_speaks_to_people(channel: str) -> None:
 
 @pytest.mark.parametrize("channel", ["taobao", "jd", "douyin", "pinduoduo", "shopify"])
 async def test_a_code_is_exchanged_for_a_token_once(channel: str) -> None:
-    from importlib import import_module  # noqa: PLC0415
-
     module = import_module(f"adapters.platforms.{channel}")
     async with shop_on(channel) as shop:
         code = shop.sim.platform.tokens.code()
@@ -250,14 +249,24 @@ async def test_a_token_is_refreshed_before_it_ends(channel: str) -> None:
             assert len(shop.keys.kept) == 1
 
 
-@pytest.fixture
-async def moving() -> AsyncIterator[Shop]:
-    async with shop_on("taobao", per_page=4) as shop:
-        yield shop
+async def test_what_an_answer_made_from_xml_leaves_out_is_not_missed() -> None:
+    async with shop_on("taobao", per_page=1, odd_forms=True) as shop:
+        orders = shop.fill(3, lines=LINES[:1])
+        seen = await shop.pulled()
+        for order in orders:
+            check(order, seen[order.order_no])
 
 
-async def test_nothing_of_a_request_is_signed_with_an_old_time(moving: Shop) -> None:
-    moving.fill(2)
-    moving.clock.now_ms += 3 * 3_600_000
-    moving.sim.platform.tokens.grant()
-    assert await moving.pulled()
+async def test_a_window_that_holds_too_much_is_asked_for_in_parts() -> None:
+    async with shop_on("wechat_shop", per_window_max=5) as shop:
+        orders = shop.fill(17)
+        seen = await shop.pulled()
+        assert seen.keys() == {order.order_no for order in orders}
+        assert any(one.outcome == "refused 31042" for one in shop.sim.requests)
+
+
+async def test_a_request_is_dated_when_it_is_sent() -> None:
+    async with shop_on("taobao") as shop:
+        shop.fill(2)
+        shop.clock.now_ms += 3 * 3_600_000
+        assert await shop.pulled()

@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -22,13 +21,22 @@ from adapters.simulators.shop import Tokens
 from adapters.simulators.store import Store
 from adapters.simulators.taobao_socket import SEND, Date, Value, read, write
 from adapters.simulators.texts import from_wall, wall
+from domain.ports import Aside, Channel
+from tests.integration.simulated_calls import (
+    NOW_MS,
+    SECRET,
+    TLS,
+    douyin,
+    jd,
+    pinduoduo,
+    posted,
+    shopify,
+    taobao,
+    wechat,
+)
 
 REFERENCE = Path(os.environ.get("ORDERSPINE_REFERENCE", "../shared/reference")) / "channels/samples"
-NOW_MS = 1_794_330_000_000
 HOUR_MS = 3_600_000
-SECRET = SHOP.app_secret
-TLS = ssl.create_default_context()
-"""Made once: a client makes one of its own otherwise, which takes longer than a call."""
 
 
 def vectors(channel: str) -> dict[str, Any]:
@@ -92,84 +100,6 @@ def test_every_vector_of_the_reference_comes_out() -> None:
 
 def simulated(channel: str, shop: SimShop = SHOP) -> Simulated:
     return Simulated(channel, shop, now_ms=lambda: NOW_MS)
-
-
-async def taobao(sim: Simulated, method: str, *, sign: str = "", **params: str) -> dict[str, Any]:
-    form = {
-        "method": method,
-        "app_key": SHOP.app_key,
-        "session": sim.platform.tokens.current.access,
-        "timestamp": wall(NOW_MS),
-        "format": "json",
-        "v": "2.0",
-        "sign_method": "md5",
-        **params,
-    }
-    form["sign"] = sign or signatures.taobao(form, SECRET)
-    return await posted(sim, "/router/rest", form)
-
-
-async def pinduoduo(sim: Simulated, method: str, **params: str) -> dict[str, Any]:
-    form = {
-        "type": method,
-        "client_id": SHOP.app_key,
-        "access_token": sim.platform.tokens.current.access,
-        "timestamp": str(NOW_MS // 1000),
-        "data_type": "JSON",
-        **params,
-    }
-    form["sign"] = params.get("sign") or signatures.pinduoduo(form, SECRET)
-    return await posted(sim, "/api/router", form)
-
-
-async def jd(sim: Simulated, method: str, asked: dict[str, Any], **params: str) -> dict[str, Any]:
-    form = {
-        "method": method,
-        "app_key": SHOP.app_key,
-        "access_token": sim.platform.tokens.current.access,
-        "timestamp": wall(NOW_MS) + ".000+0800",
-        "v": "2.0",
-        "360buy_param_json": json.dumps(asked),
-        **params,
-    }
-    form["sign"] = params.get("sign") or signatures.jd(form, SECRET)
-    return await posted(sim, "/routerjson", form)
-
-
-async def douyin(sim: Simulated, method: str, asked: dict[str, Any], **params: str) -> dict[str, Any]:
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
-    query = {
-        "method": method,
-        "app_key": SHOP.app_key,
-        "access_token": sim.platform.tokens.current.access,
-        "timestamp": str(NOW_MS // 1000),
-        "v": "2",
-        "sign_method": "hmac-sha256",
-        **params,
-    }
-    query["sign"] = params.get("sign") or signatures.douyin(method, query, text, SECRET)
-    return await posted(sim, f"/{method.replace('.', '/')}?{urlencode(query)}", text)
-
-
-async def wechat(sim: Simulated, path: str, asked: dict[str, Any], access: str = "") -> dict[str, Any]:
-    access = access or sim.platform.tokens.current.access
-    return await posted(sim, f"{path}?access_token={access}", json.dumps(asked))
-
-
-async def posted(sim: Simulated, path: str, content: dict[str, str] | str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=sim.base_url, verify=TLS, trust_env=False) as client:
-        if isinstance(content, str):
-            answer = await client.post(path, content=content)
-        else:
-            answer = await client.post(path, data=content)
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-async def shopify(sim: Simulated, path: str, params: dict[str, str], token: str = "") -> httpx.Response:
-    token = token or sim.platform.tokens.current.access
-    async with httpx.AsyncClient(base_url=sim.base_url, verify=TLS, trust_env=False) as client:
-        return await client.get(path, params=params, headers={"x-shopify-access-token": token})
 
 
 def code_of(answer: dict[str, Any]) -> Any:
@@ -601,3 +531,61 @@ async def test_the_program_says_where_it_is_and_ends_when_it_is_told_to() -> Non
         if program.returncode is None:
             program.kill()
             await program.wait()
+
+
+AFTER_SALES = ("jd", "pinduoduo", "wechat_shop")
+
+
+async def after_sales(sim: Simulated, channel: str) -> list[dict[str, Any]]:
+    """Return the answers in which a platform lists its after-sales, and then each one, where it has both."""
+    now_s = NOW_MS // 1000
+    match channel:
+        case "jd":
+            return [await jd(sim, "jingdong.pop.afs.soa.refundapply.queryPageList", {"pageIndex": 1, "pageSize": 10})]
+        case "pinduoduo":
+            window = {"start_updated_at": str(now_s - 1_000), "end_updated_at": str(now_s + 60)}
+            listed = await pinduoduo(sim, "pdd.refund.list.increment.get", **window)
+            number = listed["refund_increment_get_response"]["refund_list"][0]["order_sn"]
+            return [listed, await pinduoduo(sim, "pdd.refund.information.get", order_sn=number)]
+    asked = {"begin_update_time": now_s - 3_600, "end_update_time": now_s + 60}
+    listed = await wechat(sim, "/channels/ec/aftersale/getaftersalelist", asked)
+    one = {"after_sale_order_id": listed["after_sale_order_id_list"][0]}
+    return [await wechat(sim, "/channels/ec/aftersale/getaftersaleorder", one)]
+
+
+@pytest.mark.parametrize("channel", AFTER_SALES)
+async def test_the_channel_sees_an_after_sale_as_a_hint_of_its_order(channel: str) -> None:
+    async with simulated(channel) as sim:
+        order = an_order(channel, 1, NOW_MS - HOUR_MS, lines=(SimLine("A-1", 1, 32_900, "a"),))
+        sim.add(order)
+        sim.change(order.order_no, lines=(SimLine("A-1", 1, 32_900, "a", after_sale="open"),))
+        found: Channel = import_module(f"adapters.channels.{channel}").channel("Asia/Shanghai")
+        for answer in await after_sales(sim, channel):
+            parts = found.identify(json.dumps(answer, ensure_ascii=False).encode(), "shop")
+            hints = [part.order_no for part in parts if isinstance(part, Aside) and part.kind == "hint"]
+            assert hints == [order.order_no], parts
+
+
+async def test_a_refund_is_in_yuan_where_it_is_listed_and_in_fen_where_it_is_asked_for() -> None:
+    async with simulated("pinduoduo") as sim:
+        line = SimLine("A-1", 1, 32_900, "a", after_sale="open")
+        sim.add(an_order("pinduoduo", 1, NOW_MS - 200_000, lines=(line,)))
+        listed, one = await after_sales(sim, "pinduoduo")
+        assert listed["refund_increment_get_response"]["refund_list"][0]["refund_amount"] == "329.00"
+        assert one["refund_information_get_response"]["refund_amount"] == 32_900
+
+
+async def test_taobao_and_douyin_list_after_sales_too() -> None:
+    for channel in ("taobao", "douyin"):
+        async with simulated(channel) as sim:
+            order = an_order(channel, 1, NOW_MS - HOUR_MS, lines=(SimLine("A-1", 1, 32_900, "a", after_sale="open"),))
+            sim.add(order)
+            if channel == "taobao":
+                window = {"start_modified": wall(NOW_MS - HOUR_MS), "end_modified": wall(NOW_MS)}
+                listed = await taobao(sim, "taobao.refunds.receive.get", **window)
+                (found,) = listed["refunds_receive_get_response"]["refunds"]["refund"]
+                assert (str(found["tid"]), found["status"]) == (order.order_no, "WAIT_SELLER_AGREE")
+            else:
+                asked = {"update_start_time": NOW_MS // 1000 - 3_600, "page": 0, "size": 10}
+                (item,) = (await douyin(sim, "afterSale.List", asked))["data"]["items"]
+                assert item["order_info"]["shop_order_id"] == order.order_no
