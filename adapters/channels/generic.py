@@ -14,6 +14,7 @@ from adapters.channels.generic_order import NAME, ORDER, translate
 from adapters.channels.json_fields import decode, id_of, split_list, split_object, why_unreadable
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
 
 __all__ = ["Generic", "GenericLine", "GenericOrder", "GenericOrders", "GenericParcel", "GenericReceiver", "channel"]
@@ -27,10 +28,17 @@ class Generic:
     """The channel. `zone` is that of times that name none, where the order names none either."""
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._merchant_zone = merchant_zone
-        self._zone = zone
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times
+
+    def with_times(self, times: Times) -> "Generic":
+        """Return the same channel, reading times as a mapping says; a zone that an order names goes before it."""
+        return Generic(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like orders by our contract."""
@@ -42,7 +50,7 @@ class Generic:
 
     def translate(self, raw: bytes, shop: str) -> Translated:
         """Turn one order into the canonical order."""
-        return translate(raw, shop, self._zone, self._merchant_zone)
+        return translate(raw, shop, self._times, *self._zones)
 
 
 def channel(merchant_zone: str) -> Generic:

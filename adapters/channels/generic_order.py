@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.channels.generic_contract import GenericLine, GenericOrder, GenericParcel, GenericReceiver
 from adapters.channels.json_fields import FEN_MAX, follows, keep, path, time_of
@@ -27,7 +28,8 @@ from domain.canonical import (
     TranslationError,
 )
 from domain.ids import BadId, checked_part
-from domain.timehub import TimeReader, time_reader
+from domain.mapping_table import Times
+from domain.timehub import TimeReader
 
 NAME: Final = "generic"
 ORDER: Final = Form(
@@ -75,8 +77,15 @@ class _Context(NamedTuple):
         return time_of(self.times, getattr(self.order, name), name)
 
 
-def translate(raw: bytes, shop: str, zone: str, merchant_zone: str) -> Translated:
+def translate(raw: bytes, shop: str, times: Times, merchant_zone: str, zone: str) -> Translated:
     """Turn one order into the canonical order.
+
+    Args:
+        raw: one bare order.
+        shop: whose it is; "" = as the order says.
+        times: how the shop writes times, as far as the order does not say it.
+        merchant_zone: zone of the people who read times.
+        zone: zone of times where nobody names one.
 
     Raises:
         TranslationError: with what is wrong, where and what to do.
@@ -87,7 +96,7 @@ def translate(raw: bytes, shop: str, zone: str, merchant_zone: str) -> Translate
     context = _Context(
         order,
         status,
-        _times(order, zone, merchant_zone),
+        _reader(order, times, merchant_zone, zone),
         currency_of(order.currency, "currency"),
         unknown,
         {},
@@ -151,9 +160,9 @@ def _filled(raw: bytes) -> Filled[GenericOrder]:
         raise TranslationError(error.reason, error.where, advice) from None
 
 
-def _times(order: GenericOrder, zone: str, merchant_zone: str) -> TimeReader:
+def _reader(order: GenericOrder, times: Times, merchant_zone: str, zone: str) -> TimeReader:
     try:
-        return time_reader(order.zone or zone, merchant_zone)
+        return (replace(times, zone=order.zone) if order.zone else times).reader(zone, merchant_zone)
     except ValueError as error:
         raise TranslationError(str(error), "zone", "use +08:00 or America/New_York, for example") from None
 

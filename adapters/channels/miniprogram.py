@@ -14,8 +14,8 @@ from adapters.channels.miniprogram_fields import AFTER_SALE_EVENTS, EVENT, ORDER
 from adapters.channels.miniprogram_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _NESTED_MAX: Final = 3
 _LOOKS: Final = re.compile(
@@ -28,9 +28,17 @@ class MiniProgram:
     """The channel. `merchant_zone` is the zone of the people who read times; `zone` that of text without one."""
 
     name = NAME
+    harmless = EVENT.harmless_paths() | ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "MiniProgram":
+        """Return the same channel, reading times as a mapping says."""
+        return MiniProgram(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like an own mini-program's."""

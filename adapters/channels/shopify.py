@@ -15,8 +15,8 @@ from adapters.channels.shopify_fields import ORDER
 from adapters.channels.shopify_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _NESTED_MAX: Final = 3
 _DOMAIN: Final = ".myshopify.com"
@@ -36,12 +36,23 @@ class Shopify:
     """
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
     def __init__(
-        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+00:00", *, manual_capture: bool = False
+        self,
+        merchant_zone: str = "Asia/Shanghai",
+        zone: str = "+00:00",
+        times: Times = AS_THE_PLATFORM,
+        *,
+        manual_capture: bool = False,
     ) -> None:
-        self._times = time_reader(zone, merchant_zone)
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
         self._manual_capture = manual_capture
+
+    def with_times(self, times: Times) -> "Shopify":
+        """Return the same channel, reading times as a mapping says."""
+        return Shopify(*self._zones, times, manual_capture=self._manual_capture)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like Shopify's."""

@@ -255,6 +255,8 @@ def _line(
     units, amount = quantity, whole
     if 0 < wanted < quantity:
         units, declared["ordered_quantity"] = wanted, quantity
+        if off and fields.total_discount:
+            declared.setdefault("total_discount", fields.total_discount)
         left = max(whole - what.given_back.get(line_id, 0), 0)
         if cancelled and line_id not in what.given_back:
             left = whole * (quantity - cancelled) // quantity

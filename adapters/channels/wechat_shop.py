@@ -14,8 +14,8 @@ from adapters.channels.wechat_shop_fields import EVENTS, FAMILIES, ORDER
 from adapters.channels.wechat_shop_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
+from domain.mapping_table import AS_THE_PLATFORM, Times
 from domain.ports import Aside, Sliced
-from domain.timehub import time_reader
 
 _SUCCESS: Final = (None, 0, "0")
 _NESTED_MAX: Final = 3
@@ -30,9 +30,17 @@ class WechatShop:
     """The channel. `merchant_zone` is the zone of the people who read times; `zone` that of text without one."""
 
     name = NAME
+    harmless = ORDER.harmless_paths()
 
-    def __init__(self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00") -> None:
-        self._times = time_reader(zone, merchant_zone)
+    def __init__(
+        self, merchant_zone: str = "Asia/Shanghai", zone: str = "+08:00", times: Times = AS_THE_PLATFORM
+    ) -> None:
+        self._zones = merchant_zone, zone
+        self._times = times.reader(zone, merchant_zone)
+
+    def with_times(self, times: Times) -> "WechatShop":
+        """Return the same channel, reading times as a mapping says."""
+        return WechatShop(*self._zones, times)
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like a WeChat shop's."""

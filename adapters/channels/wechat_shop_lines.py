@@ -24,10 +24,12 @@ from adapters.channels.wechat_shop_fields import (
     PriceFields,
     SharerFields,
 )
+from adapters.channels.wire_lines import numbered
 from domain.canonical import AfterSale, Line, Parcel, Status, TranslationError
 from domain.timehub import TimeReader
 
 FETCH: Final = "fetch it whole (/channels/ec/order/get)"
+_LINES: Final = "order_detail.product_infos"
 EMPTY: Final[tuple[Any, ...]] = (None, "", 0, "0", [], {})
 
 
@@ -72,21 +74,18 @@ def order_lines(context: Context, status: Status, units: dict[str, int]) -> tupl
     """Translate the lines; return them, the sum of price times quantity, and whether any is a presale."""
     found = context.detail.product_infos
     if not found:
-        raise TranslationError("the order has no lines", "order_detail.product_infos", FETCH)
+        raise TranslationError("the order has no lines", _LINES, FETCH)
     referrers = _sku_referrers(context)
     after_sales = _after_sale_ids(context)
     left = dict(units)
     lines: list[Line] = []
-    seen: dict[str, int] = {}
     goods, presale = 0, False
     paid_lines = any(fields.real_price for fields in found)
-    for place, fields in enumerate(found):
-        where = f"order_detail.product_infos[{place}]"
-        item = item_of(fields.product_id, fields.sku_id, where)
-        if not item:
-            raise TranslationError("the line names no product", f"{where}.product_id")
-        seen[item] = seen.get(item, 0) + 1
-        line_id = item if seen[item] == 1 else f"{item}#{seen[item]}"
+    items, values = _items(found)
+    ids = numbered(items, values, _LINES)
+    for place, (fields, item) in enumerate(zip(found, items, strict=True)):
+        where = f"{_LINES}[{place}]"
+        line_id = ids[place]
         line = _line(context, fields, where, (line_id, item), status, left, after_sales, paid_lines)
         referrer = referrers.get(item.rpartition("/")[2])
         if referrer:
@@ -95,6 +94,19 @@ def order_lines(context: Context, status: Status, units: dict[str, int]) -> tupl
         goods += whole_of(fields.sale_price, "sale_price", where) * whole_of(fields.sku_cnt, "sku_cnt", where)
         lines.append(line)
     return lines, goods, presale
+
+
+def _items(found: list[LineFields]) -> tuple[list[str], list[tuple[int, int]]]:
+    """Return what the lines are of, and for each what is paid for it and how many units it has."""
+    items, values = [], []
+    for place, fields in enumerate(found):
+        where = f"{_LINES}[{place}]"
+        items.append(item_of(fields.product_id, fields.sku_id, where))
+        if not items[-1]:
+            raise TranslationError("the line names no product", f"{where}.product_id")
+        price = fen_of(fields.real_price, "real_price", where)
+        values.append((price, quantity_of(fields.sku_cnt, "sku_cnt", where)))
+    return items, values
 
 
 def item_of(product: object, sku: object, where: str) -> str:

@@ -140,12 +140,14 @@ def _amounts(context: Context, goods: int, lines: list[Line], status: Status) ->
         changed = fen_of(price.change_freight, "change_freight", where)
         if changed != freight:
             attributes["change_freight"] = changed
-    discount = fen_of(price.discounted_price, "discounted_price", where, signed=True)
+    discount = first = fen_of(price.discounted_price, "discounted_price", where, signed=True)
     for name in ("change_down_price", "deduction_price"):
         part = fen_of(getattr(price, name), name, where, signed=True)
         if part:
             attributes[name] = part
             discount += part
+    if first and first != discount:
+        attributes["discounted_price"] = first
     attributes.update(PRICE.declared(price))
     original = fen_of(price.original_order_price, "original_order_price", where)
     if price.original_order_price is not None and original != stated + freight:

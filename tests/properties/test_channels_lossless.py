@@ -8,17 +8,23 @@ from itertools import count
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.channels.douyin import Douyin
 from adapters.channels.douyin_fields import ORDER as DOUYIN_FORM
 from adapters.channels.douyin_fields import Code
+from adapters.channels.generic import GenericLine, GenericOrder, GenericParcel, GenericReceiver
 from adapters.channels.json_form import Form, Id, Listed, Money
+from adapters.channels.miniprogram_fields import EVENT as MINIPROGRAM_FORM
+from adapters.channels.shopify_fields import ORDER as SHOPIFY_FORM
 from adapters.channels.taobao import Taobao
 from adapters.channels.taobao_fields import TRADE as TAOBAO_FORM
+from adapters.channels.wechat_shop_fields import ORDER as WECHAT_FORM
 from domain.canonical import Translated, TranslationError
 from domain.ports import Channel, Sliced
+from tests.channel_samples import ORDERED_MS, SAMPLES, STATUSES, Sample, encoded, objects, translated
 from tests.unit import test_channel_douyin, test_channel_taobao
 
 TAOBAO, DOUYIN = Taobao(), Douyin()
@@ -120,6 +126,28 @@ def test_douyin_keeps_every_extra_field_at_every_level(
     assert found.personal.line_attributes == ({"6900000000000000003": kept(of_line)} if of_line else {})
 
 
+EACH = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+
+
+@EACH
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
+@given(st.data())
+def test_whatever_is_added_to_any_object_of_a_payload_is_sealed_whole(sample: Sample, data: st.DataObject) -> None:
+    fields = json.loads(encoded(sample.make(1, data.draw(st.sampled_from(STATUSES)), ORDERED_MS, ORDERED_MS + 1000)))
+    plain = stored(translated(sample, fields))
+    spots = list(objects(fields, sample.free))
+    added = []
+    for number, spot in enumerate(data.draw(st.lists(st.sampled_from(range(len(spots))), min_size=1, max_size=4))):
+        name = f"x_{number}_{data.draw(st.text(st.characters(exclude_categories=['Cs']), max_size=5))}"
+        spots[spot][name] = data.draw(json_s)
+        added.append((name, kept(spots[spot][name])))
+    found = stored(translated(sample, fields))
+    assert found.snapshot == plain.snapshot
+    sealed = list(objects(msgspec.to_builtins(found.personal)))
+    for name, value in added:
+        assert [each[name] for each in sealed if name in each] == [value]
+
+
 def translate(channel: Channel, fields: dict[str, Any]) -> Translated:
     raw = json.dumps(fields, ensure_ascii=False).encode()
     (part,) = channel.identify(raw, "shop")
@@ -163,8 +191,11 @@ def texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-TOLD_BY_STATUS = ("status", "refund_status", "order_status", "main_status", "pre_sale_type")
-"""The canonical status says them; the unit tests of each channel check how."""
+TOLD_BY_STATUS = (
+    *("status", "refund_status", "order_status", "main_status", "pre_sale_type"),
+    *("kind", "state", "after_sale", "is_gift", "test", "taxes_included", "current_quantity", "total_outstanding"),
+)
+"""Canonical fields say them in their own words; the unit tests of each channel check how."""
 
 
 def missing(channel: Channel, form: Form[Any], fields: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -197,7 +228,7 @@ def filled(form: Form[Any], numbers: Iterator[int], given: dict[str, Any]) -> di
             fields[name] = [filled(nested.item, numbers, given) for _ in range(2)]
         elif nested is not None:
             fields[name] = filled(nested, numbers, given)
-        elif name.endswith("_time") or name in ("created", "modified"):
+        elif name.endswith(("_time", "_at")) or name in ("created", "modified", "pay_by"):
             fields[name] = (
                 1794326700 + number if Code == kind else f"2026-11-11 {number // 100 % 24:02d}:{number % 60:02d}:07"
             )
@@ -259,6 +290,138 @@ def test_douyin_reproduces_every_field_it_knows(data: st.DataObject) -> None:
     assert missing(DOUYIN, DOUYIN_FORM, order) == []
 
 
+WECHAT_CHOICES: dict[str, Any] = {
+    "status": 30,
+    "sku_cnt": 7,
+    "payment_method": 2,
+    "stock_type": 1,
+    "on_aftersale_sku_cnt": 3,
+    "finish_aftersale_sku_cnt": 2,
+    "delivery_deadline": 1794999999,
+    "unionid": "union-1",
+}
+MINIPROGRAM_CHOICES: dict[str, Any] = {
+    "status": "shipped",
+    "kind": "presale",
+    "state": "cancelled",
+    "after_sale": "open",
+    "currency": "KWD",
+    "qty": 7,
+    "is_gift": True,
+    "holds": ["hold-1", "hold-2"],
+    "line_ids": ["a", "b"],
+}
+SHOPIFY_CHOICES: dict[str, Any] = {
+    "financial_status": "paid",
+    "fulfillment_status": "fulfilled",
+    "status": "success",
+    "currency": "USD",
+    "quantity": 7,
+    "current_quantity": 6,
+    "restock_type": "return",
+    "returns": [{"id": 71, "status": "closed", "name": "#1-R1"}],
+    "tracking_numbers": ["T-1", "T-2"],
+    "test": True,
+    "taxes_included": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "choices", "needed", "of_lines"),
+    [
+        (
+            "wechat_shop",
+            WECHAT_FORM,
+            WECHAT_CHOICES,
+            {"order_id", "status", "create_time", "order_detail"},
+            {"product_id", "sku_cnt", "sale_price"},
+        ),
+        (
+            "miniprogram",
+            MINIPROGRAM_FORM.nested["order"],
+            MINIPROGRAM_CHOICES,
+            {"order_no", "status", "created_at", "payable_fen", "lines"},
+            {"line_id", "qty", "unit_price_fen"},
+        ),
+        (
+            "shopify",
+            SHOPIFY_FORM,
+            SHOPIFY_CHOICES,
+            {"id", "financial_status", "created_at", "currency", "total_price", "line_items"},
+            {"id", "quantity", "price"},
+        ),
+    ],
+)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
+@given(st.data())
+def test_every_known_field_is_reproduced(
+    name: str, form: Form[Any], choices: dict[str, Any], needed: set[str], of_lines: set[str], data: st.DataObject
+) -> None:
+    fields = filled(form, count(1001), choices)
+    thin_out(data, fields, needed)
+    lines = fields.get("order_detail", fields)
+    for line in next(lines[word] for word in ("product_infos", "line_items", "lines") if word in lines):
+        thin_out(data, line, of_lines)
+    assert missing(SAMPLES[name].channel, form, fields) == []
+
+
+def generic_filled(kind: type[msgspec.Struct], numbers: Iterator[int]) -> dict[str, Any]:
+    """Fill each field of our own contract, amounts in decimals."""
+    given_values: dict[str, Any] = {
+        "status": "已发货",
+        "kind": "预售",
+        "state": "cancelled",
+        "after_sale": "售后中",
+        "currency": "KWD",
+        "quantity": 7,
+        "gift": True,
+        "zone": "America/New_York",
+        "revision": 41,
+    }
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        name, number = field.name, next(numbers)
+        if name in given_values:
+            fields[name] = given_values[name]
+        elif name.endswith("_minor"):
+            continue
+        elif f"{name}_minor" in kind.__struct_fields__:
+            fields[name] = f"{number}.573"
+        elif name.endswith("_at") or name == "pay_by":
+            fields[name] = f"2026-11-11 {number // 100 % 24:02d}:{number % 60:02d}:07"
+        elif name in ("attributes", "private", "messages"):
+            fields[name] = {f"name-{number}": f"text-{number}"}
+        elif name == "holds":
+            fields[name] = [f"hold-{number}"]
+        elif name == "receiver":
+            fields[name] = generic_filled(GenericReceiver, numbers)
+        elif name == "parcels":
+            fields[name] = [{**generic_filled(GenericParcel, numbers), "lines": None}]
+        elif kind is GenericOrder and name == "lines":
+            fields[name] = [generic_filled(GenericLine, numbers) for _ in range(2)]
+        elif name != "lines":
+            fields[name] = f"text-{number}"
+    return fields
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
+@given(st.data())
+def test_our_own_contract_is_reproduced_field_by_field(data: st.DataObject) -> None:
+    fields = generic_filled(GenericOrder, count(1001))
+    thin_out(data, fields, {"order_no", "status", "currency", "ordered_at", "payable", "lines", "revision", "kind"})
+    for line in fields["lines"]:
+        thin_out(data, line, {"id", "quantity", "unit_price"})
+    there = set(texts(msgspec.to_builtins(translate(SAMPLES["generic"].channel, fields))))
+    lost = [
+        (name, value)
+        for name, value, _ in leaves(fields)
+        if value is not None
+        and name not in ("status", "kind", "state", "after_sale", "zone")
+        and {str(value), str(value).replace(".", "")}.isdisjoint(there)
+    ]
+    assert lost == []
+
+
 def thin_out(data: st.DataObject, fields: dict[str, Any], needed: set[str]) -> None:
     """Leave some fields out, never the needed ones."""
     for name in data.draw(st.sets(st.sampled_from(sorted(set(fields) - needed)), max_size=8)):
@@ -272,13 +435,14 @@ wrong_s: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=200)
-@given(st.data(), st.booleans())
-def test_a_damaged_order_is_translated_or_refused_and_nothing_else(data: st.DataObject, of_taobao: bool) -> None:
-    form, given_values, channel = (
-        (TAOBAO_FORM, TAOBAO_CHOICES, TAOBAO) if of_taobao else (DOUYIN_FORM, DOUYIN_CHOICES, DOUYIN)
-    )
-    fields = filled(form, count(1001), given_values)
+@EACH
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+@given(st.data())
+def test_a_damaged_order_is_translated_or_refused_and_nothing_else(sample: Sample, data: st.DataObject) -> None:
+    fields = json.loads(encoded(sample.make(1, data.draw(st.sampled_from(STATUSES)), ORDERED_MS, ORDERED_MS + 1000)))
+    form = FORMS.get(sample.name)
+    if form is not None and data.draw(st.booleans()):
+        fields = filled(form[0], count(1001), form[1])
     for _ in range(data.draw(st.integers(1, 4))):
         spot: Any = fields
         while True:
@@ -287,11 +451,10 @@ def test_a_damaged_order_is_translated_or_refused_and_nothing_else(data: st.Data
                 break
             spot = spot[name]
         spot[name] = deepcopy(data.draw(wrong_s))
-    raw = json.dumps(fields).encode()
-    for part in channel.identify(raw, "shop"):
+    for part in sample.channel.identify(encoded(fields), "shop"):
         if isinstance(part, Sliced):
             try:
-                found = channel.translate(part.raw, part.shop)
+                found = sample.channel.translate(part.raw, part.shop)
             except TranslationError as refused:
                 assert refused.reason  # noqa: PT017 -- either way is right; the reason must be there
             else:
@@ -299,9 +462,19 @@ def test_a_damaged_order_is_translated_or_refused_and_nothing_else(data: st.Data
                 assert stored(found) == found
 
 
-@given(st.binary(max_size=200) | json_s.map(lambda value: json.dumps(value).encode()), st.booleans())
-def test_any_bytes_are_cut_and_translated_or_refused(raw: bytes, of_taobao: bool) -> None:
-    channel: Channel = TAOBAO if of_taobao else DOUYIN
+FORMS: dict[str, tuple[Form[Any], dict[str, Any]]] = {
+    "taobao": (TAOBAO_FORM, TAOBAO_CHOICES),
+    "douyin": (DOUYIN_FORM, DOUYIN_CHOICES),
+    "wechat_shop": (WECHAT_FORM, WECHAT_CHOICES),
+    "miniprogram": (MINIPROGRAM_FORM, MINIPROGRAM_CHOICES),
+    "shopify": (SHOPIFY_FORM, SHOPIFY_CHOICES),
+}
+
+
+@EACH
+@given(st.binary(max_size=200) | json_s.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_cut_and_translated_or_refused(sample: Sample, raw: bytes) -> None:
+    channel = sample.channel
     channel.sniff(raw)
     parts = channel.identify(raw, "shop")
     assert parts
@@ -310,10 +483,15 @@ def test_any_bytes_are_cut_and_translated_or_refused(raw: bytes, of_taobao: bool
         channel.translate(raw, "shop")
 
 
-@given(st.integers(0, 2000), st.sampled_from([b"[", b'{"a":', b'{"tid":1,"orders":', b'{"sku_order_list":']))
+@given(
+    st.integers(0, 2000),
+    st.sampled_from(
+        [b"[", b'{"a":', b'{"tid":1,"orders":', b'{"sku_order_list":', b'{"orders":', b'{"order":', b'{"order_detail":']
+    ),
+)
 def test_depth_is_never_a_crash(depth: int, opening: bytes) -> None:
     raw = opening * depth
-    for channel in (TAOBAO, DOUYIN):
-        channel.identify(raw, "shop")
+    for sample in SAMPLES.values():
+        sample.channel.identify(raw, "shop")
         with suppress(TranslationError):
-            channel.translate(raw, "shop")
+            sample.channel.translate(raw, "shop")
