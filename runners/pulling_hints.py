@@ -10,6 +10,7 @@ import structlog
 
 from adapters.platforms.connection import Connection, MissingSecret
 from domain.platforms import NotAuthorised, PlatformBusy, PlatformError, PlatformRefused, Puller
+from domain.time_units import DAY_MS
 from runners.pulling_feed import report
 from runners.pulling_mail import Mailroom
 from runners.pulling_store import Hinted, Pulls
@@ -23,6 +24,10 @@ TRIES_ABSENT = 8
 """After so many tries (some minutes) an order that the platform does not know, or refuses, is given up."""
 TRIES_BUSY = 40
 """After so many (some hours) also one at which the platform is busy each time, while others are fetched."""
+
+OLD_MS = DAY_MS
+"""A hint that a pull has overtaken by so much is not fetched any more (a log that is followed for the first time has
+many). Younger ones are, although the feed should have told of them: two ways are better than one."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,14 +80,14 @@ class Fetching:
         return math.inf if following is None else max(0.0, (following - self._now_ms()) / 1000)
 
     def _settle(self) -> bool:
-        """Forget what a pull has brought meanwhile: whatever changed before its cursor is in the log.
+        """Forget what pulls have brought long ago: whatever changed before the cursor is in the log.
 
         False while that cannot be told.
         """
         cursor = self._pulls.cursor(self._connection)
         if cursor is None:
             return False
-        count = self._pulls.hints_before(self._connection.name, cursor - self._puller.rules.overlap_ms)
+        count = self._pulls.hints_before(self._connection.name, cursor - self._puller.rules.overlap_ms - OLD_MS)
         if count:
             log.info("hints.settled", connection=self._connection.name, count=count)
         return True

@@ -189,13 +189,23 @@ async def test_an_answer_that_is_only_a_hint_again_does_not_go_round_for_ever(of
     assert "not with the whole order" in str(office.events("intake.refused")[0])
 
 
-async def test_what_a_pull_has_brought_is_not_fetched_again(office: Office) -> None:
+async def test_what_pulls_have_brought_long_ago_is_not_fetched_again(office: Office) -> None:
+    await pushed(office, message(7))
+    follower_of(office).run_once()
+    office.clock.ms += DAY_MS + HOUR_MS
+    office.pulls.advance(office.connection, Window(NOW_MS - HOUR_MS, office.clock.ms))
+    assert await fetching_of(office).run_once() == math.inf
+    assert office.platform.calls("order") == []
+
+
+async def test_a_pull_alone_is_not_believed_to_have_brought_what_a_push_has_just_named(office: Office) -> None:
+    office.platform.change(7, NOW_MS + 10**9)  # not in the feed
     await pushed(office, message(7))
     follower_of(office).run_once()
     office.clock.ms += HOUR_MS
     office.pulls.advance(office.connection, Window(NOW_MS - HOUR_MS, office.clock.ms))
-    assert await fetching_of(office).run_once() == math.inf
-    assert office.platform.calls("order") == []
+    await fetch_all(office)
+    assert office.orders() == {"7"}
 
 
 async def test_without_timed_pulls_every_hint_is_fetched(office: Office) -> None:
