@@ -1,4 +1,4 @@
-"""`python -m benchmarks drain|floor|library|replay [--orders N] [--json]`: one question each, ratios in one run."""
+"""`python -m benchmarks drain|floor|intake|library|replay [--orders N] [--json]`: one question each."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 QUESTIONS = {
     "drain": "how fast is a backlog drained, beside the floor and the library?",
     "floor": "what is the least a durable, exactly-once pipeline costs?",
+    "intake": "how many requests a second does the HTTP gateway answer, durable before the answer?",
     "library": "how fast is the eventsourcing library's own Application?",
     "replay": "how fast are states and read models rebuilt from the log?",
 }
@@ -37,13 +38,17 @@ def main() -> int:
     )
     parser.add_argument("--orders", type=int, default=10_000, help="orders in the backlog (default 10000)")
     parser.add_argument("--batch", type=int, default=500, help="messages of one commit (default 500)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="intake: length of each case (default 10)")
+    parser.add_argument("--connections", type=int, default=32, help="intake: clients at once (default 32)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     arguments = parser.parse_args()
-    if arguments.orders < 1 or arguments.batch < 1:
-        parser.error("--orders and --batch need at least 1")
+    if min(arguments.orders, arguments.batch, arguments.seconds, arguments.connections) < 1:
+        parser.error("--orders, --batch, --seconds and --connections need at least 1")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     measure: Callable[..., dict[str, Any]] = import_module(f"benchmarks.{arguments.question}").measure
-    if arguments.question == "library":
+    if arguments.question == "intake":
+        figures = measure(arguments.seconds, arguments.connections)
+    elif arguments.question == "library":
         figures = measure(arguments.orders)
     else:
         figures = measure(arguments.orders, arguments.batch)

@@ -225,8 +225,8 @@ class Guard:
             Refused: it is too large or too slow, or there is no room.
             _Gone: the client went away before it was whole.
         """
-        if size:
-            self._hold(share, size)
+        # Room is taken for what has come, not for what is announced: whoever announces much and sends nothing keeps
+        # nobody out.
         parts: list[bytes] = []
         read = 0
         deadline = time.monotonic() + self._limits.body_s + size / BODY_BYTES_PER_S
@@ -244,8 +244,7 @@ class Guard:
             read += len(part)
             if read > kind.bytes_max:
                 raise _too_large(kind.bytes_max)
-            if read > share.bytes:
-                self._hold(share, read - share.bytes)
+            self._hold(share, len(part))
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -262,18 +261,22 @@ class _Gone(Exception):
 
 
 class _Answer:
-    """The way back: adds the id, notes the status."""
+    """The way back: adds the id and what browsers must know, notes the status."""
 
     def __init__(self, send: Send, correlation: str) -> None:
         self._send = send
-        self._header = (b"x-correlation-id", correlation.encode())
+        self._headers = (
+            (b"x-correlation-id", correlation.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        )
         self._correlation = correlation
         self.status = 0
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), self._header]}
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)
 
     async def refuse(self, refused: Refused, *, close: bool) -> None:

@@ -129,9 +129,11 @@ async def test_pushes_may_be_as_large_as_32_mebibytes_and_no_larger(gateway: Gat
 
 async def test_bodies_together_may_hold_so_much_memory(gateway: Gateway) -> None:
     async with raw(gateway) as first, raw(gateway) as second:
-        first.writer.write(head(gateway, 30 * MIB))
-        await asyncio.sleep(0.2)
+        first.writer.write(head(gateway, 30 * MIB) + b"x" * (25 * MIB))
+        await first.writer.drain()
         second.writer.write(head(gateway, 30 * MIB))
+        assert (await gateway.push(order(2))).status_code == 200  # what is announced takes no room yet
+        second.writer.write(b"x" * (25 * MIB))
         status, headers, _ = await second.answer()
         assert (status, "retry-after" in headers) == (503, True)
         assert (await gateway.push(order(2))).status_code == 200
@@ -355,6 +357,34 @@ async def test_while_the_worker_is_killed_again_and_again_nothing_is_lost_or_dou
         assert len(received) == len(set(received))
         assert {f"order-taobao:hardware:{each}" for each in successes} <= set(received)
         assert len(successes) > 10
+
+
+async def test_a_broker_that_is_killed_and_started_again_is_found_again(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path / "data") as running:
+        assert (await running.push(order(1))).status_code == 200
+        assert running.cell.server.pid is not None
+        os.kill(running.cell.server.pid, signal.SIGKILL)
+        during = asyncio.create_task(running.push(order(2)))
+        await asyncio.sleep(0.5)
+        await running.cell.server.start()
+        assert (await during).status_code in {200, 503}
+        for _ in range(100):
+            answer = await running.push(order(2))
+            if answer.status_code == 200:
+                break
+            await asyncio.sleep(0.1)
+        assert decoded(answer)["orders"][0]["outcome"] in {"accepted", "repeated"}
+        received = [event.stream for event in running.cell.recorded() if event.tag == "order.received"]
+        assert received == ["order-taobao:hardware:1", "order-taobao:hardware:2"]
+
+
+async def test_a_connection_to_the_broker_that_was_given_up_is_made_anew(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path / "data") as running:
+        line = running.app._watch._line
+        first = line.connection
+        await first.close()
+        await until_async(lambda: line.connection is not first, 5.0)
+        assert (await running.push(order(1))).status_code == 200
 
 
 # --- as a process
