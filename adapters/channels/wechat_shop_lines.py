@@ -10,9 +10,13 @@ from typing import Any, Final, Literal, NamedTuple
 from adapters.channels.json_fields import fen_of, goods_value, id_of, keep, quantity_of, time_of, whole_of
 from adapters.channels.wechat_shop_fields import (
     AFTER_SALE_ORDER,
+    DELIVERY,
+    EXT,
     LINE,
     PARCEL,
+    PAY,
     PRESALE_STOCK,
+    PRICE,
     REFUNDED_WHOLLY,
     SHARER,
     DeliveryFields,
@@ -52,22 +56,22 @@ class Context(NamedTuple):
     @property
     def pay(self) -> PayFields:
         """The payment, empty where there is none."""
-        return self.detail.pay_info or PayFields()
+        return self.detail.pay_info or PAY.struct()
 
     @property
     def price(self) -> PriceFields:
         """The amounts."""
-        return self.detail.price_info or PriceFields()
+        return self.detail.price_info or PRICE.struct()
 
     @property
     def delivery(self) -> DeliveryFields:
         """Address and parcels."""
-        return self.detail.delivery_info or DeliveryFields()
+        return self.detail.delivery_info or DELIVERY.struct()
 
     @property
     def ext(self) -> ExtFields:
         """Remarks and where the customer came from."""
-        return self.detail.ext_info or ExtFields()
+        return self.detail.ext_info or EXT.struct()
 
 
 def order_lines(context: Context, status: Status, units: dict[str, int]) -> tuple[list[Line], int, bool]:
@@ -102,7 +106,7 @@ def _items(found: list[LineFields]) -> tuple[list[str], list[tuple[int, int]]]:
     for place, fields in enumerate(found):
         where = f"{_LINES}[{place}]"
         items.append(item_of(fields.product_id, fields.sku_id, where))
-        if not items[-1]:
+        if not items[-1].partition("/")[0]:
             raise TranslationError("the line names no product", f"{where}.product_id")
         price = fen_of(fields.real_price, "real_price", where)
         values.append((price, quantity_of(fields.sku_cnt, "sku_cnt", where)))

@@ -450,7 +450,12 @@ def test_a_damaged_order_is_translated_or_refused_and_nothing_else(sample: Sampl
             if not isinstance(spot[name], (dict, list)) or not spot[name] or data.draw(st.booleans()):
                 break
             spot = spot[name]
-        spot[name] = deepcopy(data.draw(wrong_s))
+        if isinstance(spot, dict) and data.draw(st.booleans()):
+            del spot[name]
+        else:
+            spot[name] = deepcopy(data.draw(wrong_s))
+        if not fields:
+            break
     for part in sample.channel.identify(encoded(fields), "shop"):
         if isinstance(part, Sliced):
             try:
