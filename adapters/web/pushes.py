@@ -19,7 +19,10 @@ JSON = "application/json"
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _JSON_TYPES = re.compile(r"application/(?:[a-z0-9.+-]*\+)?json|text/json")
 _TABLE_TYPES = frozenset({"text/csv", "text/tab-separated-values", "application/csv"})
-_ANY_TYPES = frozenset({"application/octet-stream", "text/plain", "application/x-ndjson"})
+_ANY_TYPES = frozenset(
+    # The last one is what command-line tools say of a body they were told nothing about.
+    {"application/octet-stream", "text/plain", "application/x-ndjson", "application/x-www-form-urlencoded"}
+)
 
 
 class Push(NamedTuple):

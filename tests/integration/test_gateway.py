@@ -329,7 +329,17 @@ async def test_an_order_that_is_not_there_is_not_found(gateway: Gateway, key: st
     assert (await gateway.client.get(f"/api/v1/orders/{key}")).status_code == 404
 
 
+async def test_what_a_plain_curl_sends_is_taken(gateway: Gateway) -> None:
+    answer = await gateway.push(order(240), {"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 200
+
+
 # --- for whoever keeps it running
+
+
+async def test_head_is_get_without_a_body(gateway: Gateway) -> None:
+    answer = await gateway.client.head("/healthz")
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "3")
 
 
 async def test_figures_tell_how_things_stand(gateway: Gateway) -> None:
