@@ -140,10 +140,10 @@ def test_orders_come_from_every_platform_and_parcels_are_told_to_every_one(merch
 
     # A parcel of each: the platform hears of it once.
     for channel, orders in sold.items():
-        order = key(channel, orders[0])
-        merchant.say("scan-out", order)
+        name = key(channel, orders[0])
+        merchant.say("scan-out", name)
         carrier = "UPS" if channel == "shopify" else "SF"
-        merchant.say("ship", order, "--tracking", f"SF0000000000{len(channel):03d}", "--carrier", carrier)
+        merchant.say("ship", name, "--tracking", f"SF0000000000{len(channel):03d}", "--carrier", carrier)
     until(lambda: all(len(sim.shipments) == 1 for sim in merchant.sims.values()), 60)
     for channel, orders in sold.items():
         shipment = merchant.sims[channel].shipments[0]
