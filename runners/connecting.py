@@ -92,7 +92,9 @@ async def checked(settings: Settings, connection: Connection) -> Checked:
             _each_secret(settings, connection)
             return Checked(name, True, "its secrets are there; it only pushes, so there is nothing to call")
     except NotAuthorised as error:
-        advice = error.advice or f"correct its secrets, or: orderspine channels authorise {name}"
+        advice = error.advice or "correct its secrets, or authorise the shop anew"
+        if "authorise" in advice:
+            advice += f": orderspine channels authorise {name}"
         return Checked(name, False, f"the platform does not let us in: {error.reason}", advice)
     except MissingSecret as error:
         return Checked(name, False, str(error))
