@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from domain import cellular, intake, mapping, order, stock
+from domain import cellular, intake, mapping, order, skus, stock
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
     "order.received": order.OrderReceived,
     "order.normalized": order.OrderNormalized,
     "order.amended": order.OrderAmended,
+    "order.skus_mapped": order.OrderSkusMapped,
     "order.repeated": order.OrderRepeated,
     "order.outdated": order.OrderOutdated,
     "order.paid": order.OrderPaid,
@@ -40,6 +41,7 @@ TYPES: Mapping[str, type[Event]] = {
     "order.quarantined": order.OrderQuarantined,
     "order.queued_behind": order.QueuedBehind,
     "order.queue_released": order.QueueReleased,
+    "order.service_opened": order.ServiceOpened,
     "order.effect_succeeded": order.EffectSucceeded,
     "order.effect_failed": order.EffectFailed,
     "order.timer_set": order.TimerSet,
@@ -63,6 +65,12 @@ TYPES: Mapping[str, type[Event]] = {
     "intake.reconciled": intake.IntakeReconciled,
     "mapping.changed": mapping.MappingChanged,
     "mapping.refused": mapping.MappingRefused,
+    "skus.mapped": skus.SkusMapped,
+    "skus.released": skus.SkusReleased,
+    "skus.removed": skus.SkusRemoved,
+    "skus.unmapped": skus.SkusUnmapped,
+    "skus.settled": skus.SkusSettled,
+    "skus.refused": skus.SkusRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import cellular, fulfilment, intake, mapping, order, stock
+from domain import cellular, fulfilment, intake, mapping, order, skus, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, Worked
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import kind_of
+from domain.ids import kind_of, skus_key_of
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
 
@@ -36,6 +36,7 @@ DECIDERS: Mapping[str, Decider] = {
     "intake": intake.intake,
     "cell": cellular.cell_actor,
     "mapping": mapping.mapping,
+    "skus": skus.skus,
 }
 """Every kind of actor."""
 
@@ -46,6 +47,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     stock.StockRefused: "refused",
     cellular.CellRefused: "refused",
     mapping.MappingRefused: "refused",
+    skus.SkusRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -159,8 +161,9 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
     if kind == "warehouse":
         return stock.StockRefused(what, refusal.rule, refusal.reason, message_id)
     if kind == "mapping":
-        command_id = getattr(command, "command_id", "")
-        return mapping.MappingRefused(what, refusal.rule, refusal.reason, command_id)
+        return mapping.MappingRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "skus":
+        return skus.SkusRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -189,6 +192,9 @@ _new = tuple.__new__
 """Makes a named tuple without the detour over its own constructor: eight of them an order are worth it."""
 _RULE = By("rule", fulfilment.RULE)
 NO_PAYLOADS: Mapping[str, Prepared] = {}
+NOTHING: Mapping[str, Held] = {}
+_States = tuple[Mapping[str, Held], Mapping[str, Held]]
+"""What the turn has changed so far, and what it began with."""
 
 
 def run_turn(
@@ -255,7 +261,7 @@ def _run(
             raise Missing(streams=(to,))
         version, state = held.version, held.state
         if type(step.command) is _Again:
-            step = _again(step, step.command, state)
+            step = _again(step, step.command, state, (touched, states))
         initial = to[0]
         decide, evolve = _BY_INITIAL[initial]
         try:
@@ -303,6 +309,11 @@ def _run(
             reactions = fulfilment.react_to_order(to, events, before, state)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
+        elif initial == "s":
+            reactions = fulfilment.react_to_skus(events, before, state)
+            absent = [each.to for each in reactions if each.to not in touched and each.to not in states]
+            if absent:
+                raise Missing(streams=absent)
         else:
             continue
         if reactions or released:
@@ -329,11 +340,29 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
     if isinstance(body, ChannelPayload):
         if prepared is None:
             raise Missing(payloads=(message.id,))
-        return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id)
+        return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id, (NOTHING, states))
     return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
 
 
-def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str) -> _Step:
+def _filled(to: str, command: order.TakeSnapshot, state: order.Order, states: _States) -> order.TakeSnapshot:
+    """Return the command with the SKUs that the channel does not name, as far as its table of SKUs knows them."""
+    for line in command.snapshot.lines:
+        if not line.sku and line.item:
+            break
+    else:
+        return command
+    key = skus_key_of(to)
+    touched, loaded = states
+    held = touched.get(key) or loaded.get(key)
+    if held is None:
+        raise Missing(streams=(key,))
+    snapshot, mapped = skus.fill(command.snapshot, state, held.state.table)
+    return msgspec.structs.replace(command, snapshot=snapshot, mapped=mapped) if mapped else command
+
+
+def _payload_step(
+    to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str, states: _States
+) -> _Step:
     """Return the step for a channel's bytes: taken, or kept, or queued behind what is kept already."""
     if isinstance(prepared, Taken):
         command = prepared.command
@@ -344,7 +373,7 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
             flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
             return _Step(to, flawed, by, causation)
-        return _Step(to, command, by, causation, command.sealed)
+        return _Step(to, _filled(to, command, state, states), by, causation, command.sealed)
     if isinstance(prepared, Returned):
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)
@@ -358,11 +387,11 @@ def _payload_step(to: str, state: order.Order, item: str, prepared: Prepared, by
     return _Step(to, failed, by, causation)
 
 
-def _again(step: _Step, again: "_Again", state: order.Order) -> _Step:
+def _again(step: _Step, again: "_Again", state: order.Order, states: _States) -> _Step:
     """Return the step a waiting message has become, now that it runs."""
     if isinstance(again.what, Command):
         return msgspec.structs.replace(step, command=_or_queued(state, again.what, again.item))
-    return _payload_step(step.to, state, again.item, again.what, step.by, step.causation)
+    return _payload_step(step.to, state, again.item, again.what, step.by, step.causation, states)
 
 
 _ALWAYS_RUN = (

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from domain.canonical import Line
 from domain.decider import Command, Event
-from domain.ids import parts_of, warehouse_key
+from domain.ids import parts_of, skus_key_of, warehouse_key
 from domain.order import (
+    PAID,
     Allocation,
     ConfirmReserved,
+    MapSkus,
     Order,
     OrderAmended,
     OrderShipped,
@@ -22,7 +25,9 @@ from domain.order import (
     ReportShort,
     live_lines,
     needs,
+    unmapped,
 )
+from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
 from domain.stock import Issue, PickOut, Release, ReservationRefused, Reserve, StockReserved
 
 WAREHOUSE = "A"
@@ -66,10 +71,25 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
     if lines:
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
         messages.append(Message(warehouse_key(WAREHOUSE), issue))
+    if (
+        after.lines is not before.lines
+        or after.cancelled is not before.cancelled
+        or (after.status in PAID) is not (before.status in PAID)
+    ) and (_some_unmapped(after.lines) or _some_unmapped(before.lines)):
+        waits = unmapped(after)
+        if waits or unmapped(before):
+            messages.append(Message(skus_key_of(key), AwaitSkus(key, waits)))
     wanted = stock_wanted(after)
     if wanted and not stock_wanted(before):
         messages.append(Message(warehouse_key(WAREHOUSE), Reserve(f"{key}/{after.attempts + 1}", key, wanted)))
     return messages
+
+
+def _some_unmapped(lines: Sequence[Line]) -> bool:
+    for line in lines:  # noqa: SIM110  a generator would cost more than the whole question
+        if not line.sku:
+            return True
+    return False
 
 
 def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int]:
@@ -134,4 +154,19 @@ def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
             case ReservationRefused():
                 warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))
+    return messages
+
+
+def react_to_skus(events: Sequence[Event], before: Skus, after: Skus) -> list[Message]:
+    """Return what new entries in a table of SKUs mean for the orders that waited for them."""
+    messages: list[Message] = []
+    noted: dict[str, Pairs] = {}
+    for event in events:
+        match event:
+            case SkusUnmapped():
+                noted[event.order] = event.items
+            case SkusMapped() | SkusReleased():
+                for order in event.orders:
+                    items = noted[order] if order in noted else before.waiting[order].items
+                    messages.append(Message(order, MapSkus(known_by_now(items, after.table))))
     return messages

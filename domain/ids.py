@@ -89,6 +89,21 @@ def mapping_key(channel: str) -> str:
     return f"mapping-{encode_id(checked_part(channel, 'channel'))}"
 
 
+@lru_cache(maxsize=1024)
+def skus_key(channel: str, shop: str) -> str:
+    """Key of the table that says which SKUs the items of a channel's shop are.
+
+    Raises:
+        BadId: a part is empty, blank or too long.
+    """
+    return f"skus-{encode_id(checked_part(channel, 'channel'))}:{encode_id(checked_part(shop, 'shop'))}"
+
+
+def skus_key_of(order: str) -> str:
+    """Key of the table of SKUs that an order's channel and shop go by."""
+    return f"skus-{order[order.index('-') + 1 : order.rindex(':')]}"
+
+
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, Worked
+from domain.ids import order_key
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
 
@@ -45,6 +46,9 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
 an order merely paid again. After shipping there is no cancelling, only after-sale; the one exception is a counter sale
 whose receipt is voided."""
 
+PAID: frozenset[str] = frozenset({"paid", "allocating", "shipped", "completed"})
+"""Statuses of an order that is paid (or to be paid on delivery) and not cancelled."""
+
 Quantities = tuple[tuple[str, int], ...]
 """(line id or SKU, quantity) pairs; which of the two is said where it is used."""
 
@@ -65,6 +69,8 @@ class TakeSnapshot(Command, frozen=True):
     sealed: bytes
     mapping: int = 0
     """Version of the field mapping that it was read by; 0 = what ships with the channel."""
+    mapped: tuple[str, ...] = ()
+    """Ids of the lines whose SKU the table of SKUs gave, because the channel names none."""
 
 
 class ScanOut(Command, frozen=True):
@@ -154,6 +160,13 @@ class ReportShort(Command, frozen=True):
     short: tuple[tuple[str, int, int], ...]
 
 
+class MapSkus(Command, frozen=True):
+    """In-turn: items that the order waited for are in the table of SKUs now."""
+
+    skus: tuple[tuple[str, str], ...]
+    """(item, SKU)."""
+
+
 class Quarantine(Command, frozen=True):
     """Nobody could handle this message: keep it, with what follows behind it, until somebody decides."""
 
@@ -213,6 +226,8 @@ class OrderNormalized(Event, frozen=True):
     address: str
     mapping: int = 0
     """Version of the field mapping that it was read by; 0 = what ships with the channel."""
+    mapped: tuple[str, ...] = ()
+    """Ids of the lines whose SKU the table of SKUs gave, because the channel names none."""
 
 
 class OrderAmended(Event, frozen=True):
@@ -225,6 +240,14 @@ class OrderAmended(Event, frozen=True):
     payload: str
     mapping: int = 0
     """Version of the field mapping that it was read by; 0 = what ships with the channel."""
+    mapped: tuple[str, ...] = ()
+    """Ids of the lines whose SKU the table of SKUs gave, because the channel names none."""
+
+
+class OrderSkusMapped(Event, frozen=True):
+    """Lines got the SKUs that the channel does not name. `lines` are (line id, SKU)."""
+
+    lines: tuple[tuple[str, str], ...]
 
 
 class OrderRepeated(Event, frozen=True):
@@ -426,6 +449,21 @@ class QueueReleased(Event, frozen=True):
     command: str = ""
 
 
+class ServiceOpened(Event, frozen=True):
+    """A service was bought with the order (installation …): a work order for it, once it is paid."""
+
+    reference: str
+    """Number of the work order: the order's key and a running number."""
+    identity: str
+    """What tells this service from others of the same order, whatever becomes of its details."""
+    service: str
+    """Its name, for people."""
+    lines: tuple[str, ...]
+    """Ids of the lines it is for."""
+    details: Any = None
+    """The attribute `service_package` as the order holds it."""
+
+
 class EffectSucceeded(Event, frozen=True):
     """The outside took what we told it because of this order."""
 
@@ -550,7 +588,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """`STATUS_RANK` of that snapshot."""
     address: str = ""
     lines: tuple[Line, ...] = ()
-    """As in that snapshot."""
+    """As in that snapshot; a SKU that the table of SKUs gave is in it."""
+    mapped: frozenset[str] = frozenset()
+    """Ids of the lines whose SKU the table of SKUs gave."""
+    services: tuple[str, ...] = ()
+    """Identities of the services that a work order was opened for."""
     amounts: Amounts = Amounts("CNY")
     holds: tuple[str, ...] = ()
     interceptions: tuple[tuple[str, str], ...] = ()
@@ -593,6 +635,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
+        mapped=frozenset(event.mapped),
         amounts=snapshot.amounts,
         holds=snapshot.holds,
         interceptions=state.interceptions,
@@ -615,6 +658,7 @@ def _amended(state: Order, event: OrderAmended) -> Order:
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
+        mapped=frozenset(event.mapped),
         amounts=snapshot.amounts,
         holds=snapshot.holds,
         cancelled=_followed(state, snapshot.lines) if state.cancelled else (),
@@ -633,6 +677,12 @@ def _followed(state: Order, lines: Sequence[Line]) -> tuple[tuple[str, int], ...
         for line_id, units in state.cancelled
         if line_id in now and (left := units - max(before.get(line_id, 0) - now[line_id], 0)) > 0
     )
+
+
+def _skus_mapped(state: Order, event: OrderSkusMapped) -> Order:
+    skus = dict(event.lines)
+    lines = tuple(_replace(line, sku=skus[line.id]) if line.id in skus else line for line in state.lines)
+    return _replace(state, lines=lines, mapped=state.mapped | skus.keys())
 
 
 def _reserved(state: Order, event: OrderReserved) -> Order:
@@ -742,6 +792,8 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderReceived: lambda state, _: state,
     OrderNormalized: _normalized,
     OrderAmended: _amended,
+    OrderSkusMapped: _skus_mapped,
+    ServiceOpened: lambda state, event: _replace(state, services=(*state.services, event.identity)),
     OrderRepeated: lambda state, _: state,
     OrderOutdated: lambda state, _: state,
     OrderPaid: lambda state, _: _replace(state, status="paid"),
@@ -833,6 +885,15 @@ def needs(state: Order) -> Quantities:
     return tuple(total.items())
 
 
+def unmapped(state: Order) -> tuple[tuple[str, str], ...]:
+    """(item, name) of the goods of a paid order whose SKU nobody knows, also of such as have left."""
+    if state.status not in PAID or state.kind == "counter":
+        return ()
+    return tuple(
+        {line.item: (line.item, line.name) for line, _ in live_lines(state) if line.item and not line.sku}.values()
+    )
+
+
 def on_hold(state: Order) -> bool:
     """Whether something blocks shipping: a platform hold, an open interception, a refund asked for before shipping."""
     return bool(state.holds or state.interceptions or (state.after_sales and _refund_asked(state)))
@@ -910,7 +971,7 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
     if state.status == "":
         steps.add(
             OrderReceived(snapshot.channel, snapshot.shop, snapshot.order_no, command.payload),
-            OrderNormalized(snapshot, command.digest, command.address, command.mapping),
+            OrderNormalized(snapshot, command.digest, command.address, command.mapping, command.mapped),
             *(TimerCleared(timer, fired=False) for timer, _ in state.timers),
         )
         for interception, _ in state.interceptions:
@@ -931,11 +992,14 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
             )
             if differs
         )
-        steps.add(OrderAmended(snapshot, command.digest, command.address, changed, command.payload, command.mapping))
+        amended = (snapshot, command.digest, command.address, changed, command.payload)
+        steps.add(OrderAmended(*amended, command.mapping, command.mapped))
         _look_back(steps, state, snapshot, now_ms)
     if command.mapping == state.mapping or not _is_reread(snapshot, state):
         _advance(steps, snapshot)
         _follow_lines(steps, state.lines, snapshot)
+    if steps.state.status in PAID:
+        _open_services(steps, snapshot)
     _look_for_changes(steps, state, now_ms)
     _look_for_risks(steps, now_ms)
     _issue_pick_list(steps)
@@ -1143,6 +1207,46 @@ def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> 
         steps.add(AfterSaleClosed(closed))
 
 
+SERVICE = "service_package"
+"""The custom attribute, of an order or a line, that opens a work order."""
+_SERVICE_IDS = ("oid", "id", "service_id", "code", "sku", "title", "name")
+_SERVICE_NAMES = ("title", "name", "service_name")
+
+
+def _open_services(steps: _Steps, snapshot: Snapshot) -> None:
+    """Open a work order for each service that has none yet."""
+    found = _services(snapshot.attributes[SERVICE], "", snapshot) if SERVICE in snapshot.attributes else []
+    for line in snapshot.lines:
+        if SERVICE in line.attributes:
+            found += _services(line.attributes[SERVICE], line.id, snapshot)
+    for identity, service, lines, details in found:
+        known = steps.state.services
+        if identity not in known:
+            key = order_key(snapshot.channel, snapshot.shop, snapshot.order_no)
+            steps.add(ServiceOpened(f"{key}/service-{len(known) + 1}", identity, service, lines, details))
+
+
+def _services(package: Any, line: str, snapshot: Snapshot) -> list[tuple[str, str, tuple[str, ...], Any]]:
+    """Return (identity, name, lines, details) of what a `service_package` says was bought."""
+    found = []
+    for each in package if isinstance(package, list) else [package]:
+        if each in (None, "", 0, "0", False, [], {}):
+            continue
+        fields = each if isinstance(each, dict) else {}
+        said = next((str(fields[name]) for name in _SERVICE_IDS if fields.get(name)), "")
+        said = said or (str(each) if not isinstance(each, (dict, list)) else _canonical(each).decode())
+        name = next((str(fields[name]) for name in _SERVICE_NAMES if fields.get(name)), said)
+        named = {str(value) for value in fields.values() if not isinstance(value, (dict, list))}
+        every = tuple(one.id for one in snapshot.lines)
+        lines = (line,) if line else tuple(one for one in every if one in named) or every
+        found.append((f"{line}:{said}"[:_IDENTITY_MAX], name[:_IDENTITY_MAX], lines, each))
+    return found
+
+
+_IDENTITY_MAX = 200
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
 def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
     """Give an allocation back that no longer fits the order; once it is picked, have people look instead."""
     state = steps.state
@@ -1181,7 +1285,7 @@ def _look_for_risks(steps: _Steps, now_ms: int) -> None:
             steps,
             "unmapped_sku",
             f"channel items without a SKU: {', '.join(unmapped)[:200]}",
-            "enter the merchant SKU of these items on the channel (or map them), or cancel these lines",
+            "enter the SKU of these items (orderspine skus set), or on the channel, or cancel these lines",
             "operations",
             now_ms,
         )
@@ -1265,7 +1369,7 @@ def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequenc
         _cancel(steps, f"decided on {command.interception}", now_ms, command.command_id)
         return steps
     if reason == "unmapped_sku" and any(not sku for sku, _ in needs(state)):
-        raise StillUnmapped("a line has no SKU yet; map it on the channel, or cancel the line")
+        raise StillUnmapped("a line has no SKU yet; enter its item (orderspine skus set), or cancel the line")
     if reason == "order_unknown" and ORDER_TIMER not in dict(state.timers):
         steps.add(TimerSet(ORDER_TIMER, now_ms + WAIT_FOR_ORDER_MS))
     _issue_pick_list(steps)
@@ -1313,7 +1417,8 @@ def _return_goods(command: ReturnGoods, state: Order, now_ms: int) -> Sequence[E
     for sku, quantity, _ in command.lines:
         missing = quantity
         for line in state.lines:
-            if (line.sku or line.item) == sku and missing > 0 and (units := min(left.get(line.id, 0), missing)) > 0:
+            same = (line.sku or line.item) == sku or (line.item == sku and line.id in state.mapped)
+            if same and missing > 0 and (units := min(left.get(line.id, 0), missing)) > 0:
                 left[line.id] -= units
                 missing -= units
                 taken[line.id] = taken.get(line.id, 0) + units
@@ -1411,6 +1516,19 @@ def _discard(command: DiscardQuarantined, state: Order, now_ms: int) -> Sequence
     return (QueueReleased(command.item, "discard", command.reason, command.command_id),)
 
 
+def _map_skus(command: MapSkus, state: Order, now_ms: int) -> Sequence[Event]:
+    """Give lines the SKUs of their items; what had stopped the order for want of them is over."""
+    skus = dict(command.skus)
+    lines = tuple((line.id, skus[line.item]) for line in state.lines if not line.sku and line.item in skus)
+    if not lines:
+        return ()
+    steps = _Steps(state)
+    steps.add(OrderSkusMapped(lines))
+    _look_for_risks(steps, now_ms)
+    _issue_pick_list(steps)
+    return steps
+
+
 def _record_effect(command: RecordEffect, state: Order, now_ms: int) -> Sequence[Event]:
     """Record a report that says more than the one before; what has succeeded stays so. In any state of the order."""
     del now_ms
@@ -1436,6 +1554,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TimerDue: _timer_due,
     ReturnGoods: _return_goods,
     RecordEffect: _record_effect,
+    MapSkus: _map_skus,
     ConfirmReserved: _confirm_reserved,
     ReportShort: _report_short,
     Quarantine: _quarantine,

@@ -68,6 +68,14 @@ class Effect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When it was reported, UTC ms."""
 
 
+class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A service work order."""
+
+    reference: str
+    service: str
+    lines: tuple[str, ...] = ()
+
+
 class AfterSaleCase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An after-sale as it was opened; how its lines stand is told by the lines."""
 
@@ -125,6 +133,10 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """Messages that wait behind the quarantined one, or for the order itself."""
     mapping: int = 0
     """Version of the field mapping that the view was read by; 0 = what ships with the channel."""
+    skus: dict[str, str] = {}
+    """Line id → the SKU that the line got after its view came in: it goes over the one in the view."""
+    services: list[Service] = []
+    """Work orders for services that were bought with the order."""
     effects: list[Effect] = []
     """What was told to channels and other systems, each by its last report, in the order they were first reported."""
 
@@ -175,6 +187,7 @@ class Viewed(msgspec.Struct, frozen=True, gc=False):
     digest: str
     address: str
     mapping: int = 0
+    mapped: tuple[str, ...] = ()
 
 
 NO_VIEW = View("", "", ViewedAmounts("CNY"), ViewedTime(0, ""), ViewedTime(0, ""), ())

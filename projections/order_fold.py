@@ -38,10 +38,12 @@ from domain.order import (
     OrderRepeated,
     OrderReserved,
     OrderShipped,
+    OrderSkusMapped,
     PartiallyShipped,
     PickListIssued,
     QueuedBehind,
     QueueReleased,
+    ServiceOpened,
     shown_status,
 )
 from domain.ports import Recorded
@@ -54,6 +56,7 @@ from projections.order_document import (
     Interception,
     Quarantined,
     Refusal,
+    Service,
     ShownParcel,
     View,
     Viewed,
@@ -102,10 +105,14 @@ def begun(key: str) -> Entry:
 def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
     """Return the entry of an order as its rows hold it."""
     view = _viewed(viewed).snapshot if viewed else NO_VIEW
+    skus = document.skus
+    lines = view.lines
+    if skus:
+        lines = tuple(msgspec.structs.replace(one, sku=skus[one.id]) if one.id in skus else one for one in lines)
     state = Order(
         status=document.fulfilment,  # type: ignore[arg-type]
         kind=view.kind,
-        lines=view.lines,  # type: ignore[arg-type]
+        lines=lines,  # type: ignore[arg-type]
         interceptions=tuple((one.interception, one.reason) for one in document.interceptions),
         allocation=document.allocation,
         cancelled=tuple(document.cancelled_units.items()),
@@ -134,6 +141,7 @@ def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     entry.view = view
     entry.viewed = event.data
     document.mapping = mapping
+    document.skus = {}
     entry.sealed = event.sealed
     entry.seen = event.position
 
@@ -229,6 +237,14 @@ def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
     entry.document.queued = 0
 
 
+def _skus_mapped(entry: Entry, facts: OrderSkusMapped, _: Recorded) -> None:
+    entry.document.skus.update(facts.lines)
+
+
+def _service_opened(entry: Entry, facts: ServiceOpened, _: Recorded) -> None:
+    entry.document.services.append(Service(facts.reference, facts.service, facts.lines))
+
+
 def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded) -> None:
     if isinstance(facts, EffectSucceeded):
         stands = Effect(facts.effect, facts.key, "succeeded", facts.reference, "", facts.tries, at_of(event.envelope))
@@ -271,6 +287,8 @@ def _rules() -> dict[str, Rule]:
     shown: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
         OrderNormalized: _normalized,
         OrderAmended: _amended,
+        OrderSkusMapped: _skus_mapped,
+        ServiceOpened: _service_opened,
         OrderPaid: _paid,
         DepositPaid: _deposit_paid,
         OrderReserved: None,

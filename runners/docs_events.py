@@ -23,7 +23,7 @@ from domain.time_units import DAY_MS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 
 _AXES: Final[dict[str, str]] = {
-    **dict.fromkeys(("received", "normalized", "amended", "repeated", "outdated"), "channel's view"),
+    **dict.fromkeys(("received", "normalized", "amended", "repeated", "outdated", "skus_mapped"), "channel's view"),
     **dict.fromkeys(("paid", "deposit_paid", "completed", "cancelled", "lines_cancelled"), "fulfilment"),
     **dict.fromkeys(("reserved", "released", "reservation_failed", "pick_list_issued", "picked"), "fulfilment"),
     **dict.fromkeys(("partially_shipped", "shipped"), "fulfilment"),
@@ -31,16 +31,27 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("intercepted", "resolved"), "hold"),
     **dict.fromkeys(("refused", "quarantined", "queued_behind", "queue_released"), "messages"),
     **dict.fromkeys(("effect_succeeded", "effect_failed"), "effects"),
+    "service_opened": "service",
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
 }
 """Which axis of the order an event moves."""
-_OTHER_AXES: Final = {"stock": "stock ledger", "intake": "intake", "mapping": "field mapping", "cell": "cell"}
+_OTHER_AXES: Final = {
+    "stock": "stock ledger",
+    "intake": "intake",
+    "mapping": "field mapping",
+    "skus": "SKUs",
+    "cell": "cell",
+}
 
 _TITLES: Final = {
     "order": ("Orders", "Streams `order-<channel>:<shop>:<order no>`."),
     "stock": ("Stock ledgers", "Streams `warehouse-<code>`."),
     "intake": ("Intake", "Streams `intake-<channel>:<shop>`: what came in and is no order's message."),
     "mapping": ("Field mappings", "Streams `mapping-<channel>`: which document is in force."),
+    "skus": (
+        "Tables of SKUs",
+        "Streams `skus-<channel>:<shop>`: which SKU a channel's item is, and which orders wait.",
+    ),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

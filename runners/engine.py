@@ -31,7 +31,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake", "mapping"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -274,23 +274,28 @@ class Engine:
             ready = self._ready(message, keys, failure)
         prepared = ready.prepared if ready else None
         payloads: dict[str, Prepared] = {}
-        if not failure:
+        while not failure:
             try:
-                while True:
-                    try:
-                        turn = run_turn(message, self._states, prepared, payloads)
-                    except Missing as missing:
-                        self._load(missing.streams)
-                        payloads.update(self._stored(message, missing.payloads))
-                    else:
-                        return turn, ready.payload if ready else None
+                turn = run_turn(message, self._states, prepared, payloads)
+            except Missing as absent:
+                missing = absent
             except Exception as error:
                 failure = f"{type(error).__name__}: {error}"
                 log.exception("turn.broken", message=message.id, to=message.mail.to)
+                break
+            else:
+                return turn, ready.payload if ready else None
+            # Outside of what is put down to the message: a log that cannot be read is no message's fault.
+            self._load(missing.streams)
+            payloads.update(self._stored(message, missing.payloads))
         payload = ready.payload if ready else None
         digest = payload.digest.hex() if payload else ""
         self._load((message.mail.to, UNREADABLE_KEY))
-        return quarantine_turn(message, self._states, failure, digest), payload
+        while True:
+            try:
+                return quarantine_turn(message, self._states, failure, digest), payload
+            except Missing as missing:
+                self._load(missing.streams)
 
     def _ready(self, message: Message, keys: dict[str, bytes], failure: str) -> Ready | None:
         mail = message.mail

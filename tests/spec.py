@@ -221,6 +221,11 @@ class Cell:
         return state
 
     @property
+    def living(self) -> dict[str, Held]:
+        """Return the actors that have events; others were only asked for."""
+        return {key: held for key, held in self.states.items() if held.version}
+
+    @property
     def ledger(self) -> stock.Ledger:
         """The warehouse's state."""
         held = self.states.get(WAREHOUSE)

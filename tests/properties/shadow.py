@@ -7,9 +7,10 @@ from domain.catalogue import TYPES, decode_event, encode_event
 from domain.cell import DECIDERS, Held, Turn
 from domain.ids import kind_of
 from domain.order import TRANSITIONS, Order
+from domain.skus import Skus
 from tests.spec import WAREHOUSE, Cell
 
-PROVENANCE = frozenset({"order.repeated", "order.outdated", "order.refused", "stock.refused"})
+PROVENANCE = frozenset({"order.repeated", "order.outdated", "order.refused", "stock.refused", "skus.refused"})
 """Tags of what may follow from a message that was handled before."""
 OPEN = ("paid", "allocating")
 
@@ -80,7 +81,20 @@ class Shadow:
         for key, held in live.items():
             if isinstance(held.state, Order):
                 self._check_order(key, held.state)
+            elif isinstance(held.state, Skus):
+                self._check_table(key, held.state)
         self._check_ledger()
+
+    def _check_table(self, key: str, table: Skus) -> None:
+        """Who waits for an item is noted, nobody else is, and nobody waits for what is known."""
+        shop = key.partition("-")[2]
+        waiting = {
+            order_: items
+            for order_, held in self.cell.states.items()
+            if order_.startswith(f"order-{shop}:") and (items := order.unmapped(held.state))
+        }
+        assert {each: waits.items for each, waits in table.waiting.items()} == waiting
+        assert table.timers or not {item for items in waiting.values() for item, _ in items} & set(table.table)
 
     def _check_order(self, key: str, state: Order) -> None:
         known = {timer: due for (stream, timer), due in self.timers.items() if stream == key}

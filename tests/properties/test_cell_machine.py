@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import cellular, intake, mapping, order, stock
+from domain import cellular, intake, mapping, order, skus, stock
 from domain.cell import DECIDERS, Held, Message, Prepared, Taken, Turn, Untranslatable, quarantine_turn
 from domain.envelope import By
 from domain.ids import CELL_KEY, kind_of, order_key
@@ -46,6 +46,12 @@ bodies = st.one_of(
         texts,
         st.just(()),
     ),
+    st.builds(
+        skus.SetSkus,
+        texts,
+        st.lists(st.tuples(st.sampled_from(("item-1", "item-2", "")), texts), max_size=2).map(tuple),
+    ),
+    st.builds(skus.RemoveSkus, texts, st.just(("item-1",))),
     st.just(cellular.Tick()),
 )
 """Everything that a stranger could put into the mail, addressed to anybody."""

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from domain import order, stock
+from domain import skus as skus_table
 from domain.canonical import Return, ReturnLine, Snapshot
 from domain.cell import Prepared, Returned, Taken, Turn, Untranslatable
-from domain.ids import order_key
+from domain.ids import order_key, skus_key
 from domain.order import Order
 from tests.properties.shadow import PROVENANCE, Shadow
 from tests.spec import WAREHOUSE, Cell, at, line, snapshot, taking
@@ -18,6 +19,7 @@ from tests.spec import WAREHOUSE, Cell, at, line, snapshot, taking
 NUMBERS = ("o-1", "o-2", "o-3")
 SKUS = ("SA", "SB")
 LINES = ("1", "2", "3")
+TABLE = skus_key("taobao", "shop1")
 
 numbers = st.sampled_from(NUMBERS)
 skus = st.sampled_from((*SKUS, "SA", ""))
@@ -232,6 +234,14 @@ class OrderMachine(RuleBasedStateMachine):
         self.put(
             key, order.ResendQuarantined(command, item) if resend else order.DiscardQuarantined(command, item, "bad")
         )
+
+    @rule(name=st.sampled_from(LINES), sku=st.sampled_from(SKUS))
+    def somebody_enters_an_item(self, name: str, sku: str) -> None:
+        self.put(TABLE, skus_table.SetSkus(self.new_id(), ((f"item-{name}", sku),)))
+
+    @rule(name=st.sampled_from(LINES))
+    def somebody_takes_an_item_out(self, name: str) -> None:
+        self.put(TABLE, skus_table.RemoveSkus(self.new_id(), (f"item-{name}",)))
 
     @rule(sku=st.sampled_from(SKUS), units=st.integers(0, 5), document=st.integers(0, 9).map("d-{}".format))
     def receive(self, sku: str, units: int, document: str) -> None:

@@ -49,7 +49,7 @@ def run(history: list[Snapshot], numbers: list[str]) -> dict[str, Any]:
     cell.receive(*((sku, AMPLE) for sku in SKUS))
     for each in history:
         cell.take(each, f"addr-{each.attributes.get('address', 1)}")
-    assert replayed(cell.records) == cell.states
+    assert replayed(cell.records) == cell.living
     return view_of(cell, numbers)
 
 

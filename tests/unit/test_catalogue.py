@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import cellular, intake, mail, mapping, order, stock
+from domain import cellular, intake, mail, mapping, order, skus, stock
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -24,6 +24,9 @@ SAMPLES: dict[str, Event] = {
     "order.normalized.mapped": order.OrderNormalized(VIEW, "d1", "a1", 3),
     "order.amended": order.OrderAmended(VIEW, "d2", "a2", ("lines", "holds"), "00fe"),
     "order.amended.mapped": order.OrderAmended(VIEW, "d2", "a2", ("lines", "holds"), "00fe", 3),
+    "order.normalized.filled": order.OrderNormalized(VIEW, "d1", "a1", 0, ("2",)),
+    "order.amended.filled": order.OrderAmended(VIEW, "d2", "a2", (), "00fe", 0, ("2",)),
+    "order.skus_mapped": order.OrderSkusMapped((("2", "S2"),)),
     "order.repeated": order.OrderRepeated("d1"),
     "order.outdated": order.OrderOutdated(T0, T0 + 1, "d0", "00fd"),
     "order.paid": order.OrderPaid(19_900, "CNY", T0),
@@ -48,6 +51,9 @@ SAMPLES: dict[str, Event] = {
     "order.quarantined.mapped": order.OrderQuarantined("m-1", "no such status", "status", "correct it", "00fc", "", 3),
     "order.queued_behind": order.QueuedBehind("m-2", "m-1", "", '["ScanOut","c-9","",""]'),
     "order.queue_released": order.QueueReleased("m-1", "resend", "", "c-10"),
+    "order.service_opened": order.ServiceOpened(
+        "order-taobao:shop1:o-1/service-1", ":9001", "上门安装服务包", ("1",), {"service_id": 9001}
+    ),
     "order.effect_succeeded": order.EffectSucceeded("ship_notice", "o@7", "r-9", 2),
     "order.effect_failed": order.EffectFailed("ship_notice", "o@7", "unknown carrier", "r-8", 3, final=False),
     "order.timer_set": order.TimerSet("payment", T0),
@@ -73,6 +79,12 @@ SAMPLES: dict[str, Event] = {
     ),
     "mapping.changed": mapping.MappingChanged(1, "[times]\n", "d9", "the till has a new column", "c-12"),
     "mapping.refused": mapping.MappingRefused("ChangeMapping", "RefusedMapping", "line 3: no such target", "c-13"),
+    "skus.mapped": skus.SkusMapped((("6500/1", "S1"),), "c-14", "price list", ("order-taobao:shop1:o-1",)),
+    "skus.released": skus.SkusReleased(("order-taobao:shop1:o-2",)),
+    "skus.removed": skus.SkusRemoved(("6500/1",), "c-15", "sold out"),
+    "skus.unmapped": skus.SkusUnmapped("order-taobao:shop1:o-1", (("6500/1", "充电电钻"),)),
+    "skus.settled": skus.SkusSettled("order-taobao:shop1:o-1"),
+    "skus.refused": skus.SkusRefused("SetSkus", "BadEntry", "two SKUs", "c-16"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),
