@@ -118,7 +118,9 @@ class GenericOrder(Struct, kw_only=True):
     status: Annotated[StatusWord, Meta(description="How far the order is.")]
     currency: Annotated[str, Meta(description="ISO 4217 code of all its amounts.", pattern="^[A-Z]{3}$")]
     lines: Annotated[list[GenericLine], Meta(description="All its lines.", min_length=1, max_length=LINES_MAX)]
-    ordered_at: Annotated[str | int, Meta(description="When it was ordered." + _TIME)]
+    ordered_at: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=80)] | int, Meta(description="When it was ordered." + _TIME)
+    ]
     shop: Annotated[Text, Meta(description="Your shop, where the connection or `--shop` does not name it.")] = None
     modified_at: Annotated[
         Time,
