@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from adapters.nats.errors import BrokerError
-from adapters.web.ports import Busy, Handed, Taken, UnknownChannel
+from adapters.web.ports import Busy, Handed, Taken, TooMany, UnknownChannel
 from domain.mail import AsideReport, ChannelPayload, Mail, Reply
 from domain.ports import Channel, Conflict
 from runners.cutting import Cutter, Source, Spool
@@ -40,6 +40,11 @@ MESSAGES_PER_S = 200
 IN_PLACE_BYTES_MAX = 64 * 1024
 """Larger documents are cut in a thread, so that other requests need not wait."""
 CUTS_AT_ONCE = 2
+CLOSE_S = 3.0
+PARTS_MAX = 20_000
+"""Most orders of one push."""
+COMMAS_MAX = 2_000_000
+"""More of them are no orders: in 32 MiB of orders there are about a million."""
 SOURCE_NUMBER = 1
 FULL_RETRY_S = 5
 
@@ -74,12 +79,15 @@ class Gathering(Generic[R]):
             self._more.notify()
         return await answer
 
-    async def close(self) -> None:
-        """Send what waits, then end."""
+    async def close(self, wait_s: float = CLOSE_S) -> None:
+        """Send what waits, then end; what takes longer than `wait_s` is given up (who waited for it has gone)."""
         self._closing = True
         async with self._more:
             self._more.notify_all()
-        await asyncio.gather(*self._lanes)
+        _, late = await asyncio.wait(self._lanes, timeout=wait_s)
+        for lane in late:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
 
     async def _serve(self) -> None:
         while True:
@@ -192,8 +200,7 @@ class Desk:
 
     async def close(self) -> None:
         """See through what waits."""
-        await self._committed.close()
-        await self._durable.close()
+        await asyncio.gather(self._committed.close(), self._durable.close())
 
     async def _cut(self, handed: Handed, correlation: str) -> list[Mail]:
         if handed.channel not in self._channels:
@@ -212,12 +219,30 @@ class Desk:
         if len(handed.raw) <= IN_PLACE_BYTES_MAX:
             return cut()
         async with self._cuts:
+            if handed.pipe == "push" and await asyncio.to_thread(_too_many, handed.raw):
+                raise TooMany(f"there are more than {PARTS_MAX:,} orders in it")
             try:
                 return await asyncio.to_thread(cut)
             except (Conflict, *STORE_AWAY) as error:
                 # Large documents are put aside on the disk first.
                 log.warning("desk.not_kept", error=type(error).__name__, correlation=correlation)
                 raise Busy("large documents cannot be kept now", retry_after_s=FULL_RETRY_S) from error
+
+
+class _Several(msgspec.Struct):
+    orders: list[msgspec.Raw] = []
+
+
+def _too_many(raw: bytes) -> bool:
+    """Tell whether there are more parts in it than anybody sends at once, before anything is built of them."""
+    if raw.count(b",") > COMMAS_MAX:
+        return True
+    try:
+        if raw.lstrip()[:1] == b"[":
+            return len(msgspec.json.decode(raw, type=list[msgspec.Raw])) > PARTS_MAX
+        return len(msgspec.json.decode(raw, type=_Several).orders) > PARTS_MAX
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False  # what it is instead is said where it is cut
 
 
 def _size(mails: Sequence[Mail]) -> int:

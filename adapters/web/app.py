@@ -38,7 +38,7 @@ _ERRORS = {
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "A request with the same idempotency key is being served.",
-    413: "The body is too large.",
+    413: "The body is too large, or holds more orders than are taken at once.",
     415: "A type of body that is not taken.",
     503: "Not now; nothing is lost by sending it again after `Retry-After` seconds.",
 }

@@ -23,6 +23,10 @@ class UnknownChannel(LookupError):
     """There is no channel of that name. The text lists those there are."""
 
 
+class TooMany(ValueError):
+    """More parts than are taken in one request. Nothing was taken; the text says how many may come."""
+
+
 class Handed(NamedTuple):
     """Bytes that somebody with the right to do so handed in."""
 
@@ -61,7 +65,7 @@ class Intake(Protocol):
         """Return once all of it is durable and, with `committed`, committed to the log.
 
         Raises:
-            UnknownChannel: nothing was taken.
+            UnknownChannel, TooMany: nothing was taken.
             Busy: it may or may not have been taken in.
         """
         ...

@@ -10,12 +10,14 @@ import structlog
 from adapters.web.documents import BAD, NotTaken, Receipt, parts_of
 from adapters.web.memory import UNKEPT, Answer, Memory
 from adapters.web.metrics import Metrics
-from adapters.web.ports import Handed, Intake, UnknownChannel
+from adapters.web.ports import Handed, Intake, TooMany, UnknownChannel
 from adapters.web.problems import MEDIA_TYPE, Refused, encode
 
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
+REMEMBERED_BYTES_MAX = 256 * 1024
+"""Longer answers are not kept under their idempotency key: the same orders again are answered `repeated`."""
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _JSON_TYPES = re.compile(r"application/(?:[a-z0-9.+-]*\+)?json|text/json")
 _TABLE_TYPES = frozenset({"text/csv", "text/tab-separated-values", "application/csv"})
@@ -101,6 +103,8 @@ class Pushes:
         self._under_way.add(same)
         try:
             given = await self._take(push)
+            if len(given.body) > REMEMBERED_BYTES_MAX:
+                return given
             try:
                 await self._memory.remember_answer(push.holder, key, Answer(content, given.status, given.body))
             except UNKEPT as error:
@@ -122,6 +126,10 @@ class Pushes:
         except UnknownChannel as error:
             raise Refused(
                 400, "bad-request", str(error), where="query channel", advice="leave it out for the generic form"
+            ) from error
+        except TooMany as error:
+            raise Refused(
+                413, "too-large", str(error), where="body", advice="send the orders in several requests"
             ) from error
         parts = parts_of(taken)
         for part in parts:

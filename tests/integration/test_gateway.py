@@ -95,6 +95,25 @@ async def test_a_document_larger_than_the_broker_takes_comes_in_whole(gateway: G
     assert "order.received" in of_order(gateway, 40)
 
 
+@pytest.mark.parametrize("body", [b"[" + b"1," * 30_000 + b"1]", b'{"orders":[' + b"{}," * 30_000 + b"{}]}"])
+async def test_more_orders_than_anybody_sends_at_once_are_refused_before_any_is_taken(
+    gateway: Gateway, body: bytes
+) -> None:
+    before = (await gateway.cell.info()).last_seq
+    answer = await gateway.push(body + b" " * 64 * 1024)
+    assert answer.status_code == 413
+    assert "20,000" in decoded(answer)["detail"]
+    assert (await gateway.cell.info()).last_seq == before
+
+
+async def test_a_thousand_orders_in_one_request_are_each_told_of(gateway: Gateway) -> None:
+    answer = await gateway.push(orders(*range(1_000, 2_000)))
+    assert answer.status_code == 200
+    told = decoded(answer)["orders"]
+    assert [part["order_no"] for part in told] == [str(number) for number in range(1_000, 2_000)]
+    assert {part["outcome"] for part in told} == {"accepted"}
+
+
 # --- webhooks
 
 
@@ -268,7 +287,7 @@ async def test_pages_hold_every_order_once_the_last_changed_first(gateway: Gatew
     seen: list[tuple[int, str]] = []
     cursor: dict[str, str] = {}
     while True:
-        page = decoded(await gateway.client.get("/api/v1/orders", params={"limit": 4, **cursor}))
+        page = decoded(await gateway.client.get("/api/v1/orders", params={"limit": 150, **cursor}))
         seen += [(row["position"], row["key"]) for row in page["orders"]]
         if page["next"] is None:
             break

@@ -450,6 +450,45 @@ async def test_a_signal_lets_requests_under_way_finish_and_the_next_one_takes_th
                 end(process)
 
 
+async def test_what_was_answered_before_the_gateway_was_killed_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    async with running_cell(path) as cell:
+        with DataLock(path):
+            headers = {"authorization": f"Bearer {add_token(path / API_TOKENS_FILE, 'tests', ('push', 'read'))}"}
+            cell.start()
+            successes: set[int] = set()
+            number = 0
+            for _ in range(3):
+                process = gateway_process(path)
+                try:
+                    url = await served(path, process)
+                    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0) as client:
+
+                        async def post(client: httpx.AsyncClient = client) -> None:
+                            nonlocal number
+                            while True:
+                                number += 1
+                                mine = number
+                                for wait in ("durable", "commit"):
+                                    asked = {"channel": "taobao", "shop": "hardware", "wait": wait}
+                                    answer = await client.post("/api/v1/orders", params=asked, content=order(mine))
+                                    assert answer.status_code in {200, 202}
+                                    successes.add(mine)
+
+                        posting = asyncio.gather(*(post() for _ in range(6)), return_exceptions=True)
+                        await asyncio.sleep(0.7)
+                        process.kill()
+                        ends = await posting
+                        assert all(isinstance(each, httpx.TransportError) for each in ends), ends
+                finally:
+                    end(process)
+            await cell.until()
+            received = [event.stream for event in cell.recorded() if event.tag == "order.received"]
+            assert len(received) == len(set(received))
+            assert {f"order-taobao:hardware:{each}" for each in successes} <= set(received)
+            assert len(successes) > 10
+
+
 async def test_pushes_of_a_real_connection_are_taken_by_the_process_and_secrets_stay_out_of_its_log(
     tmp_path: Path,
 ) -> None:

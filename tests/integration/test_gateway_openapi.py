@@ -22,7 +22,7 @@ from tests.integration.gatewaying import Gateway, decoded, running_gateway
 
 pytestmark = pytest.mark.xdist_group("gateway_openapi")
 
-EXAMPLES = 25
+EXAMPLES = 15
 POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
 
