@@ -18,6 +18,9 @@ import structlog
 
 from runners.cli import run
 
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects")
+"""What runs when all does."""
+
 
 class Said(NamedTuple):
     """What a command line ended with."""

@@ -12,11 +12,9 @@ import psutil
 import pytest
 
 from runners.upstart import Conflicting, agreed_settings, write_settings
-from tests.integration.running import Running, orderspine, until
+from tests.integration.running import PARTS, Running, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
-
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects")
 
 
 @pytest.fixture(scope="module")
