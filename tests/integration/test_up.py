@@ -69,8 +69,9 @@ def test_status_tells_what_runs(up: Running) -> None:
 
 def test_it_says_where_the_gateway_is(up: Running) -> None:
     until(lambda: "Shops push to, and programs ask, http://127.0.0.1:" in up.said, 30.0)
+    until(lambda: up.run("status", "--json").json["gateway"], 20.0)  # an earlier test has killed it
     url = up.run("status", "--json").json["gateway"]
-    assert url in up.said
+    assert url in up.said, "it came back where it was"
     assert httpx.get(f"{url}/healthz", timeout=5.0).status_code == 200
     assert url in up.run("status").out
 
