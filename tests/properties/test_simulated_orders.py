@@ -57,12 +57,14 @@ def test_amounts_lines_and_times_are_exact(channel: str, data: st.DataObject) ->
     assert seen.amounts.payable == order.payable_fen
     assert seen.amounts.goods == (order.goods_fen if channel in WORTH else order.sold_fen)
     assert seen.amounts.goods - seen.amounts.discount + seen.amounts.freight == order.payable_fen
-    assert [line.amount for line in seen.lines] == shares(order)
     assert [line.sku for line in seen.lines] == [line.sku for line in order.lines]
-    unmarked = channel in ("wechat_shop", "shopify")  # there a line for which nothing is paid is a gift
-    gifts = [line.gift or (unmarked and not share) for line, share in zip(order.lines, shares(order), strict=True)]
-    assert [line.gift for line in seen.lines] == gifts
-    for line, meant in zip(seen.lines, order.lines, strict=True):
+    for line, meant, share in zip(seen.lines, order.lines, shares(order), strict=True):
+        # The WeChat shop and Shopify mark no gift: a line for which nothing is paid may be one.
+        if share or channel not in ("wechat_shop", "shopify"):
+            assert line.gift == meant.gift
+        # JD tells no shares of lines: where they divide badly, the odd fen may lie elsewhere.
+        assert abs(line.amount - share) <= (len(order.lines) if channel == "jd" else 0)
         assert meant.gift or line.unit_price == meant.unit_price_fen
+    assert sum(line.amount for line in seen.lines) == order.payable_fen - order.freight_fen
     assert seen.modified_at.utc_ms == order.modified_ms // 1000 * 1000
     assert {parcel.tracking for parcel in seen.parcels} == {parcel.tracking for parcel in order.parcels}
