@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.channels.json_fields import decode, id_of, split_list, split_object, why_unreadable
+from adapters.channels.json_fields import decode, decode_object, id_of, split_list, split_object, why_unreadable
 from adapters.channels.miniprogram_fields import AFTER_SALE_EVENTS, EVENT, ORDER, PAYMENTS
 from adapters.channels.miniprogram_order import NAME, translate
 from domain.canonical import Translated, TranslationError
@@ -39,6 +39,12 @@ class MiniProgram:
     def with_times(self, times: Times) -> "MiniProgram":
         """Return the same channel, reading times as a mapping says."""
         return MiniProgram(*self._zones, times)
+
+    def document(self, raw: bytes) -> dict[str, Any]:
+        """Return the order, with and without an event around it, as a mapping's paths walk through it."""
+        fields = decode_object(raw)
+        order = fields.get("order")
+        return {**fields, **order} if type(order) is dict else fields
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like an own mini-program's."""

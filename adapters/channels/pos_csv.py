@@ -6,7 +6,7 @@ beside: `pos_table` (bytes to cells), `pos_columns` (names and words), `pos_rece
 `pos_money` (goods and sums), `pos_sale` (meaning), `pos_totals` (total rows).
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -92,13 +92,20 @@ class PosCsv:
         Raises:
             TranslationError: with what is wrong, where and what to do.
         """
-        try:
-            piece = _SLICES.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TranslationError(f"not a slice of a POS file: {error}", "", "import the file again") from None
-        if not piece.rows or any(len(cells) != len(piece.header) for cells in piece.rows):
-            raise TranslationError("the slice has no rows, or rows of another width", "", "import the file again")
+        piece = _piece_of(raw)
         return translate_receipt(self._layout(piece.header), piece.rows, shop, self._template)
+
+    def document(self, raw: bytes) -> dict[str, Any]:
+        """Return a receipt as a mapping's paths walk through it: the columns of its first row, and all `rows`.
+
+        Raises:
+            TranslationError: it is no slice of this channel.
+        """
+        piece = _piece_of(raw)
+        rows = [
+            {clean(name): clean(cell) for name, cell in zip(piece.header, cells, strict=True)} for cells in piece.rows
+        ]
+        return {**rows[0], "rows": rows}
 
     def _layout(self, header: tuple[str, ...]) -> Layout:
         """Return the layout of a header; receipts of one till come one after the other."""
@@ -108,6 +115,16 @@ class PosCsv:
                 self._layouts.clear()
             layout = self._layouts[header] = Layout(header, self._template)
         return layout
+
+
+def _piece_of(raw: bytes) -> Slice:
+    try:
+        piece = _SLICES.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TranslationError(f"not a slice of a POS file: {error}", "", "import the file again") from None
+    if not piece.rows or any(len(cells) != len(piece.header) for cells in piece.rows):
+        raise TranslationError("the slice has no rows, or rows of another width", "", "import the file again")
+    return piece
 
 
 class _Receipt:

@@ -533,12 +533,15 @@ def _items(viewed: dict[str, Any], document: dict[str, Any]) -> list[dict[str, A
     cancelled = document.get("cancelled_units", {})
     shipped = document.get("shipped_lines", ())
     after_sales = document.get("after_sale_lines", {})
+    skus = document.get("skus", {})
     items = []
     for line in viewed["lines"]:
         units = cancelled.get(line["id"], 0)
         gone = line.get("state") == "cancelled" or units >= line["quantity"]
         status = "cancelled" if gone else "shipped" if line["id"] in shipped else "open"
         shown = {**line, "status": status}
+        if line["id"] in skus:
+            shown["sku"] = skus[line["id"]]
         if units:
             shown["cancelled"] = units
         if line["id"] in after_sales:

@@ -13,6 +13,8 @@ ERASED = "erased"
 """What stands for a personal half whose key was destroyed."""
 TIMELINE_MAX = 12
 """Latest events shown; `audit history` shows all."""
+EFFECTS = {"succeeded": "成功 succeeded", "failed": "重试中 will be tried again", "given_up": "失败 given up"}
+"""How what was told to a channel or another system stands."""
 _OPEN_FIELDS = frozenset({"province", "city", "state", "country"})
 """No person can be told by these."""
 
@@ -115,6 +117,23 @@ def page_of(
         for each in order["parcels"]:
             made.add_row(escape(each["carrier"]), escape(each["tracking"]), escape(", ".join(each.get("lines", ()))))
         parts.append(made)
+    if order.get("services"):
+        made = table("work order", "service", "lines", title="服务工单 Service work orders")
+        for each in order["services"]:
+            made.add_row(escape(each["reference"]), escape(each["service"]), escape(", ".join(each.get("lines", ()))))
+        parts.append(made)
+    if order.get("effects"):
+        made = table("told", "outcome", "reference", "tries", "why", title="外部动作 Told outside", right=("tries",))
+        for each in order["effects"]:
+            outcome, tries = EFFECTS.get(each["outcome"], each["outcome"]), str(each.get("tries", 1))
+            made.add_row(
+                escape(each["effect"]),
+                outcome,
+                escape(each.get("reference", "")),
+                tries,
+                escape(each.get("reason", "")),
+            )
+        parts.append(made)
     if order.get("last_refusal"):
         each = order["last_refusal"]
         parts.append(f"last refusal: {escape(each['what'])} ({escape(each['rule'])}): {escape(each['reason'])}")
@@ -170,6 +189,7 @@ def _head(order: dict[str, Any]) -> "RenderableType":
         ("pick list", "pick_list"),
         ("cancelled because", "cancel_reason"),
         ("source", "source_tag"),
+        ("field mapping", "mapping"),
         ("last changed by", "updated_by"),
     ):
         if order.get(name):

@@ -216,3 +216,40 @@ def test_an_event_of_a_newer_build_stops_the_fold() -> None:
     (event,) = log.read(0, 1)
     with pytest.raises(UnknownTag):
         in_current_shape([event._replace(tag="order.teleported")])
+
+
+def test_a_sku_that_came_from_the_table_is_shown_in_its_line_until_the_channels_view_changes(board: Board) -> None:
+    board.received().given(order.OrderPaid(1500, "CNY", NOON_MS), order.OrderSkusMapped((("2", "SKU-9"),)))
+    shown = board.shows()
+    assert [item["sku"] for item in shown["items"]] == ["SKU-1", "SKU-9"]
+    board.given(*RESERVED[1:], order.PartiallyShipped(("2",), ()))
+    assert stages(board.shows()) == {"1": "open", "2": "shipped"}
+    board.given(order.OrderAmended(view("1", "paid", modified=5), "d2", "a", (), "p"))
+    assert [item["sku"] for item in board.shows()["items"]] == ["SKU-1", "SKU-2"]
+
+
+def test_service_work_orders_are_shown(board: Board) -> None:
+    opened = order.ServiceOpened("order-x/service-1", ":77", "上门安装服务包", ("1",), {"oid": "77"})
+    shown = board.received().given(opened).shows()
+    assert shown["services"] == [{"reference": "order-x/service-1", "service": "上门安装服务包", "lines": ["1"]}]
+
+
+def test_each_effect_is_shown_by_its_last_report_and_changes_nothing_else(board: Board) -> None:
+    before = board.received().given(*RESERVED).shows()
+    board.given(
+        order.EffectFailed("ship_notice", "k-1", "busy", tries=1, final=False),
+        order.EffectFailed("erp", "k-1", "no such field", tries=4),
+        order.EffectSucceeded("ship_notice", "k-1", "r-1", 2),
+        by=PERSON,
+    )
+    shown = board.shows()
+    told, refused = shown["effects"]
+    assert (told["effect"], told["outcome"], told["reference"], told["tries"]) == ("ship_notice", "succeeded", "r-1", 2)
+    assert (refused["effect"], refused["outcome"], refused["reason"]) == ("erp", "given_up", "no such field")
+    assert (shown["updated_by"], shown["state"]) == (before["updated_by"], before["state"])
+
+
+def test_the_mapping_a_view_was_read_by_is_shown(board: Board) -> None:
+    assert "mapping" not in board.received().shows()
+    board.given(order.OrderAmended(view("1", "paid", modified=5), "d2", "a", (), "p", 3))
+    assert board.shows()["mapping"] == 3
