@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,6 +28,7 @@ from runners.settings import Settings
 CHECK_S = 60.0
 """Longest a check may take."""
 ROLE = "operations"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOOK = "look at the address and the network, and try again later"
 
 
@@ -62,7 +64,11 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
     except (BadConnections, BadOption) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     keys = FileKeys(settings.path, connection)
-    found = []
+    found = [
+        f"{field} is not encrypted ({urlsplit(url).scheme}://): whoever listens on the way reads keys and orders"
+        for field, url in (("base_url", connection.base_url), ("token_url", connection.token_url))
+        if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK
+    ]
     for name, place in connection.secrets.items():
         try:
             keys.secret(name)

@@ -63,6 +63,11 @@ class Feed:
         cursor = await asyncio.to_thread(
             self._pulls.begin, self._connection, max(begin, now - rules.reach_ms), self._now_ms()
         )
+        if cursor > now:
+            # By a clock that was ahead. Waiting for it would pull nothing for as long, and miss what came meanwhile.
+            log.error("pull.clock_went_back", connection=self._connection.name, ahead_s=(cursor - now) // 1000)
+            cursor = now - max(DAY_MS, rules.overlap_ms)
+            await asyncio.to_thread(self._pulls.set_back, self._connection, cursor)
         todo = plan(cursor, now, rules)
         if todo.forgotten is not None:
             await self._forgotten(todo.forgotten)

@@ -43,8 +43,9 @@ REFUSED_S = 60.0
 """Pause after a refusal: the same again will not help, so a person must look."""
 ACCESS_S = 300.0
 """Pause after the platform did not let us in; a new token or secret ends it at once."""
-AWAY_S = 2.0
-"""Pause while broker or worker are away."""
+AWAY_S = 1.0
+AWAY_S_MAX = 10.0
+"""Pauses while broker or worker are away: the platform should not be asked in vain all the time."""
 CLOSE_S = 2.0
 STAMP_S = 1.0
 SOUND_S = 60.0
@@ -77,8 +78,9 @@ class Line:
     def __init__(self, connection: Connection, shared: Shared) -> None:
         """Nothing is connected yet."""
         self.connection = connection
-        self.can_fetch = False
-        """Whether orders can be fetched by their number now."""
+        self.can_fetch = True
+        """Whether orders can be fetched by their number; believed until the platform turns out to have no such thing,
+        so that what is pushed while it does not let us in is fetched later."""
         self._shared = shared
         self._keys = FileKeys(shared.settings.path, connection)
         self._task: asyncio.Task[None] | None = None
@@ -146,8 +148,10 @@ class Line:
             if platform.puller is None or not self.connection.pull_every_s:
                 await self._tell(clear=WHOLE)  # no pull will show whether it works
             async with asyncio.TaskGroup() as group:
-                if platform.puller is not None:
-                    self.can_fetch = True
+                if platform.puller is None:
+                    self.can_fetch = False
+                    await asyncio.to_thread(self._shared.pulls.fetch_nothing, self.connection.name)
+                else:
                     self._start(group, platform.puller)
                 if platform.listener is not None and self.connection.listen:
                     group.create_task(self._listen(platform))
@@ -157,7 +161,6 @@ class Line:
             self._end_if_told()
             raise _worst(group_error) from None
         finally:
-            self.can_fetch = False
             await _close(platform)
 
     def _start(self, group: asyncio.TaskGroup, puller: Puller) -> None:
@@ -176,7 +179,7 @@ class Line:
             NotAuthorised, MissingSecret, BadOption: it cannot work.
         """
         await asyncio.sleep(random.uniform(0, START_SPREAD_S))  # noqa: S311  spread, no secret
-        failures = 0
+        failures = away = 0
         while True:
             try:
                 wait_s = await once()
@@ -184,7 +187,8 @@ class Line:
                 raise
             except AWAY as error:
                 self._log.info("pull.waits", what=what, reason=str(error))
-                wait_s = AWAY_S
+                away += 1
+                wait_s = min(AWAY_S_MAX, AWAY_S * 2.0 ** (away - 1))
             except PlatformBusy as busy:
                 failures += 1
                 wait_s = max(busy.retry_after_s or 0.0, backoff_s(failures))
@@ -194,7 +198,7 @@ class Line:
                 wait_s = max(REFUSED_S, backoff_s(failures))
                 await self._tell(what, str(error), wait_s)
             else:
-                failures = 0
+                failures = away = 0
                 await self._tell(clear=(what,))
             self._end_if_told()
             woken = {"hints": self._hinted, "compare": self._asked}.get(what)

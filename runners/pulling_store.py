@@ -76,7 +76,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Pulls:
-    """The file. Any thread and process may use it; cursors only go forward."""
+    """The file. Any thread and process may use it; cursors only go forward, unless the clock was wrong."""
 
     def __init__(self, data: Path, *, read_only: bool = False) -> None:
         """Open it, or make it where there is none.
@@ -137,6 +137,20 @@ class Pulls:
                 "UPDATE pulls SET cursor_ms = max(cursor_ms, ?) WHERE name = ? AND shop = ?",
                 (to_ms, connection.name, shop_of(connection)),
             )
+
+    def set_back(self, connection: Connection, to_ms: int) -> None:
+        """Move the cursor back: it was made by a clock that was wrong."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "UPDATE pulls SET cursor_ms = min(cursor_ms, ?), compared_ms = min(compared_ms, ?) WHERE name = ?",
+                (to_ms, to_ms, connection.name),
+            )
+
+    def fetch_nothing(self, name: str) -> None:
+        """Forget what is to be fetched by a connection that turned out to have no way to fetch."""
+        with self._lock, transaction(self._db):
+            for table in ("hints", "comparisons"):
+                self._db.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608  constants only
 
     def forget(self, name: str) -> None:
         """Forget a connection that is no more."""

@@ -155,6 +155,18 @@ async def test_another_shop_under_the_same_name_begins_anew(office: Office) -> N
     assert office.pulls.cursor(real) is None
 
 
+async def test_a_clock_that_was_ahead_stops_no_pull_and_loses_nothing(office: Office) -> None:
+    office.clock.ms += 5 * HOUR_MS
+    await feed_of(office).pull()
+    office.clock.ms = NOW_MS + HOUR_MS
+    office.platform.change(1, NOW_MS + HOUR_MS // 2)
+    assert await feed_of(office).pull() == {"accepted": 1}
+    assert office.pulls.cursor(office.connection) == office.clock.ms
+    office.clock.ms += HOUR_MS
+    office.platform.change(2, NOW_MS + HOUR_MS + 5)
+    assert await feed_of(office).pull() == {"accepted": 1}
+
+
 async def test_cursors_only_go_forward(office: Office) -> None:
     office.pulls.begin(office.connection, 100, NOW_MS)
     office.pulls.advance(office.connection, Window(90, 200))

@@ -19,6 +19,8 @@ from runners.connection_keys import FileKeys
 from runners.connections import FILE, save
 from runners.pulling import Wiring
 from runners.pulling_line import Line, backoff_s
+from runners.pulling_log import LogFollower
+from runners.pulling_store import Hinted
 from tests.fake_platform import FolderListener, FolderPlatform, hint
 from tests.integration.following import wait_for
 from tests.pulling_world import NOW_MS, Office
@@ -139,6 +141,44 @@ async def test_a_missing_worker_is_waited_for(office: Office, monkeypatch: pytes
     async with running(office.line()):
         await wait_for(has(office, "1"))
     assert office.pulls.state("flagship").problems == {}, "it is not the shop's fault"
+
+
+async def test_what_is_pushed_while_the_door_is_shut_is_fetched_when_it_opens(office: Office, tmp_path: Path) -> None:
+    office.connection = msgspec.structs.replace(office.connection, pull_every_s=0)
+    office.platform.fault("shut")
+    office.platform.change(7, NOW_MS)
+    save(tmp_path, [office.connection])
+    wiring = Wiring(office.shared)
+    try:
+        await wiring.refresh()
+        follower = LogFollower(office.log, office.pulls, wiring.fetching, office.clock)
+        await office.room.send(await office.room.cut(office.connection, [hint(8)], "webhook", NOW_MS))
+        wiring.wake(follower.run_once()[1])
+        office.clock.ms += 1000
+        await wait_for(lambda: bool(problem(office, "access")))
+        await office.room.send(await office.room.cut(office.connection, [hint(7)], "webhook", NOW_MS))
+        wiring.wake(follower.run_once()[1])
+        office.clock.ms += 1000
+        office.platform.fault("")
+        FileKeys(tmp_path, office.connection).keep(Token("fresh"))
+        await wait_for(has(office, "7"), 5.0)
+    finally:
+        await wiring.close()
+
+
+async def test_a_shop_that_only_pushes_has_nothing_to_fetch(office: Office, tmp_path: Path) -> None:
+    own = Connection("own", "generic", "own", secrets={"push_secret": "env:NOWHERE"})
+    office.pulls.follow("memory", 0, [Hinted("own", "1", 1, NOW_MS, NOW_MS)], [("own", Window(0, 1), "mail was lost")])
+    save(tmp_path, [own])
+    wiring = Wiring(office.shared)
+    try:
+        await wiring.refresh()
+        await wait_for(lambda: wiring.fetching() == [])
+        await wait_for(lambda: not office.pulls.hints_waiting("own"))
+        assert office.pulls.comparisons("own") == []
+        assert office.pulls.state("own").problems == {}
+    finally:
+        await wiring.close()
 
 
 async def test_what_the_socket_brings_is_in_the_log_before_it_is_acknowledged(
