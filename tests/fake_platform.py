@@ -123,15 +123,16 @@ class FolderPuller:
         self._client = client
         times = {name: int(options.get(name, default)) for name, default in RULES.items()}
         self.rules = PullRules(**times)
+        self._size = int(options.get("page", PAGE))
 
     async def changed(self, window: Window) -> AsyncIterator[list[bytes]]:
         assert window.end_ms - window.start_ms <= self.rules.window_ms
         self._client.call(f"changed {window.start_ms} {window.end_ms}")
         found = [raw for modified, _, raw in self._client.orders() if window.start_ms <= modified < window.end_ms]
-        for at in range(0, len(found), PAGE):
+        for at in range(0, len(found), self._size):
             await asyncio.sleep(0)
             self._client.call(f"page {at}")
-            yield found[at : at + PAGE]
+            yield found[at : at + self._size]
 
     async def order(self, order_no: str) -> bytes | None:
         await asyncio.sleep(0)
