@@ -118,6 +118,7 @@ def test_orders_come_from_every_platform_and_parcels_are_told_to_every_one(merch
     until(lambda: set(merchant.states().values()) == {"allocating"}, 30)  # there is stock for all of them
 
     # New ones, told by pushes and sockets alone: doubled, in disorder, posted again until they are taken.
+    until(lambda: "http://127.0.0.1:" in merchant.running.said, 30)  # it comes after the worker
     gateway = re.search(r"http://127\.0\.0\.1:\d+", merchant.running.said)
     assert gateway is not None
     for channel in PUSHED:
