@@ -24,6 +24,7 @@ from runners.pulling_mail import Mailroom
 from runners.pulling_store import Pulls
 from runners.reconciling import Progress, Reconciliation, Result
 from runners.settings import Settings
+from runners.shops import gateway_url
 
 CHECK_S = 60.0
 """Longest a check may take."""
@@ -80,6 +81,12 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
     if platform is None:
         return found
     await _close(platform)
+    if platform.receiver is not None:
+        gateway = gateway_url(settings) or "http://GATEWAY"
+        found.append(
+            f"let the platform push to {gateway}/webhooks/{connection.name} (from outside: through whatever ends TLS "
+            "before the gateway)"
+        )
     if hasattr(_module(connection), "authorise_url"):
         with contextlib.suppress(MissingSecret, ValueError):
             page_needed = keys.token() is None and bool(_module(connection).authorise_url(connection, ""))
