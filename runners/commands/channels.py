@@ -229,6 +229,11 @@ def authorise(
         if json:
             print_json({"url": page})
             return Exit.OK
+        if "redirect_uri=&" in f"{page}&":
+            say(
+                "This page lacks the address it sends you to afterwards: give the one that is registered for your app "
+                f"with --redirect, or for good with --option redirect_uri=ADDRESS (`channels add {name} … --replace`)"
+            )
         say("Open this page as the shop's owner and agree:")
         show(escape(page))
         say(f"Then: orderspine channels authorise {name} --code CODE (what stands behind `code=` in the address)")
