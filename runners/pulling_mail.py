@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from adapters.nats.errors import BrokerError
 from adapters.platforms.connection import Connection
@@ -25,14 +25,6 @@ TIMEOUT_S = 20.0
 """How long nothing at all may happen to mail before its sending counts as failed; it is sent again then."""
 AWAY = (NotRunning, NoAnswer, BrokerError)
 """What goes wrong while the broker or the worker is away: nobody's fault, and over soon."""
-
-
-class Posting(Protocol):
-    """Sends mail and waits for what becomes of it; `Postman` does."""
-
-    async def send(self, mails: Sequence[Mail]) -> list[Reply]:
-        """Return the answers, in order, after the commit."""
-        ...
 
 
 class Sent(NamedTuple):
