@@ -39,9 +39,12 @@ app = App(
         "  orderspine channels authorise flagship\n"
         "  orderspine channels check\n"
         "  orderspine channels pull flagship --since 12h\n"
-        "  orderspine channels reconcile flagship --from 2026-11-10"
+        "  orderspine channels reconcile flagship --from 2026-11-10\n"
+        "  orderspine channels map taobao --try order.json --with mapping.toml"
     ),
 )
+
+app.command("runners.commands.mapping:map_", name="map")
 
 ConnectionName = Annotated[str, Parameter(name="NAME", help="Name of the connection.")]
 Pairs = tuple[str, ...]

@@ -1,0 +1,282 @@
+"""`channels map`: what a channel's fields become: show it, try it on a payload, put another document in force."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from runners.commands.acting import act, command_id_of, mail_of
+from runners.commands.common import (
+    DATA_DEFAULT,
+    CommandIdOption,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    escape,
+    print_json,
+    say,
+    settings_of,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from domain.mapping import InForce
+    from domain.ports import Channel, Sliced
+    from runners.mapping_trial import Became, Trial
+    from runners.settings import Settings
+
+MARKS = {
+    "mapped": "映射 mapped",
+    "read": "读取 read",
+    "attribute": "属性 attribute",
+    "sealed": "密封 sealed",
+    "left": "·",
+}
+SHOWN_MAX = 60
+ORDERS_MAX = 20
+"""Most orders of a file that are tried."""
+
+
+def map_(
+    channel: Annotated[str, Parameter(name="CHANNEL", help="Name of the channel, for example taobao.")],
+    /,
+    *,
+    show_: Annotated[
+        bool, Parameter(name="--show", negative="", help="Show the document in force; so without any option.")
+    ] = False,
+    shipped: Annotated[bool, Parameter(negative="", help="Show the document that ships with the channel.")] = False,
+    history: Annotated[
+        bool, Parameter(negative="", help="Show which documents were in force, since when, why.")
+    ] = False,
+    try_: Annotated[
+        Path | None, Parameter(name="--try", help="A payload: show what each of its fields becomes.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, Parameter(name="--with", help="With --try: a document to be tried beside the one in force.")
+    ] = None,
+    apply: Annotated[Path | None, Parameter(name="--apply", help="A document: put it in force.")] = None,
+    reason: Annotated[str, Parameter(help="With --apply: why; it is recorded.")] = "",
+    shop: Annotated[str, Parameter(help="With --try: whose the payload is, where it does not say.")] = "",
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """What a channel's fields become: the document in force (TOML), or one of the options; only --apply needs `up`."""
+    settings = settings_of(data, must_exist=apply is not None)
+    it = _channel(settings, channel)
+    if sum((show_, shipped, history, try_ is not None, apply is not None)) > 1:
+        raise Failure(Exit.USAGE, "one of --show, --shipped, --history, --try and --apply at a time")
+    if mapping is not None and try_ is None:
+        raise Failure(Exit.USAGE, "--with goes with --try; --apply puts a document in force")
+    if apply is not None:
+        return _apply(settings, it, apply, reason, command_id, json=json)
+    if try_ is not None:
+        return _try(settings, it, try_, mapping, shop, json=json)
+    if history:
+        return _history(settings, channel, json=json)
+    return _show(settings, channel, shipped=shipped, json=json)
+
+
+def _channel(settings: "Settings", name: str) -> "Channel":
+    from runners.bootstrap import channels  # noqa: PLC0415
+
+    known = channels(settings)
+    if name not in known:
+        raise Failure(Exit.USAGE, f"there is no channel {name!r}; known are {', '.join(sorted(known))}")
+    return known[name]
+
+
+# --- what is in force
+
+
+def in_force_of(settings: "Settings", channel: str) -> "InForce":
+    """Return the mapping in force by the log; the shipped one where there is no log yet."""
+    state: InForce = _state(settings, channel)[0]
+    return state
+
+
+def _state(settings: "Settings", channel: str) -> "tuple[Any, list[dict[str, Any]]]":
+    """Return the mapping in force, and the history of changes."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from domain import mapping  # noqa: PLC0415
+    from domain.catalogue import decode_event  # noqa: PLC0415
+    from domain.envelope import decode_envelope  # noqa: PLC0415
+    from domain.ids import mapping_key  # noqa: PLC0415
+    from domain.timehub import zone_of  # noqa: PLC0415
+    from runners.bootstrap import LOG_FILE, open_log  # noqa: PLC0415
+
+    if not settings.postgres and not (settings.path / LOG_FILE).exists():
+        return mapping.SHIPPED, []
+    log = open_log(settings, read_only=True)
+    try:
+        events = list(log.select(mapping_key(channel)))
+    finally:
+        log.close()
+    state, zone = mapping.State(), zone_of(settings.zone)
+    changes: list[dict[str, Any]] = []
+    for event in events:
+        facts = decode_event(event.tag, event.data)
+        state = mapping.evolve(state, facts)
+        envelope = decode_envelope(event.envelope)
+        at = datetime.fromtimestamp(envelope.at / 1000, zone).isoformat(timespec="seconds")
+        by = f"{envelope.by.kind} {envelope.by.id}".strip()
+        what: dict[str, Any] = {"position": event.position, "at": at, "by": by, "tag": event.tag}
+        if isinstance(facts, mapping.MappingChanged):
+            what |= {"version": facts.version, "reason": facts.reason, "digest": facts.digest, "text": facts.text}
+        elif isinstance(facts, mapping.MappingRefused):
+            what |= {"reason": facts.reason}
+        changes.append(what)
+    return state.in_force, changes
+
+
+def _text(channel: str, in_force: "InForce") -> str:
+    from adapters.channels.mappings import shipped  # noqa: PLC0415
+
+    return in_force.text if in_force.version else shipped(channel)
+
+
+def _show(settings: "Settings", channel: str, *, shipped: bool, json: bool) -> Exit:
+    from domain.mapping import SHIPPED  # noqa: PLC0415
+
+    in_force = SHIPPED if shipped else in_force_of(settings, channel)
+    text = _text(channel, in_force)
+    if json:
+        print_json({"channel": channel, "version": in_force.version, "digest": in_force.digest, "text": text})
+        return Exit.OK
+    say(f"# {channel}: version {in_force.version}" + ("" if in_force.version else " (ships with the channel)"))
+    print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201  the document itself, for a file
+    return Exit.OK
+
+
+def _history(settings: "Settings", channel: str, *, json: bool) -> Exit:
+    _, changes = _state(settings, channel)
+    if json:
+        print_json(changes)
+        return Exit.OK
+    made = table("version", "when", "who", "why", "position", right=("version", "position"))
+    for each in changes:
+        version = str(each["version"]) if "version" in each else "refused"
+        made.add_row(version, each["at"], escape(each["by"]), escape(each["reason"]), str(each["position"]))
+    show(made)
+    if not changes:
+        say("never changed: the document that ships with the channel is in force")
+    return Exit.OK
+
+
+# --- another document
+
+
+def _document(channel: "Channel", file: Path) -> tuple[str, tuple[str, ...]]:
+    """Return a document that was checked, and which of its sources the channel declares to be nobody's.
+
+    Raises:
+        Failure: it cannot be read, or cannot be a mapping.
+    """
+    from domain.mapping_table import AS_THE_PLATFORM, BadMapping, read_mapping, sources_of  # noqa: PLC0415
+    from domain.ports import Declares, KeepsTime  # noqa: PLC0415
+
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Failure(Exit.REFUSED, f"{file.name}: not UTF-8 at byte {error.start:,}") from error
+    try:
+        declared = channel.harmless if isinstance(channel, Declares) else frozenset()
+        harmless = tuple(path for path in sources_of(text) if path in declared)
+        made = read_mapping(text, harmless)
+    except BadMapping as error:
+        raise Failure(Exit.REFUSED, f"{file.name}: {error}") from error
+    if not isinstance(channel, KeepsTime) and {made.times, *made.shops.values()} != {AS_THE_PLATFORM}:
+        raise Failure(Exit.REFUSED, f"{file.name}: how {channel.name} writes times cannot be set by a mapping")
+    return text, harmless
+
+
+def _apply(settings: "Settings", channel: "Channel", file: Path, reason: str, command_id: str, *, json: bool) -> Exit:
+    from domain.ids import mapping_key  # noqa: PLC0415
+    from domain.mapping import ChangeMapping  # noqa: PLC0415
+
+    text, harmless = _document(channel, file)
+    if not reason.strip():
+        raise Failure(Exit.USAGE, "say why with --reason: it is recorded with the change")
+    body = ChangeMapping(command_id_of(command_id), text, reason, harmless)
+    mail = mail_of(mapping_key(channel.name), body, "operations", "channels-map")
+    done = act(settings, mail, f"mapping of {channel.name} from {file.name}", json=json, channel=channel.name)
+    if done is Exit.OK and not json:
+        say("orders that come from now on are read by it; what is quarantined, when it is resent")
+    return done
+
+
+# --- trying
+
+
+def _try(settings: "Settings", channel: "Channel", file: Path, mapping: Path | None, shop: str, *, json: bool) -> Exit:
+    import msgspec  # noqa: PLC0415
+
+    from domain.mapping import InForce  # noqa: PLC0415
+    from runners.mapping_trial import try_payload  # noqa: PLC0415
+
+    candidate = InForce(-1, "candidate", _document(channel, mapping)[0]) if mapping is not None else None
+    in_force = in_force_of(settings, channel.name)
+    pieces, asides = _pieces(channel, file, shop)
+    trials = [try_payload(channel, piece, settings.zone, in_force, candidate) for piece in pieces[:ORDERS_MAX]]
+    if json:
+        orders = [msgspec.to_builtins(trial) for trial in trials]
+        print_json({"channel": channel.name, "version": in_force.version, "orders": orders, "aside": asides})
+    else:
+        for trial in trials:
+            _show_trial(trial, in_force.version, candidate=candidate is not None)
+        for reason in asides:
+            say(f"no order: {reason}")
+        if len(pieces) > ORDERS_MAX:
+            say(f"{len(pieces) - ORDERS_MAX} more orders are in the file")
+    failed = any(trial.then_error if candidate is not None else trial.now_error for trial in trials)
+    return Exit.REFUSED if failed or not trials else Exit.OK
+
+
+def _pieces(channel: "Channel", file: Path, shop: str) -> "tuple[list[Sliced], list[str]]":
+    from domain.ports import Sliced  # noqa: PLC0415
+
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+    parts = channel.identify(raw, shop or "shop")
+    pieces = [part for part in parts if isinstance(part, Sliced)]
+    return pieces, [part.reason for part in parts if not isinstance(part, Sliced)]
+
+
+def _show_trial(trial: "Trial", version: int, *, candidate: bool) -> None:
+    from runners.mapping_trial import changed  # noqa: PLC0415
+
+    columns = ["source", "value", f"now (version {version})", "how"]
+    columns += ["with the candidate, where it differs", "how"] if candidate else []
+    made = table(*columns, title=escape(f"{trial.shop}:{trial.order_no}"))
+    for row in trial.rows:
+        cells = [row.source or "(default)", _short(row.value), *_shown(row.now)]
+        if candidate:
+            cells += _shown(row.then) if row.then is not None and changed(row) else ("", "")
+        made.add_row(*map(escape, cells))
+    show(made)
+    say("· not told apart here: a default, a repetition, a part of another value. The whole payload is kept, sealed")
+    for what, error in (("as things are", trial.now_error), ("with the candidate", trial.then_error)):
+        if error:
+            say(f"{what} it would be quarantined: {error}")
+
+
+def _shown(became: "Became") -> tuple[str, str]:
+    target = became.target + (f" (line {became.line})" if became.line else "")
+    if not became.target:
+        return "", MARKS[became.mark]
+    value = "(nothing)" if became.value is None else _short(became.value)
+    return f"{target} = {value}", MARKS[became.mark]
+
+
+def _short(value: Any) -> str:
+    import msgspec  # noqa: PLC0415
+
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
