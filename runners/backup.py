@@ -25,7 +25,11 @@ from adapters.storage.vault import SqliteVault
 from domain.merkle import Frontier
 from domain.ports import LogDamaged
 from runners.bootstrap import KEYS_FILE, LOG_FILE
+from runners.connections import FILE as CONNECTIONS_FILE
+from runners.connections import BadConnections, editing
+from runners.effects_outlets import ERP_FILE
 from runners.lock import DataLock
+from runners.pulling_store import FILE as PULLS_FILE
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
 
@@ -34,7 +38,9 @@ SIGNING_KEY_FILE = "checkpoint_key.pem"
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
-_LOOSE = {LOG_FILE, SETTINGS_FILE, MANIFEST_FILE}
+_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE)
+"""Plain files that are part of a backup where they are there. They hold no secret, only where secrets are."""
+_LOOSE = {LOG_FILE, PULLS_FILE, MANIFEST_FILE, *_COPIED}
 _KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
 
 
@@ -102,11 +108,14 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     keys.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target) as work:
+        # Before the log: what the cursors promise must be in it.
+        _copy_database(settings.path / PULLS_FILE, work / PULLS_FILE)
         copy = work / LOG_FILE
         with closing(SqliteEventLog(settings.path / LOG_FILE, read_only=True)) as log:
             log.backup_to(copy)
-        if (settings.path / SETTINGS_FILE).exists():
-            shutil.copyfile(settings.path / SETTINGS_FILE, work / SETTINGS_FILE)
+        for name in _COPIED:
+            if (settings.path / name).exists():
+                shutil.copyfile(settings.path / name, work / name)
         generation, head, root = _summary(copy)
         # After the log: keys are durable before the events that need them, so none can be missing.
         kept = _copy_keys(settings.path, keys)
@@ -141,12 +150,19 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
     with _workplace(data) as work:
         manifest = _unpacked(backup, work)
         _check_whole(work, manifest)
+        for file in work.iterdir():
+            file.chmod(0o600)
         if keys is not None:
             _bring_keys(keys, work, manifest, notes)
         elif manifest.keys is not None:
             notes.append(
                 "the keys were not given: personal data shows as missing. To have it, restore again with --keys before "
                 "anything new is taken in: `up` makes new keys where it finds none"
+            )
+        if off := _switched_off(work):
+            notes.append(
+                f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
+                "`orderspine channels enable NAME` when this is the copy to go on with"
             )
         with DataLock(work):  # writes which build the directory is of
             signer = Signer.open(work / SIGNING_KEY_FILE)
@@ -188,16 +204,31 @@ def _summary(log_file: Path) -> tuple[str, int, str]:
     return generation, head, frontier.root().hex()
 
 
+def _switched_off(work: Path) -> list[str]:
+    """Switch all connections of a restored directory off; return their names."""
+    if not (work / CONNECTIONS_FILE).exists():
+        return []
+    try:
+        with editing(work) as connections:
+            connections[:] = [msgspec.structs.replace(each, enabled=False) for each in connections]
+            return [each.name for each in connections]
+    except BadConnections as error:
+        raise BackupError(f"the connected shops in it cannot be used: {error}") from error
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy a database while others use it, as it stands at one moment; nothing where there is none."""
+    if source.exists():
+        with closing(sqlite3.connect(source, timeout=5)) as found, closing(sqlite3.connect(target)) as copy:
+            found.backup(copy)
+
+
 def _copy_keys(data: Path, target: Path) -> FileOf | None:
     if not (data / KEYS_FILE).exists():
         return None
     with _workplace(target) as work:
         work.chmod(0o700)
-        with (
-            closing(sqlite3.connect(data / KEYS_FILE, timeout=5)) as source,
-            closing(sqlite3.connect(work / KEYS_FILE)) as copy,
-        ):
-            source.backup(copy)
+        _copy_database(data / KEYS_FILE, work / KEYS_FILE)
         if (data / SIGNING_KEY_FILE).exists():
             shutil.copyfile(data / SIGNING_KEY_FILE, work / SIGNING_KEY_FILE)
         _pack(work, sorted(work.iterdir()), target, 0o600)

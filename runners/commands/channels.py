@@ -178,6 +178,34 @@ def remove(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: Js
 
 
 @app.command
+def enable(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Use a connection (again)."""
+    return _switch(name, data, on=True, json=json)
+
+
+@app.command
+def disable(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Leave a connection alone: no pulls, no pushes, no ship notices; everything of it is kept."""
+    return _switch(name, data, on=False, json=json)
+
+
+def _switch(name: str, data: Path, *, on: bool, json: bool) -> Exit:
+    import msgspec  # noqa: PLC0415
+
+    from runners.connections import editing  # noqa: PLC0415
+
+    settings = settings_of(data)
+    with _usable(), editing(settings.path) as connections:
+        found = _one(connections, name, settings)
+        connections[connections.index(found)] = msgspec.structs.replace(found, enabled=on)
+    if json:
+        print_json({"name": name, "enabled": on})
+    else:
+        show(f"{escape(name)} is {'on' if on else 'off'}; a running `up` takes it over within a second")
+    return Exit.OK
+
+
+@app.command
 def check(
     *names: Annotated[str, Parameter(name="NAME", help="Connections; all that are on where none is named.")],
     data: DataOption = DATA_DEFAULT,

@@ -6,8 +6,10 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from adapters.platforms.connection import Connection, Token
 from adapters.storage.checkpoints import CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan
 from adapters.storage.sqlite_log import SqliteEventLog
@@ -18,8 +20,11 @@ from runners.backup import BackupError, Restored, make_backup
 from runners.backup import restore as bring_back
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.cli import run
+from runners.connection_keys import FileKeys
+from runners.connections import load, save
 from runners.history import ERASED, history
 from runners.lock import DataLock
+from runners.pulling_store import Pulls
 from runners.settings import Settings, load_settings
 from tests.audit_log import key_of, make_log, open_story
 
@@ -74,6 +79,31 @@ def test_a_backup_comes_back_event_for_event(data: Path, tmp_path: Path, name: s
     for story in open_story(tmp_path / "again"):
         story.tell(3, first=500)
     assert checked(tmp_path / "again").ok
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.tar"])
+def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_token(
+    data: Path, tmp_path: Path, name: str
+) -> None:
+    shop = Connection("flagship", "taobao", "flagship", secrets={"app_secret": "env:TAOBAO_SECRET"})
+    save(data, [shop])
+    FileKeys(data, shop).keep(Token("access", refresh="refresh"))
+    (data / "erp.json").write_text('{"kind": "csv", "folder": "erp"}')
+    with closing(Pulls(data)) as pulls:
+        pulls.begin(shop, 1_770_000_000_000, 1_770_000_100_000)
+    make_backup(settings_for(data), tmp_path / name, tmp_path / "keys")
+    restored = restore(tmp_path / name, tmp_path / "again", tmp_path / "keys")
+    again = tmp_path / "again"
+    assert load(again) == (msgspec.structs.replace(shop, enabled=False),), "two copies must not act on one shop"
+    assert "flagship" in restored.notes[0]
+    assert run(["channels", "enable", "flagship", "--data", str(again), "--json"]) == 0
+    assert load(again) == (shop,)
+    with closing(Pulls(again)) as pulls:
+        assert pulls.cursor(shop) == 1_770_000_000_000
+    assert (again / "erp.json").read_text() == '{"kind": "csv", "folder": "erp"}'
+    assert FileKeys(again, shop).token() is None
+    for file in (again / "channels.json", again / "pulls.db"):
+        assert file.stat().st_mode & 0o077 == 0
 
 
 def test_a_backup_taken_while_events_are_written_is_one_moment_of_the_log(data: Path, tmp_path: Path) -> None:
