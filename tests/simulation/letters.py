@@ -13,11 +13,12 @@ import msgspec
 from adapters.channels.pos_csv import channel as pos_channel
 from domain import cellular, intake, stock
 from domain.envelope import By
-from domain.ids import CELL_KEY, intake_key, mapping_key, order_key, warehouse_key
+from domain.ids import CELL_KEY, intake_key, mapping_key, order_key, skus_key, warehouse_key
 from domain.mail import AsideReport, Body, ChannelPayload, Mail, encode_mail
 from domain.mapping import ChangeMapping
 from domain.order import CancelLines, ScanOut
 from domain.ports import Sliced
+from domain.skus import SetSkus
 
 BEGIN_MS = 1_794_326_400_000
 """2026-11-10 16:00 UTC: midnight of the great sale."""
@@ -88,6 +89,11 @@ def letter(to: str, body: Body, facts: Any, by: By, now_ms: int, *, silent: bool
     return Letter(mail, facts, encode_mail(mail), silent)
 
 
+def item_of(channel: str, line: str) -> str:
+    """Return the channel's own id of what a line is of."""
+    return f"{'6500' if channel == 'taobao' else '35'}{line}"
+
+
 # --- wire formats
 
 
@@ -115,7 +121,7 @@ def taobao(view: View) -> bytes:
         total += 10 * item.units
         line: dict[str, Any] = {
             "oid": item.id,
-            "num_iid": f"6500{item.id}",
+            "num_iid": item_of("taobao", item.id),
             "outer_sku_id": item.sku,
             "title": f"goods {item.id}",
             "price": "10.00",
@@ -172,7 +178,7 @@ def douyin(view: View) -> bytes:
             "order_id": item.id,
             "parent_order_id": view.order_no,
             "main_status": status,
-            "product_id": f"35{item.id}",
+            "product_id": item_of("douyin", item.id),
             "product_name": f"goods {item.id}",
             "code": item.sku,
             "item_num": item.units,
@@ -408,6 +414,13 @@ def cancel_letter(chance: Random, to: str, line: str, number: int, now_ms: int) 
     lines = ((line, chance.randrange(1, 3)),) if line and chance.random() < 0.6 else ()
     body = CancelLines(f"cancel-{number}", lines, "changed their mind")
     return letter(to, body, "command", By("person", "s1", "service"), now_ms, silent=not lines)
+
+
+def skus_letter(channel: str, lines: list[str], number: int, now_ms: int) -> Letter:
+    """Somebody enters which SKUs some lines' items are; an item is always the same."""
+    pairs = tuple((item_of(channel, line), SKUS[int(line) % len(SKUS)]) for line in lines)
+    body = SetSkus(f"skus-{number}", pairs, "list")
+    return letter(skus_key(channel, "shop"), body, "command", By("person", "o1", "operations"), now_ms, silent=True)
 
 
 def mapping_letter(chance: Random, number: int, now_ms: int) -> Letter:

@@ -17,7 +17,7 @@ from domain.order import (
     ScanOut,
     TimerDue,
 )
-from tests.simulation.letters import BEGIN_MS, GoodsBack, Item, Letter, View
+from tests.simulation.letters import BEGIN_MS, GoodsBack, Item, Letter, View, item_of
 from tests.simulation.watch import must
 
 RANK = {"awaiting_payment": 0, "paid": 1, "allocating": 2, "shipped": 3, "completed": 4, "cancelled": 5}
@@ -31,8 +31,13 @@ class Refused(Exception):
 class ModelOrder:
     """What there is to know of an order."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "") -> None:
+        self.key = key
         self.view: View | None = None
+        self.given: dict[str, str] = {}
+        """Line → the SKU that the table gave it."""
+        self.read_by = 0
+        """Version of the field mapping that the view was read by."""
         self.status = ""
         self.held: dict[str, int] | None = None
         self.picked = False
@@ -108,6 +113,12 @@ class Model:
         self.protected: dict[str, int] = {}
         self.since: dict[str, int] = {}
         self.documents: set[str] = set()
+        self.skus: dict[str, dict[str, str]] = {}
+        """Channel → item → SKU."""
+        self.waiting: dict[str, None] = {}
+        """Orders that wait for a SKU, those first that began to first."""
+        self.mappings: dict[str, list[str]] = {}
+        """Channel → the field mappings that were in force, one after the other."""
 
     def reserved(self, sku: str) -> int:
         return sum((order.held or {}).get(sku, 0) for order in self.orders.values())
@@ -123,8 +134,14 @@ class Model:
         if to.startswith("warehouse-"):
             if not suspect:
                 self._ledger(letter.mail.body, now)
+        elif to.startswith("mapping-"):
+            if not suspect:
+                self._mapping(to.partition("-")[2], letter.mail.body)
+        elif to.startswith("skus-"):
+            if not suspect:
+                self._entries(to.partition("-")[2].partition(":")[0], letter.mail.body)
         elif to.startswith("order-"):
-            order = self.orders.setdefault(to, ModelOrder())
+            order = self.orders.setdefault(to, ModelOrder(to))
             self._run(order, item, letter, now, suspect=suspect)
 
     def _ledger(self, body: Any, now: int) -> None:
@@ -145,6 +162,54 @@ class Model:
                     return
                 self.protected[body.sku] = body.quantity
         self.documents.add(body.document)
+
+    # --- tables
+
+    def _mapping(self, channel: str, body: Any) -> None:
+        texts = self.mappings.setdefault(channel, [])
+        bad = body.text.endswith("[[field]]\n")
+        if not bad and body.text not in texts:  # the world sends each document under one id
+            texts.append(body.text)
+
+    def _entries(self, channel: str, body: Any) -> None:
+        table = self.skus.setdefault(channel, {})
+        table.update(body.skus)
+        for key in [key for key in self.waiting if key.startswith(f"order-{channel}:")]:
+            order = self.orders[key]
+            if not any(item_of(channel, line) in table for line in _bare(order)):
+                continue
+            del self.waiting[key]
+            wanted, held, known = (
+                bool(order.wants()),
+                dict(order.held or {}),
+                {each.id: each.sku for each in order.items},
+            )
+            assert order.view is not None
+            order.view = order.view._replace(items=self._filled(order, order.view))
+            self._unmapped(order)
+            gone = self._left(order, set(order.gone), known)
+            self._settle(order, held, gone, BEGIN_MS + order.view.modified * 1000, wanted=wanted)
+            self._note(order)
+
+    def _filled(self, order: ModelOrder, view: View) -> tuple[Item, ...]:
+        """Return the lines with the SKUs that the channel does not name."""
+        table, given = self.skus.get(view.channel, {}), order.given
+        found: list[Item] = []
+        order.given = {line: sku for line, sku in given.items() if any(each.id == line for each in view.items)}
+        for each in view.items:
+            before = given.get(each.id, "")
+            sku = (before if each.id in order.gone else "") or table.get(item_of(view.channel, each.id), "") or before
+            if not each.sku and sku:
+                order.given[each.id] = sku
+            found.append(each._replace(sku=each.sku or sku))
+        return tuple(found)
+
+    def _note(self, order: ModelOrder) -> None:
+        """Note whether an order waits for a SKU."""
+        if _bare(order):
+            self.waiting.setdefault(order.key)
+        else:
+            self.waiting.pop(order.key, None)
 
     # --- one step of an order, and what it means for the warehouse
 
@@ -182,6 +247,7 @@ class Model:
                 by_us = isinstance(body, ScanOut) and order.status == "shipped" and bool(held)
         gone = dict(held) if by_us and order.held is None else self._left(order, gone_before, known)
         self._settle(order, held, gone, shipped_ms, wanted=wanted)
+        self._note(order)
         for each, again_letter in waiting:
             self._run(order, each, again_letter, now)
 
@@ -241,13 +307,19 @@ class Model:
     def _view(self, order: ModelOrder, view: View) -> list[tuple[str, Letter]]:
         before, status = order.view, order.status
         if before is not None:
-            if (view.modified, view.rows, RANK[view.status]) <= (before.modified, before.rows, RANK[before.status]):
+            said = view.modified, view.rows, RANK[view.status]
+            known = before.modified, before.rows, RANK[before.status]
+            version = len(self.mappings.get(view.channel, ()))
+            if said == known and version > order.read_by:
+                self._read_again(order, view, before, version)
+            if said <= known:
                 return []
             now = {item.id: item.units for item in view.items if item.state != "cancelled"}
             was = {item.id: item.units for item in before.items}
             left = {line: units - max(was.get(line, 0) - now.get(line, 0), 0) for line, units in order.cut.items()}
             order.cut = {line: units for line, units in left.items() if line in now and units > 0}
-        order.view = view
+        view = order.view = view._replace(items=self._filled(order, view))
+        order.read_by = len(self.mappings.get(view.channel, ()))
         waiting: list[tuple[str, Letter]] = []
         if before is None:
             order.status, order.timers, order.alerts = "awaiting_payment", {}, []
@@ -256,6 +328,18 @@ class Model:
             self._look_back(order, view, before, status)
         self._advance(order, view)
         self._after_sales(order, view, before)
+        self._look_at_the_held(order, view, before)
+        self._unmapped(order)
+        return waiting
+
+    def _read_again(self, order: ModelOrder, view: View, before: View, version: int) -> None:
+        """The same view, read by a newer field mapping: only SKUs that are known by now can be new."""
+        order.read_by = version
+        order.view = view._replace(items=self._filled(order, view))
+        self._look_at_the_held(order, order.view, before)
+        self._unmapped(order)
+
+    def _look_at_the_held(self, order: ModelOrder, view: View, before: View | None) -> None:
         if order.held is not None:
             differs = view.items != (before.items if before else ()) and order.needs() != order.held
             moved = before is not None and view.address != before.address
@@ -265,8 +349,6 @@ class Model:
                 order.held = None
                 order.status = "allocating" if order.gone else "paid"
                 order.lift("changed_after_allocation")
-        self._unmapped(order)
-        return waiting
 
     def _look_back(self, order: ModelOrder, view: View, before: View, status: str) -> None:
         rank = RANK[view.status]
@@ -499,6 +581,13 @@ class Model:
         }
         for fact, expected in here.items():
             must(expected == there[fact], f"{key}: {fact} should be", expected, "and is", there[fact])
+
+
+def _bare(order: ModelOrder) -> list[str]:
+    """Return the lines of a paid order that have no SKU, also such as have left."""
+    if order.status not in ("paid", "allocating", "shipped", "completed") or order.view is None or order.view.counter:
+        return []
+    return [line for line, (sku, _) in order.live().items() if not sku]
 
 
 def _same(one: Letter, other: Letter) -> bool:

@@ -60,6 +60,9 @@ NOTABLE = {
     "stock.issued": "stock.issued",
     "stock.refused": "stock.refused",
     "intake.quarantined": "mail.unreadable",
+    "order.skus_mapped": "order.skus_mapped",
+    "skus.unmapped": "skus.unmapped",
+    "skus.settled": "skus.settled",
     "mapping.changed": "mapping.changed",
     "mapping.refused": "mapping.refused",
 }

@@ -144,6 +144,12 @@ class World:
             changed = letters.mapping_letter(chance, number, BEGIN_MS)
             for _ in range(chance.choice((1, 1, 2))):
                 waiting.insert(chance.randrange(len(waiting) + 1), changed)
+        for channel in ("taobao", "douyin"):
+            bare = sorted({item.id for each in found for item in _bare(each, channel)})
+            for number in range(chance.choice((0, 1, 2)) if bare else 0):
+                some = chance.sample(bare, chance.randrange(1, len(bare) + 1))
+                entered = letters.skus_letter(channel, some, len(waiting) + number, BEGIN_MS)
+                waiting.insert(chance.randrange(len(waiting) + 1), entered)
         return deque(waiting)
 
     # --- the run
@@ -317,3 +323,11 @@ def simulate(seed: int, steps: int = 500) -> Outcome:
     except Exception as error:
         error.trace = trace  # type: ignore[attr-defined]
         raise
+
+
+def _bare(letter: Letter, channel: str) -> list[letters.Item]:
+    """Return the lines of a channel's view that name no SKU."""
+    facts = letter.facts
+    if not isinstance(facts, letters.View) or facts.channel != channel:
+        return []
+    return [item for item in facts.items if not item.sku]
