@@ -21,11 +21,6 @@ LOG_WAIT_S = 0.2
 CONNECT_S = 2.0
 AGAIN_S = 2.0
 """Pause between two attempts to reach the broker."""
-GIVE_WAY_S = 5.0
-"""How long a burst may keep what people see waiting. (The lowest priority alone does not help the worker where two
-processors share one core.)"""
-QUIET_S = 0.3
-"""Without a hint for so long a burst is over, or the worker is."""
 
 log = structlog.get_logger()
 
@@ -36,7 +31,6 @@ class Background:
     def __init__(self) -> None:
         """Nothing is changed yet."""
         self.stopping = asyncio.Event()
-        self._burst_since: float | None = None
 
     def begin(self) -> None:
         """Give way to the worker, and end at SIGTERM or SIGINT when the batch under way is done."""
@@ -56,22 +50,6 @@ class Background:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-
-    def in_the_way(self, hints: Hints | None) -> bool:
-        """Tell whether the worker has a backlog before it, and has had it for less than `GIVE_WAY_S`."""
-        if hints is None or not hints.more:
-            self._burst_since = None
-            return False
-        now = asyncio.get_running_loop().time()
-        if self._burst_since is None:
-            self._burst_since = now
-        return now - self._burst_since < GIVE_WAY_S
-
-    async def give_way(self, hints: Hints | None) -> None:
-        """Wait while the worker is in a burst: what is recorded comes before what is shown."""
-        while hints is not None and self.in_the_way(hints) and not self.stopping.is_set():
-            if await hints.wait(QUIET_S) is None:
-                hints.more = False
 
     async def log_of(self, settings: Settings) -> EventLog | None:
         """Open the log for reading, once the worker has made it; None when the end came first."""

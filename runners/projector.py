@@ -235,7 +235,6 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
             nc = await link.up() if broker else None
             if nc is not None:
                 shown.on(nc)
-                await background.give_way(link.hints)
             try:
                 count = projector.run_once()
             except OutOfStep as trouble:

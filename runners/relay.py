@@ -226,9 +226,8 @@ async def relay(settings: Settings) -> None:
                 continue
             if passing is None or nc is not used:
                 used, passing = nc, Relay(event_log, nc, settings)
-            await background.give_way(link.hints)
             try:
-                await passing.run_once(lambda: not (background.stopping.is_set() or background.in_the_way(link.hints)))
+                await passing.run_once(lambda: not background.stopping.is_set())
                 await passing.watch()
             except BrokerError as trouble:
                 level = log.error if isinstance(trouble, BrokerBusy) else log.warning

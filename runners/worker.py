@@ -305,20 +305,20 @@ class Worker:
             head = await loop.run_in_executor(self._commits, engine.commit, batch)
             replies = engine.committed(batch, head)
             self._suspect.passed(engine.tracked)
-            await self._answer(replies)
-            publish_hint(self._nc, self._cell, head, more=batch.messages >= self._settings.batch_messages)
+            await self._answer(replies, head)
             snapshot = engine.timer_snapshot()
             if snapshot is not None:
                 await loop.run_in_executor(self._commits, engine.keep, snapshot)
             decided.task_done()
 
-    async def _answer(self, replies: dict[str, Replies]) -> None:
+    async def _answer(self, replies: dict[str, Replies], head: int) -> None:
         """Tell those who wait. Without a connection nobody hears: whoever misses an answer asks again."""
         try:
             for subject, answer in replies.items():
                 await self._nc.publish(subject, encode_replies(answer))
         except nats.errors.Error as error:
             log.warning("worker.not_answered", error=repr(error))
+        publish_hint(self._nc, self._cell, head)
 
     # --- beside the mail
 

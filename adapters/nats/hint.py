@@ -1,7 +1,4 @@
-"""Hints: "the log has reached this position, and more follows at once". Plain NATS, may be lost: waiters poll as well.
-
-A hint is the position in digits, with a `+` behind it while the worker has a backlog before it.
-"""
+"""Hints: "the log has reached this position". Plain NATS, may be lost; whoever waits for them polls as well."""
 
 import asyncio
 import contextlib
@@ -14,12 +11,9 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 
-def publish_hint(nc: Connection, cell: str, position: int, *, more: bool = False) -> None:
-    """Tell who listens that the log has reached `position`; does nothing while there is no connection.
-
-    `more` says that the worker has a backlog before it.
-    """
-    number = b"%d+" % position if more else b"%d" % position
+def publish_hint(nc: Connection, cell: str, position: int) -> None:
+    """Tell who listens that the log has reached `position`; does nothing while there is no connection."""
+    number = b"%d" % position
     with contextlib.suppress(BrokerUnavailable):
         nc.send_now(b"PUB hint.%b %d\r\n%b\r\n" % (cell.encode(), len(number), number))
 
@@ -32,8 +26,6 @@ class Hints:
         self._nc = nc
         self._subject = f"hint.{cell}"
         self._latest = 0
-        self.more = False
-        """Whether the last hint said that the worker has a backlog before it."""
         self._fresh = asyncio.Event()
         self._subscription: Subscription | None = None
 
@@ -66,8 +58,6 @@ class Hints:
             self._subscription = None
 
     def _take(self, _subject: bytes, _reply: bytes, payload: bytes, _headers: bytes | None) -> None:
-        number = payload.removesuffix(b"+")
-        if number.isdigit():
-            self._latest = max(self._latest, int(number))
-            self.more = number != payload
+        if payload.isdigit():
+            self._latest = max(self._latest, int(payload))
             self._fresh.set()

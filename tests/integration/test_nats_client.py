@@ -1,6 +1,5 @@
 """The few private names of nats-py the client builds on: a new release that changes them fails here first."""
 
-import asyncio
 import importlib.metadata
 import inspect
 
@@ -11,7 +10,6 @@ from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerUnavailable
 from adapters.nats.hint import Hints, publish_hint
 from adapters.nats.server import EmbeddedServer
-from runners.background import Background
 
 
 def test_the_library_has_the_shape_the_client_builds_on() -> None:
@@ -130,48 +128,3 @@ async def test_messages_are_cut_out_whole_however_the_bytes_arrive(piece: int) -
     assert nc.usual == [(8, b"other", b"", b"abc", None), (9, b"other", b"r", b"x", head)]
     assert nc.pings == 1
     assert not nc._ps.buf
-
-
-async def test_a_hint_says_whether_more_follows_at_once(nc: Connection) -> None:
-    async with Hints(nc, "c1") as hints:
-        publish_hint(nc, "c1", 500, more=True)
-        assert await hints.wait(5) == 500
-        assert hints.more
-        publish_hint(nc, "c1", 620)
-        assert await hints.wait(5) == 620
-        assert not hints.more
-
-
-async def test_who_shows_gives_way_in_a_burst_but_not_for_ever(nc: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    background = Background()
-    loop = asyncio.get_running_loop()
-    async with Hints(nc, "c1") as hints:
-        publish_hint(nc, "c1", 500, more=True)
-        assert await hints.wait(5) == 500
-        waiting = asyncio.create_task(background.give_way(hints))
-        await asyncio.sleep(0.1)
-        assert not waiting.done(), "the worker has a backlog before it"
-        publish_hint(nc, "c1", 620)
-        await asyncio.wait_for(waiting, 5)
-
-        publish_hint(nc, "c1", 700, more=True)
-        assert await hints.wait(5) == 700
-        began = loop.time()
-        await background.give_way(hints)
-        assert loop.time() - began < 2, "a worker that says nothing more is not waited for"
-
-        monkeypatch.setattr("runners.background.GIVE_WAY_S", 0.2)
-        feeding = asyncio.create_task(_hint_for_ever(nc))
-        await hints.wait(5)
-        began = loop.time()
-        await background.give_way(hints)
-        assert hints.more
-        assert 0.1 < loop.time() - began < 5, "a long backlog hides nothing for long"
-        assert not background.in_the_way(hints)
-        feeding.cancel()
-
-
-async def _hint_for_ever(nc: Connection) -> None:
-    for position in range(1_000, 100_000):
-        publish_hint(nc, "c1", position, more=True)
-        await asyncio.sleep(0.02)
