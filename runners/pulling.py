@@ -111,7 +111,6 @@ async def pull(settings: Settings) -> None:
                         await background.pause(POLL_S)
                         continue
                     await link.up()
-                    await background.give_way(link.hints)
                     count, names = await asyncio.to_thread(follower.run_once)
                     wiring.wake(names)
                     if count < BATCH_EVENTS:
