@@ -176,8 +176,15 @@ def _outcome(command: Any, events: Sequence[Event]) -> tuple[Outcome, str]:
     for event in events:
         outcome = _OUTCOMES.get(type(event))
         if outcome is not None:
-            return outcome, getattr(event, "reason", "")
+            return outcome, _told(event) if isinstance(event, order.OrderQuarantined) else getattr(event, "reason", "")
     return "accepted", ""
+
+
+def _told(event: order.OrderQuarantined) -> str:
+    """Return in one line what is wrong, where, and what to do."""
+    return ": ".join(part for part in (event.where, event.reason) if part) + (
+        f" ({event.advice})" if event.advice else ""
+    )
 
 
 class _Step(msgspec.Struct, frozen=True, gc=False):

@@ -28,6 +28,8 @@ from runners.shops import gateway_url
 
 CHECK_S = 60.0
 """Longest a check may take."""
+TOLD_S = 2.0
+"""How often somebody who waits is told how far it is."""
 ROLE = "operations"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOOK = "look at the address and the network, and try again later"
@@ -175,15 +177,19 @@ async def pulled(settings: Settings, connection: Connection, since_ms: int | Non
 async def compared(
     settings: Settings, connection: Connection, span: Window, tell: Callable[[str], None] | None
 ) -> Result:
-    """Compare a span of a shop's past; `tell` gets a line for each window.
+    """Compare a span of a shop's past; `tell` gets a line now and then, and one at the end.
 
     Raises:
         Failure: there is nothing to compare with.
         NotRunning, NoAnswer: see `Postman`.
     """
+    said = 0.0
 
     def told(progress: Progress) -> None:
-        if tell is not None:
+        nonlocal said
+        now = time.monotonic()
+        if tell is not None and (progress.share >= 1 or now - said >= TOLD_S):
+            said = now
             tell(f"{progress.share:6.1%}  {progress.found:,} found, {progress.missed:,} missed")
 
     async with _at_work(settings, connection) as (puller, pulls, mailroom):

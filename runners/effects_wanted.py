@@ -35,7 +35,7 @@ ERP = "erp"
 ACT_WITHIN_MS = 7 * DAY_MS
 """What happened longer ago is not told to anybody by itself any more (a log that is followed from its beginning)."""
 _ENDS = frozenset({"order.effect_succeeded", "order.effect_failed"})
-_ERP_WORDS: Mapping[str, str] = {
+ERP_WORDS: Mapping[str, str] = {
     "order.paid": "paid",
     "order.shipped": "shipped",
     "order.completed": "completed",
@@ -64,7 +64,7 @@ class Looking:
         Args:
             log: where the rest of an order is read.
             seller_of: (channel, shop) → name of the connection that can be told, or None.
-            erp_tells: what the ERP wants to be told now (words of `_ERP_WORDS`); empty = there is none.
+            erp_tells: what the ERP wants to be told now (words of `ERP_WORDS`); empty = there is none.
         """
         self._log = log
         self._seller_of = seller_of
@@ -79,7 +79,7 @@ class Looking:
                 fact = decode_event(event.tag, event.data)
                 if isinstance(fact, EffectSucceeded) or (isinstance(fact, EffectFailed) and fact.final):
                     ended.append((fact.key, fact.effect))
-            elif event.tag in _ERP_WORDS:
+            elif event.tag in ERP_WORDS:
                 begun += self.asked_by(event, now_ms)
         return Wanted(begun, ended)
 
@@ -95,7 +95,7 @@ class Looking:
             target = self._seller_of(channel, shop)
             if target is not None:
                 jobs += self._notices(event, fact, target, order_no, envelope.at, now_ms)
-        if _ERP_WORDS[event.tag] in self._erp_tells():
+        if ERP_WORDS[event.tag] in self._erp_tells():
             jobs.append(self._erp(event, fact, envelope.at, now_ms))
         return jobs
 
@@ -128,7 +128,7 @@ class Looking:
         tracking = next((parcel.tracking for parcel in fact.parcels), "") if isinstance(fact, OrderShipped) else ""
         record = ErpRecord(
             f"{event.stream}@{event.version}",
-            _ERP_WORDS[event.tag],
+            ERP_WORDS[event.tag],
             snapshot.order_no,
             snapshot.channel,
             snapshot.shop,

@@ -44,7 +44,9 @@ app = App(
     ),
 )
 
-app.command("runners.commands.mapping:map_", name="map")
+app.command(
+    "runners.commands.mapping:map_", name="map", help="What a channel's fields become: show, try, put in force."
+)
 
 ConnectionName = Annotated[str, Parameter(name="NAME", help="Name of the connection.")]
 Pairs = tuple[str, ...]

@@ -12,8 +12,10 @@ from domain.catalogue import decode_event
 from domain.mail import Mail
 from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
+from runners.cli import run
 from runners.effects import Effects
 from runners.effects_store import Job, Jobs
+from runners.lock import DataLock
 from runners.post import NoAnswer
 from tests.audit_log import Story, key_of, open_story
 
@@ -295,3 +297,26 @@ async def test_one_target_that_is_down_does_not_stop_the_log_from_being_followed
     assert place.platform.calls <= 5, "a target that is down is tried with single acts"
     assert len(place.jobs.waiting()) == 5
     await asyncio.sleep(0)
+
+
+async def test_what_was_refused_is_told_again_when_a_person_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.platform.script = [fail(PlatformRefused("unknown carrier"))]
+    place.ship(1)
+    place.ship(2)
+    await place.go(2)
+    assert isinstance(place.ends(1)[-1], EffectFailed)
+    monkeypatch.setattr("runners.effects_outlets.Outlets.seller_of", lambda *_: "flagship")
+    with DataLock(place.directory):  # says whose the directory is
+        data = ["--data", str(place.directory), "--json"]
+    assert await asyncio.to_thread(run, ["effects", "list", *data]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out) == []
+    assert await asyncio.to_thread(run, ["effects", "retry", "taobao:shop1:10001", *data]) == 0
+    (asked,) = msgspec.json.decode(capsys.readouterr().out)
+    assert (asked["effect"], asked["target"]) == ("ship_notice", "flagship")
+    assert await asyncio.to_thread(run, ["effects", "retry", "taobao:shop1:10002", *data]) == 1, "it was told"
+    place.late_ms = 400 * 24 * HOUR  # the command goes by the real clock
+    await place.go(2)
+    assert len(place.platform.told) == 2
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)

@@ -1,0 +1,127 @@
+"""`effects`: what we still have to tell others (ship notices, the ERP), and what is to be told again."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from runners.commands.acting import order_of
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    escape,
+    print_json,
+    settings_of,
+    show,
+    table,
+)
+from runners.commands.fulfil import OrderName
+
+if TYPE_CHECKING:
+    from runners.effects_store import Job
+    from runners.settings import Settings
+
+app = App(
+    name="effects",
+    help="What we tell others of what we did: ship notices to channels, rows to the ERP.",
+    help_epilogue="Examples:\n  orderspine effects list\n  orderspine effects retry taobao:flagship:2231958349",
+)
+
+
+@app.command(name="list")
+def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """List what is not told yet, the oldest first; works without a running `up`."""
+    from runners.effects_store import Jobs  # noqa: PLC0415
+
+    settings = settings_of(data)
+    try:
+        jobs = Jobs(settings.path, read_only=True)
+    except FileNotFoundError:
+        waiting: list[Job] = []
+    else:
+        try:
+            waiting = jobs.waiting()
+        finally:
+            jobs.close()
+    now = _now_ms()
+    if json:
+        print_json([_document(job) for job in waiting])
+        return Exit.OK
+    made = table("order", "effect", "target", "tries", "next try", "why it waits", right=("tries", "next try"))
+    for job in waiting:
+        wait_s = max(0, job.due_ms - now) // 1000
+        name = escape(job.stream.partition("-")[2])
+        made.add_row(name, job.effect, escape(job.target), str(job.tries), f"in {wait_s} s", escape(job.reason))
+    show(made, f"{len(waiting)} to be told")
+    return Exit.OK
+
+
+@app.command
+def retry(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Tell again what others did not take of an order; what they took is not told twice."""
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    again = asyncio.run(_again(settings, key))
+    if not again:
+        raise Failure(Exit.REFUSED, f"of {order} there is nothing that somebody was to be told and did not take")
+    if json:
+        print_json([_document(job) for job in again])
+    else:
+        for job in again:
+            show(f"to be told again: {job.effect} of {escape(order)} to {escape(job.target)}")
+    return Exit.OK
+
+
+async def _again(settings: "Settings", key: str) -> "list[Job]":
+    from domain.catalogue import decode_event  # noqa: PLC0415
+    from domain.order import EffectSucceeded  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.effects_outlets import Outlets  # noqa: PLC0415
+    from runners.effects_store import Jobs  # noqa: PLC0415
+    from runners.effects_wanted import ERP_WORDS, Looking  # noqa: PLC0415
+
+    log = open_log(settings, read_only=True)
+    outlets = Outlets(settings.path, _now_ms)
+    jobs = Jobs(settings.path)
+    try:
+        await outlets.refresh()
+        now = _now_ms()
+        looking = Looking(log, outlets.seller_of, outlets.erp_tells)
+        events = log.select_many([key])[key].events
+        facts = [decode_event(event.tag, event.data) for event in events if event.tag == "order.effect_succeeded"]
+        told = {(fact.key, fact.effect) for fact in facts if isinstance(fact, EffectSucceeded)}
+        again = [
+            # In doubt: it may have been told before by somebody else, or in a try nobody heard the end of.
+            job._replace(at_ms=now, doubt=1)
+            for event in events
+            if event.tag in ERP_WORDS
+            for job in looking.asked_by(event, now, within_ms=now)
+            if (job.key, job.effect) not in told
+        ]
+        for job in again:
+            jobs.again(job)
+    finally:
+        jobs.close()
+        await outlets.close()
+        log.close()
+    return again
+
+
+def _document(job: "Job") -> dict[str, object]:
+    return {
+        "order": job.stream,
+        "effect": job.effect,
+        "target": job.target,
+        "key": job.key,
+        "tries": job.tries,
+        "due_ms": job.due_ms,
+        "reason": job.reason,
+    }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
