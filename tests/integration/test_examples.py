@@ -1,4 +1,4 @@
-"""The channels that docs/channels.md shows work as they stand there, from the settings to the order."""
+"""The channels that docs/channel-fields.md shows work as they stand there, from the settings to the order."""
 
 import json
 from pathlib import Path
