@@ -26,7 +26,7 @@ class ConnectedHooks:
         """Prepare; `refresh` reads."""
         self._data = data
         self._connect = connect_to or (lambda each: connect(each, FileKeys(data, each), now_ms))
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, int] | None = None
         self._by_name: dict[str, Connection] = {}
         self._only: dict[str, str] = {}
         """Channel → name of its only connection."""
@@ -56,7 +56,7 @@ class ConnectedHooks:
         seen = None
         with contextlib.suppress(OSError):
             status = (self._data / FILE).stat()
-            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
         if seen == self._seen:
             return
         self._seen = seen

@@ -17,6 +17,7 @@ from adapters.web.metrics import Metrics
 from adapters.web.ports import Busy, Watch
 from adapters.web.problems import MEDIA_TYPE, Refused, busy, encode
 from adapters.web.tokens import Right, TokenBook
+from adapters.web.webhooks import place_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,8 @@ class Kind(NamedTuple):
     """Right that its token must have."""
     takes_in: bool = False
     """Whether it brings something to keep."""
+    known: bool = True
+    """Whether there is anything at such a path."""
     vital: bool = False
     """Whether it is served however busy the gateway is."""
 
@@ -92,6 +95,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        # Routers forgive doubled and trailing slashes. What is judged here and what is routed must be the same path.
+        scope["path"] = _one_spelling(scope["path"])
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, value)
@@ -113,9 +118,10 @@ class Guard:
             await answer.refuse(refused, close=refused.status == 408 or b"expect" in headers)  # noqa: PLR2004
         except _Gone:
             answer.status = 499
-        except Exception:
-            # The last resort: whoever asked hears of it with the id under which the log tells what it was.
-            log.exception("http.fault", route=kind.route, correlation=correlation)
+        except Exception as error:  # noqa: BLE001
+            # The last resort: whoever asked hears of it with the id under which the log tells where it was. Not what
+            # it said: that may quote the request.
+            log.error("http.fault", route=kind.route, correlation=correlation, fault=place_of(error))  # noqa: TRY400
             fault = Refused(500, "internal", "this should not happen", advice="tell us the correlation id")
             await answer.refuse(fault, close=True)
         finally:
@@ -150,10 +156,15 @@ class Guard:
             return Kind("/api/…", right="read")
         if path in {"/healthz", "/readyz", "/metrics"}:
             return Kind(path, vital=True)
-        return Kind("/schema" if path == "/schema" or path.startswith("/schema/") else "other")
+        if path == "/schema" or path.startswith("/schema/"):
+            return Kind("/schema")
+        return Kind("other", known=False)
 
     def _admit(self, kind: Kind, headers: dict[bytes, bytes]) -> str:
         """Return whose token it is, or refuse."""
+        if not kind.known:
+            # Not handed on to be found out: whatever is served has a kind, and with it the right it takes.
+            raise Refused(404, "not-found", "there is nothing at this address", advice="see /schema/openapi.json")
         holder = self._authorised(kind.right, headers) if kind.right else ""
         if self._under_way > self._limits.requests_max and not kind.vital:
             raise busy(
@@ -292,6 +303,11 @@ class _Answer:
             headers.append((b"connection", b"close"))
         await self({"type": "http.response.start", "status": refused.status, "headers": headers})
         await self({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _one_spelling(path: str) -> str:
+    """Return the path without empty parts."""
+    return "/" + "/".join(part for part in path.split("/") if part)
 
 
 def _correlation(given: bytes) -> str:

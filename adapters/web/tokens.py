@@ -99,7 +99,7 @@ def read_tokens(path: Path) -> list[ApiToken]:
             raise BadTokenFile(f"{path} is open to others (mode {mode:o}): chmod 600 {path}")
         try:
             return msgspec.json.decode(file.read(), type=list[ApiToken])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadTokenFile(f"{path} is damaged: {error}; correct it, or remove it and make new tokens") from error
 
 

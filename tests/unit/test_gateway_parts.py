@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from adapters.nats.errors import BrokerUnavailable
+from adapters.platforms.connection import Connection
+from adapters.platforms.own_contract import OwnReceiver
 from adapters.web import tokens
 from adapters.web.memory import KEPT_MS, Answer, Memory
 from adapters.web.metrics import REASONS_MAX, Metrics
@@ -17,7 +19,10 @@ from adapters.web.tokens import BadTokenFile, TokenBook, add_token, read_tokens,
 from domain.envelope import By
 from domain.mail import Mail, Reply
 from domain.order import ScanOut
+from domain.platforms import Platform
+from runners.connections import FILE, save
 from runners.desk import BATCH_MESSAGES_MAX, Gathering
+from runners.gateway_hooks import ConnectedHooks
 from runners.settings import BadSetting, load_settings
 from tests.integration.running import orderspine
 
@@ -28,6 +33,22 @@ NOW_MS = 1_800_000_000_000
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenBook:
     monkeypatch.setattr(tokens, "RELOAD_S", 0.0)
     return TokenBook(tmp_path / "api_tokens.json")
+
+
+# --- connections
+
+
+@pytest.mark.asyncio
+async def test_connections_are_read_as_soon_as_nobody_else_can_write_them(tmp_path: Path) -> None:
+    save(tmp_path, [Connection("shop-a", "generic", "own")])
+    (tmp_path / FILE).chmod(0o666)
+    hooks = ConnectedHooks(tmp_path, lambda: NOW_MS, lambda _: Platform(receiver=OwnReceiver(lambda: "secret")))
+    await hooks.refresh()
+    assert hooks.find("shop-a") is None
+    (tmp_path / FILE).chmod(0o600)
+    await hooks.refresh()
+    assert hooks.find("shop-a") is not None
+    await hooks.close()
 
 
 # --- tokens
@@ -62,7 +83,7 @@ def test_a_token_that_was_replaced_or_removed_is_nobodys_any_more(book: TokenBoo
     assert book.holder(other) is not None
 
 
-@pytest.mark.parametrize("harm", ["open", "damaged"])
+@pytest.mark.parametrize("harm", ["open", "damaged", "no text"])
 def test_a_file_that_others_may_read_or_that_is_damaged_lets_nobody_in(
     book: TokenBook, tmp_path: Path, harm: str
 ) -> None:
@@ -72,7 +93,7 @@ def test_a_file_that_others_may_read_or_that_is_damaged_lets_nobody_in(
     if harm == "open":
         file.chmod(0o644)
     else:
-        file.write_text('[{"name":')
+        file.write_bytes(b'[{"name":' if harm == "damaged" else b'[{"name":"\xff"}]')
     assert book.holder(token) is None
     assert str(file) in book.trouble
     with pytest.raises(BadTokenFile):
