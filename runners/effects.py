@@ -41,6 +41,8 @@ TRIES_MAX = 12
 """Tries of one act whose outcome stays unknown, or that a bug breaks, until a person must look."""
 GIVE_UP_MS = 3 * DAY_MS
 """A target that is down so long is not waited for any more."""
+LATE_MS = 60_000
+"""An act that is learnt of so long after its event is asked about before it is first tried."""
 BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
 SHUT_S = 300.0
 """Pause for a target that does not let us in, or whose settings mean nothing; new settings end it at once."""
@@ -82,9 +84,12 @@ class Effects:
         events = self._log.read(self._position, BATCH_EVENTS)
         if not events and not anew:
             return 0
-        wanted = self._looking.look(events, _now_ms())
+        now = _now_ms()
+        wanted = self._looking.look(events, now)
+        # What is learnt of late may have been tried by a runner whose notes were lost, or behind a log's old state.
+        begun = [job._replace(doubt=1) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
         self._position = events[-1].position if events else 0
-        self._jobs.follow(generation, self._position, wanted.begun, wanted.ended, anew=anew)
+        self._jobs.follow(generation, self._position, begun, wanted.ended, anew=anew)
         return len(events)
 
     def start_due(self) -> None:
@@ -121,9 +126,12 @@ class Effects:
 
     async def _try(self, job: Job) -> Job:
         reference = ""
+        # What a failure leaves behind: one that says nothing was done ends no doubt of an earlier try.
+        doubt = job.doubt
         try:
             if job.doubt and await self._outlets.is_done(job):
                 return await self._ended(job, Ending("succeeded"))
+            doubt = 0
             job = job._replace(doubt=1, tries=job.tries + 1)
             await asyncio.to_thread(self._jobs.change, job)
             reference = await self._outlets.do(job)
@@ -131,11 +139,13 @@ class Effects:
             return await self._later(job, str(error), doubt=1)
         except PlatformBusy as busy:
             self._close_for(job.target, busy.retry_after_s)
-            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=0)
+            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=doubt)
         except (NotAuthorised, MissingSecret, Gone, ValueError) as error:
-            # Nothing left: the settings, the keys or the connection must be put right first.
+            # Nothing left: the settings, the keys or the connection must be put right first. (A wrong option is told
+            # by a ValueError, but so is an answer that an adapter cannot read.)
             self._shut[job.target] = time.monotonic() + SHUT_S
-            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(error), doubt=0, wait_s=SHUT_S)
+            doubt = doubt or int(isinstance(error, ValueError))
+            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(error), doubt=doubt, wait_s=SHUT_S)
         except PlatformError as error:
             return await self._ended(job, Ending("failed", reason=str(error)))
         except Exception as error:  # noqa: BLE001  a broken adapter must not stop the other targets
@@ -219,6 +229,10 @@ async def effects(settings: Settings) -> None:
             runner = Effects(event_log, jobs, outlets, mailroom)
             while not background.stopping.is_set():
                 await runner.refresh()
+                if not outlets.known:
+                    # Who is to be told is not known yet; what is asked for meanwhile must not pass unheard.
+                    await background.pause(POLL_S)
+                    continue
                 await link.up()
                 if await asyncio.to_thread(runner.follow) >= BATCH_EVENTS:
                     continue  # what comes later in the log may say that an act was done

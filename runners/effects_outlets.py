@@ -1,6 +1,7 @@
 """Who can be told of what we do: the shops' platforms and the ERP, as the files of the data directory have them now."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from adapters.erp.fields import ErpRecord
 from adapters.erp.outlets import BadErp, CsvFolder, ErpSettings, HttpOutlet, Outlet, read_settings
 from adapters.platforms import connect
 from adapters.platforms.connection import Connection, MissingSecret
-from domain.platforms import Platform, Seller, ShipNotice
+from domain.platforms import NotAuthorised, Platform, Seller, ShipNotice
 from runners import connections
 from runners.connection_keys import FileKeys
 from runners.effects_store import Job
 from runners.effects_wanted import ERP, SHIP
 
 ERP_FILE = "erp.json"
+_OTHERS_WRITE = 0o022
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,8 @@ class Outlets:
 
     def __init__(self, data: Path, now_ms: Callable[[], int]) -> None:
         """Nothing is read yet."""
+        self.known = False
+        """Whether the files could be read once: before that nobody can say whom to tell."""
         self._data = data
         self._now_ms = now_ms
         self._stamp: object = ()
@@ -57,10 +61,10 @@ class Outlets:
             return False
         for name in [name for name in self._platforms if found.get(name) != self._connections.get(name)]:
             await _close(self._platforms.pop(name))
-        if erp != self._erp and self._outlet is not None:
-            await self._outlet.close()
-            self._outlet = None
+        if erp != self._erp:
+            await self._forget_erp()
         self._connections, self._erp, self._stamp = found, erp, stamp
+        self.known = True
         return True
 
     def seller_of(self, channel: str, shop: str) -> str | None:
@@ -87,7 +91,12 @@ class Outlets:
             Gone: there is nobody to tell.
         """
         if job.effect == ERP:
-            return await self._to_erp().tell(msgspec.json.decode(job.document, type=ErpRecord))
+            try:
+                return await self._to_erp().tell(msgspec.json.decode(job.document, type=ErpRecord))
+            except NotAuthorised:
+                # The next try reads the token again: somebody may have put a good one there.
+                await self._forget_erp()
+                raise
         return await self._seller(job).ship(msgspec.json.decode(job.document, type=ShipNotice))
 
     async def is_done(self, job: Job) -> bool:
@@ -106,9 +115,12 @@ class Outlets:
         for platform in self._platforms.values():
             await _close(platform)
         self._platforms.clear()
-        if self._outlet is not None:
-            await self._outlet.close()
-            self._outlet = None
+        await self._forget_erp()
+
+    async def _forget_erp(self) -> None:
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            await outlet.close()
 
     def _seller(self, job: Job) -> Seller:
         seller = self._platform(job.target).seller
@@ -144,15 +156,18 @@ class Outlets:
     def _read_erp(self) -> ErpSettings | None:
         file = self._data / ERP_FILE
         try:
-            return read_settings(file.read_bytes(), str(file))
+            with file.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
+                    raise BadErp(f"{file} can be written by others, who could turn away what is told: chmod 600 {file}")
+                return read_settings(stream.read(), str(file))
         except FileNotFoundError:
             return None
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+def _stamp(file: Path) -> tuple[int, int, int, int] | None:
     with contextlib.suppress(FileNotFoundError):
         found = file.stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
     return None
 
 

@@ -67,6 +67,10 @@ def read_settings(raw: bytes, place: str) -> ErpSettings:
     ):
         if strange := given - known:
             raise BadErp(f"{place}: {what} holds {', '.join(sorted(strange))}; known are {', '.join(sorted(known))}")
+    columns = [settings.names.get(field, field) for field in FIELDS]
+    if len(set(columns)) != len(columns):
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        raise BadErp(f"{place}: two fields are named {', '.join(twice)}; one would overwrite the other")
     return settings
 
 

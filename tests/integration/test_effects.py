@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.platforms.connection import MissingSecret
 from domain.catalogue import decode_event
 from domain.mail import Mail
 from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from runners.cli import run
 from runners.effects import Effects
+from runners.effects_outlets import Gone
 from runners.effects_store import Job, Jobs
 from runners.lock import DataLock
 from runners.post import NoAnswer
@@ -30,6 +32,8 @@ class Platform:
         """Keys of notices, in the order in which they took effect."""
         self.calls = 0
         self.script: list[Callable[[ShipNotice], None]] = []
+        self.asked: list[Exception] = []
+        """How it fails when it is asked."""
         self.notices: list[ShipNotice] = []
         self.sells = True
         self.changed = False
@@ -53,6 +57,8 @@ class Platform:
         return f"R-{notice.tracking}"
 
     async def is_done(self, job: Job) -> bool:
+        if self.asked:
+            raise self.asked.pop(0)
         return msgspec.json.decode(job.document, type=ShipNotice).key in self.told
 
     def took(self, notice: ShipNotice) -> None:
@@ -186,6 +192,40 @@ async def test_a_success_whose_answer_got_lost_is_asked_about_not_repeated(place
     place.ship(1)
     await place.go(4)
     assert len(place.platform.told) == 1
+    assert place.platform.calls == 1
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+@pytest.mark.parametrize(
+    "trouble", [PlatformBusy("later"), NotAuthorised("expired"), MissingSecret("no key"), Gone("gone"), ValueError("?")]
+)
+async def test_a_doubt_outlasts_whatever_keeps_us_from_asking(place: Place, trouble: Exception) -> None:
+    place.platform.script = [fail(OutcomeUnknown("cut off"), after=True, platform=place.platform)]
+    place.platform.asked = [trouble]
+    place.ship(1)
+    await place.go(4)
+    assert place.platform.asked == []
+    assert place.platform.calls == 1, "it was told, and must not be told again"
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+async def test_an_answer_that_breaks_an_adapter_is_asked_about(place: Place) -> None:
+    place.platform.script = [fail(ValueError("no number"), after=True, platform=place.platform)]
+    place.ship(1)
+    await place.go(4)
+    assert place.platform.calls == 1
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+async def test_what_a_lost_file_had_under_way_is_asked_about(place: Place) -> None:
+    place.platform.script = [fail(OutcomeUnknown("cut off"), after=True, platform=place.platform)]
+    place.ship(1)
+    await place.go(1, step_ms=1_000)
+    place.jobs.close()
+    for file in place.directory.glob("effects.db*"):
+        file.unlink()
+    place.restart()
+    await place.go(3, step_ms=1_000)
     assert place.platform.calls == 1
     assert isinstance(place.ends(1)[-1], EffectSucceeded)
 

@@ -1,0 +1,62 @@
+"""Whom the effects' runner tells: read from files that only their owner changes, and never guessed."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters.erp.fields import ErpLine, ErpRecord
+from adapters.erp.outlets import BadErp, read_settings
+from adapters.platforms.connection import Connection
+from domain.platforms import NotAuthorised
+from runners.connections import FILE, save
+from runners.effects_outlets import ERP_FILE, Outlets
+from runners.effects_store import Job
+from runners.effects_wanted import ERP
+from tests.platform_world import Asked, Reply, Served
+
+RECORD = ErpRecord(
+    "order-generic:own:1@3", "paid", "1", "generic", "own", "2026-11-11T10:00:00+08:00", "c", "CNY", "",
+    (ErpLine("SKU1", "Cup", 2, 1990, 3980),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [FILE, ERP_FILE])
+async def test_nobody_is_known_while_a_file_can_be_written_by_others(tmp_path: Path, name: str) -> None:
+    save(tmp_path, [Connection("own", "generic", "own")])
+    (tmp_path / ERP_FILE).write_text('{"kind": "csv", "folder": "erp"}')
+    (tmp_path / ERP_FILE).chmod(0o600)
+    (tmp_path / name).chmod(0o666)
+    outlets = Outlets(tmp_path, lambda: 0)
+    assert not await outlets.refresh()
+    assert not outlets.known
+    (tmp_path / name).chmod(0o600)
+    assert await outlets.refresh()
+    assert outlets.known
+    assert "paid" in outlets.erp_tells()
+    await outlets.close()
+
+
+def test_two_fields_of_an_erp_cannot_share_a_name() -> None:
+    with pytest.raises(BadErp, match="NO"):
+        read_settings(b'{"kind": "csv", "folder": "erp", "names": {"order_no": "NO", "tracking": "NO"}}', "erp.json")
+
+
+async def test_a_good_token_put_where_a_bad_one_was_is_used_at_the_next_try(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply({"reference": "E-1"}) if asked.headers["authorization"] == "Bearer good" else Reply(status=401)
+
+    async with Served(answer) as erp:
+        settings = {"kind": "http", "url": erp.url, "secrets": {"token": "file:erp-token"}}
+        for name, text in ((ERP_FILE, json.dumps(settings)), ("erp-token", "bad")):
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o600)
+        outlets = Outlets(tmp_path, lambda: 0)
+        await outlets.refresh()
+        job = Job("order-generic:own:1@3", ERP, ERP, "order-generic:own:1", msgspec.json.encode(RECORD), 0, 0)
+        with pytest.raises(NotAuthorised):
+            await outlets.do(job)
+        (tmp_path / "erp-token").write_text("good")
+        assert await outlets.do(job) == "E-1"
+        await outlets.close()
