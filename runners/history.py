@@ -182,14 +182,16 @@ def state_at(
     return StateAt(stream, reached.version, reached.position, at, shown)
 
 
-def read_moment(text: str, zone: str) -> int:
-    """Return a time given by a person, UTC ms; a date alone means the end of that day, a time without zone is local.
+def read_moment(text: str, zone: str, *, begins: bool = False) -> int:
+    """Return a time given by a person, UTC ms; a time without zone is local.
+
+    A date alone means the end of that day; where something `begins` with it, its beginning.
 
     Raises:
         UnreadableTime: it cannot be told.
     """
     if _DATE.fullmatch(text.strip()):
-        text = f"{text.strip()} 23:59:59.999"
+        text = f"{text.strip()} {'00:00:00.000' if begins else '23:59:59.999'}"
     found = read_time(text, zone=zone, target=zone, fold=1)
     if found is None:
         raise ValueError(f"{text!r} is no time")

@@ -333,7 +333,7 @@ def reconcile(
 
     settings = settings_of(data)
     connection = _one(_connections(settings), name, settings)
-    span = Window(_since(from_, settings), _since(to, settings) if to else _now_ms())
+    span = Window(_since(from_, settings), _since(to, settings, begins=False) if to else _now_ms())
     if span.start_ms >= span.end_ms:
         raise Failure(Exit.USAGE, f"--from {from_} is not before the end ({_moment(span.end_ms, settings)})")
     result = asyncio.run(compared(settings, connection, span, None if json else say))
@@ -434,15 +434,15 @@ def _from_here(place: str) -> str:
     return f"file:{Path(path).expanduser().absolute()}" if kind == "file" and path.strip() else place
 
 
-def _since(text: str, settings: "Settings") -> int:
-    """Return a time that a person gave, or a span before now, UTC ms."""
+def _since(text: str, settings: "Settings", *, begins: bool = True) -> int:
+    """Return a time that a person gave, or a span before now, UTC ms; of a date its beginning, or else its end."""
     from runners.history import read_moment  # noqa: PLC0415
 
     number, unit = text.strip()[:-1], text.strip()[-1:].lower()
     if unit in _UNITS_MS and number.replace(".", "", 1).isdecimal():
         return _now_ms() - round(float(number) * _UNITS_MS[unit])
     try:
-        moment = read_moment(text, settings.zone)
+        moment = read_moment(text, settings.zone, begins=begins)
     except ValueError as error:
         raise Failure(Exit.USAGE, f"{error}: write a time (2026-11-10 20:00) or a span (90m, 12h, 3d)") from error
     return moment
