@@ -72,7 +72,13 @@ class Cutter:
         if isinstance(channel, str):
             yield self._aside(UNKNOWN, _quarantined(channel, raw), source, now_ms)
             return
-        parts = channel.identify(raw, self._shop)
+        try:
+            parts = channel.identify(raw, self._shop)
+        except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug must not hold up what comes behind
+            # Not the error's text: it may quote somebody's name.
+            reason = f"the channel {channel.name} broke on it: {type(error).__name__}; repair the channel, then send it again"
+            yield self._aside(channel.name, _quarantined(reason, raw), source, now_ms)
+            return
         # A document that is one order (a line of JSONL) keeps its own number; of a page or table each part counts.
         for number, part in enumerate(parts, source.number):
             place = source._replace(number=number)

@@ -68,7 +68,7 @@ class Reading:
             return self._channel.document(raw)
         try:
             return _decode(raw)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
             raise TranslationError(f"not readable as JSON: {error}", advice="its mapping needs JSON") from None
 
     def _timed(self, shop: str) -> Channel:

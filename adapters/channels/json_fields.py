@@ -51,6 +51,10 @@ def decode(raw: bytes | msgspec.Raw) -> Any:
         raise TranslationError(
             f"not readable as JSON: {error}", advice="send the platform's answer unchanged"
         ) from None
+    except ArithmeticError:
+        raise TranslationError(
+            "holds a number with an exponent beyond all measure", advice="send the platform's answer unchanged"
+        ) from None
 
 
 def decode_object(raw: bytes | msgspec.Raw) -> dict[str, Any]:

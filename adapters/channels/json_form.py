@@ -91,7 +91,7 @@ class Form(Generic[S]):
         """
         try:
             value = self._decoder.decode(raw)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             return self._fill_slowly(raw)
         return Filled(value, {})
 
@@ -105,7 +105,7 @@ class Form(Generic[S]):
         """
         try:
             value = self._decoder.decode(raw)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             _refuse_repeated_names(raw)
             return
         if raw.count(b'":') != self.members(value) or b"\\" in raw:

@@ -175,3 +175,10 @@ def test_folders_give_known_kinds_in_order_and_named_files_always(tmp_path: Path
     taken, passed = handed_in.files_under([tmp_path, tmp_path / "c.md", tmp_path / "b.json"])
     assert [file.name for file in taken] == ["a.CSV", "b.json", "e.ndjson", "c.md"]
     assert [file.name for file in passed] == ["c.md"]
+
+
+def test_what_breaks_its_channel_is_kept_and_holds_up_nothing() -> None:
+    body = aside(cut(b"1secret \xff", channel="one"))
+    assert (body.kind, body.channel, body.raw) == ("quarantined", "one", b"1secret \xff")
+    assert "UnicodeDecodeError" in body.reason
+    assert "secret" not in body.reason
