@@ -76,7 +76,7 @@ class Cutter:
             parts = channel.identify(raw, self._shop)
         except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug must not hold up what comes behind
             # Not the error's text: it may quote somebody's name.
-            reason = f"the channel {channel.name} broke on it: {type(error).__name__}; repair the channel, then send it again"
+            reason = f"the channel broke on it ({type(error).__name__}): repair the channel, then send it again"
             yield self._aside(channel.name, _quarantined(reason, raw), source, now_ms)
             return
         # A document that is one order (a line of JSONL) keeps its own number; of a page or table each part counts.

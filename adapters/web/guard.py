@@ -50,6 +50,16 @@ class Limits(NamedTuple):
     chunk_s: float = CHUNK_S
     body_s: float = BODY_S
 
+    @property
+    def strangers_max(self) -> int:
+        """How many of the requests may come from whom no token has named."""
+        return self.requests_max - self.requests_max // 4
+
+    @property
+    def strange_bytes_max(self) -> int:
+        """How many of the bytes of all bodies may be theirs."""
+        return self.body_bytes_max - self.body_bytes_max // 4
+
 
 class Kind(NamedTuple):
     """What a request is, as far as the guard treats it apart."""
@@ -87,7 +97,10 @@ class Guard:
         self._metrics = metrics
         self._limits = limits
         self._under_way = 0
+        self._strangers = 0
+        """Of them, those that showed no token and bring a body; who they are is told by the body only."""
         self._held_bytes = 0
+        self._strange_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -107,6 +120,8 @@ class Guard:
         self._under_way += 1
         try:
             holder = self._admit(kind, headers)
+            share.strange = not holder and not kind.vital
+            self._strangers += share.strange
             body = await self._body(kind, receive, self._declared(kind, headers), share)
             scope.setdefault("state", {})["passed"] = Passed(correlation, holder, body)
             if scope["method"] == "HEAD":  # the server leaves the body away
@@ -126,7 +141,9 @@ class Guard:
             await answer.refuse(fault, close=True)
         finally:
             self._under_way -= 1
+            self._strangers -= share.strange
             self._held_bytes -= share.bytes
+            self._strange_bytes -= share.bytes * share.strange
             seconds = time.perf_counter() - began
             self._metrics.answered(kind.route, scope["method"], answer.status, seconds)
             self._metrics.load(self._under_way, self._held_bytes)
@@ -170,6 +187,9 @@ class Guard:
             raise busy(
                 f"{self._limits.requests_max} requests are being served already", 1, "send fewer at once, and try again"
             )
+        if not holder and not kind.vital and self._strangers >= self._limits.strangers_max:
+            # Whoever sends bodies slowly, and many at once, keeps nobody out who has a token.
+            raise busy("too many pushes are being taken in", 1, "send it again a little later")
         if kind.takes_in and (refusal := self._watch.standing.refusal):
             raise busy(refusal, BUSY_RETRY_S, self._watch.standing.advice)
         return holder
@@ -226,10 +246,12 @@ class Guard:
 
     def _hold(self, share: "_Share", size: int) -> None:
         """Take room for so many more bytes of a body."""
-        if self._held_bytes + size > self._limits.body_bytes_max:
+        crowded = self._held_bytes + size > self._limits.body_bytes_max
+        if crowded or (share.strange and self._strange_bytes + size > self._limits.strange_bytes_max):
             raise busy("too many large bodies are being taken in", 1, "send it again a little later")
         share.bytes += size
         self._held_bytes += size
+        self._strange_bytes += size * share.strange
 
     async def _body(self, kind: Kind, receive: Receive, size: int, share: "_Share") -> bytes:
         """Read the body.
@@ -264,9 +286,10 @@ class Guard:
 
 
 class _Share:
-    """One request's share of the room for bodies."""
+    """One request's share of the room there is."""
 
     bytes = 0
+    strange = False
 
 
 class _Gone(Exception):

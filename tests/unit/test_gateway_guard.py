@@ -74,10 +74,10 @@ async def guard(tmp_path: Path, inside: Inside) -> AsyncIterator[Guard]:
     await memory.close()
 
 
-async def status_of(guard: Guard, method: str, path: str, token: str = "") -> int:
+async def status_of(guard: Guard, method: str, path: str, token: str = "", *, body_comes: bool = True) -> int:
     """Ask as a server does, with the path as it came."""
     told: list[Any] = []
-    body = iter([{"type": "http.request", "body": b"{}", "more_body": False}])
+    body = iter([{"type": "http.request", "body": b"{}", "more_body": False}] if body_comes else [])
 
     async def receive() -> Any:
         message = next(body, None)
@@ -126,3 +126,20 @@ async def test_no_spelling_of_an_address_gets_round_a_full_mail(
 async def test_what_has_no_address_is_not_handed_on(guard: Guard, inside: Inside, path: str) -> None:
     assert await status_of(guard, "POST", path) == 404
     assert inside.reached == []
+
+
+@pytest.mark.asyncio
+async def test_strangers_that_send_slowly_keep_nobody_out_who_has_a_token(
+    guard: Guard, inside: Inside, tmp_path: Path
+) -> None:
+    pushes = add_token(tmp_path / "tokens.json", "pushes", ("push",))
+    slow = [asyncio.create_task(status_of(guard, "POST", "/webhooks/x", body_comes=False)) for _ in range(300)]
+    await asyncio.sleep(0.05)
+    assert await status_of(guard, "POST", "/webhooks/x") == 503
+    assert await status_of(guard, "POST", "/api/v1/orders", pushes) == 200
+    assert await status_of(guard, "GET", "/healthz") == 200
+    assert inside.reached == ["pushes"]
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert await status_of(guard, "POST", "/webhooks/x") == 404
