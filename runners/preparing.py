@@ -93,7 +93,8 @@ class Preparer:
             reason = f"this build cannot read the mapping in force: {error}"
             return self._failed(key, stream, raw, reason, "", "apply a mapping that it can read, then resend", in_force)
         except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug is this message's trouble alone
-            reason = f"the channel's translation broke: {type(error).__name__}: {error}"
+            # Not the error's text: it may quote what the payload says of a person, and reasons are not sealed.
+            reason = f"the channel's translation broke: {type(error).__name__}"
             return self._failed(key, stream, raw, reason, "", "repair the channel, then resend", in_force)
 
     def _taken(
