@@ -89,7 +89,11 @@ async def resend(cell: Cell, item: str) -> None:
 
 @pytest.mark.parametrize(
     ("deed", "reason"),
-    [("raise", "translation broke: ZeroDivisionError"), ("nonsense", "translation broke"), ("surrogate", "translation broke")],
+    [
+        ("raise", "translation broke: ZeroDivisionError"),
+        ("nonsense", "translation broke"),
+        ("surrogate", "translation broke"),
+    ],
 )
 async def test_a_broken_translation_is_that_messages_trouble_alone(tmp_path: Path, deed: str, reason: str) -> None:
     async with running_cell(tmp_path, channel=MODULE) as cell:
