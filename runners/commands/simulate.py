@@ -50,13 +50,28 @@ def simulate(
     source: Annotated[
         Path | None, Parameter(name="--from", help="Real order lines (Parquet) instead of a simulated day.")
     ] = None,
+    platforms: Annotated[
+        bool, Parameter(negative="", help="Trade on simulated platforms, over their real protocols, both ways.")
+    ] = False,
+    keep: Annotated[
+        bool, Parameter(negative="", help="With --platforms: keep the connections sim-…, switched off.")
+    ] = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
     """Feed a running cell with a day of trade: orders, doubles, late views, shortages, returns, broken bytes.
 
     The warehouse is simulated too: it scans what its pick lists ask for, and people release what waited for goods.
+
+    With --platforms nothing is fed: buyers order on simulated platforms, which push, are pulled, and want to know of
+    parcels, while connections break and tokens end. In the end each platform and the cell must agree (else exit 1).
     """
+    if platforms:
+        from runners.commands.simulate_platforms import simulate_platforms  # noqa: PLC0415
+
+        if source is not None:
+            raise Failure(Exit.USAGE, "--from takes a file and --platforms makes orders: leave one out")
+        return simulate_platforms(orders, seed, speed, channel, keep=keep, data=data, json=json)
     from runners.simulating.feed import FeedBehind  # noqa: PLC0415
     from runners.simulating.retail import BadSource  # noqa: PLC0415
     from runners.simulating.world import CHANNELS  # noqa: PLC0415

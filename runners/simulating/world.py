@@ -26,7 +26,7 @@ from runners.simulating.wire_time import day
 CHANNELS: Final = ("taobao", "douyin", "pos")
 SHOPS: Final = {"taobao": "五金旗舰店", "douyin": "7784061", "pos": "S01"}
 STORES: Final = ("S01", "S02")
-_HOURS: Final = (2, 1, 1, 1, 1, 1, 2, 3, 5, 6, 7, 7, 6, 6, 6, 6, 6, 6, 8, 12, 18, 17, 12, 6)
+HOURS: Final = (2, 1, 1, 1, 1, 1, 2, 3, 5, 6, 7, 7, 6, 6, 6, 6, 6, 6, 8, 12, 18, 17, 12, 6)
 """Share of each hour of the day: people buy in the evening."""
 _CARRIERS: Final = ("SF", "YTO", "ZTO", "YUNDA")
 _PAY_TERM_MS: Final = {"taobao": DAY_MS, "douyin": 30 * MINUTE_MS}
@@ -105,7 +105,7 @@ class World:
         self.end_ms = begin_ms + DAY_MS
         self.orders = orders
         self._seed = seed
-        self._lives: dict[str, _Life] = {}
+        self.lives: dict[str, _Life] = {}
         self._heap: list[tuple[int, int, Handed | Act | tuple[_Life, str]]] = []
         self._count = 0
         self._receipts_ms: list[int] = []
@@ -117,7 +117,7 @@ class World:
             channel = own.choices(channels, [{"taobao": 5, "douyin": 4, "pos": 3}[name] for name in channels])[0]
             deal, fate = self._order(own, channel, number, at_ms, receipts)
             life = _Life(deal, own, fate)
-            self._lives[key_of(deal)] = life
+            self.lives[key_of(deal)] = life
             if not deal.counter:
                 for item in deal.items:
                     demand[item.sku] = demand.get(item.sku, 0) + item.quantity
@@ -151,7 +151,7 @@ class World:
     def answer(self, happened: Sequence[Happened], now_ms: int) -> None:
         """Take note of what the cell did, and have people act on it after `now_ms`."""
         for event in happened:
-            life = self._lives.get(event.stream)
+            life = self.lives.get(event.stream)
             if life is None:
                 continue
             match event.tag:
@@ -179,7 +179,7 @@ class World:
     def _moment(self, rng: random.Random) -> int:
         if rng.random() < 0.08:  # noqa: PLR2004  a live room sells in ten minutes what takes others hours
             return self.begin_ms + 20 * HOUR_MS + rng.randrange(10 * MINUTE_MS)
-        return self.begin_ms + rng.choices(range(24), _HOURS)[0] * HOUR_MS + rng.randrange(HOUR_MS)
+        return self.begin_ms + rng.choices(range(24), HOURS)[0] * HOUR_MS + rng.randrange(HOUR_MS)
 
     # --- what is ordered
 
@@ -420,7 +420,7 @@ class World:
 
     def _still_wanted(self, act: Act) -> bool:
         """Whether a person at the shelf still finds the order to be picked; note what leaves."""
-        life = self._lives.get(act.to)
+        life = self.lives.get(act.to)
         command = act.command
         if life is None or not isinstance(command, ScanOut | Ship):
             return True

@@ -63,7 +63,7 @@ def picked(key: str, position: int) -> Happened:
 
 def paid_key(world: World) -> tuple[str, int]:
     """Return an order of the world that is paid and not over a counter, and an hour after that."""
-    for key, life in world._lives.items():
+    for key, life in world.lives.items():
         if life.fate == "plain":
             return key, life.deal.ordered_ms + HOUR
     raise AssertionError("no plain order")
@@ -79,7 +79,7 @@ def test_a_pick_list_is_scanned_and_the_channel_says_shipped_afterwards() -> Non
     scans = [x for x in after if isinstance(x, Act) and x.to == key and isinstance(x.command, ScanOut | Ship)]
     assert scans
     assert scans[-1].command.tracking  # type: ignore[union-attr]  # both have one
-    assert world._lives[key].deal.status in ("shipped", "completed")
+    assert world.lives[key].deal.status in ("shipped", "completed")
     assert before
 
 
@@ -122,7 +122,7 @@ def test_order_numbers_have_nineteen_digits_and_grow_with_time() -> None:
 
 def test_a_pressed_day_keeps_what_has_not_happened() -> None:
     world = World(3, 5, FIRST_DAY_MS)
-    deal = next(iter(world._lives.values())).deal
+    deal = next(iter(world.lives.values())).deal
     pressed = laid(deal, lambda at_ms: at_ms + 1)
     assert pressed.ordered_ms == deal.ordered_ms + 1
     assert pressed.ended_ms == 0
