@@ -4,10 +4,11 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from adapters.simulators import wire_pinduoduo
 from domain.ids import order_key
 from runners.bootstrap import open_read_models
 from runners.effects_store import Jobs
@@ -89,15 +90,24 @@ def compare(
     return [_compare(shop, records, parcels) for shop in shops.values()]
 
 
-def pending(settings: "Settings", shops: Mapping[str, "OpenShop"]) -> int:
-    """Return how many orders wait to be fetched, and acts to be told, of these shops."""
+class Pending(NamedTuple):
+    """What is still on its way between these shops and the cell."""
+
+    fetches: int
+    """Orders that messages have named and that wait to be fetched."""
+    notices: int
+    """Acts of which the platforms are to be told."""
+
+
+def pending(settings: "Settings", shops: Mapping[str, "OpenShop"]) -> Pending:
+    """Return what the cell still has to do at these shops."""
     names = {shop.connection.name for shop in shops.values()}
-    count = 0
+    fetches = notices = 0
     with contextlib.suppress(FileNotFoundError), closing(Pulls(settings.path, read_only=True)) as pulls:
-        count += sum(pulls.hints_waiting(name) for name in names)
+        fetches = sum(pulls.hints_waiting(name) for name in names)
     with contextlib.suppress(FileNotFoundError), closing(Jobs(settings.path, read_only=True)) as jobs:
-        count += sum(job.target in names for job in jobs.waiting(100_000))
-    return count
+        notices = sum(job.target in names for job in jobs.waiting(100_000))
+    return Pending(fetches, notices)
 
 
 def troubles(settings: "Settings", shops: Mapping[str, "OpenShop"]) -> Iterator[str]:
@@ -120,7 +130,7 @@ def _compare(shop: "OpenShop", records: Mapping[str, dict[str, Any]], parcels: M
     channel, name = shop.channel, shop.connection.shop
     there = {order_key(channel, name, order.order_no): order for order in shop.sim.store.all()}
     here = {key: record for key, record in records.items() if record["channel"] == channel}
-    missing = [key for key in there if key not in here]
+    missing = [key for key, order in there.items() if key not in here and _told(channel, order)]
     extra = [key for key in here if key not in there]
     wrong_state, wrong_amount, unshipped = [], [], []
     for key, order in there.items():
@@ -171,6 +181,11 @@ def _compare(shop: "OpenShop", records: Mapping[str, dict[str, Any]], parcels: M
         refusals=_refusals(shop),
         examples=examples,
     )
+
+
+def _told(channel: str, order: "SimOrder") -> bool:
+    """Whether the platform's feed tells of an order: Pinduoduo's has none of an ordinary one before it is paid."""
+    return channel != "pinduoduo" or wire_pinduoduo.in_feed(order)
 
 
 def _refusals(shop: "OpenShop") -> dict[str, int]:

@@ -17,6 +17,7 @@ import msgspec
 from adapters.platforms import connect
 from adapters.platforms.connection import Connection, Token
 from adapters.simulators import SHOP, Simulated
+from domain.platforms import PullRules
 from domain.time_units import SECOND_MS
 from runners.connection_keys import FileKeys
 from runners.connections import editing, write_durably
@@ -26,8 +27,11 @@ PREFIX: Final = "sim-"
 """Begins the names of the connections."""
 FOLDER: Final = "simulated"
 """Directory of their secrets, below the data directory."""
-BEHIND_MS: Final = 10 * SECOND_MS
-"""How much further behind than its feed may lag a platform's clock is: what changes there can be pulled at once."""
+SEEN_MS: Final = 30 * SECOND_MS
+"""For so long pulls see a change, again and again."""
+BEHIND_MAX_MS: Final = 570 * SECOND_MS
+BEHIND_POSTING_MAX_MS: Final = 280 * SECOND_MS
+"""How far behind a platform's clock may be, by the age at which requests, and posts, are not believed any more."""
 NOTICED_S: Final = 1.5
 """Within so long the cell has noticed that a connection is gone, and asks no more for its secrets."""
 _OPTIONS: Final = {"calls_per_s": "500", "since_days": "0.02"}
@@ -81,13 +85,23 @@ async def open_shops(
             connection = await asyncio.to_thread(_write_keys, data, sim, pull_every_s)
             platform = connect(connection, FileKeys(data, connection), clock)
             if platform.puller is not None:
-                clock.behind_ms = platform.puller.rules.margin_ms + BEHIND_MS
+                clock.behind_ms = behind_ms(channel, platform.puller.rules)
             if platform.close is not None:
                 await platform.close()
             opened[channel] = OpenShop(channel, sim, connection, platform.puller is not None)
         stack.push_async_callback(_close, data, opened, keep=keep)
         await asyncio.to_thread(_connect, data, opened)
         yield opened
+
+
+def behind_ms(channel: str, rules: PullRules) -> int:
+    """Return how far a platform's clock is to be behind, so that what changes there can be pulled at once.
+
+    Feeds may lag, so pulls end some minutes before now; nobody wants to wait for them here. They overlap by minutes as
+    well, which would show each change a hundred times: the further behind, the fewer.
+    """
+    most = BEHIND_POSTING_MAX_MS if channel in POSTING else BEHIND_MAX_MS
+    return max(rules.margin_ms + 10 * SECOND_MS, min(rules.margin_ms + rules.overlap_ms - SEEN_MS, most))
 
 
 class _Clock:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 RATE: Final = 25.0
 """Orders a second, where no speed is asked for."""
 DAY_S_MIN: Final = 5.0
-PULL_EVERY_S: Final = 2
+PULL_EVERY_S: Final = (2, 10)
+"""Bounds of how often shops are pulled: ten times a day."""
 POS_SHARE: Final = 8
 """One order in so many is sold over a counter; its receipts come as a file."""
 LOOK_S: Final = 0.5
@@ -134,13 +135,14 @@ async def trade(
         receipts = orders
     name = f"{PREFIX}{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     day_s = 86_400 / speed if speed else max(DAY_S_MIN, orders / RATE)
+    pull_every_s = min(max(PULL_EVERY_S[0], round(day_s / 10)), PULL_EVERY_S[1])
     async with AsyncExitStack() as stack:
         postman = await stack.enter_async_context(Postman(settings))
         vault = stack.enter_context(closing(open_vault(settings)))
         log = stack.enter_context(closing(open_log(settings, read_only=True)))
         spool = open_spool(settings, vault)
         shops = await stack.enter_async_context(
-            open_shops(settings.path, platforms, name, pull_every_s=PULL_EVERY_S, keep=keep)
+            open_shops(settings.path, platforms, name, pull_every_s=pull_every_s, keep=keep)
         )
         tell(f"{len(shops)} platforms are served, and connected as {name}-…; the day takes {day_s:.0f} s")
         courier = Courier(postman, known, spool, RealClock())
@@ -150,7 +152,7 @@ async def trade(
         teller = await stack.enter_async_context(Teller(seed, shops, lambda: gateway_url(settings)))
         buyers = Buyers(seed, orders - receipts, shops, day_s)
         staff = Staff(name, buyers.lives, courier, feed)
-        day = _Day(settings, shops, buyers, staff, teller, stop, tell)
+        day = _Day(settings, shops, buyers, staff, teller, stop, tell, pull_every_s)
         await staff.open(buyers.demand)
         tills = Courier(postman, known, spool, RealClock())
         tills.sent, tills.tally = courier.sent, courier.tally
@@ -199,6 +201,7 @@ class _Day:
         teller: Teller,
         stop: asyncio.Event,
         tell: Callable[[str], None],
+        pull_every_s: int,
     ) -> None:
         self.problems: list[str] = []
         self._settings = settings
@@ -208,6 +211,7 @@ class _Day:
         self._teller = teller
         self._stop = stop
         self._tell = tell
+        self._pull_every_s = pull_every_s
 
     async def see_through(self, tasks: list[asyncio.Task[None]]) -> list[Compared]:
         """Wait for the end and return the last comparison.
@@ -231,12 +235,12 @@ class _Day:
             compared = compare(
                 self._shops, await asyncio.to_thread(records_of, self._settings, self._shops), self._staff.parcels
             )
-            waits = self._teller.waiting + await asyncio.to_thread(pending, self._settings, self._shops)
+            waits = (self._teller.waiting, *await asyncio.to_thread(pending, self._settings, self._shops))
             resting = restocked and self._buyers.resting and self._staff.idle and _ended(tasks, "tills")
-            if resting and not waits and all(each.good for each in compared):
+            if resting and not any(waits) and all(each.good for each in compared):
                 # What is pulled once more must change nothing.
                 agreed_at = agreed_at or time.monotonic()
-                if time.monotonic() - agreed_at > PULL_EVERY_S + 2 * LOOK_S:
+                if time.monotonic() - agreed_at > self._pull_every_s + 2 * LOOK_S:
                     return compared
             else:
                 agreed_at = 0.0
@@ -250,7 +254,7 @@ class _Day:
                 seen, moved = now, time.monotonic()
             if time.monotonic() - moved > PATIENCE_S:
                 self.problems.append(
-                    f"nothing has moved for {PATIENCE_S:g} s, and {waits} things are still on their way"
+                    f"nothing has moved for {PATIENCE_S:g} s, and {sum(waits)} things are still on their way"
                 )
                 self.problems += troubles(self._settings, self._shops)
                 return compared
@@ -259,7 +263,8 @@ class _Day:
                 here = sum(each.orders - each.missing for each in compared)
                 said = (
                     f"  {self._buyers.placed:,} orders placed, {here:,} known here, "
-                    f"{len(self._staff.parcels):,} parcels left, {waits:,} things on their way"
+                    f"{len(self._staff.parcels):,} parcels left; on their way: {waits[0]:,} messages, "
+                    f"{waits[1]:,} fetches, {waits[2]:,} ship notices"
                 )
                 if said != last:
                     self._tell(said)
