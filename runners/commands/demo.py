@@ -32,6 +32,9 @@ def demo(
     source: Annotated[
         Path | None, Parameter(name="--from", help="Real order lines (Parquet) instead of the simulated day.")
     ] = None,
+    platforms: Annotated[
+        bool, Parameter(negative="", help="Trade on simulated platforms, over their real protocols, both ways.")
+    ] = False,
     keep: Annotated[bool, Parameter(negative="", help="Keep the data directory, and say where it is.")] = False,
     json: JsonOption = False,
 ) -> Exit:
@@ -51,10 +54,12 @@ def demo(
     quiet_log()
     if orders < 1:
         raise Failure(Exit.USAGE, "a day has one order or more: --orders 1")
+    if platforms and source is not None:
+        raise Failure(Exit.USAGE, "--from takes a file and --platforms makes orders: leave one out")
     directory = Path(tempfile.mkdtemp(prefix="orderspine-demo-"))
     tell: Callable[[str], None] = (lambda _: None) if json else say
     try:
-        shown = asyncio.run(run_demo(directory, orders, seed, source, tell))
+        shown = asyncio.run(run_demo(directory, orders, seed, source, tell, platforms=platforms))
     except BadSource as error:
         raise Failure(Exit.USAGE, str(error)) from error
     except (NotSettled, FeedBehind) as error:
@@ -85,6 +90,10 @@ def _print(shown: "Shown") -> None:
     show(states, outcomes)
     if shown.retail:
         show(retail_table(shown.retail))
+    if shown.traded is not None:
+        from runners.commands.simulate_platforms import show_platforms  # noqa: PLC0415
+
+        show_platforms(shown.traded)
     show(checks)
     settling = shown.seconds - shown.trade_s
     how_long = f"{shown.seconds:.1f} s (trade {shown.trade_s:.1f} s, settling and checks {settling:.1f} s)"

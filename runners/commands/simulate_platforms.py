@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runners.commands.common import Exit, Failure, escape, print_json, say, settings_of, show, table
 
@@ -73,7 +73,20 @@ async def _run(
 
 
 def show_traded(traded: "Traded") -> None:
-    """Show how platforms and cell agree."""
+    """Show how platforms and cell agree, and what does not."""
+    show_platforms(traded)
+    if traded.stopped_for:
+        what = ", ".join(f"{escape(reason)} {count:,}" for reason, count in traded.stopped_for.items())
+        say(f"  orders that were stopped meanwhile: {what}")
+    for line in traded.said():
+        say(f"  {escape(line)}")
+    orders = sum(each.orders for each in traded.platforms)
+    how = "stopped" if traded.stopped else "platforms and cell agree" if traded.good else "they do not agree"
+    show(f"{how}: {orders:,} orders on {len(traded.platforms)} platforms in {traded.seconds:.1f} s")
+
+
+def show_platforms(traded: "Traded") -> None:
+    """Show the table of the platforms."""
     names: tuple[str, ...] = (
         "orders",
         "parcels",
@@ -100,28 +113,3 @@ def show_traded(traded: "Traded") -> None:
         mark = "[green]✓[/green]" if not missing else "[red]✗[/red]"
         made.add_row("pos (files)", f"{traded.receipts:,}", "", f"{missing:,}", *[""] * (len(names) - 3), mark)
     show(made)
-    if traded.stopped_for:
-        what = ", ".join(f"{escape(reason)} {count:,}" for reason, count in traded.stopped_for.items())
-        say(f"  orders that were stopped meanwhile: {what}")
-    for each in traded.platforms:
-        refusals = [] if each.good else [f"{what} × {count}" for what, count in each.refusals.items()]
-        for line in [*each.examples, *refusals]:
-            say(f"  {escape(line)}")
-    for problem in traded.problems:
-        say(f"  {escape(problem)}")
-    orders = sum(each.orders for each in traded.platforms)
-    how = "stopped" if traded.stopped else "platforms and cell agree" if traded.good else "they do not agree"
-    show(f"{how}: {orders:,} orders on {len(traded.platforms)} platforms in {traded.seconds:.1f} s")
-
-
-def rows(traded: "Traded") -> "list[tuple[str, str, bool]]":
-    """Return (what, how it stands, whether it is as it should be), for the table of `demo`."""
-    found: dict[str, Any] = {each.channel: each for each in traded.platforms}
-    orders = sum(each.orders for each in traded.platforms)
-    wrong = [name for name, each in found.items() if not each.good]
-    told = sum(each.untold + each.told_twice + each.strange for each in traded.platforms)
-    parcels = sum(each.parcels for each in traded.platforms)
-    return [
-        ("platforms agree", f"{orders:,} orders on {len(found)} platforms, {len(wrong)} disagree", traded.good),
-        ("parcels told once", f"{parcels:,} parcels, {told} untold, told twice or strange", not told),
-    ]

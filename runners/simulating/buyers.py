@@ -113,7 +113,8 @@ class Buyers:
         rng = draw(seed, "buyers")
         for number, at_ms in enumerate(sorted(_moment(rng) for _ in range(orders))):
             own = draw(seed, "purchase", number)
-            channel = own.choices(channels, weights)[0]
+            # Each has a first buyer, however few there are.
+            channel = channels[number] if number < len(channels) else own.choices(channels, weights)[0]
             seqs[channel] += 1
             fate = _fate(own, channel)
             lines = _lines(own, channel)

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,6 +26,9 @@ from runners.simulating.drive import Progress, WorldClock, drive, first_moment
 from runners.simulating.embedded import level, running
 from runners.simulating.feed import open_feed
 from runners.simulating.world import CHANNELS, World
+
+if TYPE_CHECKING:
+    from runners.simulating.trading import Traded
 
 TWO_PROCESSES_FROM = 50_000
 """Events from which a second process is worth its start."""
@@ -47,6 +50,8 @@ class Shown(msgspec.Struct):
     problems: list[str]
     messages: int
     retail: dict[str, Any] = {}
+    traded: "Traded | None" = None
+    """What became of a day over platforms."""
 
     @property
     def repeated(self) -> int:
@@ -79,6 +84,8 @@ class Shown(msgspec.Struct):
         proved = f"{self.account.events:,} hashes" + ("" if self.chain_verified else ": not what was committed")
         yield "every event as committed", proved, self.chain_verified
         yield "invariants hold", "stock, allocations, transitions, once each", self.invariants_hold
+        if self.traded is not None:
+            yield from self.traded.checks()
 
     def document(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -100,15 +107,20 @@ class Shown(msgspec.Struct):
             "outcomes": dict(sorted(self.outcomes.items())),
             "problems": self.problems,
             **({"invoices": self.retail} if self.retail else {}),
+            **({"trade": self.traded.document()} if self.traded is not None else {}),
         }
 
 
-async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell: Callable[[str], None]) -> Shown:
-    """Run it in the directory `data`.
+async def run_demo(
+    data: Path, orders: int, seed: int, source: Path | None, tell: Callable[[str], None], *, platforms: bool = False
+) -> Shown:
+    """Run it in the directory `data`; with `platforms` over simulated platforms.
 
     Raises:
         BadSource, NotSettled, FeedBehind, NoAnswer, BrokerError: it did not come to its end.
     """
+    if platforms:
+        return await _over_platforms(data, orders, seed, tell)
     from runners.simulating.retail import Retail, trade_file  # noqa: PLC0415  pyarrow is slow to import
 
     began = time.monotonic()
@@ -142,6 +154,30 @@ async def run_demo(data: Path, orders: int, seed: int, source: Path | None, tell
         shown = await asyncio.to_thread(check, settings, courier.sent)
     shown.outcomes, shown.reasons = dict(courier.tally.outcomes), dict(courier.tally.reasons)
     shown.trade_s, shown.seconds, shown.retail = trade_s, time.monotonic() - began, retail_summary
+    return shown
+
+
+async def _over_platforms(data: Path, orders: int, seed: int, tell: Callable[[str], None]) -> Shown:
+    from runners.simulating.buyers import SHARES  # noqa: PLC0415  platforms are slow to import
+    from runners.simulating.trading import trade  # noqa: PLC0415
+
+    began = time.monotonic()
+    tell("starting broker, gateway, puller, effects, worker, projector and relay")
+    async with running(data) as settings:
+        tell(f"a day of trade over simulated platforms: {orders:,} orders, seed {seed}")
+        stop = asyncio.Event()
+        wanted = (*SHARES, "pos")
+        traded = await trade(
+            settings, orders=orders, seed=seed, speed=0, wanted=wanted, keep=False, stop=stop, tell=tell
+        )
+        trade_s = time.monotonic() - began
+        tell("waiting until read models and public feed are level with the log")
+        await level(settings)
+        tell("checking")
+        shown = await asyncio.to_thread(check, settings, traded.sent)
+    shown.outcomes, shown.traded = traded.outcomes, traded
+    shown.problems += traded.said()
+    shown.trade_s, shown.seconds = trade_s, time.monotonic() - began
     return shown
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +78,24 @@ class Traded(msgspec.Struct):
     def good(self) -> bool:
         """Whether every platform and the cell agree, and nothing is missing."""
         return all(each.good for each in self.platforms) and not self.receipts_missing and not self.problems
+
+    def checks(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield (what, how it stands, whether it is as it should be)."""
+        orders = sum(each.orders for each in self.platforms)
+        wrong = [each.channel for each in self.platforms if not each.good]
+        said = f"{orders:,} orders on {len(self.platforms)} platforms, {', '.join(wrong) or 'none'} disagree"
+        yield "platforms agree", said, self.good
+        parcels = sum(each.parcels for each in self.platforms)
+        bad = sum(each.untold + each.told_twice + each.strange for each in self.platforms)
+        yield "parcels told once each", f"{parcels:,} parcels, {bad} untold, told twice or strange", not bad
+
+    def said(self) -> list[str]:
+        """Return examples of what does not agree, and what the platforms refused there."""
+        found = []
+        for each in self.platforms:
+            found += each.examples
+            found += [] if each.good else [f"{what} × {count}" for what, count in each.refusals.items()]
+        return found + self.problems
 
     def document(self) -> dict[str, Any]:
         """Return it for machines."""
