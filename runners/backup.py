@@ -164,6 +164,11 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
+        if (work / ERP_FILE).exists():
+            (work / ERP_FILE).rename(work / f"{ERP_FILE}.off")
+            notes.append(
+                f"the ERP is not told from here: rename {ERP_FILE}.off to {ERP_FILE} in the copy to go on with"
+            )
         with DataLock(work):  # writes which build the directory is of
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:

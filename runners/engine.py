@@ -280,7 +280,8 @@ class Engine:
             except Missing as absent:
                 missing = absent
             except Exception as error:
-                failure = f"{type(error).__name__}: {error}"
+                # Not the error's text: it may quote a person's data, and reasons are not sealed.
+                failure = f"the turn broke: {type(error).__name__} (see worker.log)"
                 log.exception("turn.broken", message=message.id, to=message.mail.to)
                 break
             else:

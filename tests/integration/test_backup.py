@@ -100,7 +100,7 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     assert load(again) == (shop,)
     with closing(Pulls(again)) as pulls:
         assert pulls.cursor(shop) == 1_770_000_000_000
-    assert (again / "erp.json").read_text() == '{"kind": "csv", "folder": "erp"}'
+    assert (again / "erp.json.off").read_text() == '{"kind": "csv", "folder": "erp"}'
     assert FileKeys(again, shop).token() is None
     for file in (again / "channels.json", again / "pulls.db"):
         assert file.stat().st_mode & 0o077 == 0
