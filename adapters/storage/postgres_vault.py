@@ -66,7 +66,8 @@ class PostgresVault(CachedVault):
         with self._session.use() as db:
             found = dict(db.execute(look_up, (names,), binary=True).fetchall())
         if create and len(found) < len(names):
-            absent = [name for name in names if name not in found]
+            # In one order for all: two writers that make the same keys in different orders would wait for each other.
+            absent = sorted(name for name in names if name not in found)
             fresh = token_bytes(KEY_BYTES * len(absent))
             made = [fresh[at : at + KEY_BYTES] for at in range(0, len(fresh), KEY_BYTES)]
             with self._session.transaction() as db:
@@ -79,7 +80,7 @@ class PostgresVault(CachedVault):
         return {stream: key for stream, key in found.items() if key is not None}
 
     def _destroy(self, streams: Sequence[str]) -> int:
-        names = list(streams)
+        names = sorted(streams)
         with self._session.transaction() as db:
             ((there,),) = db.execute(
                 "SELECT count(*) FROM keys WHERE key IS NOT NULL AND stream = ANY(%s)", (names,)
