@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 STORE_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
 """What may go wrong with a store for a while."""
 READ_MODELS = ("orders", "inventory", "intake")
-HELD_SHOWN_MAX = 1_000
 _PAUSE_FACTOR = 50
 """A count that takes a second is made again after so many seconds: looking must not slow down what is looked at."""
 
@@ -51,7 +50,7 @@ class Vitals(msgspec.Struct, frozen=True):
     """Events the public feed is behind the log."""
     orders: int = 0
     held: int = 0
-    """Orders that something stops from being shipped (interceptions, platform holds); at most `HELD_SHOWN_MAX`."""
+    """Orders that something stops from being shipped (interceptions, platform holds)."""
     quarantined: int = 0
     """Messages of orders, and bytes in intakes, that wait for a decision."""
     shops: int = 0
@@ -132,7 +131,7 @@ class Gauge:
     def _held_orders(self, views: "ReadModels") -> int:
         began = time.monotonic()
         if began >= self._held_again:
-            self._held = len(views.orders({"held": True}, limit=HELD_SHOWN_MAX))
+            self._held = sum(views.count_orders(filters={"held": True}).values())
             self._held_again = began + (time.monotonic() - began) * _PAUSE_FACTOR
         return self._held
 

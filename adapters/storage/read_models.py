@@ -357,14 +357,20 @@ class ReadModels:
         """Return what became of everything that came in, by channel and shop."""
         return self._listed("intake", {"channel": channel, "shop": shop}, ("channel", "shop"), 100_000)
 
-    def count_orders(self, by: str = "state") -> dict[str, int]:
-        """Return how many orders there are for each value of a column of `EQUAL`."""
+    def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
+        """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.
+
+        Raises:
+            KeyError: there is no such column or filter.
+        """
         if by not in EQUAL:
             raise KeyError(f"orders cannot be counted by {by!r}; choose from {sorted(EQUAL)}")
         with self._engine.connect() as db:
             if self._live(db, "orders") is None:
                 return {}
             query = self._query(db, "orders", (by, "count(*)")).group_by(literal_column(by))
+            for name, value in (filters or {}).items():
+                query = query.where(self._condition(db, name, value))
             return {row[0]: row[1] for row in db.execute(query)}
 
     def close(self) -> None:

@@ -159,6 +159,8 @@ class ReadModelsContract:
             older["key"],
         }
         assert sum(read_models.count_orders().values()) == 4
+        assert read_models.count_orders(filters={"held": True}) == {"paid": 1}
+        assert read_models.count_orders("channel", {"customer": "c0ffee", "shop": "s1"}) == {"taobao": 3}
 
         trade.send(paid, ScanOut("scan-1", "SF-77", "SF"))
         Projector(log, read_models, PROJECTIONS).run()
