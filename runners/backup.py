@@ -100,6 +100,12 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
             f"`pg_dump --format=custom --schema={settings.cell}_keys --file=keys.dump DATABASE` kept elsewhere; "
             "docs/operations.md has the way back"
         )
+    at, keys_at = target.resolve(), keys.resolve()
+    if at.is_relative_to(keys_at) or keys_at.is_relative_to(at):
+        raise BackupError(
+            f"keys must be kept apart from the backup, and {keys} is the same place as {target}, or one is inside the "
+            "other. Name another place for the keys"
+        )
     for path in (target, keys):
         if path.exists() and not (path is target and path.is_dir() and not any(path.iterdir())):
             raise BackupError(f"{path} exists already; a backup never replaces anything. Name another place")

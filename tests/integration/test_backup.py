@@ -184,6 +184,24 @@ def test_a_restore_replaces_nothing_and_leaves_nothing_behind(data: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "copy.keys", "data"]
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("copy.tar", "copy.tar"),
+        ("copies/monday", "copies/monday"),
+        ("copies/monday", "copies/friday/../monday"),
+        ("copies/monday", "copies/monday/keys"),
+        ("copies/monday", "copies"),
+    ],
+)
+def test_keys_that_would_not_be_apart_are_refused_before_anything_is_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, keys: str
+) -> None:
+    assert run(["backup", str(tmp_path / name), "--keys", str(tmp_path / keys), "--data", str(data)]) == 1
+    assert "keys must be kept apart" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_a_damaged_backup_is_refused(data: Path, tmp_path: Path) -> None:
     make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
     file = tmp_path / "copy" / LOG_FILE
