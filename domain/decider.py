@@ -28,6 +28,10 @@ class DomainError(Exception):
         return type(self).__name__
 
 
+class RefusedBefore(DomainError):
+    """This very message was refused before, for this reason: it is answered alike, and recorded no second time."""
+
+
 class Decider(NamedTuple):
     """Pure functions that make up one kind of actor."""
 

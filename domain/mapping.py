@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from domain.decider import Command, Decider, DomainError, Event
+from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
 from domain.mapping_table import BadMapping, read_mapping
 
 
@@ -83,14 +83,24 @@ class State(msgspec.Struct, frozen=True, gc=False):
     in_force: InForce = SHIPPED
     commands: tuple[str, ...] = ()
     """Ids of the commands that were handled (or refused)."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """(command id, reason) of those that were refused."""
 
 
 def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
-    """Return what follows; nothing for a command that was handled, or for the document that is in force."""
+    """Return what follows; nothing for a command that was handled, or for the document that is in force.
+
+    Raises:
+        RefusedBefore: it was refused when it came first.
+        DomainError: it breaks a rule.
+    """
     del now_ms
     if not isinstance(command, ChangeMapping):
         raise WrongActor(f"{type(command).__name__} is nothing that a mapping could do")
     if command.command_id in state.commands:
+        reason = dict(state.refused).get(command.command_id)
+        if reason is not None:
+            raise RefusedBefore(reason)
         return ()
     if not command.command_id:
         raise MissingCommandId("the message has no command id; its sender must give it one of its own")
@@ -108,11 +118,14 @@ def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
 
 
 def _changed(state: State, event: MappingChanged) -> State:
-    return State(InForce(event.version, event.digest, event.text), (*state.commands, event.command))
+    in_force = InForce(event.version, event.digest, event.text)
+    return State(in_force, (*state.commands, event.command), state.refused)
 
 
 def _refused(state: State, event: MappingRefused) -> State:
-    return State(state.in_force, (*state.commands, event.command)) if event.command else state
+    if not event.command:
+        return state
+    return State(state.in_force, (*state.commands, event.command), (*state.refused, (event.command, event.reason)))
 
 
 EVOLVE: Mapping[type[Event], Callable[[State, Any], State]] = {MappingChanged: _changed, MappingRefused: _refused}

@@ -11,7 +11,7 @@ import immutables
 import msgspec
 
 from domain.canonical import Line, Snapshot
-from domain.decider import Command, Decider, DomainError, Event
+from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
 from domain.order import Order, TimerCleared, TimerDue, TimerSet
 
 PAIRS_MAX = 2_000
@@ -133,6 +133,8 @@ class Skus(msgspec.Struct, frozen=True):
     count: int = 0
     commands: "immutables.Map[str, int]" = immutables.Map()
     """Command id → running number."""
+    refused: "immutables.Map[str, str]" = immutables.Map()
+    """Command id → reason, of those that were refused."""
     timers: tuple[tuple[str, int], ...] = ()
     """(id, due UTC ms) of the open ones."""
 
@@ -238,9 +240,16 @@ DECIDE: Mapping[type[Command], Callable[[Any, Skus, int], Sequence[Event]]] = {
 
 
 def decide(command: Command, state: Skus, now_ms: int = 0) -> Sequence[Event]:
-    """Return what follows; nothing for a command that was handled, or for what is so already."""
+    """Return what follows; nothing for a command that was handled, or for what is so already.
+
+    Raises:
+        RefusedBefore: it was refused when it came first.
+        DomainError: it breaks a rule.
+    """
     command_id = getattr(command, "command_id", None)
     if command_id is not None:
+        if command_id in state.refused:
+            raise RefusedBefore(state.refused[command_id])
         if command_id in state.commands:
             return ()
         if not command_id:
@@ -291,7 +300,14 @@ def _done(state: Skus, command: str) -> Skus:
     if len(commands) > COMMANDS_MAX:
         newest = sorted(commands.items(), key=lambda pair: pair[1])[COMMANDS_MAX // 2 :]
         commands = immutables.Map(newest)
+        refused = immutables.Map({name: reason for name, reason in state.refused.items() if name in commands})
+        state = _replace(state, refused=refused)
     return _replace(state, commands=commands, count=count)
+
+
+def _refused(state: Skus, event: SkusRefused) -> Skus:
+    done = _done(state, event.command)
+    return _replace(done, refused=done.refused.set(event.command, event.reason)) if event.command else done
 
 
 EVOLVE: Mapping[type[Event], Callable[[Skus, Any], Skus]] = {
@@ -300,7 +316,7 @@ EVOLVE: Mapping[type[Event], Callable[[Skus, Any], Skus]] = {
     SkusRemoved: _removed,
     SkusUnmapped: _unmapped,
     SkusSettled: lambda state, event: _without(state, (event.order,)),
-    SkusRefused: lambda state, event: _done(state, event.command),
+    SkusRefused: _refused,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: lambda state, event: _replace(
         state, timers=tuple(pair for pair in state.timers if pair[0] != event.timer)

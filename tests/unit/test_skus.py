@@ -83,6 +83,14 @@ def test_bad_entries_are_refused_whole(pairs: Any) -> None:
     Spec(skus).when(SetSkus("c-1", pairs)).then_raises(BadEntry)
 
 
+def test_an_entry_that_was_refused_stays_refused_and_is_recorded_once() -> None:
+    cell = Cell()
+    key = skus_key("taobao", "shop1")
+    first, again = (cell.send(key, SetSkus("c-1", (("", "S"),))) for _ in range(2))
+    assert (first.outcome, again.outcome, again.reason) == ("refused", "refused", first.reason)
+    assert cell.tags(key) == ["skus.refused"]
+
+
 def test_an_act_needs_an_id_and_the_right_actor() -> None:
     Spec(skus).when(SetSkus("", (("a", "S"),))).then_raises(MissingCommandId)
     Spec(skus).when(ScanOut("c-1")).then_raises(WrongActor)
