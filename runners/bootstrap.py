@@ -39,13 +39,17 @@ def open_log(settings: Settings, *, read_only: bool = False) -> "SqliteEventLog 
     return SqliteEventLog(settings.path / LOG_FILE, read_only=read_only)
 
 
-def open_vault(settings: Settings) -> "SqliteVault | PostgresVault":
-    """Open the store of data keys."""
+def open_vault(settings: Settings, *, make: bool = False) -> "SqliteVault | PostgresVault":
+    """Open the store of data keys; with `make`, make it where there is none.
+
+    Raises:
+        KeysMissing: there is none, and none is to be made.
+    """
     if settings.postgres:
         from adapters.storage.postgres_vault import PostgresVault  # noqa: PLC0415
 
-        return PostgresVault(settings.store, f"{settings.cell}_keys")
-    return SqliteVault(settings.path / KEYS_FILE)
+        return PostgresVault(settings.store, f"{settings.cell}_keys", make=make)
+    return SqliteVault(settings.path / KEYS_FILE, make=make)
 
 
 def open_read_models(settings: Settings) -> "ReadModels":

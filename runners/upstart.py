@@ -23,6 +23,7 @@ from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
+from adapters.storage.vault import KeysMissing
 from domain.ports import Conflict, LogDamaged
 from domain.timehub import zone_of
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
@@ -73,8 +74,12 @@ class StoreUnusable(Exception):
 
 
 @contextlib.contextmanager
-def prepared(data: Path, *, clock: str | None, store: str | None, broker: str | None) -> Iterator[Settings]:
+def prepared(
+    data: Path, *, clock: str | None, store: str | None, broker: str | None, new_keys: bool = False
+) -> Iterator[Settings]:
     """Hold the data directory, agree on the settings, and see that all can be used.
+
+    With `new_keys`, a store of keys is made where events have lost theirs.
 
     Raises:
         DataInUse, DataTooNew, DataUnreadable: see `DataLock`.
@@ -85,7 +90,7 @@ def prepared(data: Path, *, clock: str | None, store: str | None, broker: str | 
     with DataLock(data):
         settings = agreed_settings(data, {"clock": clock, "store": store, "broker": broker})
         check_settings(settings)
-        check_store(settings)
+        check_store(settings, new_keys=new_keys)
         if settings.broker != "embedded":
             asyncio.run(check_broker(settings))
         # Only now: a mistyped address must not become what the directory was begun with.
@@ -181,18 +186,26 @@ async def check_broker(settings: Settings) -> None:
         await nc.close()
 
 
-def check_store(settings: Settings) -> None:
+def check_store(settings: Settings, *, new_keys: bool = False) -> None:
     """Open log and keys once, so that what is wrong with them is said here, to a person.
+
+    Both are made where there is nothing yet; keys beside events only with `new_keys`.
 
     Raises:
         StoreUnusable: they cannot be used.
     """
     where = "the PostgreSQL database" if settings.postgres else f"the files in {settings.data}"
     try:
-        open_vault(settings).close()
         log = open_log(settings)
-        log.tracked()
+        head = log.tracked().head
         log.close()
+        open_vault(settings, make=new_keys or head == 0).close()
+    except KeysMissing as error:
+        raise StoreUnusable(
+            f"the log has {head:,} events, and their keys are gone ({error}). Bring the keys back from their backup. "
+            "Without them personal data cannot be read, and orders that come again are taken for changed ones; "
+            "if they are lost for good, `orderspine up --new-keys` goes on with new ones"
+        ) from error
     except LogDamaged as error:
         raise StoreUnusable(
             f"the event log or the keys cannot be trusted: {error}. Restore them from a backup; nothing was changed"

@@ -38,6 +38,7 @@ from adapters.nats.streams import (
     mail_stream,
     purge_mail,
 )
+from adapters.storage.vault import KeysMissing
 from domain.cellular import NoteMailLost
 from domain.envelope import By, decode_envelope
 from domain.mail import Mail, Replies, decode_mail, encode_mail, encode_replies, subject_of
@@ -429,8 +430,17 @@ def holder_of(directory: Path) -> str:
 
 
 def build_engine(settings: Settings) -> tuple[Engine, Helper]:
-    """Build the engine on the settings' stores, and the helper that prepares payloads for it."""
-    vault = open_vault(settings)
+    """Build the engine on the settings' stores, and the helper that prepares payloads for it.
+
+    Raises:
+        KeysMissing: there are events, but no keys: new ones would make strangers of all known orders.
+    """
+    event_log = open_log(settings)
+    try:
+        vault = open_vault(settings, make=event_log.tracked().head == 0)
+    except BaseException:
+        event_log.close()
+        raise
     spool = open_spool(settings, vault)
     digest_key = vault.digest_key()
     preparer = Preparer(channels(settings), digest_key, zone=settings.zone)
@@ -441,7 +451,7 @@ def build_engine(settings: Settings) -> tuple[Engine, Helper]:
         except KeyError:
             return None
 
-    engine = Engine(open_log(settings), vault, preparer, fetch=fetch, actors_max=settings.actors_max)
+    engine = Engine(event_log, vault, preparer, fetch=fetch, actors_max=settings.actors_max)
     return engine, Helper(settings, digest_key)
 
 
@@ -476,6 +486,9 @@ def main() -> int:
         lost = True
     except* BrokerError as troubles:
         log.error("worker.lost_the_broker", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
+        lost = True
+    except* KeysMissing as troubles:
+        log.error("worker.has_no_keys", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
         lost = True
     return 1 if lost else 0
 

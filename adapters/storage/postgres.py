@@ -75,11 +75,19 @@ class Session:
         with self.transaction() as db:
             # One maker at a time; the lock ends with the transaction.
             db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.schema,))
-            if db.execute("SELECT to_regclass(%s)", (f"{self.schema}.{mark}",)).fetchall()[0][0] is not None:
+            if self._is_there(db, mark):
                 return False
             db.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
             db.execute(script.encode())
             return True
+
+    def has(self, table: str) -> bool:
+        """Whether the schema has this table."""
+        with self.use() as db:
+            return self._is_there(db, table)
+
+    def _is_there(self, db: psycopg.Connection[Any], table: str) -> bool:
+        return db.execute("SELECT to_regclass(%s)", (f"{self.schema}.{table}",)).fetchall()[0][0] is not None
 
     def _connect(self) -> psycopg.Connection[Any]:
         db: psycopg.Connection[Any] = psycopg.connect(self._dsn, autocommit=True, connect_timeout=10)

@@ -6,7 +6,7 @@ from secrets import token_bytes, token_hex
 from adapters.storage.postgres import Session
 from adapters.storage.schema import SCHEMA, check_schema, running_build
 from adapters.storage.sealing import KEY_BYTES
-from adapters.storage.vault import CACHED_KEYS, CachedVault
+from adapters.storage.vault import CACHED_KEYS, CachedVault, KeysMissing
 
 _TABLES = """
 CREATE TABLE {schema}.keys (stream text COLLATE "C" PRIMARY KEY, key bytea);
@@ -24,20 +24,24 @@ class PostgresVault(CachedVault):
     is theirs to expire.
     """
 
-    def __init__(self, dsn: str, schema: str, *, cached_keys: int = CACHED_KEYS) -> None:
-        """Open the vault, or make it where there is none.
+    def __init__(self, dsn: str, schema: str, *, make: bool = True, cached_keys: int = CACHED_KEYS) -> None:
+        """Open the vault; with `make`, make it where there is none.
 
         Raises:
+            KeysMissing: there is none, and none is to be made.
             LogDamaged: it was written by a newer build, or the server does not sync its commits.
             ValueError: `schema` is no plain name.
         """
         super().__init__(cached_keys)
         self._session = Session(dsn, schema)
         try:
-            self._session.make(
-                "vault",
-                _TABLES.format(schema=f'"{schema}"', number=SCHEMA, build=running_build(), digest_key=token_hex(32)),
-            )
+            if make:
+                tables = _TABLES.format(
+                    schema=f'"{schema}"', number=SCHEMA, build=running_build(), digest_key=token_hex(32)
+                )
+                self._session.make("vault", tables)
+            elif not self._session.has("vault"):
+                raise KeysMissing(f"the database has no schema {schema} with keys")  # noqa: TRY301  closes the session
             with self._session.use() as db:
                 ((number, build, digest_key),) = db.execute("SELECT schema, build, digest_key FROM vault").fetchall()
             check_schema(f"PostgreSQL schema {schema}", number, build)

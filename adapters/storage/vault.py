@@ -13,10 +13,14 @@ from typing import Protocol
 from adapters.storage.schema import SCHEMA, check_schema, running_build
 from adapters.storage.sealing import KEY_BYTES
 from adapters.storage.sqlite import Rows, connect, make_tables, transaction
-from domain.ports import Vault
+from domain.ports import LogDamaged, Vault
 
 CACHED_KEYS = 20_000
 """Keys kept at hand, some 6 MB."""
+
+
+class KeysMissing(LogDamaged):
+    """There is no store of keys where one must be."""
 
 
 class DestroyingVault(Vault, Protocol):
@@ -97,13 +101,16 @@ class SqliteVault(CachedVault):
     _find = Rows("SELECT stream, key FROM keys WHERE stream IN (VALUES", 1, ")")
     _bury = Rows("INSERT INTO keys (stream, key) VALUES", 2, "ON CONFLICT (stream) DO UPDATE SET key = NULL")
 
-    def __init__(self, path: Path, *, cached_keys: int = CACHED_KEYS) -> None:
-        """Open the vault, or make it where there is none.
+    def __init__(self, path: Path, *, make: bool = True, cached_keys: int = CACHED_KEYS) -> None:
+        """Open the vault; with `make`, make it where there is none.
 
         Raises:
+            KeysMissing: there is none, and none is to be made.
             LogDamaged: the file is no vault, or was written by a newer build.
         """
         super().__init__(cached_keys)
+        if not make and not path.exists():
+            raise KeysMissing(f"{path} does not exist")
         self.path = path
         # Deleted content is overwritten with zeros.
         self._db = connect(path, secure_delete=True)

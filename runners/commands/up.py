@@ -21,6 +21,10 @@ def up(
         str | None, Parameter(help="`embedded`, or the address of a NATS server: nats://user:password@host:4222")
     ] = None,
     simulate: Annotated[bool, Parameter(negative="", help="Feed it with a few simulated sales channels.")] = False,
+    new_keys: Annotated[
+        bool,
+        Parameter(negative="", help="Make new keys where those of the events are lost for good, and nowhere else."),
+    ] = False,
 ) -> Exit:
     """Run OrderSpine: broker, worker, projector and relay; Ctrl-C stops it.
 
@@ -36,7 +40,7 @@ def up(
 
     quiet_log()
     try:
-        with prepared(data, clock=clock, store=store, broker=broker) as settings:
+        with prepared(data, clock=clock, store=store, broker=broker, new_keys=new_keys) as settings:
             return Exit(asyncio.run(run(settings, simulate=simulate)))
     except (Conflicting, BadSetting, ChannelSetupError) as error:
         raise Failure(Exit.USAGE, str(error)) from error

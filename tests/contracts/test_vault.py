@@ -5,6 +5,7 @@ from hashlib import sha256
 from hmac import digest as hmac_digest
 from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from adapters.storage.sealing import (
 )
 from adapters.storage.spool import BYTES_MAX, Spool
 from adapters.storage.sqlite import assert_durable
-from adapters.storage.vault import DestroyingVault, MemoryVault, SqliteVault
+from adapters.storage.vault import DestroyingVault, KeysMissing, MemoryVault, SqliteVault
 from domain.ports import LogDamaged
 
 Open = Callable[..., DestroyingVault]
@@ -65,6 +66,13 @@ class VaultContract:
 
 class SharedVaultContract(VaultContract):
     """What vaults promise that several processes share."""
+
+    def test_looking_makes_no_vault(self, open_vault: Open) -> None:
+        for _ in range(2):
+            with pytest.raises(KeysMissing):
+                open_vault(make=False)
+        made = open_vault().keys(["a"], create=True)
+        assert open_vault(make=False).keys(["a"], create=False) == made
 
     def test_two_writers_agree_on_every_key(self, open_vault: Open) -> None:
         vaults = [open_vault(), open_vault()]
@@ -120,7 +128,7 @@ class TestSqliteVault(SharedVaultContract):
     def open_vault(self, tmp_path: Path) -> Iterator[Open]:
         opened: list[SqliteVault] = []
 
-        def open_(**settings: int) -> SqliteVault:
+        def open_(**settings: Any) -> SqliteVault:
             opened.append(SqliteVault(tmp_path / "vault.sqlite", **settings))
             return opened[-1]
 
@@ -153,7 +161,7 @@ class TestPostgresVault(SharedVaultContract):
     def open_vault(self, postgres_dsn: str, postgres_schema: str) -> Iterator[Open]:
         opened: list[PostgresVault] = []
 
-        def open_(**settings: int) -> PostgresVault:
+        def open_(**settings: Any) -> PostgresVault:
             opened.append(PostgresVault(postgres_dsn, f"{postgres_schema}_vault", **settings))
             return opened[-1]
 

@@ -33,7 +33,7 @@ async def test_an_entry_outlives_the_mail_that_may_name_it(nc: Connection, tmp_p
 
 def test_what_is_dropped_takes_its_key_along(tmp_path: Path) -> None:
     settings = Settings(str(tmp_path))
-    vault = open_vault(settings)
+    vault = open_vault(settings, make=True)
     spool = open_spool(settings, vault)
     ref = spool.put(b"large")
     assert drop_before(settings, 0) == 0
