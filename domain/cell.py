@@ -15,7 +15,7 @@ from domain import cellular, fulfilment, intake, mapping, order, skus, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
-from domain.decider import Command, Decider, DomainError, Event, Worked
+from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
 from domain.ids import kind_of, skus_key_of
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
@@ -240,7 +240,9 @@ def quarantine_turn(message: Message, states: Mapping[str, Held], reason: str, p
         step = _Step(mail.to, command, mail.by, message.id)
     else:
         to = mail.to if kind_of(mail.to) == "intake" else "intake-cell:mail"
-        aside = intake.RecordAside("quarantined", f"{mail.to}: {reason}", payload or message.id, message=body)
+        aside = intake.RecordAside(
+            "quarantined", f"{mail.to}: {reason}", payload or message.id, message=body, to=mail.to if body else ""
+        )
         step = _Step(to, aside, mail.by, message.id)
     return _run(message, step, states, NO_PAYLOADS, mail)
 
@@ -273,6 +275,10 @@ def _run(
         decide, evolve = _BY_INITIAL[initial]
         try:
             events = decide(step.command, state, now_ms)
+        except RefusedBefore as refusal:
+            if steps == 1:
+                outcome, reason = "refused", refusal.reason
+            continue
         except DomainError as refusal:
             events = (_refusal(kind_of(to), step.command, refusal, message.id),)
         if steps == 1:

@@ -28,6 +28,8 @@ class RecordAside(Command, frozen=True):
     order_no: str = ""
     message: str = ""
     """JSON of a message's body, where it was no raw bytes."""
+    to: str = ""
+    """Key of the actor that message was for."""
 
 
 class RecordUnmatched(Command, frozen=True):
@@ -91,6 +93,9 @@ class IntakeQuarantined(Event, frozen=True):
     payload: str
     """Digest of the stored bytes, hex; the id of the mail where `message` holds it."""
     message: str = ""
+    """JSON of a message's body, where it was no raw bytes."""
+    to: str = ""
+    """Key of the actor that message was for."""
 
 
 class IntakeUnmatched(Event, frozen=True):
@@ -208,7 +213,7 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
                 case "refused":
                     return (IntakeRefused(command.reason, command.payload),)
                 case "quarantined":
-                    return (IntakeQuarantined(command.reason, command.payload, command.message),)
+                    return (IntakeQuarantined(command.reason, command.payload, command.message, command.to),)
         case RecordUnmatched():
             if command.command_id in state.seen:
                 return ()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
-from domain.decider import Command, Decider, DomainError, Event, Worked
+from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.ids import order_key
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
@@ -510,6 +510,10 @@ class NothingToShip(DomainError):
     """The order is not in a state from which goods may leave."""
 
 
+class NoParcel(DomainError):
+    """A parcel that nobody could follow: its number or its carrier is missing."""
+
+
 class OrderOnHold(DomainError):
     """A hold or an open interception blocks shipping."""
 
@@ -614,6 +618,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """(id, due UTC ms) of the open ones."""
     commands: tuple[str, ...] = ()
     """Ids of the commands that were handled (or refused)."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """(command id, reason) of those that were refused."""
     quarantined: Waiting | None = None
     queue: tuple[Waiting, ...] = ()
     effects: tuple[tuple[str, str, tuple[bool, int, bool]], ...] = ()
@@ -641,6 +647,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         interceptions=state.interceptions,
         timers=state.timers,
         commands=state.commands,
+        refused=state.refused,
         quarantined=state.quarantined,
         queue=state.queue,
         effects=state.effects,
@@ -778,6 +785,13 @@ def _timer_cleared(state: Order, event: TimerCleared) -> Order:
     return _replace(state, timers=timers, overdue_ms=overdue_ms)
 
 
+def _refused(state: Order, event: OrderRefused) -> Order:
+    if not event.command:
+        return state
+    refused = (*state.refused, (event.command, event.reason))
+    return _replace(state, commands=_with_command(state, event.command), refused=refused)
+
+
 def _queue_released(state: Order, event: QueueReleased) -> Order:
     return _replace(state, quarantined=None, queue=(), commands=_with_command(state, event.command))
 
@@ -821,7 +835,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
         state, interceptions=(*state.interceptions, (event.interception, event.reason))
     ),
     InterceptionResolved: _without_interception,
-    OrderRefused: lambda state, event: _replace(state, commands=_with_command(state, event.command)),
+    OrderRefused: _refused,
     OrderQuarantined: lambda state, event: _replace(
         state, quarantined=Waiting(event.item, event.payload, event.message)
     ),
@@ -1318,7 +1332,11 @@ def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Ev
     allocation = state.allocation
     if allocation is None or state.status != "allocating":
         raise NothingToShip("no stock is allocated to the order, so there is no pick list to scan")
-    if isinstance(command, ScanOut) and not command.tracking:
+    if bool(command.tracking.strip()) is not bool(command.carrier.strip()) or (
+        isinstance(command, Ship) and not command.tracking.strip()
+    ):
+        raise NoParcel(f"a parcel has a number and a carrier; given are {command.tracking!r} and {command.carrier!r}")
+    if isinstance(command, ScanOut) and not command.tracking.strip():
         if allocation.picked:
             return ()
         return (OrderPicked(allocation.id, command.command_id),)
@@ -1571,10 +1589,17 @@ def decide(command: Command, state: Order, now_ms: int = 0) -> Sequence[Event]:
     """Return what follows from a command; `now_ms` is the message's observed time.
 
     A command whose `command_id` was handled before changes nothing, for ever.
+
+    Raises:
+        RefusedBefore: it was refused when it came first.
+        DomainError: it breaks a rule.
     """
     command_id = getattr(command, "command_id", None)
     if command_id is not None:
         if command_id in state.commands:
+            reason = dict(state.refused).get(command_id) if state.refused else None
+            if reason is not None:
+                raise RefusedBefore(reason)
             return ()
         if not command_id:
             raise MissingCommandId("the message has no command id; its sender must give it one of its own")

@@ -86,15 +86,17 @@ NOTHING: Mapping[int, Ready] = {}
 
 def _readable(message: Delivered) -> Mail:
     """Read a message; what is none of ours becomes a report of its bytes."""
+    reply_to = ""
     try:
         mail = decode_mail(message.payload)
         if is_key(mail.to) and kind_of(mail.to) in DECIDERS:
             return mail
         reason = f"no actor has the key {plain(mail.to)!r}"
+        reply_to = mail.reply_to
     except (msgspec.MsgspecError, ValueError) as error:
         reason = f"not a message of the mail: {plain(str(error))}"
     body = AsideReport("cell", "mail", "quarantined", reason, message.payload)
-    return Mail(UNREADABLE_KEY, body, message.time_ms, By("system", "worker"), "mail")
+    return Mail(UNREADABLE_KEY, body, message.time_ms, By("system", "worker"), "mail", reply_to=reply_to)
 
 
 class Engine:

@@ -37,6 +37,8 @@ CHUNK_BYTES_MAX = 4 * 1024 * 1024
 CHUNKS_IN_FLIGHT_MAX = 4
 _EARLY_MAX = 20_000
 """Answers kept that overtook the acknowledgement of their mail."""
+SENT_MAX = 5
+"""How often a message that is handled without an answer is sent, before its sender is told so."""
 _LOOK_S = 1.0
 """How often the log is asked whether an answer got lost."""
 
@@ -155,14 +157,20 @@ class Postman:
         answers: list[Reply | None] = [None] * len(chunk)
         pending = list(range(len(chunk)))
         async with self._slots:
-            while pending:
+            for sent in range(1, SENT_MAX + 1):
                 first = await self._publish([chunk[at] for at in pending])
                 replies = await self._answers(first, len(pending))
                 for at, reply in zip(pending, replies, strict=True):
                     answers[at] = reply
                 pending = [at for at, reply in zip(pending, replies, strict=True) if reply is None]
-                if pending:
-                    log.warning("post.sent_again", messages=len(pending))
+                if not pending:
+                    break
+                log.warning("post.not_answered", messages=len(pending), sent=sent)
+        if pending:
+            raise NoAnswer(
+                f"{len(pending)} messages were handled {SENT_MAX} times, and nobody said what became of them; see "
+                f"{self._settings.path / 'log' / 'worker.log'}, and look before you send them again"
+            )
         return [reply for reply in answers if reply is not None]
 
     async def _publish(self, messages: list[tuple[str, bytes]]) -> int:

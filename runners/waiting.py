@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.storage.sealing import open_sealed
+from adapters.storage.vault import KeysMissing
 from domain.catalogue import decode_event
 from domain.envelope import decode_envelope
 from domain.ids import intake_key, kind_of
@@ -42,6 +43,8 @@ class Item(msgspec.Struct, frozen=True):
     source_tag: str = ""
     queued: int = 0
     """Messages that wait behind it."""
+    to: str = ""
+    """Key of the actor that an act in an intake was for."""
 
     @property
     def of_order(self) -> bool:
@@ -82,8 +85,11 @@ def raw_of(settings: "Settings", item: Item) -> bytes | None:
     """
     if not item.payload:
         return item.message.encode()
+    try:
+        vault = open_vault(settings)
+    except KeysMissing:
+        return None
     log = open_log(settings, read_only=True)
-    vault = open_vault(settings)
     try:
         payload = log.payloads([bytes.fromhex(item.payload)]).get(bytes.fromhex(item.payload))
         if payload is None:
@@ -134,9 +140,11 @@ def _fold(stream: str, events: "list[Recorded]") -> dict[str, Item]:
                     stream,
                     event.reason,
                     advice="repair the cause and resend it, or discard it",
-                    payload=event.payload,
+                    payload="" if event.message else event.payload,
+                    message=event.message,
                     at=envelope.at,
                     source_tag=envelope.source_tag,
+                    to=event.to,
                 )
             case IntakeDiscarded() as event:
                 items.pop(event.item, None)

@@ -87,11 +87,17 @@ def order_of(settings: "Settings", text: str) -> str:
     Raises:
         Failure: nothing or several orders fit.
     """
-    from domain.ids import BadId, order_key  # noqa: PLC0415
+    from domain.ids import BadId, is_key, order_key  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     if text.startswith("order-") and text.count(":") == 2:  # noqa: PLR2004  a key has three parts
-        return text
+        if is_key(text):
+            return text
+        raise Failure(
+            Exit.USAGE,
+            f"{text!r} is no key of an order: in keys every byte but letters, digits, _ and - is written =XX. "
+            "Name it channel:shop:number instead, as its channel writes it",
+        )
     channel, shop, number = (*text.split(":", 2), "", "")[:3]
     if number:
         try:

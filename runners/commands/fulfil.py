@@ -33,6 +33,8 @@ def scan_out(
     """The warehouse scanned the goods of an order's pick list out."""
     from domain.order import ScanOut  # noqa: PLC0415
 
+    if bool(tracking.strip()) is not bool(carrier.strip()):
+        raise Failure(Exit.USAGE, "a parcel has a number and a carrier: give both --tracking and --carrier, or neither")
     settings = settings_of(data)
     key = order_of(settings, order)
     own = command_id_of(command_id)
@@ -53,6 +55,8 @@ def ship(
     """The parcel of an order went to the carrier."""
     from domain.order import Ship  # noqa: PLC0415
 
+    if not tracking.strip() or not carrier.strip():
+        raise Failure(Exit.USAGE, "--tracking and --carrier may not be empty: nobody could follow such a parcel")
     settings = settings_of(data)
     key = order_of(settings, order)
     own = command_id_of(command_id)

@@ -25,6 +25,7 @@ from runners.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from domain.mail import Mail
     from runners.settings import Settings
     from runners.waiting import Item
 
@@ -138,7 +139,8 @@ def resend(
     settings = settings_of(data)
     found = _one(settings, item)
     if not found.of_order:
-        return _resend_bytes(settings, found, channel, shop, json=json)
+        mails = [_act_of(found)] if found.message else _mails_of(settings, found, channel, shop)
+        return _resend_aside(settings, found, mails, json=json)
     from domain.order import ResendQuarantined  # noqa: PLC0415
 
     own = command_id_of(command_id)
@@ -187,10 +189,16 @@ def _one(settings: "Settings", text: str) -> "Item":
     raise Failure(Exit.REFUSED, f"nothing that begins with {text!r} is quarantined; `orderspine quarantine list`")
 
 
-def _resend_bytes(settings: "Settings", found: "Item", channel: str, shop: str, *, json: bool) -> Exit:
-    """Look at bytes of an intake again, and mail what they turn out to be."""
+def _act_of(found: "Item") -> "Mail":
+    """Return the act that an intake kept, as mail to its actor."""
+    from domain.mail import decode_body  # noqa: PLC0415
+
+    return mail_of(found.to, decode_body(found.message), "operations", "quarantine-resend")
+
+
+def _mails_of(settings: "Settings", found: "Item", channel: str, shop: str) -> "list[Mail]":
+    """Look at bytes of an intake again, and return the mail that they turn out to be."""
     from domain.ids import parts_of  # noqa: PLC0415
-    from domain.intake import DiscardAside  # noqa: PLC0415
     from domain.mail import AsideReport  # noqa: PLC0415
     from runners.bootstrap import channels, open_spool, open_vault  # noqa: PLC0415
     from runners.cutting import UNKNOWN, Cutter, Source  # noqa: PLC0415
@@ -216,6 +224,13 @@ def _resend_bytes(settings: "Settings", found: "Item", channel: str, shop: str, 
     stuck = [mail.body for mail in mails if isinstance(mail.body, AsideReport) and mail.body.kind == "quarantined"]
     if stuck:
         raise Failure(Exit.REFUSED, f"{found.id[:24]} stays quarantined: {stuck[0].reason}")
+    return mails
+
+
+def _resend_aside(settings: "Settings", found: "Item", mails: "list[Mail]", *, json: bool) -> Exit:
+    """Send what an intake kept; what it becomes is recorded where it goes, and the intake keeps it no longer."""
+    from domain.intake import DiscardAside  # noqa: PLC0415
+
     replies, _ = send(settings, mails)
     done = mail_of(found.stream, DiscardAside(found.id, "sent again"), "operations", "quarantine-resend")
     answers, position = send(settings, [done])

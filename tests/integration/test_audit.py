@@ -17,7 +17,9 @@ from adapters.storage.scan import SqliteScan, Unreadable
 from adapters.storage.vault import SqliteVault
 from domain.proof import leaf_hash
 from runners.audit import Verified, Witness, verify
+from runners.lock import DataLock
 from tests.audit_log import key_of, make_log, open_story
+from tests.integration.running import orderspine
 
 ORDERS = 30
 
@@ -366,6 +368,20 @@ def test_a_file_that_is_no_database_is_said_to_be_none(data: Path) -> None:
     (data / "log.db").write_bytes(b"not a database" * 1000)
     with pytest.raises(Unreadable, match="not a database"):
         check(data)
+
+
+def test_read_models_that_are_no_database_are_no_witness_and_break_no_proof(data: Path) -> None:
+    with DataLock(data):  # writes which build the directory is of
+        (data / "read_models.db").write_bytes(b"not a database" * 1000)
+    said = orderspine("audit", "verify", "--data", data, "--json")
+    assert said.code == 0
+    assert said.json["ok"]
+    (note,) = said.json["notes"]
+    assert "read models are unreadable (file is not a database)" in note
+    assert f"note: {note}\n" in orderspine("audit", "verify", "--data", data).err
+    replayed = orderspine("audit", "replay", "--data", data)
+    assert replayed.code == 4
+    assert "delete read_models.db" in replayed.err
 
 
 COLUMNS = {"position": int, "stream": str, "version": int, "tag": str, "envelope": bytes, "data": bytes, "leaf": bytes}

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,21 @@ def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     said = orderspine("orders", "--data", tmp_path)
     assert said.code == 2
     assert "colour" in said.err
+
+
+@pytest.mark.parametrize(("damaged", "words"), [(0, "not a database"), (4096, "malformed")])
+def test_damaged_read_models_are_said_to_be_made_anew(tmp_path: Path, damaged: int, words: str) -> None:
+    (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
+    read_models = tmp_path / "read_models.db"
+    with closing(sqlite3.connect(read_models)) as db:
+        db.execute("CREATE TABLE read_models (name, version, generation, position, live, tables)")
+    content = read_models.read_bytes()
+    read_models.write_bytes(content[:damaged] + b"?" * (len(content) - damaged))
+    said = orderspine("orders", "--data", tmp_path)
+    assert said.code == 4
+    assert words in said.err
+    assert "derived from the log: stop `orderspine up`, delete read_models.db" in said.err
+    assert "sqlalche.me" not in said.err
 
 
 # --- a day's work

@@ -205,3 +205,16 @@ async def test_documents_of_another_life_are_dropped(read_models: ReadModels, nc
     found = await KvWriter(nc, "main_orders").get_many([token_of(old), token_of(new)])
     assert set(found) == {token_of(new)}
     assert json.loads(found[token_of(new)])["generation"] == "after"
+
+
+def test_damaged_read_models_end_it_with_what_to_do(data: Path, log: SqliteEventLog) -> None:
+    log.take_over()
+    (data / READ_MODELS_FILE).write_bytes(b"not a database" * 1000)
+    with follower("projector", data, "--no-broker") as projector:
+        projector.start()
+        said = data / "projector.log"
+        wait_until(lambda: b"Failure: " in said.read_bytes())
+    words = said.read_text().rpartition("Failure: ")[2]
+    assert words.startswith("the read models cannot be read: file is not a database.")
+    assert "delete read_models.db" in words
+    assert "sqlalche.me" not in words

@@ -170,7 +170,7 @@ class OrderMachine(RuleBasedStateMachine):
 
     @rule(number=numbers, tracking=st.sampled_from(("", "T1")))
     def keeper_scans(self, number: str, tracking: str) -> None:
-        self.put(order_key("taobao", "shop1", number), order.ScanOut(self.new_id(), tracking))
+        self.put(order_key("taobao", "shop1", number), order.ScanOut(self.new_id(), tracking, tracking and "SF"))
 
     @rule(number=numbers)
     def keeper_ships(self, number: str) -> None:

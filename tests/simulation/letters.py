@@ -405,7 +405,7 @@ def stray_letter(chance: Random, number: int, now_ms: int) -> Letter:
 def scan_letter(chance: Random, to: str, number: int, now_ms: int) -> Letter:
     """The keeper scans a parcel out."""
     tracking = f"SF{number}" if chance.random() < 0.7 else ""
-    body = ScanOut(f"scan-{number}", tracking, "SF")
+    body = ScanOut(f"scan-{number}", tracking, tracking and "SF")
     return letter(to, body, "command", By("person", "k1", "keeper"), now_ms, silent=not tracking)
 
 

@@ -76,7 +76,7 @@ def test_a_resend_asks_for_the_bytes_it_needs() -> None:
 def test_a_scan_for_an_order_that_is_not_known_yet_waits_and_then_runs() -> None:
     cell = Cell()
     cell.receive(("S1", 10))
-    assert cell.send(KEY, order.ScanOut("c-1", "T1")).outcome == "queued"
+    assert cell.send(KEY, order.ScanOut("c-1", "T1", "SF")).outcome == "queued"
     tags = [record.tag for record in cell.take(snapshot()).records]
     assert tags.index("order.pick_list_issued") < tags.index("order.shipped") < tags.index("stock.picked_out")
     assert cell.level("S1") == stock.Level(9, 0, 0, 0, T0)
@@ -84,7 +84,7 @@ def test_a_scan_for_an_order_that_is_not_known_yet_waits_and_then_runs() -> None
 
 def test_a_queue_that_was_given_up_does_not_run() -> None:
     cell = Cell()
-    cell.send(KEY, order.ScanOut("c-1", "T1"))
+    cell.send(KEY, order.ScanOut("c-1", "T1", "SF"))
     cell.send(KEY, order.DiscardQuarantined("c-2", "order", "mistake"))
     cell.receive(("S1", 10))
     cell.take(snapshot())

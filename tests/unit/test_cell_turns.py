@@ -51,6 +51,15 @@ def test_only_a_view_of_the_order_is_stored_with_its_personal_half() -> None:
     assert sealed == {"order.normalized", "order.amended"}
 
 
+def test_a_refused_act_is_answered_alike_when_it_comes_again() -> None:
+    cell = stocked()
+    cell.take(snapshot("awaiting_payment"))
+    first, again = (cell.send(KEY, order.ScanOut("c-1")) for _ in range(2))
+    assert (first.outcome, again.outcome, again.reason) == ("refused", "refused", first.reason)
+    assert cell.tags(KEY).count("order.refused") == 1
+    assert cell.send(KEY, order.ScanOut("c-2")).outcome == "refused"
+
+
 def test_a_repeat_keeps_no_payload() -> None:
     cell = stocked()
     cell.take(PAID)

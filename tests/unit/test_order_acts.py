@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.canonical import Parcel, Snapshot
-from domain.decider import Command
+from domain.decider import Command, RefusedBefore
 from domain.order import (
     AfterSaleOpened,
     CancelLines,
@@ -14,6 +14,7 @@ from domain.order import (
     InterceptionResolved,
     LinesCancelled,
     MissingCommandId,
+    NoParcel,
     NoSuchInterception,
     NothingToShip,
     OrderCancelled,
@@ -99,7 +100,7 @@ def test_without_stock_there_is_nothing_to_scan() -> None:
 
 
 def test_an_intercepted_order_does_not_ship() -> None:
-    allocated().given(STOPPED).when(ScanOut("c-1", "T1")).then_raises(OrderOnHold)
+    allocated().given(STOPPED).when(ScanOut("c-1", "T1", "SF")).then_raises(OrderOnHold)
 
 
 def test_a_platform_hold_stops_shipping() -> None:
@@ -268,20 +269,35 @@ def test_goods_that_left_without_stock_are_a_matter_of_their_own() -> None:
 # --- who may ask, and how often
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ScanOut("c-1"),
-        Ship("c-1", "T", "SF"),
-        CancelLines("c-1", (), ""),
-        ResolveInterception("c-1", "i-1", "release"),
-        ReturnGoods("c-1", "R", (), ""),
-    ],
-)
-def test_a_command_that_was_handled_is_quiet_for_ever_even_if_it_was_refused(command: Command) -> None:
-    spec = allocated().given(OrderRefused("Anything", "Rule", "no", "c-1"), STOPPED)
+ACTS = [
+    ScanOut("c-1"),
+    Ship("c-1", "T", "SF"),
+    CancelLines("c-1", (), ""),
+    ResolveInterception("c-1", "i-1", "release"),
+    ReturnGoods("c-1", "R", (), ""),
+]
+
+
+@pytest.mark.parametrize("command", ACTS)
+def test_a_command_that_was_handled_is_quiet_for_ever(command: Command) -> None:
+    spec = allocated().given(OrderPicked("o/1", "c-1"), STOPPED)
     spec.when(command).then_nothing()
     spec.given(OrderShipped((), T0), OrderCompleted(T0)).when(command).then_nothing()
+
+
+@pytest.mark.parametrize("command", ACTS)
+def test_a_command_that_was_refused_stays_refused_for_ever(command: Command) -> None:
+    spec = allocated().given(OrderRefused("Anything", "Rule", "no", "c-1"), STOPPED)
+    spec.when(command).then_raises(RefusedBefore)
+    spec.given(OrderShipped((), T0), OrderCompleted(T0)).when(command).then_raises(RefusedBefore)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [Ship("c-1", "", ""), Ship("c-1", " ", "SF"), Ship("c-1", "T", ""), ScanOut("c-1", "T"), ScanOut("c-1", "", "SF")],
+)
+def test_a_parcel_that_nobody_could_follow_does_not_leave(command: Command) -> None:
+    allocated().when(command).then_raises(NoParcel)
 
 
 def test_a_command_without_an_id_is_refused() -> None:

@@ -82,7 +82,7 @@ def commands() -> list[Command]:
     return [
         *(taking(view) for view in views),
         ScanOut("c-1"),
-        ScanOut("c-1", "T1"),
+        ScanOut("c-1", "T1", "SF"),
         Ship("c-1", "T1", "SF"),
         CancelLines("c-1", (), ""),
         CancelLines("c-1", (("1", 1),), ""),
