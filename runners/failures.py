@@ -13,6 +13,8 @@ from runners.lock import DataInUse, DataTooNew, DataUnreadable
 from runners.post import NoAnswer, NotRunning
 from runners.settings import BadSetting
 
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 
 def explain(error: BaseException) -> Failure | None:
     """Return how a verb ends on this error; None = a bug."""
@@ -34,9 +36,38 @@ def explain(error: BaseException) -> Failure | None:
             return Failure(Exit.DATA, f"the log cannot be trusted: {error}; restore it from a backup")
         case BrokerError():
             return Failure(Exit.NOT_RUNNING, f"the broker: {error}; is `orderspine up` running?")
-        case sqlite3.Error() | psycopg.Error() | sqlalchemy.exc.SQLAlchemyError():
-            return Failure(Exit.DATA, f"the data cannot be read: {error}; is the disk full, or the database away?")
+        case sqlalchemy.exc.SQLAlchemyError():
+            return of_read_models(error)
+        case sqlite3.Error() | psycopg.Error():
+            return _unreadable(str(error))
         case OSError():
             return Failure(Exit.DATA, f"{error.filename or 'the system'}: {error.strerror or error}")
         case _:
             return None
+
+
+def of_read_models(error: sqlalchemy.exc.SQLAlchemyError) -> Failure:
+    """Return how a program ends that cannot use the read models: nothing else is asked through SQLAlchemy."""
+    if not _damaged(error):
+        return _unreadable(words_of(error))
+    return Failure(
+        Exit.DATA,
+        f"the read models cannot be read: {words_of(error)}. Nothing is lost, they are derived from the log: stop "
+        "`orderspine up`, delete read_models.db, read_models.db-wal and read_models.db-shm in the data directory, and "
+        "the next `orderspine up` builds them anew",
+    )
+
+
+def words_of(error: sqlalchemy.exc.SQLAlchemyError) -> str:
+    """Return what the database said, without the statement and the link that SQLAlchemy adds for programmers."""
+    return str(getattr(error, "orig", None) or (error.args[0] if error.args else type(error).__name__))
+
+
+def _damaged(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
+    """Tell whether SQLite found its file to be damaged, or to be none of its own."""
+    cause = getattr(error, "orig", None)
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def _unreadable(words: str) -> Failure:
+    return Failure(Exit.DATA, f"the data cannot be read: {words}; is the disk full, or the database away?")

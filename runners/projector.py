@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.nats.client import Connection
 from adapters.storage.read_models import Checkpoint, OutOfStep, ReadModels, Step
@@ -260,7 +261,12 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="data directory of the cell")
     parser.add_argument("--no-broker", action="store_true", help="write the tables only")
     arguments = parser.parse_args()
-    run(project(load_settings(arguments.data), broker=not arguments.no_broker))
+    try:
+        run(project(load_settings(arguments.data), broker=not arguments.no_broker))
+    except SQLAlchemyError as error:
+        from runners.failures import of_read_models  # noqa: PLC0415  heavy, and needed at the end only
+
+        raise of_read_models(error) from error
     return 0
 
 

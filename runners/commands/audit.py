@@ -171,6 +171,7 @@ def verify(
         vault = _existing_vault(settings)
         if vault is not None:
             stack.callback(vault.close)
+        witnesses, notes = _witnesses(settings)
         progress = stack.enter_context(_progress("verifying", json=json))
         try:
             found = verify_log(
@@ -181,12 +182,13 @@ def verify(
                 vault=vault,
                 open_blocks=open_,
                 full=full,
-                witnesses=_witnesses(settings),
+                witnesses=witnesses,
                 jobs=jobs or os.cpu_count() or 1,
                 progress=progress,
             )
         except (Unreadable, FileNotFoundError) as error:
             raise Failure(Exit.DATA, f"the log cannot be read: {error}; restore it from a backup") from error
+    found.notes += notes
     if json:
         import msgspec  # noqa: PLC0415
 
@@ -226,6 +228,9 @@ def replay(
                 elif file is not None and not file.exists():
                     file = None
                     say("there are no read models here yet; they are only built")
+                else:  # asked once, so that damage to them is told from damage to the log
+                    with closing(open_read_models(settings)) as views:
+                        views.positions()
                 models = replay_read_models(log, Path(scratch), live, live_file=file, progress=progress)
             document["read_models"] = models
             wrong += models.differences
@@ -305,17 +310,22 @@ def _signer(settings: "Settings") -> "Signer | None":
         return None
 
 
-def _witnesses(settings: "Settings") -> "list[Witness]":
-    """Return how far the read models have seen the log."""
+def _witnesses(settings: "Settings") -> "tuple[list[Witness], list[str]]":
+    """Return how far the read models have seen the log, and what to note where they cannot say so."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
     from runners.audit import Witness  # noqa: PLC0415
     from runners.bootstrap import READ_MODELS_FILE, open_read_models  # noqa: PLC0415
+    from runners.failures import words_of  # noqa: PLC0415
 
     if not settings.postgres and not (settings.path / READ_MODELS_FILE).exists():
-        return []
-    with closing(open_read_models(settings)) as models:
-        return [
-            Witness(f"read model {each['name']}", each["generation"], each["position"]) for each in models.positions()
-        ]
+        return [], []
+    try:
+        with closing(open_read_models(settings)) as models:
+            positions = models.positions()
+    except SQLAlchemyError as error:
+        return [], [f"the read models are unreadable ({words_of(error)}) and were not used as a witness of the log"]
+    return [Witness(f"read model {each['name']}", each["generation"], each["position"]) for each in positions], []
 
 
 @contextmanager
