@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, Group
 
 from runners.commands.common import Exit, Failure, Printed, print_json, printable
 
@@ -121,7 +121,9 @@ def run(tokens: list[str]) -> int:
     """
     Printed.json = False
     try:
-        result = build_app()(tokens)
+        result = build_app()(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _end(tokens, Exit.USAGE, str(error))
     except KeyboardInterrupt:
         return _end(tokens, Exit.INTERRUPTED, "interrupted")
     except BrokenPipeError:  # `orderspine orders | head`

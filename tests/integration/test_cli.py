@@ -122,6 +122,26 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nosuch"], 'Unknown command "nosuch". Available commands: up, demo'),
+        (["stock", "nosuch"], 'Unknown command "nosuch". Available commands: receive, import'),
+        (["order"], 'Command "order" parameter ORDER requires an argument.'),
+        (["orders", "--limt", "3"], "Unknown option: --limt. Did you mean --limit?"),
+        (["orders", "--state", "lost"], 'Invalid value "lost" for --state. Choose from: "awaiting_payment", "paid"'),
+        (["simulate", "--orders", "many"], 'Invalid value for --orders: unable to convert "many" into int.'),
+        (["stock", "receive", "SKU-1", "--document", "D"], "SKU=QTY 'SKU-1': write NAME=UNITS"),
+    ],
+)
+def test_wrong_use_is_said_to_people_and_to_machines_alike(words: list[str], sentence: str) -> None:
+    said = orderspine(*words, "--json")
+    assert said.code == 2
+    assert said.json["error"].startswith(sentence)
+    assert said.json["exit"] == 2
+    assert said.err == f"orderspine: {said.json['error']}\n"
+
+
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
     (tmp_path / "settings.json").write_text('{"colour": "red"}')
