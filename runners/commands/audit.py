@@ -5,10 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from runners.commands.common import (
     DATA_DEFAULT,
+    NOT_NEGATIVE,
     DataOption,
     Exit,
     Failure,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 20
 """Most problems shown to people; --json has more."""
+JOBS_MAX = 1_024
+"""Most processes that may be asked for: more than any machine has cores for."""
 _TEXT_MAX = 60
 
 app = App(
@@ -61,7 +64,7 @@ def history(
     reveal: Annotated[
         bool, Parameter(negative="", help="Open the personal blocks too, as far as their keys are there.")
     ] = False,
-    last: Annotated[int, Parameter(help="Only the latest so many events; 0 = all.")] = 0,
+    last: Annotated[int, Parameter(help="Only the latest so many events; 0 = all.", validator=NOT_NEGATIVE)] = 0,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -99,7 +102,7 @@ def state(
         str | None,
         Parameter(help="A time: `2026-02-09 22:03:00`, ISO 8601, or a date for the end of that day; merchant's zone."),
     ] = None,
-    position: Annotated[int | None, Parameter(help="A position in the log instead.")] = None,
+    position: Annotated[int | None, Parameter(help="A position in the log instead.", validator=NOT_NEGATIVE)] = None,
     clock: Annotated[
         Literal["at", "observed_at"],
         Parameter(help="Which time counts: when it was recorded, or when the edge saw it (historic runs)."),
@@ -150,7 +153,9 @@ def verify(
     write: Annotated[
         bool, Parameter(name="--checkpoint", help="Write a new signed checkpoint where nothing is wrong.")
     ] = True,
-    jobs: Annotated[int, Parameter(help="Processes; 0 = one for each core.")] = 0,
+    jobs: Annotated[
+        int, Parameter(help="Processes; 0 = one for each core.", validator=validators.Number(gte=0, lte=JOBS_MAX))
+    ] = 0,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:

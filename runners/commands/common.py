@@ -5,7 +5,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -50,6 +50,9 @@ CommandIdOption = Annotated[
         help="Id of this act; giving the same one again changes nothing. Made anew where it is left out.",
     ),
 ]
+Rows = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))]
+"""How many rows are shown: as many as a person or a program can still take in one piece."""
+NOT_NEGATIVE = validators.Number(gte=0)
 PIPE_COLUMNS = 160
 DATA_DEFAULT = Path(".orderspine")
 

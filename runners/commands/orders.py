@@ -12,6 +12,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    Rows,
     escape,
     print_json,
     say,
@@ -38,7 +39,7 @@ def orders(
     hold: Annotated[bool, Parameter(negative="", help="Only those that something keeps from being shipped.")] = False,
     pick: Annotated[bool, Parameter(negative="", help="Only those whose pick list waits for its scan-out.")] = False,
     tracking: Annotated[str | None, Parameter(help="Only the order of this parcel.")] = None,
-    limit: Annotated[int, Parameter(help="Most orders shown, the last changed first.")] = 50,
+    limit: Annotated[Rows, Parameter(help="Most orders shown, the last changed first.")] = 50,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -54,7 +55,7 @@ def orders(
     settings = settings_of(data)
     views = open_read_models(settings)
     try:
-        rows = views.orders(filters, max(1, limit))
+        rows = views.orders(filters, limit)
     finally:
         views.close()
     if json:

@@ -15,6 +15,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    Rows,
     console,
     escape,
     outcome_word,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 LINES_MAX = 5_000
 """Most lines of one receipt; a longer file becomes several, numbered ones."""
 ERRORS_SHOWN_MAX = 20
+DIGITS_MAX = 40
+"""Digits of a number that are worth reading."""
 
 app = App(
     name="stock",
@@ -62,6 +65,8 @@ def receive(
     if not lines:
         raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
+    for name, units in pairs:
+        _check_units(units, f"the units of {name}")
     settings = settings_of(data)
     mail = mail_of(_warehouse(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
     return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)
@@ -125,6 +130,7 @@ def adjust(
     """A count found another figure: put on hand right."""
     from domain.stock import AdjustStock  # noqa: PLC0415
 
+    _check_units(by, "--by")
     settings = settings_of(data)
     own = command_id_of(document)
     mail = mail_of(_warehouse(warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
@@ -145,6 +151,7 @@ def protect(
     """Keep units of a SKU out of what may be promised."""
     from domain.stock import ProtectStock  # noqa: PLC0415
 
+    _check_units(quantity, "UNITS")
     settings = settings_of(data)
     own = command_id_of(document)
     mail = mail_of(_warehouse(warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
@@ -156,7 +163,7 @@ def show_(
     *,
     sku: Annotated[str | None, Parameter(help="Only this SKU.")] = None,
     warehouse: Annotated[str | None, Parameter(help="Only this warehouse.")] = None,
-    limit: Annotated[int, Parameter(help="Most rows.")] = 1_000,
+    limit: Annotated[Rows, Parameter(help="Most rows.")] = 1_000,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -193,6 +200,8 @@ class Row(NamedTuple):
 
 def read_rows(raw: bytes, warehouse: str) -> tuple[list[Row], list[str]]:
     """Return the rows of a stock file, and what is wrong with it, by row."""
+    from domain.stock import QUANTITY_MAX  # noqa: PLC0415
+
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -216,8 +225,14 @@ def read_rows(raw: bytes, warehouse: str) -> tuple[list[Row], list[str]]:
         sku, quantity = values.get("sku", ""), values.get("quantity", "")
         if not sku:
             errors.append(f"row {number}: no SKU")
-        elif not (quantity.isascii() and quantity.isdigit() and int(quantity) > 0):
-            errors.append(f"row {number}: quantity {quantity!r} of {sku} is no whole number above 0")
+        elif not (
+            quantity.isascii()
+            and quantity.isdigit()
+            and len(quantity) <= DIGITS_MAX
+            and 0 < int(quantity) <= QUANTITY_MAX
+        ):
+            wanted = f"a whole number from 1 to {QUANTITY_MAX:,} is needed"
+            errors.append(f"row {number}: quantity {quantity[:DIGITS_MAX]!r} of {sku}: {wanted}")
         else:
             rows.append(Row(values.get("warehouse", "") or warehouse, sku, int(quantity)))
     if not rows and not errors:
@@ -239,6 +254,18 @@ def receipts(rows: list[Row], document: str) -> "list[Mail]":
             body = ReceiveStock(number, tuple(pairs[start : start + LINES_MAX]))
             mails.append(mail_of(_warehouse(code), body, "keeper", "stock-import"))
     return mails
+
+
+def _check_units(units: int, what: str) -> None:
+    """Refuse a number that no message can carry, and no shelf.
+
+    Raises:
+        Failure: it is one.
+    """
+    from domain.stock import QUANTITY_MAX  # noqa: PLC0415
+
+    if abs(units) > QUANTITY_MAX:
+        raise Failure(Exit.USAGE, f"{what}: at most {QUANTITY_MAX:,} units can be counted at once")
 
 
 def _warehouse(code: str) -> str:

@@ -72,6 +72,14 @@ def test_a_stock_file_without_stock_says_why(raw: bytes) -> None:
     assert errors
 
 
+@pytest.mark.parametrize("quantity", ["0", "-1", "1000000001", "9" * 30, "9" * 5_000])
+def test_a_quantity_that_cannot_be_counted_is_named_with_its_row(quantity: str) -> None:
+    rows, (error,) = read_rows(f"sku,quantity\nA,{quantity}\n".encode(), "A")
+    assert rows == []
+    assert error.startswith(f"row 2: quantity '{quantity[:40]}' of A: a whole number from 1 to 1,000,000,000")
+    assert len(error) < 120
+
+
 def test_a_long_import_becomes_numbered_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runners.commands.stock.LINES_MAX", 2)
     rows, _ = read_rows(b"sku,quantity,warehouse\na,1,A\nb,1,B\nc,1,A\nd,1,A\n", "A")
