@@ -5,7 +5,7 @@ the exact path, never a guess: the order is kept until the value or the mapping 
 never the value, which may be personal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, NamedTuple
@@ -80,14 +80,36 @@ def _lines(table: Table, document: Any, lines: tuple[Line, ...]) -> list[tuple[s
             reason = f"the payload has {len(elements)} lines here, the order {len(lines)}: they cannot be told apart"
             raise TranslationError(reason, _told(table), "name the line's id in the mapping ([lines] id)")
         return [(line.id, where, element) for line, (where, element) in zip(lines, elements, strict=True)]
-    known = {line.id for line in lines}
-    found: dict[str, tuple[str, str, Any]] = {}
+    names: dict[str, list[tuple[str, Any]]] = {}
     for where, element in elements:
         ids = (str(value) for path in table.line_ids for _, value in follow(element, path) if value not in ("", 0))
-        line_id = next(ids, "")
-        if line_id in known:
-            found.setdefault(line_id, (line_id, where, element))
-    return list(found.values())
+        names.setdefault(next(ids, ""), []).append((where, element))
+    named: dict[str, list[str]] = {}
+    for line in lines:
+        named.setdefault(_name_of(line.id, names), []).append(line.id)
+    found = [one for name, its in names.items() if name in named for one in _same(its, named[name], table)]
+    if elements and not found:
+        reason = f"none of the payload's {len(elements)} lines names a line of the order"
+        raise TranslationError(reason, _told(table), "correct the line's id in the mapping ([lines] id)")
+    return found
+
+
+def _name_of(line_id: str, names: Container[str]) -> str:
+    """Return what the payload calls a line: of several with one name, channels call the later ones `NAME#2` …."""
+    name, sign, number = line_id.rpartition("#")
+    return name if line_id not in names and sign and number.isdecimal() else line_id
+
+
+def _same(elements: list[tuple[str, Any]], ids: list[str], table: Table) -> list[tuple[str, str, Any]]:
+    """Return the elements of one name with their lines, which stand in the same order."""
+    if len(ids) == 1 and all(element == elements[0][1] for _, element in elements):
+        elements = elements[:1]  # the same line, told again
+    if len(elements) != len(ids):
+        reason = (
+            f"{len(elements)} lines of the payload have one id here, {len(ids)} of the order: they cannot be told apart"
+        )
+        raise TranslationError(reason, _told(table), "name an id that each line has for itself ([lines] id)")
+    return [(line_id, where, element) for line_id, (where, element) in zip(ids, elements, strict=True)]
 
 
 def _told(table: Table) -> str:

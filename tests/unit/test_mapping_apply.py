@@ -182,6 +182,38 @@ def test_lines_go_by_their_id_whatever_their_order() -> None:
     assert [each.attributes["a"] for each in run(text, document).snapshot.lines] == ["one", "two"]
 
 
+def test_lines_of_one_name_go_by_the_numbers_that_the_channel_gives_them() -> None:
+    rows = [{"no": "A", "x": "first"}, {"no": "B", "x": "other"}, {"no": "A", "x": "second"}]
+    text = LINES + field("lines.attributes.a", "rows[].x", personal="false")
+    found = run(text, {"rows": rows}, translated(line("A#2"), line("B"), line("A"), line("gift-A")))
+    assert [(each.id, each.attributes.get("a")) for each in found.snapshot.lines] == [
+        ("A#2", "first"),
+        ("B", "other"),
+        ("A", "second"),
+        ("gift-A", None),
+    ]
+    again = run(text, {"rows": [*rows[:2], rows[1], {"no": "A", "x": "second"}]}, translated(line("B")))
+    assert again.snapshot.lines[0].attributes == {"a": "other"}, "the same line, told twice"
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines", "reason"),
+    [
+        ([{"no": "A", "x": 1}, {"no": "A", "x": 2}], ["A"], "2 lines of the payload have one id here, 1 of the order"),
+        ([{"no": "A"}], ["A", "A#2"], "1 lines of the payload have one id here, 2 of the order"),
+        ([{"no": "C"}, {"other": "A"}], ["A", "B"], "none of the payload's 2 lines names a line of the order"),
+    ],
+)
+def test_lines_whose_id_does_not_tell_them_apart_are_refused(
+    rows: list[dict[str, Any]], lines: list[str], reason: str
+) -> None:
+    text = LINES + field("lines.attributes.a", "rows[].x", personal="false")
+    with pytest.raises(TranslationError, match=reason) as error:
+        run(text, {"rows": rows}, translated(*map(line, lines)))
+    assert error.value.where == "rows[]"
+    assert "[lines] id" in error.value.advice
+
+
 def test_lines_without_an_id_go_by_their_place_if_there_are_as_many() -> None:
     text = '[lines]\npath = "rows"\n' + field("lines.attributes.a", "rows[].t")
     rows = [{"t": "one"}, {"t": "two"}]
