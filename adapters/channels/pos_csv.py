@@ -22,7 +22,7 @@ from adapters.channels.pos_receipt import (
     shop_of,
     time_of,
 )
-from adapters.channels.pos_sale import translate_receipt
+from adapters.channels.pos_sale import missing, translate_receipt
 from adapters.channels.pos_table import Row, Table, UnreadableFile, header_of, read_table
 from adapters.channels.pos_totals import Counted, differences, is_total
 from domain.canonical import Return, Translated, TranslationError
@@ -275,6 +275,10 @@ class _Reading:
             certain = bool(own.day) or self._template.receipt_numbers_unique
             order_no = own.order_no if certain and not self._only_returns(rows) else ""
             return self._refused(rows, receipt.faults, own.shop, order_no)
+        part = missing(self._layout, tuple(row.cells for row in rows), self._template)
+        if part:  # kept beside its order, which the whole receipt must find open
+            faults = [f"row {rows[0].number}: receipt {own.number}: {part}"]
+            return self._refused(rows, faults, own.shop, "" if self._only_returns(rows) else own.order_no)
         if not self._only_returns(rows):
             return Sliced(own.shop, own.order_no, self._slice(rows))
         return self._returned(receipt)

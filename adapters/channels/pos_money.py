@@ -1,5 +1,6 @@
 """The money of one whole receipt: what was taken off, owed and paid, and whether it adds up."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -16,10 +17,20 @@ _NEGATIVE_PART: Final = re.compile(r"[:：=]\s*[-－−(（]")
 _MEANS: Final = re.compile(r"[^\d:：=;；+/|,，]{1,20}")
 _UNSIGNED: Final = ("payable", "paid", "freight", "means:")
 """Of a sale these are never below nothing. Tills do write what they take off, and the change, as negative."""
-_INCOMPLETE: Final = (
-    "import a file that holds the whole receipt; "
-    "if this till's sums never agree, switch `sums_checked` off in its template"
-)
+_NUMBERED: Final = re.compile(r"0*([0-9]{1,9})", re.ASCII)
+
+
+class PartOfReceipt(TranslationError):
+    """Rows of the receipt are missing, as far as its sums or line numbers show: they may be in another file."""
+
+    def __init__(self, reason: str) -> None:
+        """Say what shows it."""
+        super().__init__(
+            reason,
+            "receipt",
+            "import a file that holds the whole receipt; if this till's sums never agree, or if it leaves line "
+            "numbers out, switch `sums_checked` off in its template",
+        )
 
 
 class Bill(NamedTuple):
@@ -43,7 +54,8 @@ def bill_of(layout: Layout, rows: Sequence[Cells], goods: Mapping[str, Goods], t
     over the rows, and then they are summed. The reading that adds up is the right one.
 
     Raises:
-        TranslationError: no reading adds up, so rows are missing or wrong; or an amount cannot be read.
+        PartOfReceipt: no reading adds up, or lines are missing.
+        TranslationError: an amount cannot be read, or cannot be.
     """
     live = {line: item.amount for line, item in goods.items() if not item.void}
     if not live:  # void as a whole, or without goods
@@ -57,17 +69,17 @@ def bill_of(layout: Layout, rows: Sequence[Cells], goods: Mapping[str, Goods], t
     for stated in readings:
         bill = _balanced(stated, total, payments, layout, rows, template)
         if bill is not None:
+            if template.sums_checked and not (payments or _own_amounts(layout, rows, stated, template)):
+                _check_numbers(goods)
             return _spread(bill, goods, live)
     if template.sums_checked or not goods:
-        raise TranslationError(
+        raise PartOfReceipt(
             f"the receipt does not add up: lines {_text(total, template)}, "
             + ", ".join(
                 f"{layout.name(meaning)} {_text(amount, template)}"
                 for meaning, amount in readings[0].items()
                 if amount is not None
-            ),
-            "receipt",
-            _INCOMPLETE,
+            )
         )
     payable = max((total or 0) - (readings[0]["order_discount"] or 0) - (readings[0]["rounding"] or 0), 0)
     paid = readings[0]["paid"]
@@ -142,14 +154,40 @@ def _readings(columns: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int 
 def _check_presence(
     layout: Layout, columns: Mapping[str, tuple[int, ...]], payments: Mapping[str, int], goods: Mapping[str, Goods]
 ) -> None:
-    """See whether the rows that tell what was paid, or the first ones, are missing."""
+    """See whether the rows that tell what was paid are missing."""
     if not goods or columns["paid"] or columns["payable"] or payments:
         return
     if layout.has("paid", "payable") or layout.means:
-        raise TranslationError("no row says what was owed or paid", "receipt", _INCOMPLETE)
-    first = next(iter(goods))
-    if layout.value(goods[first].cells, "line").isdecimal() and int(first[:9]) > 1:
-        raise TranslationError(f"its lines begin with {first}", "receipt", _INCOMPLETE)
+        raise PartOfReceipt("no row says what was owed or paid")
+
+
+def _own_amounts(layout: Layout, rows: Sequence[Cells], stated: Mapping[str, int | None], template: Template) -> bool:
+    """Tell whether a row states an amount of the whole receipt, and not only each row its own share."""
+    return any(
+        stated[meaning] is not None
+        and any(
+            abs(value) == stated[meaning]
+            for cells in rows
+            if (value := money(layout, cells, meaning, "", template.currency)) is not None
+        )
+        for meaning in ("paid", "payable")
+    )
+
+
+def _check_numbers(goods: Mapping[str, Goods]) -> None:
+    """See whether line numbers are missing, where no sum tells that the receipt is whole. Places are never missing."""
+    found = [_NUMBERED.fullmatch(line) for line in goods]
+    numbers = sorted({int(match[1]) for match in found if match})
+    if not numbers or not all(found):
+        return
+    if numbers[0] > 1:
+        raise PartOfReceipt(f"its lines begin with {numbers[0]}")
+    for before, after in itertools.pairwise(numbers):
+        if after - before > 1:
+            one = after - before == 2  # noqa: PLR2004 -- a gap of one number
+            raise PartOfReceipt(
+                f"line {before + 1} is missing" if one else f"lines {before + 1} to {after - 1} are missing"
+            )
 
 
 def _balanced(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from adapters.channels.pos_columns import Layout, Template, clean
 from adapters.channels.pos_lines import Goods, goods_of
-from adapters.channels.pos_money import Bill, bill_of, is_means, split_payment
+from adapters.channels.pos_money import Bill, PartOfReceipt, bill_of, is_means, split_payment
 from adapters.channels.pos_receipt import (
     Cells,
     Identity,
@@ -62,6 +62,19 @@ def translate_receipt(layout: Layout, rows: tuple[Cells, ...], shop: str, templa
     raise TranslationError(
         "the receipt has sales and returns (an exchange)", "receipt", "enter the return and the sale one by one"
     )
+
+
+def missing(layout: Layout, rows: tuple[Cells, ...], template: Template) -> str:
+    """Return what shows that these are not all rows of a receipt, and what to do; "" where nothing shows it."""
+    if {nature_of(layout, cells, template) for cells in rows} not in ({"return"}, {"sale"}, {"sale", "void"}, {"void"}):
+        return ""
+    try:
+        bill_of(layout, rows, goods_of(layout, rows, template), template)
+    except PartOfReceipt as part:
+        return f"{part.reason} ({part.advice})"
+    except TranslationError:  # it is wrong in another way, as its translation will say
+        return ""
+    return ""
 
 
 def _when(layout: Layout, rows: Sequence[Cells], shop: str, template: Template) -> tuple[SourceTime, Identity]:

@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.channels.pos_columns import NAMES, WORDS, Template, clean
 from adapters.channels.pos_csv import PosCsv
+from domain import order
 from domain.canonical import Return, Translated, TranslationError
 from domain.ports import Aside, Sliced
 
@@ -172,6 +174,79 @@ def test_how_the_receipts_are_cut_into_files_does_not_change_their_bytes(
         if rows:
             again += slices(PLAIN.write(rows))
     assert sorted(again) == sorted(whole)
+
+
+@st.composite
+def a_cut_receipt(draw: st.DrawFn) -> tuple[list[Row], list[list[Row]]]:
+    """A receipt, and files with rows of it in any order; the whole is one of them."""
+    rows = draw(a_sale(1)).rows
+    for row in rows:
+        row["line_discount"] = row["order_discount"] = yuan(0)
+        row["line_amount"] = yuan(int(row["quantity"]) * int(row["price"].replace(".", "")))
+    total = sum(int(row["line_amount"].replace(".", "")) for row in rows)
+    match draw(st.sampled_from(["none", "once", "on each", "by row"])):
+        case "none":
+            stated: list[dict[str, str]] = [{"paid": ""} for _ in rows]
+        case "once":
+            stated = [{"paid": yuan(total) if place == 0 else ""} for place in range(len(rows))]
+        case "on each":
+            stated = [{"paid": yuan(total)} for _ in rows]
+        case _:
+            stated = [{"paid": row["line_amount"]} for row in rows]
+    rows = [row | paid for row, paid in zip(rows, stated, strict=True)]
+    parts = draw(st.lists(st.lists(st.sampled_from(rows), min_size=1, unique_by=id), max_size=5))
+    return rows, draw(st.permutations([rows, *parts]))
+
+
+def without_empty(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    return [column for column in columns if column != "paid" or any(row["paid"] for row in rows)]
+
+
+def taken_in(files: Sequence[bytes]) -> order.Order:
+    """What becomes of the receipt when these files come one after the other; none may stop the next one."""
+    state = order.Order()
+    for raw in files:
+        for piece in POS.identify(raw, "shop"):
+            if isinstance(piece, Aside):
+                assert piece.kind == "refused"
+                assert "import a file that holds the whole receipt" in piece.reason
+                continue
+            found = POS.translate(piece.raw, piece.shop)
+            assert isinstance(found, Translated)
+            digest = sha256(msgspec.json.encode(found, order="deterministic")).hexdigest()
+            view = order.TakeSnapshot(found.snapshot, digest, "", "payload", b"")
+            for event in order.decide(view, state, 0):
+                state = order.evolve(state, event)
+    return state
+
+
+@given(a_cut_receipt())
+def test_a_receipt_that_is_cut_into_files_ends_as_the_whole_one_in_whatever_order_they_come(
+    cut: tuple[list[Row], list[list[Row]]],
+) -> None:
+    whole, parts = cut
+    shape = PLAIN._replace(order=without_empty(COLUMNS, whole))
+    alone = taken_in([shape.write(whole)])
+    assert alone.status == "completed"
+    assert len(alone.lines) == len(whole)
+    after = taken_in([shape.write(part) for part in parts])
+    assert (after.digest, after.status, after.lines, after.amounts) == (
+        *(alone.digest, alone.status, alone.lines, alone.amounts),
+    )
+
+
+@given(a_cut_receipt())
+def test_a_file_that_shows_that_lines_are_missing_makes_no_receipt_and_keeps_its_rows(
+    cut: tuple[list[Row], list[list[Row]]],
+) -> None:
+    whole, parts = cut
+    shape = PLAIN._replace(order=without_empty(COLUMNS, whole))
+    for part in parts:
+        (piece,) = POS.identify(shape.write(part), "shop")
+        numbers = sorted(int(row["line"]) for row in part)
+        if not any(row["paid"] for row in whole) and numbers != list(range(1, len(numbers) + 1)):
+            assert isinstance(piece, Aside)
+        assert len(json.loads(piece.raw)["rows"]) == len(part)
 
 
 nasty = st.one_of(

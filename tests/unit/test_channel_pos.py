@@ -421,17 +421,62 @@ def test_a_row_cut_off_at_the_end_of_the_file_is_refused() -> None:
 
 
 def test_half_a_receipt_is_noticed_by_its_sums_and_not_taken_for_the_whole() -> None:
-    error = untranslatable(table(DRILL))
-    assert error.reason.startswith("the receipt does not add up: lines 329.00, ")
-    assert "实收金额 359.00" in error.reason
-    assert "whole receipt" in error.advice
-    assert "no row says what was owed or paid" in untranslatable(table(BITS)).reason
+    (half,) = refused(table(DRILL))
+    assert half.reason.startswith("row 2: receipt 0001: the receipt does not add up: lines 329.00, ")
+    assert "实收金额 359.00" in half.reason
+    assert "whole receipt" in half.reason
+    assert half.order_no == "20261111-0001"
+    (half,) = refused(table(BITS))
+    assert "no row says what was owed or paid" in half.reason
 
 
-def test_the_second_half_of_a_receipt_without_amounts_is_noticed_by_its_line_numbers() -> None:
-    header = "小票号,销售时间,行号,商品编码,数量,金额"
-    error = untranslatable(table("0001,2026-11-11 09:12:33,3,A,1,5", header=header))
-    assert "begin with 3" in error.reason
+PLAIN = "小票号,销售时间,行号,商品编码,数量,金额"
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("3", "its lines begin with 3"),
+        ("13", "line 2 is missing"),
+        ("1457", "lines 2 to 3 are missing"),
+        ("2", "its lines begin with 2"),
+    ],
+)
+def test_a_part_of_a_receipt_without_amounts_is_noticed_by_its_line_numbers(lines: str, why: str) -> None:
+    rows = [f"0001,2026-11-11 09:12:33,{line},A,1,5" for line in lines]
+    (part,) = refused(table(*rows, header=PLAIN))
+    assert part.reason.startswith(f"row 2: receipt 0001: {why}")
+    assert "import a file that holds the whole receipt" in part.reason
+    assert len(json.loads(part.raw)["rows"]) == len(lines)
+    assert list(orders(table(*rows, header=PLAIN), PosCsv(Template(sums_checked=False))))
+
+
+def test_line_numbers_may_begin_with_0_and_hold_what_the_till_voided() -> None:
+    rows = [f"0001,2026-11-11 09:12:33,{line},A,1,5" for line in ("0", "01", "2")]
+    assert len(sale(table(*rows, header=PLAIN)).snapshot.lines) == 3
+
+
+def test_a_receipt_whose_sum_was_paid_is_whole_though_line_numbers_are_missing() -> None:
+    header = PLAIN + ",实收金额"
+    rows = ["0001,2026-11-11 09:12:33,2,A,1,5,12", "0001,2026-11-11 09:12:33,4,B,1,7,"]
+    assert [line.id for line in sale(table(*rows, header=header)).snapshot.lines] == ["2", "4"]
+    spread = [rows[0].replace(",12", ",5"), rows[1] + "7"]  # paid by row: it says nothing of rows that are elsewhere
+    (part,) = refused(table(*spread, header=header))
+    assert "its lines begin with 2" in part.reason
+
+
+def test_a_part_of_a_return_is_no_return() -> None:
+    row = "0009,2026-11-11 09:12:33,2,A,-1,-5,20261111-0001"
+    (part,) = refused(table(row, header=PLAIN + ",原单号"))
+    assert "its lines begin with 2" in part.reason
+
+
+def test_a_slice_with_a_part_of_a_receipt_is_refused_wherever_it_comes_from() -> None:
+    row = ["0001", "2026-11-11 09:12:33", "3", "A", "1", "5"]
+    raw = json.dumps({"format": "pos-csv/1", "header": PLAIN.split(","), "rows": [row]})
+    with pytest.raises(TranslationError) as caught:
+        POS.translate(raw.encode(), "S1")
+    assert "begin with 3" in caught.value.reason
 
 
 def test_of_two_views_of_a_receipt_the_one_with_more_rows_has_the_greater_revision() -> None:
