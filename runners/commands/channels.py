@@ -94,11 +94,15 @@ def add(
     name: ConnectionName,
     /,
     *,
-    channel: Annotated[str, Parameter(help="Whose interface it is, for example taobao.")],
+    channel: Annotated[str, Parameter(help="Whose interface it is, for example taobao. It cannot be changed later.")],
     shop: Annotated[str, Parameter(help="The shop's name in the keys of its orders. It cannot be changed later.")],
-    base_url: Annotated[str, Parameter(help="Address of the interface, where it is not the platform's own.")] = "",
-    token_url: Annotated[str, Parameter(help="Where tokens are made, where that is another address.")] = "",
-    socket_url: Annotated[str, Parameter(help="Address of the message socket, where it is not the usual one.")] = "",
+    base_url: Annotated[
+        str | None, Parameter(help="Address of the interface, where it is not the platform's own.")
+    ] = None,
+    token_url: Annotated[str | None, Parameter(help="Where tokens are made, where that is another address.")] = None,
+    socket_url: Annotated[
+        str | None, Parameter(help="Address of the message socket, where it is not the usual one.")
+    ] = None,
     option: Annotated[
         Pairs,
         Parameter(name="--option", negative="", help="A setting of the platform, NAME=VALUE. Several may be given."),
@@ -111,10 +115,19 @@ def add(
             help="Where a secret is found, NAME=env:VARIABLE or NAME=file:PATH (chmod 600). Never the secret itself.",
         ),
     ] = (),
-    pull_every: Annotated[int, Parameter(help="Seconds between two pulls; 0 = none.")] = 300,
-    listen: Annotated[bool, Parameter(help="Listen to the platform's message socket, where it has one.")] = True,
-    enabled: Annotated[bool, Parameter(help="Whether it is used.")] = True,
-    replace: Annotated[bool, Parameter(negative="", help="Change the connection of that name.")] = False,
+    pull_every: Annotated[int | None, Parameter(help="Seconds between two pulls; 0 = none. 300 unless said.")] = None,
+    listen: Annotated[
+        bool | None, Parameter(help="Listen to the platform's message socket, where it has one. So unless said.")
+    ] = None,
+    enabled: Annotated[bool | None, Parameter(help="Whether it is used. So unless said.")] = None,
+    replace: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Change the connection of that name. What is not said again stays; `--option NAME=` and "
+            "`--secret NAME=` take one away, `--base-url ''` goes back to the platform's own.",
+        ),
+    ] = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -126,33 +139,79 @@ def add(
     from runners.connections import editing, named  # noqa: PLC0415
 
     settings = settings_of(data)
-    fresh = Connection(
-        name,
-        channel,
-        shop,
-        base_url,
-        token_url,
-        socket_url,
-        enabled,
-        pull_every,
-        listen,
-        _pairs(option, "--option"),
-        {what: _from_here(place) for what, place in _pairs(secret, "--secret").items()},
-    )
+    fields = {
+        "base_url": base_url,
+        "token_url": token_url,
+        "socket_url": socket_url,
+        "enabled": enabled,
+        "pull_every_s": pull_every,
+        "listen": listen,
+    }
+    said = {field: value for field, value in fields.items() if value is not None}
+    options = _pairs(option, "--option")
+    secrets = {what: _from_here(place) for what, place in _pairs(secret, "--secret").items()}
     with _usable(), editing(settings.path) as connections:
         known = named(connections, name)
-        if known is not None and not replace:
-            raise Failure(Exit.REFUSED, f"there is a connection {name} already; --replace changes it")
+        if known is not None:
+            _check_same(known, channel, shop, replace=replace)
+        before = known or Connection(name, channel, shop)
+        fresh = msgspec.structs.replace(
+            before,
+            **said,
+            options=_merged(before.options, options, "--option"),
+            secrets=_merged(before.secrets, secrets, "--secret"),
+        )
         weak = asyncio.run(weaknesses(settings, fresh))
         connections[:] = [each for each in connections if each is not known] + [fresh]
+    kept = _kept(before, said, options, secrets)
     if json:
-        print_json({"connection": msgspec.to_builtins(fresh), "replaced": known is not None, "to_do": weak})
+        print_json(
+            {"connection": msgspec.to_builtins(fresh), "replaced": known is not None, "kept": kept, "to_do": weak}
+        )
         return Exit.OK
     show(f"{'changed' if known else 'connected'}: {escape(name)} ({escape(channel)}, shop {escape(shop)})")
+    if kept:
+        say(f"as before: {', '.join(kept)}")
     for text in weak:
         say(f"to do: {text}")
+    if not fresh.enabled:
+        say(f"it is off: `orderspine channels enable {name}`")
     say(f"`orderspine channels check {name}` tries it")
     return Exit.OK
+
+
+def _check_same(known: "Connection", channel: str, shop: str, *, replace: bool) -> None:
+    """See that a connection of this name may be changed so.
+
+    Raises:
+        Failure: it may not.
+    """
+    if not replace:
+        raise Failure(Exit.REFUSED, f"there is a connection {known.name} already; --replace changes it")
+    if (known.channel, known.shop) != (channel, shop):
+        raise Failure(
+            Exit.REFUSED,
+            f"{known.name} is shop {known.shop} of {known.channel}, and channel and shop cannot be changed: they are "
+            "part of every order's key, so the same orders would come in again as new ones. Add a new connection under "
+            "another name for another shop",
+        )
+
+
+def _merged(before: dict[str, str], given: dict[str, str], option: str) -> dict[str, str]:
+    """Return what was there before with what is given in its place; what is given empty is taken away."""
+    for name, value in given.items():
+        if not value.strip() and name not in before:
+            raise Failure(Exit.USAGE, f"{option} {name}= says nothing, and there is no {name} to take away")
+    return {name: value for name, value in {**before, **given}.items() if name not in given or value.strip()}
+
+
+def _kept(before: "Connection", said: dict[str, Any], options: dict[str, str], secrets: dict[str, str]) -> list[str]:
+    """Return the names of what was set before and not said again."""
+    usual = type(before)(before.name, before.channel, before.shop)
+    fields = ("base_url", "token_url", "socket_url", "enabled", "pull_every_s", "listen")
+    kept = [name for name in fields if name not in said and getattr(before, name) != getattr(usual, name)]
+    kept += [f"option {name}" for name in before.options if name not in options]
+    return kept + [f"secret {name}" for name in before.secrets if name not in secrets]
 
 
 @app.command

@@ -1,11 +1,18 @@
-"""What a person types at `orderspine channels`: times and spans, as people mean them."""
+"""What a person types at `orderspine channels`: connections are changed as said, spans are as people mean them."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from adapters.platforms.connection import Connection
 from runners.commands import channels
+from runners.connections import load
+from runners.lock import DataLock
 from runners.settings import Settings, load_settings
+from tests.integration.running import Said, orderspine
+
+TAOBAO = ("--channel", "taobao", "--shop", "hardware")
 
 
 @pytest.fixture
@@ -22,3 +29,61 @@ def test_a_date_is_wholly_inside_the_span_that_it_bounds(settings: Settings, beg
 
 def test_a_time_is_taken_as_it_is(settings: Settings) -> None:
     assert channels._since("2026-11-10 20:00:00", settings) == 1_794_312_000_000
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    with DataLock(tmp_path / "data"):
+        pass
+    return tmp_path / "data"
+
+
+def say(data: Path, *words: object) -> Said:
+    return orderspine("channels", *words, "--data", data)
+
+
+def only(data: Path) -> Connection:
+    (one,) = load(data)
+    return one
+
+
+@pytest.mark.parametrize(
+    "other", [("--channel", "taobao", "--shop", "tools"), ("--channel", "jd", "--shop", "hardware")]
+)
+def test_a_connection_never_becomes_that_of_another_shop(data: Path, other: tuple[str, ...]) -> None:
+    assert say(data, "add", "a", *TAOBAO, "--option", "app_key=1").code == 0
+    said = say(data, "add", "a", *other, "--option", "app_key=1", "--replace")
+    assert said.code == 1
+    assert "a is shop hardware of taobao, and channel and shop cannot be changed" in said.err
+    assert "under another name" in said.err
+    assert (only(data).channel, only(data).shop) == ("taobao", "hardware")
+
+
+def test_changing_a_connection_keeps_what_is_not_said_again(data: Path) -> None:
+    urls = ("--base-url", "http://127.0.0.1:9", "--token-url", "http://127.0.0.1:9/token")
+    more = ("--option", "app_key=1", "--option", "types=fixed", "--secret", "app_secret=env:NOWHERE")
+    assert say(data, "add", "a", *TAOBAO, *urls, *more, "--pull-every", "60", "--no-listen", "--no-enabled").code == 0
+    before = only(data)
+    said = say(data, "add", "a", *TAOBAO, "--option", "app_key=2", "--replace", "--json")
+    assert (said.code, said.json["connection"]["base_url"]) == (0, "http://127.0.0.1:9")
+    assert said.json["kept"] == [
+        *("base_url", "token_url", "enabled", "pull_every_s", "listen"),
+        *("option types", "secret app_secret"),
+    ]
+    assert only(data).options == {"app_key": "2", "types": "fixed"}
+    assert only(data).secrets == before.secrets
+    assert (only(data).token_url, only(data).pull_every_s, only(data).listen) == ("http://127.0.0.1:9/token", 60, False)
+    assert not only(data).enabled
+    told = say(data, "add", "a", *TAOBAO, "--replace").err
+    assert "as before: base_url, token_url" in told
+    assert "it is off" in told
+
+
+def test_what_is_said_empty_is_taken_away_from_a_connection(data: Path) -> None:
+    more = ("--option", "app_key=1", "--option", "types=fixed", "--secret", "app_secret=env:NOWHERE")
+    assert say(data, "add", "a", *TAOBAO, "--base-url", "http://127.0.0.1:9", *more).code == 0
+    gone = ("--base-url", "", "--option", "types=", "--secret", "app_secret=")
+    assert say(data, "add", "a", *TAOBAO, "--replace", *gone).code == 0
+    assert only(data) == Connection("a", "taobao", "hardware", options={"app_key": "1"})
+    said = say(data, "add", "a", *TAOBAO, "--replace", "--option", "types=")
+    assert (said.code, "there is no types to take away" in said.err) == (2, True)
