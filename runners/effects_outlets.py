@@ -69,15 +69,18 @@ class Outlets:
 
     def seller_of(self, channel: str, shop: str) -> str | None:
         """Return the name of the connection that tells this shop's platform what we did; None where there is none."""
+        broken = None
         for name, connection in self._connections.items():
             if connection.channel == channel and connection.shop == shop:
                 try:
-                    return name if self._platform(name).seller is not None else None
+                    # Of several connections of a shop (a file written by hand) one may only take pushes.
+                    if self._platform(name).seller is not None:
+                        return name
                 except (ValueError, MissingSecret) as error:
                     # It is meant to be told: the notice waits until the connection is repaired.
                     log.warning("outlets.connection_unusable", connection=name, reason=str(error))
-                    return name
-        return None
+                    broken = broken or name
+        return broken
 
     def erp_tells(self) -> frozenset[str]:
         """Return what the ERP is to be told; empty where there is none."""

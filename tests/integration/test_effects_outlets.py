@@ -38,6 +38,26 @@ async def test_nobody_is_known_while_a_file_can_be_written_by_others(tmp_path: P
     await outlets.close()
 
 
+async def test_a_shops_parcels_are_told_whichever_of_its_connections_comes_first(tmp_path: Path) -> None:
+    pushes = Connection("pushes", "generic", "own")
+    tells = Connection("tells", "generic", "own", base_url="http://127.0.0.1:9")
+    broken = Connection("broken", "generic", "own", base_url="http://127.0.0.1:9", options={"calls_per_s": "many"})
+    for number, (connections, found) in enumerate((
+        ((pushes, tells), "tells"),
+        ((tells, pushes), "tells"),
+        ((broken, pushes, tells), "tells"),
+        ((broken, pushes), "broken"),
+        ((pushes,), None),
+    )):  # fmt: skip
+        place = tmp_path / str(number)
+        place.mkdir()
+        save(place, connections)
+        outlets = Outlets(place, lambda: 0)
+        await outlets.refresh()
+        assert outlets.seller_of("generic", "own") == found
+        await outlets.close()
+
+
 def test_two_fields_of_an_erp_cannot_share_a_name() -> None:
     with pytest.raises(BadErp, match="NO"):
         read_settings(b'{"kind": "csv", "folder": "erp", "names": {"order_no": "NO", "tracking": "NO"}}', "erp.json")
