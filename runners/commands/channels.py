@@ -161,6 +161,7 @@ def add(
             options=_merged(before.options, options, "--option"),
             secrets=_merged(before.secrets, secrets, "--secret"),
         )
+        _check_alone(connections, fresh)
         weak = asyncio.run(weaknesses(settings, fresh))
         connections[:] = [each for each in connections if each is not known] + [fresh]
     kept = _kept(before, said, options, secrets)
@@ -195,6 +196,23 @@ def _check_same(known: "Connection", channel: str, shop: str, *, replace: bool) 
             "part of every order's key, so the same orders would come in again as new ones. Add a new connection under "
             "another name for another shop",
         )
+
+
+def _check_alone(connections: "Sequence[Connection]", one: "Connection") -> None:
+    """See that no other connection that is on has the shop of one that is to be on.
+
+    Raises:
+        Failure: one has.
+    """
+    for other in connections:
+        same = (other.channel, other.shop) == (one.channel, one.shop)
+        if same and other.name != one.name and other.enabled and one.enabled:
+            raise Failure(
+                Exit.REFUSED,
+                f"{other.name} connects shop {one.shop} of {one.channel} already, and two would pull it twice and not "
+                f"know which of them tells of parcels: change that one (`channels add {other.name} … --replace`), or "
+                f"switch it off first (`orderspine channels disable {other.name}`)",
+            )
 
 
 def _merged(before: dict[str, str], given: dict[str, str], option: str) -> dict[str, str]:
@@ -258,7 +276,9 @@ def _switch(name: str, data: Path, *, on: bool, json: bool) -> Exit:
     settings = settings_of(data)
     with _usable(), editing(settings.path) as connections:
         found = _one(connections, name, settings)
-        connections[connections.index(found)] = msgspec.structs.replace(found, enabled=on)
+        switched = msgspec.structs.replace(found, enabled=on)
+        _check_alone(connections, switched)
+        connections[connections.index(found)] = switched
     if json:
         print_json({"name": name, "enabled": on})
     else:

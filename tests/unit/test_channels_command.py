@@ -87,3 +87,19 @@ def test_what_is_said_empty_is_taken_away_from_a_connection(data: Path) -> None:
     assert only(data) == Connection("a", "taobao", "hardware", options={"app_key": "1"})
     said = say(data, "add", "a", *TAOBAO, "--replace", "--option", "types=")
     assert (said.code, "there is no types to take away" in said.err) == (2, True)
+
+
+def test_a_shop_has_one_connection_that_is_on(data: Path) -> None:
+    usual = (*TAOBAO, "--option", "app_key=1")
+    assert say(data, "add", "a", *usual).code == 0
+    said = say(data, "add", "b", *usual)
+    assert (said.code, "a connects shop hardware of taobao already" in said.err) == (1, True)
+    assert "orderspine channels disable a" in said.err
+    assert [each.name for each in load(data)] == ["a"]
+    assert say(data, "add", "b", "--channel", "taobao", "--shop", "tools", "--option", "app_key=1").code == 0
+    assert say(data, "add", "c", *usual, "--no-enabled").code == 0
+    assert say(data, "enable", "c").code == 1
+    assert say(data, "add", "c", *usual, "--replace", "--enabled").code == 1
+    assert say(data, "disable", "a").code == 0
+    assert say(data, "enable", "c").code == 0
+    assert [each.enabled for each in load(data)] == [False, True, True]
