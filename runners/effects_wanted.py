@@ -41,8 +41,11 @@ ERP_WORDS: Mapping[str, str] = {
     "order.completed": "completed",
     "order.cancelled": "cancelled",
     "order.refunded": "refunded",
+    "order.amended": "completed",
 }
-"""Tag → what an ERP is told."""
+"""Tag → what an ERP is told. Of amended orders only of a counter sale that was complete before: goods of it follow."""
+_LAST_WORDS = ("completed", "shipped", "paid")
+"""A counter sale is all of these at once; an ERP hears of its change by the last of them that it wants to hear."""
 
 
 class Wanted(NamedTuple):
@@ -85,6 +88,9 @@ class Looking:
 
     def asked_by(self, event: "Recorded", now_ms: int, *, within_ms: int = ACT_WITHIN_MS) -> list[Job]:
         """Return the acts that one event asks for."""
+        told = self._erp_tells()
+        if event.tag == _AMENDED and not told:
+            return []
         envelope = decode_envelope(event.envelope)
         if now_ms - envelope.at > within_ms:
             return []
@@ -95,9 +101,23 @@ class Looking:
             target = self._seller_of(channel, shop)
             if target is not None:
                 jobs += self._notices(event, fact, target, order_no, envelope.at, now_ms)
-        if ERP_WORDS[event.tag] in self._erp_tells():
-            jobs.append(self._erp(event, fact, envelope.at, now_ms))
+        if isinstance(fact, OrderAmended):
+            word = next((word for word in _LAST_WORDS if word in told), "")
+            if word and self._is_sale_that_grew(event, fact.snapshot):
+                jobs.append(self._erp(event, fact, word, envelope.at, now_ms))
+        elif ERP_WORDS[event.tag] in told:
+            jobs.append(self._erp(event, fact, ERP_WORDS[event.tag], envelope.at, now_ms))
         return jobs
+
+    def _is_sale_that_grew(self, event: "Recorded", now: Snapshot) -> bool:
+        """Tell whether this is a counter sale that was complete, and is another one now."""
+        if now.kind != "counter" or now.status != "completed":
+            return False
+        earlier = [
+            each for each in self._log.select_many([event.stream])[event.stream].events if each.version < event.version
+        ]
+        ends = [each.tag for each in earlier if each.tag in _ENDS_OF_SALE]
+        return ends[-1:] == ["order.completed"] and _lines(_last_view(earlier)) != _lines(now)
 
     def _notices(
         self, event: "Recorded", fact: OrderShipped, target: str, order_no: str, at_ms: int, now_ms: int
@@ -123,12 +143,12 @@ class Looking:
             jobs.append(Job(key, SHIP, target, event.stream, msgspec.json.encode(notice), at_ms, now_ms))
         return jobs
 
-    def _erp(self, event: "Recorded", fact: Any, at_ms: int, now_ms: int) -> Job:
+    def _erp(self, event: "Recorded", fact: Any, word: str, at_ms: int, now_ms: int) -> Job:
         snapshot = self._snapshot(event)
         tracking = next((parcel.tracking for parcel in fact.parcels), "") if isinstance(fact, OrderShipped) else ""
         record = ErpRecord(
             f"{event.stream}@{event.version}",
-            ERP_WORDS[event.tag],
+            word,
             snapshot.order_no,
             snapshot.channel,
             snapshot.shop,
@@ -136,11 +156,7 @@ class Looking:
             snapshot.customer,
             snapshot.amounts.currency,
             tracking,
-            tuple(
-                ErpLine(line.sku or line.item, line.name, line.quantity, line.unit_price, line.amount)
-                for line in snapshot.lines
-                if _concerned(fact, line.id)
-            ),
+            _lines(snapshot, fact),
         )
         key = f"{event.stream}@{event.version}"
         return Job(key, ERP, ERP, event.stream, msgspec.json.encode(record), at_ms, now_ms)
@@ -148,15 +164,28 @@ class Looking:
     def _snapshot(self, event: "Recorded") -> Snapshot:
         """Return the channel's view of the order as it was known when the event happened."""
         loaded = self._log.select_many([event.stream])[event.stream]
-        for earlier in reversed(loaded.events):
-            if earlier.version <= event.version:
-                fact = decode_event(earlier.tag, earlier.data) if earlier.tag in _VIEWS else None
-                if isinstance(fact, OrderNormalized | OrderAmended):
-                    return fact.snapshot
-        raise LookupError(f"{event.stream} has no channel's view before version {event.version}")
+        return _last_view([each for each in loaded.events if each.version <= event.version])
 
 
-_VIEWS = frozenset({"order.normalized", "order.amended"})
+_AMENDED = "order.amended"
+_VIEWS = frozenset({"order.normalized", _AMENDED})
+_ENDS_OF_SALE = frozenset({"order.completed", "order.cancelled"})
+
+
+def _last_view(events: "Sequence[Recorded]") -> Snapshot:
+    for event in reversed(events):
+        fact = decode_event(event.tag, event.data) if event.tag in _VIEWS else None
+        if isinstance(fact, OrderNormalized | OrderAmended):
+            return fact.snapshot
+    raise LookupError("no channel's view among the events of an order")
+
+
+def _lines(snapshot: Snapshot, fact: Any = None) -> tuple[ErpLine, ...]:
+    return tuple(
+        ErpLine(line.sku or line.item, line.name, line.quantity, line.unit_price, line.amount)
+        for line in snapshot.lines
+        if _concerned(fact, line.id)
+    )
 
 
 def _in_parcel(parcel: Parcel, snapshot: Snapshot) -> tuple[ShippedLine, ...]:

@@ -1,7 +1,7 @@
 """What one receipt means: a sale over the counter, a sale to be delivered, a void receipt, or a return."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from adapters.channels.pos_columns import Layout, Template, clean
 from adapters.channels.pos_lines import Goods, goods_of
@@ -119,7 +119,7 @@ def _sale(layout: Layout, rows: tuple[Cells, ...], own: Identity, at: SourceTime
         ),
         ordered_at=at,
         modified_at=at,
-        lines=tuple(_line(layout, item, bill, void) for item in goods.values()),
+        lines=tuple(_line(layout, item, bill, _state(item, status)) for item in goods.values()),
         kind="normal" if kind == "normal" else "counter",
         paid_at=None if void else at,
         shipped_at=at if status == "completed" else None,
@@ -144,7 +144,14 @@ def _status(layout: Layout, rows: Sequence[Cells], void: bool, template: Templat
     return ("paid", "normal") if any(flags) else ("completed", "counter")
 
 
-def _line(layout: Layout, item: Goods, bill: Bill, void: bool) -> Line:
+def _state(item: Goods, status: Status) -> Literal["open", "shipped", "cancelled"]:
+    """Say it of each line: goods that a later export adds to a receipt were handed over with the others."""
+    if item.void or status == "cancelled":
+        return "cancelled"
+    return "shipped" if status == "completed" else "open"
+
+
+def _line(layout: Layout, item: Goods, bill: Bill, state: Literal["open", "shipped", "cancelled"]) -> Line:
     amount = bill.amounts.get(item.id, 0)
     name, remark, unit = (layout.text(item.cells, meaning) for meaning in ("name", "remark", "unit"))
     free = item.amount == 0
@@ -160,7 +167,7 @@ def _line(layout: Layout, item: Goods, bill: Bill, void: bool) -> Line:
         amount=amount,
         # Goods that were paid for are no gift, though their name may say what comes free with them.
         gift=free and (item.price == 0 or "赠" in name or "赠" in remark),
-        state="cancelled" if item.void or void else "open",
+        state=state,
         attributes={"unit": unit} if unit else {},
     )
 

@@ -2,21 +2,29 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from adapters.channels.pos_csv import PosCsv
+from adapters.erp.fields import ErpRecord
 from adapters.platforms.connection import MissingSecret
+from domain.canonical import Translated
 from domain.catalogue import decode_event
-from domain.mail import Mail
-from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut
+from domain.cell import Taken
+from domain.ids import order_key
+from domain.mail import ChannelPayload, Mail
+from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
+from domain.ports import Sliced
 from runners.cli import run
 from runners.effects import Effects
 from runners.effects_outlets import Gone
 from runners.effects_store import Job, Jobs
+from runners.effects_wanted import Looking
 from runners.lock import DataLock
 from runners.post import NoAnswer
 from tests.audit_log import Story, key_of, open_story
@@ -90,6 +98,7 @@ class Place:
         self.directory, self.story = directory, story
         self.platform, self.mailroom = Platform(), Mailroom(story)
         self.late_ms = 0
+        self.erp_hears: frozenset[str] = frozenset()
         monkeypatch.setattr("runners.effects._now_ms", lambda: story.now + self.late_ms)
         monkeypatch.setattr("runners.effects.time.monotonic", lambda: (story.now + self.late_ms) / 1000)
         self.restart()
@@ -337,6 +346,53 @@ async def test_one_target_that_is_down_does_not_stop_the_log_from_being_followed
     assert place.platform.calls <= 5, "a target that is down is tried with single acts"
     assert len(place.jobs.waiting()) == 5
     await asyncio.sleep(0)
+
+
+def sold(place: Place, *rows: str) -> Sequence[ErpRecord]:
+    """A till's file comes in; what the ERP is to be told of it."""
+    raw = "\n".join(("小票号,门店编号,销售时间,行号,货号,数量,金额,状态", *rows)).encode()
+    (piece,) = TILL.identify(raw, "")
+    assert isinstance(piece, Sliced)
+    found = TILL.translate(piece.raw, piece.shop)
+    assert isinstance(found, Translated)
+    key = order_key("pos", piece.shop, piece.order_no)
+    view = TakeSnapshot(found.snapshot, sha256(piece.raw).hexdigest(), "", "", b"")
+    before = place.story.log.tracked().head
+    place.story.send(key, ChannelPayload("pos", piece.shop, piece.order_no), Taken(view))
+    looking = Looking(place.story.log, place.platform.seller_of, lambda: place.erp_hears)
+    wanted = looking.look(place.story.log.read(before, 100), place.story.now)
+    return [msgspec.json.decode(job.document, type=ErpRecord) for job in wanted.begun]
+
+
+TILL = PosCsv()
+ROWS = ["7,S1,2026-02-02 10:00:00,1,A,1,10.00,", "7,S1,2026-02-02 10:00:00,2,B,1,20.00,"]
+
+
+@pytest.mark.parametrize(
+    ("hears", "first", "second"),
+    [
+        ({"completed", "cancelled"}, ["completed"], ["completed"]),
+        ({"paid", "shipped", "cancelled"}, ["paid", "shipped"], ["shipped"]),
+        ({"cancelled"}, [], []),
+        (set(), [], []),
+    ],
+)
+async def test_goods_that_a_later_export_adds_to_a_counter_sale_are_told_to_the_erp(
+    place: Place, hears: set[str], first: list[str], second: list[str]
+) -> None:
+    place.erp_hears = frozenset(hears)
+    assert [each.status for each in sold(place, ROWS[0])] == first
+    told = sold(place, *ROWS)
+    assert [each.status for each in told] == second
+    assert all([line.amount for line in each.lines] == [1000, 2000] for each in told)
+    assert sold(place, *ROWS) == [], "the same again is no change"
+    assert sold(place, ROWS[0]) == [], "and a smaller view is an old one"
+
+
+async def test_a_counter_sale_that_is_voided_is_told_as_cancelled_only(place: Place) -> None:
+    place.erp_hears = frozenset({"completed", "cancelled"})
+    sold(place, *ROWS)
+    assert [each.status for each in sold(place, *(row + "作废" for row in ROWS))] == ["cancelled"]
 
 
 async def test_what_was_refused_is_told_again_when_a_person_says_so(

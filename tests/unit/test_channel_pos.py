@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.channels import load
@@ -87,7 +88,7 @@ def counter_sale(number: str, moment: SourceTime, amounts: Amounts, lines: Seque
         amounts=amounts,
         ordered_at=moment,
         modified_at=moment,
-        lines=tuple(lines),
+        lines=tuple(msgspec.structs.replace(line, state="shipped") for line in lines),
         kind="counter",
         paid_at=moment,
         shipped_at=moment,
@@ -606,12 +607,18 @@ def test_a_void_receipt_is_a_cancelled_order() -> None:
     assert found.completed_at is None
 
 
+def test_goods_are_handed_over_with_the_receipt_unless_they_are_still_to_be_fetched() -> None:
+    assert [line.state for line in sale(table(DRILL, BITS)).snapshot.lines] == ["shipped", "shipped"]
+    fetched = sale(table(DRILL.replace("现金,", "现金,到店自提"), BITS)).snapshot
+    assert (fetched.kind, [line.state for line in fetched.lines]) == ("normal", ["open", "open"])
+
+
 def test_a_void_row_takes_back_its_line_only() -> None:
     header = "小票号,销售时间,行号,商品编码,数量,金额,状态"
     rows = ("9,2026-11-12 10:00:00,{},A,1,5,", "9,2026-11-12 10:00:00,{},B,1,7,作废")
     found = sale(table(rows[0].format(1), rows[1].format(2), header=header)).snapshot
     assert (found.status, found.amounts.payable) == ("completed", 500)
-    assert [line.state for line in found.lines] == ["open", "cancelled"]
+    assert [line.state for line in found.lines] == ["shipped", "cancelled"]
     assert sale(table(rows[0].format(1), rows[1].format(1), header=header)).snapshot.status == "cancelled"
 
 
