@@ -12,7 +12,7 @@ from adapters.storage.vault import MemoryVault
 from domain.catalogue import decode_event
 from domain.decider import Event
 from domain.mail import Mail, encode_mail
-from runners.bootstrap import channels
+from runners.bootstrap import channels, open_vault
 from runners.engine import Delivered, Engine
 from runners.post import NoAnswer
 from runners.preparing import Preparer
@@ -73,6 +73,7 @@ class Office:
 
     def __init__(self, path: Path, **options: str) -> None:
         self.settings = Settings(str(path))
+        open_vault(self.settings, make=True).close()  # as the worker does
         self.platform = FolderPlatform(path / "platform")
         self.connection = Connection(
             "flagship", "taobao", SHOP, options={"folder": str(path / "platform"), "app_key": "1", **options}
