@@ -110,9 +110,18 @@ class Pulls:
         return None if row is None else int(row[0])
 
     def begin(self, connection: Connection, since_ms: int, now_ms: int) -> int:
-        """Return the cursor, begun at `since_ms` where this shop (at this address) has none."""
+        """Return the cursor, begun at `since_ms` where this shop has none.
+
+        At another address of the same shop it only goes back: what was not pulled there is not skipped here, and what
+        was pulled there (from a simulated platform, say) is not believed to have come from here.
+        """
         shop = shop_of(connection)
         with self._lock, transaction(self._db):
+            self._db.execute(
+                "UPDATE pulls SET shop = ?, cursor_ms = min(cursor_ms, ?), compared_ms = min(compared_ms, ?)"
+                " WHERE name = ? AND shop <> ? AND substr(shop, 1, length(?)) = ?",
+                (shop, since_ms, now_ms, connection.name, shop, *[_anywhere(connection)] * 2),
+            )
             self._db.execute(
                 """INSERT INTO pulls (name, shop, cursor_ms, compared_ms) VALUES (?, ?, ?, ?) ON CONFLICT (name)
                 DO UPDATE SET shop = excluded.shop, cursor_ms = excluded.cursor_ms, compared_ms = excluded.compared_ms
@@ -301,5 +310,9 @@ class Pulls:
 
 
 def shop_of(connection: Connection) -> str:
-    """Return what a cursor belongs to: another shop, or the same name at another address, begins anew."""
-    return f"{connection.channel}:{connection.shop}@{connection.base_url}"
+    """Return what a cursor belongs to: a shop at an address."""
+    return f"{_anywhere(connection)}{connection.base_url}"
+
+
+def _anywhere(connection: Connection) -> str:
+    return f"{connection.channel}:{connection.shop}@"

@@ -155,6 +155,28 @@ async def test_another_shop_under_the_same_name_begins_anew(office: Office) -> N
     assert office.pulls.cursor(real) is None
 
 
+@pytest.mark.parametrize("days", [0.5, 5.0], ids=["nothing waits", "five days wait"])
+async def test_another_address_of_a_shop_skips_nothing_and_trusts_nothing(office: Office, days: float) -> None:
+    before = NOW_MS - round(days * DAY_MS)
+    office.pulls.begin(office.connection, before, before)
+    moved = msgspec.structs.replace(office.connection, base_url="https://elsewhere.invalid")
+    assert office.pulls.cursor(moved) is None, "nothing came from there yet"
+    assert office.pulls.begin(moved, NOW_MS - DAY_MS, NOW_MS) == min(before, NOW_MS - DAY_MS)
+    assert office.pulls.compared(moved) == before
+    office.pulls.advance(office.connection, Window(0, NOW_MS))
+    assert office.pulls.cursor(moved) == min(before, NOW_MS - DAY_MS), "the old address does not count any more"
+
+
+async def test_a_gap_that_an_address_left_and_the_next_one_has_forgotten_is_recorded(office: Office) -> None:
+    office.pulls.begin(office.connection, NOW_MS - 5 * DAY_MS, NOW_MS)
+    office.connection = msgspec.structs.replace(office.connection, base_url="https://elsewhere.invalid")
+    await feed_of(office, reach_ms=str(2 * DAY_MS)).pull()
+    (told,) = office.events("intake.refused")
+    assert isinstance(told, IntakeRefused)
+    assert "cannot be pulled any more" in told.reason
+    assert office.pulls.cursor(office.connection) == NOW_MS
+
+
 async def test_a_clock_that_was_ahead_stops_no_pull_and_loses_nothing(office: Office) -> None:
     office.clock.ms += 5 * HOUR_MS
     await feed_of(office).pull()
