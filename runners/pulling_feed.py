@@ -59,7 +59,9 @@ class Feed:
         """
         now = self._now_ms()
         rules = self._puller.rules
-        begin = since_ms if since_ms is not None else now - since_of(self._connection)
+        begin = now - since_of(self._connection)
+        if since_ms is not None:
+            begin = min(begin, since_ms)  # a first pull from a later time leaves the rest to the next one
         cursor = await asyncio.to_thread(
             self._pulls.begin, self._connection, max(begin, now - rules.reach_ms), self._now_ms()
         )

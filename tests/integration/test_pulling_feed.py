@@ -177,6 +177,15 @@ async def test_a_gap_that_an_address_left_and_the_next_one_has_forgotten_is_reco
     assert office.pulls.cursor(office.connection) == NOW_MS
 
 
+async def test_a_first_pull_from_a_late_time_leaves_no_gap_behind_it(office: Office) -> None:
+    office.platform.change(1, NOW_MS - 10 * HOUR_MS)
+    await feed_of(office).pull(NOW_MS - HOUR_MS)
+    assert office.orders() == set()
+    assert office.pulls.cursor(office.connection) == NOW_MS - DAY_MS
+    await feed_of(office).pull()
+    assert office.orders() == {"1"}
+
+
 async def test_a_clock_that_was_ahead_stops_no_pull_and_loses_nothing(office: Office) -> None:
     office.clock.ms += 5 * HOUR_MS
     await feed_of(office).pull()
