@@ -96,6 +96,7 @@ def build_app() -> App:
         help_epilogue="Examples:\n" + "\n".join(f"  orderspine {verb.example}" for verb in verbs) + "\n\n" + EPILOGUE,
         version=_version,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for verb in verbs:
         path = f"runners.commands.{verb.path}"

@@ -38,6 +38,10 @@ def backup(
     from runners.backup import BackupError, make_backup  # noqa: PLC0415
 
     settings = settings_of(data)
+    if not target.name:
+        raise Failure(
+            Exit.USAGE, f"{target} is no place for a backup: name a new directory, or a new file ending in .tar"
+        )
     keys = keys or target.with_name(target.name + ".keys")
     try:
         manifest = make_backup(settings, target, keys)

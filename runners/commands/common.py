@@ -53,6 +53,11 @@ CommandIdOption = Annotated[
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))]
 """How many rows are shown: as many as a person or a program can still take in one piece."""
 NOT_NEGATIVE = validators.Number(gte=0)
+ORDERS_MAX = 10_000_000
+"""Most orders of one simulated day: thousands of times the merchant's peak, and days of work."""
+Orders = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=ORDERS_MAX))]
+Speed = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1e9))]
+"""Seconds of a simulated day in one real second; 0 = as fast as they are taken."""
 PIPE_COLUMNS = 160
 DATA_DEFAULT = Path(".orderspine")
 

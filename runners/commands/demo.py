@@ -9,6 +9,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    Orders,
     escape,
     outcome_word,
     print_json,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    orders: Annotated[int, Parameter(help="Orders of the simulated day.")] = 200,
+    orders: Annotated[Orders, Parameter(help="Orders of the simulated day.")] = 200,
     seed: Annotated[int, Parameter(help="The same seed leads to the same day.")] = 1,
     source: Annotated[
         Path | None, Parameter(name="--from", help="Real order lines (Parquet) instead of the simulated day.")
@@ -52,8 +53,6 @@ def demo(
     from runners.simulating.showing import run_demo  # noqa: PLC0415
 
     quiet_log()
-    if orders < 1:
-        raise Failure(Exit.USAGE, "a day has one order or more: --orders 1")
     if platforms and source is not None:
         raise Failure(Exit.USAGE, "--from takes a file and --platforms makes orders: leave one out")
     directory = Path(tempfile.mkdtemp(prefix="orderspine-demo-"))

@@ -115,9 +115,14 @@ def pair_of(text: str, where: str) -> tuple[str, int]:
     Raises:
         Failure: it is none.
     """
-    name, sign, units = text.rpartition("=")
-    if not sign or not name.strip() or not units.strip().isascii() or not units.strip().isdigit() or not int(units):
+    from domain.stock import QUANTITY_MAX  # noqa: PLC0415
+
+    name, sign, units = (part.strip() for part in text.rpartition("="))
+    number = units.isascii() and units.isdigit() and len(units) <= len(str(QUANTITY_MAX)) and int(units)
+    if not sign or not name or not number or number > QUANTITY_MAX:
         raise Failure(
-            Exit.USAGE, f"{where} {text!r}: write NAME=UNITS with a whole number above 0, for example SKU-1=3"
+            Exit.USAGE,
+            f"{where} {text[:80]!r}: write NAME=UNITS with a whole number from 1 to {QUANTITY_MAX:,}, "
+            "for example SKU-1=3",
         )
-    return name.strip(), int(units)
+    return name, number

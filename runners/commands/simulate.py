@@ -18,6 +18,8 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    Orders,
+    Speed,
     escape,
     outcome_word,
     print_json,
@@ -39,10 +41,10 @@ FEED_START_S = 60.0
 
 def simulate(
     *,
-    orders: Annotated[int, Parameter(help="Orders of the day.")] = 1420,
+    orders: Annotated[Orders, Parameter(help="Orders of the day.")] = 1420,
     seed: Annotated[int, Parameter(help="The same seed leads to the same payloads in an empty cell.")] = 1,
     speed: Annotated[
-        float, Parameter(help="Seconds of the simulated day in one real second; 0 = as fast as they are taken.")
+        Speed, Parameter(help="Seconds of the simulated day in one real second; 0 = as fast as they are taken.")
     ] = 0.0,
     channel: Annotated[
         tuple[str, ...], Parameter(negative="", help="Only these channels; may be given several times.")
@@ -76,8 +78,6 @@ def simulate(
     from runners.simulating.retail import BadSource  # noqa: PLC0415
     from runners.simulating.world import CHANNELS  # noqa: PLC0415
 
-    if orders < 1 or speed < 0:
-        raise Failure(Exit.USAGE, "--orders is 1 or more, --speed 0 or more")
     unknown = sorted(set(channel) - set(CHANNELS))
     if unknown:
         raise Failure(Exit.USAGE, f"no simulated channel {', '.join(unknown)}; there are {', '.join(CHANNELS)}")

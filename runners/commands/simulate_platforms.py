@@ -23,8 +23,6 @@ def simulate_platforms(
     from runners.simulating.buyers import SHARES  # noqa: PLC0415
     from runners.simulating.feed import FeedBehind  # noqa: PLC0415
 
-    if orders < 1 or speed < 0:
-        raise Failure(Exit.USAGE, "--orders is 1 or more, --speed 0 or more")
     known = (*SHARES, "pos")
     unknown = sorted(set(channel) - set(known))
     if unknown:

@@ -65,8 +65,6 @@ def receive(
     if not lines:
         raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
-    for name, units in pairs:
-        _check_units(units, f"the units of {name}")
     settings = settings_of(data)
     mail = mail_of(_warehouse(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
     return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)

@@ -106,13 +106,18 @@ def test_help_needs_nothing_heavy() -> None:
         (["nosuch"], 2, "nosuch"),
         (["orders", "--state", "lost"], 2, "lost"),
         (["stock", "receive", "SKU-1", "--document", "D"], 2, "NAME=UNITS"),
-        (["stock", "receive", "SKU-1=0", "--document", "D"], 2, "above 0"),
+        (["stock", "receive", "SKU-1=0", "--document", "D"], 2, "from 1 to"),
         (["cancel", "1", "--reason", "r", "--line", "a=b"], 2, "--line 'a=b'"),
         (["orders", "--limit", "9" * 30], 2, "--limit. Must be <= 1000000"),
         (["orders", "--limit", "-1"], 2, "--limit. Must be >= 1"),
         (["stock", "show", "--limit", "9" * 30], 2, "--limit. Must be <= 1000000"),
         (["stock", "show", "--limit", "-5"], 2, "--limit. Must be >= 1"),
-        (["stock", "receive", f"SKU-1={'9' * 30}", "--document", "D"], 2, "SKU-1: at most 1,000,000,000 units"),
+        (["stock", "receive", f"SKU-1={'9' * 30}", "--document", "D"], 2, "from 1 to 1,000,000,000"),
+        (["cancel", "1", "--reason", "r", "--line", f"a={'9' * 5000}"], 2, "from 1 to 1,000,000,000"),
+        (["simulate", "--speed", "nan"], 2, "--speed"),
+        (["simulate", "--orders", "0"], 2, "--orders. Must be >= 1"),
+        (["ship", "1", "--tracking", "", "--carrier", "SF"], 2, "may not be empty"),
+        (["scan-out", "1", "--tracking", "SF1"], 2, "both --tracking and --carrier"),
         (["stock", "adjust", "SKU-1", "--by", f"-{'9' * 30}", "--reason", "r"], 2, "--by: at most 1,000,000,000"),
         (["stock", "protect", "SKU-1", "9" * 30], 2, "UNITS: at most 1,000,000,000 units"),
         (["audit", "history", "1", "--last", "-1"], 2, "--last. Must be >= 0"),
@@ -326,3 +331,15 @@ async def test_answers_come_back_in_the_order_of_the_mail(
         replies = await postman.send([tick(number) for number in range(1_200)])
         assert [reply.reason for reply in replies] == [str(number) for number in range(1_200)]
         assert postman.position == 1_100
+
+
+def test_ctrl_c_ends_with_a_sentence_for_people_and_a_document_for_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runners.commands.orders.settings_of", interrupted)
+    said = orderspine("orders", "--data", tmp_path, "--json")
+    assert (said.code, said.json) == (130, {"error": "interrupted", "exit": 130})
+    assert said.err.strip() == "orderspine: interrupted"
