@@ -157,8 +157,7 @@ class Layout:
         place = self._places.get(meaning)
         if place is None or not cells[place]:
             return ""
-        text = clean(cells[place])
-        return "" if len(text) <= _EMPTY_CHARS_MAX and text.lower() in _EMPTY else text
+        return said(cells[place])
 
     def text(self, cells: Sequence[str], meaning: str) -> str:
         """Return a cell in which `0` means nothing too: an id, a name, a word."""
@@ -179,6 +178,12 @@ def clean(cell: str) -> str:
     if text.startswith('="') and text.endswith('"') and len(text) > 2:  # noqa: PLR2004 -- `="` alone is no guard
         text = text[2:-1].strip()
     return text[1:].strip() if text.startswith("'") else text
+
+
+def said(cell: str) -> str:
+    """Return what a cell says; "" where it is spelled empty."""
+    text = clean(cell)
+    return "" if len(text) <= _EMPTY_CHARS_MAX and text.lower() in _EMPTY else text
 
 
 def destroyed(text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.channels.pos_columns import IDS, Layout, Template, clean, destroyed, knower
+from adapters.channels.pos_columns import IDS, Layout, Template, clean, destroyed, knower, said
 from adapters.channels.pos_lines import in_order
 from adapters.channels.pos_receipt import (
     Identity,
@@ -98,14 +98,21 @@ class PosCsv:
     def document(self, raw: bytes) -> dict[str, Any]:
         """Return a receipt as a mapping's paths walk through it: the columns of its first row, and all `rows`.
 
+        A cell that is spelled empty (`-`, `无`) says nothing.
+
         Raises:
             TranslationError: it is no slice of this channel.
         """
         piece = _piece_of(raw)
         rows = [
-            {clean(name): clean(cell) for name, cell in zip(piece.header, cells, strict=True)} for cells in piece.rows
+            {clean(name): said(cell) or None for name, cell in zip(piece.header, cells, strict=True)}
+            for cells in piece.rows
         ]
         return {**rows[0], "rows": rows}
+
+    def unchecked(self) -> "PosCsv":
+        """Return the same channel, taking receipts whose money does not add up."""
+        return PosCsv(msgspec.structs.replace(self._template, sums_checked=False))
 
     def _layout(self, header: tuple[str, ...]) -> Layout:
         """Return the layout of a header; receipts of one till come one after the other."""

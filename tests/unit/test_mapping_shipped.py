@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from adapters.channels.mappings import shipped
 from domain.canonical import Translated
 from domain.mapping import SHIPPED, InForce
 from domain.mapping_table import read_mapping
+from domain.order import ServiceOpened, TakeSnapshot, order
 from domain.ports import Declares, Documents, KeepsTime, Sliced
 from runners.reading import Readings
 
@@ -82,6 +84,50 @@ def test_it_changes_no_order_and_finds_the_lines(channel: str) -> None:
         told = read(channel, raw, f"{text}\n{field}").snapshot
         assert "probe" in told.lines[0].attributes
         assert msgspec.structs.replace(told, lines=plain.snapshot.lines) == plain.snapshot
+
+
+TILL = "小票号,门店编号,销售时间,行号,货号,数量,金额,安装服务包,发票类型,推荐人ID,推荐人"
+SOLD = "7,S1,2026-11-11 09:12:33,{},A,1,10.00,{}"
+
+
+def till(*rows: str) -> tuple[Translated, list[ServiceOpened]]:
+    """What a till's file becomes by the shipped mapping, and the work orders that follow."""
+    raw = "\n".join((TILL, *(SOLD.format(line, row) for line, row in enumerate(rows, 1)))).encode()
+    (piece,) = CHANNELS["pos"].identify(raw, "shop")
+    found = read("pos", piece.raw)
+    assert isinstance(found, Translated)
+    events = order.decide(TakeSnapshot(found.snapshot, "digest", "", "payload", b""), order.initial, 0)
+    return found, [event for event in events if isinstance(event, ServiceOpened)]
+
+
+def test_a_tills_service_invoice_and_referrer_have_their_places() -> None:
+    found, opened = till("标准安装,电子发票,U-1001,王伟")
+    attributes = found.snapshot.attributes
+    assert attributes["service_package"] == ["标准安装"]
+    assert attributes["invoice_type"] == "电子发票"
+    assert attributes["referrer_id"] == "U-1001"
+    assert "王伟" not in str(found.snapshot)
+    assert found.personal.attributes["推荐人"] == "王伟"
+    assert [(event.reference, event.service) for event in opened] == [
+        ("order-pos:shop:20261111-7/service-1", "标准安装"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "services"),
+    [
+        ((",,,", ",,,"), []),
+        (("无,无,-,", "-,,,"), []),
+        ((",,,", "标准安装,,,"), ["标准安装"]),
+        (("标准安装,,,", "标准安装,,,"), ["标准安装"]),
+        (("标准安装,,,", "延保三年,,,"), ["标准安装", "延保三年"]),
+    ],
+)
+def test_each_service_on_a_receipt_opens_one_work_order(rows: Sequence[str], services: list[str]) -> None:
+    found, opened = till(*rows)
+    assert [event.service for event in opened] == services
+    assert ("service_package" in found.snapshot.attributes) == bool(services)
+    assert not {"invoice_type", "referrer_id"} & found.snapshot.attributes.keys()
 
 
 def _first_line(document: Any, source: str) -> dict[str, Any]:
