@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import difflib
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib import import_module
@@ -11,15 +12,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.platforms import MODULES, connect
+from adapters.platforms import MODULES, connect, wants
 from adapters.platforms.connection import Connection, MissingSecret, Token
 from domain.platforms import NotAuthorised, Platform, PlatformBusy, PlatformError, PlatformRefused, Puller, Window
 from runners.bootstrap import open_log
 from runners.commands.acting import person
 from runners.commands.common import Exit, Failure
 from runners.connection_keys import FileKeys
-from runners.pulling_feed import BadOption, Feed, since_of
-from runners.pulling_line import compare_every_ms
+from runners.pulling_feed import SINCE_OPTION, BadOption, Feed, since_of
+from runners.pulling_line import COMPARE_OPTION, compare_every_ms
 from runners.pulling_mail import Mailroom
 from runners.pulling_store import Pulls
 from runners.reconciling import Progress, Reconciliation, Result
@@ -64,6 +65,7 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
         check(connection)
         since_of(connection)
         compare_every_ms(connection)
+        _check_known(connection)
     except (BadConnections, BadOption) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     keys = FileKeys(settings.path, connection)
@@ -72,12 +74,12 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
         for field, url in (("base_url", connection.base_url), ("token_url", connection.token_url))
         if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK
     ]
-    for name, place in connection.secrets.items():
+    for name in _secrets(connection):
         try:
             keys.secret(name)
         except MissingSecret as error:
             # What this shell has set says nothing of what the one has that starts `up`.
-            if place.startswith("file:"):
+            if not connection.secrets.get(name, "").startswith("env:"):
                 found.append(str(error))
     platform = await _connected(connection, keys, found)
     if platform is None:
@@ -254,8 +256,37 @@ async def _close(platform: Platform) -> None:
 
 def _each_secret(settings: Settings, connection: Connection) -> None:
     keys = FileKeys(settings.path, connection)
-    for name in connection.secrets:
+    for name in _secrets(connection):
         keys.secret(name)
+
+
+def _secrets(connection: Connection) -> list[str]:
+    """Return the names of the secrets that are given or needed."""
+    return list(connection.secrets) + sorted(wants(connection).needed - connection.secrets.keys())
+
+
+def _check_known(connection: Connection) -> None:
+    """See that every option and secret is one that somebody reads.
+
+    Raises:
+        BadOption: one is not: which, and which there are.
+    """
+    known = wants(connection)
+    known = known._replace(options=known.options | {SINCE_OPTION, COMPARE_OPTION})
+    strange = [("option", name, known.options) for name in connection.options if not known.knows_option(name)]
+    strange += [("secret", name, known.secrets) for name in connection.secrets if name not in known.secrets]
+    for what, name, names in strange:
+        near = difflib.get_close_matches(name, names, 1)
+        meant = f"did you mean {_shown(near[0])}? " if near else ""
+        shown = ", ".join(map(_shown, sorted(names)))
+        raise BadOption(
+            f"connection {connection.name}: {connection.channel} has no {what} {name[:80]!r}; {meant}It has: {shown}. "
+            f"One that is there already is taken away with `--{what} {name[:80]}= --replace`"
+        )
+
+
+def _shown(name: str) -> str:
+    return f"{name}…" if name.endswith(".") else name
 
 
 def _module(connection: Connection) -> ModuleType:

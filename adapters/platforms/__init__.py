@@ -1,13 +1,14 @@
 """Sales platforms: the protocols of each one's own interface (signatures, tokens, pages, pushes, ship notices).
 
-A platform is one module with a function `connect(connection, keys, now_ms) -> Platform`, and one line in `MODULES`.
-Whose bytes mean what is not told here but in `adapters/channels/`.
+A platform is one module with the functions `connect(connection, keys, now_ms) -> Platform` and `wants(connection) ->
+Wants`, and one line in `MODULES`. Whose bytes mean what is not told here but in `adapters/channels/`.
 """
 
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
-from adapters.platforms.connection import Connection, Keys
+from adapters.platforms.connection import Connection, Keys, Wants
 from domain.platforms import Platform
 
 MODULES: dict[str, str] = {
@@ -15,6 +16,8 @@ MODULES: dict[str, str] = {
     for name in ("taobao", "jd", "douyin", "pinduoduo", "wechat_shop", "miniprogram", "shopify", "generic")
 }
 """Channel → module."""
+OPTIONS = frozenset({"calls_per_s", "carrier."})
+"""Options that every platform has."""
 
 
 class NoPlatform(ValueError):
@@ -33,8 +36,22 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         NoPlatform: the channel has none.
         ValueError: an option is missing or wrong; the text says which.
     """
+    platform: Platform = _module(connection).connect(connection, keys, now_ms)
+    return platform
+
+
+def wants(connection: Connection) -> Wants:
+    """Return what the connection's platform reads of it.
+
+    Raises:
+        NoPlatform: the channel has none.
+    """
+    read: Wants = _module(connection).wants(connection)
+    return read._replace(options=read.options | OPTIONS)
+
+
+def _module(connection: Connection) -> ModuleType:
     module = MODULES.get(connection.channel)
     if module is None:
         raise NoPlatform(f"channel {connection.channel!r} has no interface to connect to; known: {', '.join(MODULES)}")
-    platform: Platform = import_module(module).connect(connection, keys, now_ms)
-    return platform
+    return import_module(module)

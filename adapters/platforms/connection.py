@@ -1,7 +1,7 @@
 """How one shop on one platform is connected: addresses, plain options, and where its secrets are found."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,25 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """The platform's plain settings (`app_key`, `api_version` …), and `carrier.CODE` = the platform's own code."""
     secrets: dict[str, str] = {}
     """Name of a secret (`app_secret` …) → `env:VARIABLE` or `file:PATH` (a file that only its owner can read)."""
+
+
+class Wants(NamedTuple):
+    """What a platform reads of a connection beside its addresses; what else is there is a slip of the pen."""
+
+    options: frozenset[str]
+    """Names; one that ends with a dot stands for all that begin so (`carrier.`)."""
+    secrets: frozenset[str]
+    """Names."""
+    needed: frozenset[str]
+    """Those secrets without which nothing of it works."""
+    pulls: bool = True
+    """Whether orders are fetched; else they are only pushed."""
+
+    def knows_option(self, name: str) -> bool:
+        """Tell whether an option means something."""
+        return any(
+            name.startswith(each) and name != each if each.endswith(".") else name == each for each in self.options
+        )
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters.platforms.answers import count, elements, members, text
-from adapters.platforms.connection import Connection, Keys, Token
+from adapters.platforms.connection import Connection, Keys, Token, Wants
 from adapters.platforms.douyin_client import UNKNOWN_ORDER, DouyinClient, data_of
 from adapters.platforms.douyin_push import DouyinReceiver
 from adapters.platforms.douyin_ship import DouyinSeller
@@ -35,6 +35,11 @@ RULES: Final = PullRules(
 )
 # [inferred] Where a shop's owner lets an app in.
 AUTHORISE_URL: Final = "https://fuwu.jinritemai.com/authorize"
+WANTS: Final = Wants(
+    frozenset({"app_key", "shop_id", "service_id", "reject_refunds", "redirect_uri"}),
+    frozenset({"app_secret"}),
+    frozenset({"app_secret"}),
+)
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -47,6 +52,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         receiver=DouyinReceiver(connection.options["app_key"].strip(), lambda: keys.secret("app_secret")),
         close=client.close,
     )
+
+
+def wants(_: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return WANTS
 
 
 def authorise_url(connection: Connection, redirect: str) -> str:

@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from adapters.platforms.answers import answered, elements, members, text
 from adapters.platforms.carriers import CARRIERS
-from adapters.platforms.connection import Connection, Keys
+from adapters.platforms.connection import Connection, Keys, Wants
 from adapters.platforms.fetching import PAGES_MAX
 from adapters.platforms.http import WAIT_S_MAX, Answer, Http
 from adapters.platforms.own_contract import OwnReceiver, signed_headers
@@ -61,6 +61,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         receiver=receiver,
         close=client.close,
     )
+
+
+def wants(connection: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return Wants(frozenset(), frozenset({SECRET}), frozenset({SECRET}), pulls=bool(connection.base_url))
 
 
 class OwnClient:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from adapters.platforms.answers import count, elements, within
-from adapters.platforms.connection import Connection, Keys, Token
+from adapters.platforms.connection import Connection, Keys, Token, Wants
 from adapters.platforms.fetching import Page, from_last, windows_of
 from adapters.platforms.jd_client import AUTHORISE_URL, JdClient, response
 from adapters.platforms.jd_ship import ONE, JdSeller, whole_number
@@ -47,6 +47,9 @@ NEWEST_FIRST: Final = "1"
 BY_MODIFICATION: Final = "0"
 # [inferred] The words for a number that the shop does not have.
 UNKNOWN_WORDS: Final = ("订单不存在", "not exist")
+WANTS: Final = Wants(
+    frozenset({"app_key", "order_states", "redirect_uri"}), frozenset({"app_secret"}), frozenset({"app_secret"})
+)
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -54,6 +57,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
     client = JdClient(connection, keys, now_ms)
     puller = JdPuller(client, connection, now_ms)
     return Platform(puller=puller, seller=JdSeller(client, puller.order, connection.options), close=client.close)
+
+
+def wants(_: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return WANTS
 
 
 def authorise_url(connection: Connection, redirect: str) -> str:

@@ -10,14 +10,18 @@ last four digits masked: 189****1234); where wanted `calls_per_s`, `carrier.CODE
 """
 
 from collections.abc import Callable
+from typing import Final
 
-from adapters.platforms.connection import Connection, Keys
+from adapters.platforms.connection import Connection, Keys, Wants
 from adapters.platforms.miniprogram_ship import MiniProgramSeller
 from adapters.platforms.own_contract import OwnReceiver
 from adapters.platforms.places import needed
 from adapters.platforms.wechat_client import WechatClient
-from adapters.platforms.wechat_pay import WechatPayReceiver, load_keys
+from adapters.platforms.wechat_pay import KEY_OPTION, WechatPayReceiver, load_keys
 from domain.platforms import Platform, Pushed, PushRequest
+
+OPTIONS: Final = frozenset({"app_id", "mchid", "consignor_contact", KEY_OPTION})
+SECRETS: Final = frozenset({"push_secret", "api_v3_key", "app_secret"})
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -35,6 +39,16 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         receiver=receiver,
         close=client.close,
     )
+
+
+def wants(connection: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    needed = {"push_secret"}
+    if "app_id" in connection.options:
+        needed.add("app_secret")
+    if any(name.startswith(KEY_OPTION) for name in connection.options):
+        needed.add("api_v3_key")
+    return Wants(OPTIONS, SECRETS, frozenset(needed), pulls=False)
 
 
 class MiniProgramReceiver:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters.platforms.answers import Members, count, elements, members, text, within
-from adapters.platforms.connection import Connection, Keys, Token
+from adapters.platforms.connection import Connection, Keys, Token, Wants
 from adapters.platforms.fetching import Page, chunks, fetched, from_last, windows_of
 from adapters.platforms.pinduoduo_client import AUTHORISE_URL, PinduoduoClient, response
 from adapters.platforms.pinduoduo_ship import ONE_ANSWER, PinduoduoSeller
@@ -37,6 +37,9 @@ ALL: Final = "5"
 # [inferred] The answer to a number that the shop does not have, by code or by words.
 UNKNOWN: Final = frozenset({"50002", "60010"})
 UNKNOWN_WORDS: Final = ("订单不存在", "not exist")
+WANTS: Final = Wants(
+    frozenset({"client_id", "mall_id", "redirect_uri"}), frozenset({"client_secret"}), frozenset({"client_secret"})
+)
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -49,6 +52,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         listener=PinduoduoListener(connection, keys, now_ms),
         close=client.close,
     )
+
+
+def wants(_: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return WANTS
 
 
 def authorise_url(connection: Connection, redirect: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from adapters.platforms.answers import answered, elements
-from adapters.platforms.connection import Connection, Keys, Token
+from adapters.platforms.connection import Connection, Keys, Token, Wants
 from adapters.platforms.fetching import PAGES_MAX
 from adapters.platforms.http import Answer
 from adapters.platforms.places import needed
@@ -33,6 +33,7 @@ RULES: Final = PullRules(
 SCOPES: Final = (
     "read_orders,read_merchant_managed_fulfillment_orders,write_merchant_managed_fulfillment_orders"  # [inferred]
 )
+OPTIONS: Final = frozenset({"shop_domain", "api_version", "notify_customer", "app_key", "scopes", "redirect_uri"})
 _NEXT: Final = re.compile(r"<([^<>]*)>\s*;\s*rel=\"?next\"?")
 _NOT_THERE: Final = "404"
 
@@ -46,6 +47,13 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         receiver=ShopifyReceiver(client.shop_domain, lambda: keys.secret("app_secret")),
         close=client.close,
     )
+
+
+def wants(connection: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    # An app made in the shop's own settings has its token from the start, and needs its secret for pushes only.
+    needed = "access_token" if "access_token" in connection.secrets else "app_secret"
+    return Wants(OPTIONS, frozenset({"app_secret", "access_token"}), frozenset({needed}))
 
 
 def authorise_url(connection: Connection, redirect: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters.platforms.answers import count, elements, members, text, within
-from adapters.platforms.connection import Connection, Keys, Token
+from adapters.platforms.connection import Connection, Keys, Token, Wants
 from adapters.platforms.fetching import Page, chunks, fetched, from_last, windows_of
 from adapters.platforms.places import needed, wall
 from adapters.platforms.taobao_client import AUTHORISE_URL, TaobaoClient, response
@@ -45,6 +45,11 @@ FIELDS: Final = (
 """All that the channel reads: only the fields that are named come back."""
 # [inferred] The answer to a number that the shop does not have.
 UNKNOWN: Final = ("isv.trade-not-exist", "isv.invalid-parameter:tid", "isv.order-not-exist")
+WANTS: Final = Wants(
+    frozenset({"app_key", "sign_method", "types", "redirect_uri", "group", "seller_nick"}),
+    frozenset({"app_secret"}),
+    frozenset({"app_secret"}),
+)
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -57,6 +62,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         listener=TaobaoListener(connection, keys, now_ms),
         close=client.close,
     )
+
+
+def wants(_: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return WANTS
 
 
 def authorise_url(connection: Connection, redirect: str) -> str:

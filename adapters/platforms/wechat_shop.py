@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from adapters.platforms.answers import answered, elements, members, text, value, within
 from adapters.platforms.carriers import platform_code
-from adapters.platforms.connection import Connection, Keys
+from adapters.platforms.connection import Connection, Keys, Wants
 from adapters.platforms.fetching import PAGES_MAX, chunks, fetched, windows_of
 from adapters.platforms.wechat_client import WechatClient
 from adapters.platforms.wechat_shop_push import WechatShopReceiver
@@ -49,6 +49,9 @@ CARRIERS: Final[Mapping[str, str]] = {
     "JT": "JTSD",
     "DBL": "DBL",
 }
+WANTS: Final = Wants(
+    frozenset({"app_id"}), frozenset({"app_secret", "token", "encoding_aes_key"}), frozenset({"app_secret"})
+)
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:
@@ -63,6 +66,11 @@ def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Pl
         ),
         close=client.close,
     )
+
+
+def wants(_: Connection) -> Wants:
+    """Return what is read of a connection; see `adapters.platforms.wants`."""
+    return WANTS
 
 
 class WechatShopPuller:

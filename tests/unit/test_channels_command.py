@@ -7,7 +7,7 @@ import pytest
 
 from adapters.platforms.connection import Connection
 from runners.commands import channels
-from runners.connections import load
+from runners.connections import load, save
 from runners.lock import DataLock
 from runners.settings import Settings, load_settings
 from tests.integration.running import Said, orderspine
@@ -103,3 +103,37 @@ def test_a_shop_has_one_connection_that_is_on(data: Path) -> None:
     assert say(data, "disable", "a").code == 0
     assert say(data, "enable", "c").code == 0
     assert [each.enabled for each in load(data)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        (("--option", "ordr_states=x"), "has no option 'ordr_states'; did you mean order_states?"),
+        (("--option", "carier.SF=1"), "has no option 'carier.SF'; did you mean carrier.…?"),
+        (("--option", "carrier.=1"), "has no option 'carrier.'"),
+        (("--option", "mchid=1"), "has no option 'mchid'; It has: app_key, calls_per_s, carrier.…, compare_every_h"),
+        (("--secret", "ap_secret=env:NOWHERE"), "has no secret 'ap_secret'; did you mean app_secret?"),
+    ],
+)
+def test_a_name_that_nobody_reads_is_refused(data: Path, word: tuple[str, str], sentence: str) -> None:
+    usual = ("--channel", "jd", "--shop", "s", "--option", "app_key=1")
+    said = say(data, "add", "a", *usual, *word)
+    assert (said.code, sentence in said.err) == (2, True), said.err
+    assert load(data) == ()
+    good = ("--option", "order_states=x", "--option", "carrier.SF=1", "--option", "since_days=2")
+    assert say(data, "add", "a", *usual, *good, "--secret", "app_secret=env:NOWHERE").code == 0
+
+
+def test_a_name_that_nobody_reads_and_that_is_there_already_can_be_taken_away(data: Path) -> None:
+    save(data, [Connection("a", "jd", "s", options={"app_key": "1", "ordr_states": "x"})])
+    usual = ("add", "a", "--channel", "jd", "--shop", "s", "--replace")
+    assert "`--option ordr_states= --replace`" in say(data, *usual).err
+    assert say(data, *usual, "--option", "ordr_states=").code == 0
+    assert only(data).options == {"app_key": "1"}
+
+
+def test_a_secret_that_is_needed_and_not_named_is_still_to_do(data: Path) -> None:
+    said = say(data, "add", "a", "--channel", "generic", "--shop", "s", "--json")
+    assert "does not say where its secret push_secret is found" in said.json["to_do"][0]
+    checked = say(data, "check", "a")
+    assert (checked.code, "坏 BAD" in checked.out, "push_secret" in checked.out) == (1, True, True)
