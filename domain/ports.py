@@ -255,6 +255,15 @@ class Documents(Protocol):
 
 
 @runtime_checkable
+class Unchecked(Protocol):
+    """A channel that refuses what does not add up."""
+
+    def unchecked(self) -> Channel:
+        """Return the same channel, taking it: for a look at what each field by itself is read into."""
+        ...
+
+
+@runtime_checkable
 class KeepsTime(Protocol):
     """A channel with times that do not name their zone: a mapping may say how a shop writes them."""
 

@@ -1,29 +1,21 @@
 """What a payload becomes, side by side with its source: where each of its fields ends, by one mapping and another."""
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain.canonical import Return, Translated, TranslationError
+from domain.canonical import TranslationError
 from domain.mapping import InForce
 from domain.mapping_apply import Mapped
-from domain.mapping_path import joined
-from domain.money import MINOR_DIGITS
-from domain.ports import Channel, Sliced
+from domain.ports import Channel, Sliced, Unchecked
+from runners.mapping_trace import Traced, leaves_of, trace
 from runners.reading import Reading, table_of
 
-Mark = Literal["mapped", "read", "attribute", "sealed", "left"]
-"""`mapped`: by the mapping; `read`: has a place of its own; `attribute`: anyone may see it; `sealed`: personal or not
-declared; `left`: says nothing of its own here (a default, a repetition), kept in the payload itself."""
-
-_PERSONAL = "personal"
-_TELLING_MIN = 3
-"""Fewest characters of a value that is found again under another name."""
-_NEVER = 1 << 30
-_TIME = frozenset({"text", "utc_ms", "offset_min", "local"})
+Mark = Literal["mapped", "read", "attribute", "sealed", "left", "unknown"]
+"""`mapped`: by the mapping; `read`: has a place of its own, or is checked and has none that can be told; `attribute`:
+anyone may see it; `sealed`: personal or not declared; `left`: nothing depends on it here (a default, a repetition), it
+is kept in the payload itself; `unknown`: it was not looked at."""
 
 
 class Became(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,31 +93,28 @@ _Fields = dict[str, list[_Field]]
 
 
 def _read(channel: Channel, piece: Sliced, zone: str, in_force: InForce) -> tuple[_Fields, str]:
-    reading = Reading(channel, table_of(channel.name, in_force), zone)
+    table = table_of(channel.name, in_force)
+    reading = Reading(channel, table, zone)
     try:
         document = reading.document(piece.raw)
-        leaves = list(_leaves(document, ""))
+        leaves = list(leaves_of(document))
     except TranslationError as error:
         return {}, str(error)
     try:
-        translated, values = reading.mapped(piece.raw, piece.shop)
-        if isinstance(translated, Translated):
-            whole = reading.read(piece.raw, piece.shop)
-            assert isinstance(whole, Translated)
-            translated = whole
+        _, values = reading.mapped(piece.raw, piece.shop)
     except TranslationError as error:
         return {path: [_Field(value, Became("left"))] for path, value in leaves}, str(error)
-    return _ended(leaves, translated, values), ""
+    taken = [each.source for each in values if each.source]
+    asked = {path for path, _ in leaves if not any(_within(path, source) for source in taken)}
+    readings = [reading, *([Reading(channel.unchecked(), table, zone)] if isinstance(channel, Unchecked) else [])]
+    return _ended(leaves, trace(readings, piece.raw, piece.shop, asked), values), ""
 
 
-def _ended(leaves: list[tuple[str, Any]], translated: Translated | Return, values: list[Mapped]) -> _Fields:
-    places = _places(translated)
+def _ended(leaves: list[tuple[str, Any]], traced: dict[str, Traced], values: list[Mapped]) -> _Fields:
     found: _Fields = {}
     for path, value in leaves:
-        taken = [each for each in values if each.source and _within(path, each.source)]
-        found[path] = [_Field(value, _became(each)) for each in taken] or [
-            _Field(value, _place_of(path, value, places))
-        ]
+        taken = [_became(each) for each in values if each.source and _within(path, each.source)]
+        found[path] = [_Field(value, became) for became in taken or _places(value, traced.get(path))]
     defaults = [_Field(None, _became(each)) for each in values if not each.source]
     return {**found, "": defaults} if defaults else found
 
@@ -138,80 +127,21 @@ def _within(path: str, source: str) -> bool:
     return path == source or path.startswith((f"{source}.", f"{source}["))
 
 
-def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Return every value of a document that is no object or list, with its path."""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, joined(where, name))
-    elif isinstance(value, list) and value:
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{where}[{number}]")
-    else:
-        yield where, (str(value) if isinstance(value, Decimal) else value)
+def _places(value: Any, traced: Traced | None) -> list[Became]:
+    """Return where a value that no mapping named has ended."""
+    if value in ("", None, [], {}):
+        return [Became("left")]
+    if traced is None:
+        return [Became("unknown")]
+    if not traced.places:
+        return [Became("read" if traced.read else "left")]
+    return [Became(_mark(target), target, became) for target, became in traced.places]
 
 
-def _places(translated: Translated | Return) -> Mapping[str, list[tuple[str, Any]]]:
-    """Return the values of a canonical order by their text, each with its paths."""
-    if isinstance(translated, Translated):
-        whole = {_PERSONAL: msgspec.to_builtins(translated.personal), **msgspec.to_builtins(translated.snapshot)}
-        currency = translated.snapshot.amounts.currency
-    else:
-        whole, currency = msgspec.to_builtins(translated), translated.currency
-    digits = MINOR_DIGITS.get(currency, 2)
-    found: dict[str, list[tuple[str, Any]]] = {}
-    for path, value in _canonical(whole, ""):
-        for text in _spellings(value, digits):
-            found.setdefault(text, []).append((path, value))
-    return found
-
-
-def _canonical(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value.keys() == _TIME:
-        yield where, value["text"]
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _canonical(inner, joined(where, name))
-    elif isinstance(value, (list, tuple)):
-        for number, inner in enumerate(value):
-            yield from _canonical(inner, f"{where}[{number}]")
-    elif value not in ("", None):
-        yield where, value
-
-
-def _spellings(value: Any, digits: int) -> set[str]:
-    """Return how a source may have written a canonical value."""
-    texts = {str(value).lower() if isinstance(value, bool) else str(value)}
-    if type(value) is int and digits:
-        whole = Decimal(value).scaleb(-digits)
-        texts |= {f"{whole:f}", f"{whole.normalize():f}"}
-    if isinstance(value, str) and len(value) < 500:  # noqa: PLR2004  composed texts are short
-        texts |= {part for mark in ("/", ";", ":", " ") for part in value.split(mark) if part}
-    return texts
-
-
-def _place_of(path: str, value: Any, places: Mapping[str, list[tuple[str, Any]]]) -> Became:
-    """Return where a value that no mapping named has ended, as far as its name and its text tell."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    fits = places.get(text, ())
-    if value in ("", None, [], {}) or not fits:
-        return Became("left")
-    name, of_line = _plain(path), "[" in path
-    target, became = min(
-        fits, key=lambda each: (_plain(each[0]) != name, each[0].startswith("lines[") != of_line, each[0].count("."))
-    )
-    telling = _TELLING_MIN - (not text.isascii())
-    if not text.strip("0.") or isinstance(value, bool):
-        telling = _NEVER
-    if _plain(target) != name and len(text) < telling:
-        return Became("left")  # the same small number or word is found in many places
-    if target.startswith(f"{_PERSONAL}."):
-        return Became("sealed", target, became)
-    return Became("attribute" if "attributes." in target else "read", target, became)
-
-
-def _plain(path: str) -> str:
-    """Return the last name of a path, however it is written."""
-    return path.rpartition(".")[2].partition("[")[0].strip('"').lower().replace("_", "")
+def _mark(target: str) -> Mark:
+    if target.startswith("personal."):
+        return "sealed"
+    return "attribute" if "attributes." in target else "read"
 
 
 def changed(row: Row) -> bool:

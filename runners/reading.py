@@ -35,6 +35,11 @@ class Reading:
         self._plain = not table.orders and not table.lines
         self._one_time = not table.shops and table.times == AS_THE_PLATFORM
 
+    @property
+    def has_documents(self) -> bool:
+        """Whether the paths of the channel's mappings walk through something else than the slice as it is."""
+        return isinstance(self._channel, Documents)
+
     def read(self, raw: bytes, shop: str) -> Translated | Return:
         """Turn one slice into the canonical order.
 

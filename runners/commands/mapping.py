@@ -33,6 +33,7 @@ MARKS = {
     "attribute": "属性 attribute",
     "sealed": "密封 sealed",
     "left": "·",
+    "unknown": "?",
 }
 SHOWN_MAX = 60
 ORDERS_MAX = 20
@@ -261,7 +262,12 @@ def _show_trial(trial: "Trial", version: int, *, candidate: bool) -> None:
             cells += _shown(row.then) if row.then is not None and changed(row) else ("", "")
         made.add_row(*map(escape, cells))
     show(made)
-    say("· not told apart here: a default, a repetition, a part of another value. The whole payload is kept, sealed")
+    say("· nothing depends on it here: a default, a repetition; (nothing): a default that is not kept by itself")
+    shown = {became.mark if not became.target else "" for row in trial.rows for became in (row.now, row.then) if became}
+    if "read" in shown:
+        say("read, place not told: any other value alone is refused, or what it moves cannot be told apart")
+    if "unknown" in shown:
+        say("? not looked at: too many fields, or no JSON")
     for what, error in (("as things are", trial.now_error), ("with the candidate", trial.then_error)):
         if error:
             say(f"{what} it would be quarantined: {error}")
@@ -270,7 +276,7 @@ def _show_trial(trial: "Trial", version: int, *, candidate: bool) -> None:
 def _shown(became: "Became") -> tuple[str, str]:
     target = became.target + (f" (line {became.line})" if became.line else "")
     if not became.target:
-        return "", MARKS[became.mark]
+        return "(place not told)" if became.mark == "read" else "", MARKS[became.mark]
     value = "(nothing)" if became.value is None else _short(became.value)
     return f"{target} = {value}", MARKS[became.mark]
 
