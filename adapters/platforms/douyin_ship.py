@@ -7,6 +7,7 @@ from typing import Any, Final
 from adapters.platforms.answers import elements, members, text
 from adapters.platforms.carriers import platform_code
 from adapters.platforms.douyin_client import DouyinClient, data_of
+from adapters.platforms.places import flag
 from domain.platforms import PlatformRefused, ShipNotice
 
 ADD: Final = "order.logisticsAddSinglePack"
@@ -31,10 +32,15 @@ class DouyinSeller:
     def __init__(
         self, client: DouyinClient, order: Callable[[str], Awaitable[bytes | None]], options: Mapping[str, str]
     ) -> None:
-        """`order` fetches one order; the option `reject_refunds` = true ships although a refund is asked for."""
+        """`order` fetches one order; the option `reject_refunds` = true ships although a refund is asked for.
+
+        Raises:
+            ValueError: it is neither true nor false.
+        """
         self._client = client
         self._order = order
         self._options = options
+        self._reject_refunds = flag(options, "reject_refunds", usual=False)
 
     async def ship(self, notice: ShipNotice) -> str:
         """Tell that a parcel left; see `Seller.ship`."""
@@ -47,7 +53,7 @@ class DouyinSeller:
         if notice.lines:
             lines = [{"shipped_order_id": line.line, "shipped_num": line.quantity} for line in notice.lines]
             params["shipped_order_info"] = lines
-        if self._options.get("reject_refunds") == "true":
+        if self._reject_refunds:
             params["is_reject_refund"] = True
         try:
             # Repeatable: the first success under a request_id is given again.

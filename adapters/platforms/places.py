@@ -1,5 +1,6 @@
 """Where a platform is, and what its connection must say: addresses, options, its local time."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -31,6 +32,18 @@ def needed(connection: Connection, option: str, what: str) -> str:
     if not value:
         raise ValueError(f"connection {connection.name}: the option {option} is missing: {what}")
     return value
+
+
+def flag(options: Mapping[str, str], option: str, *, usual: bool) -> bool:
+    """Return an option that is true or false, else what is usual.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    given = options.get(option, "").strip().lower()
+    if given not in ("", "true", "false"):
+        raise ValueError(f"the option {option} must be true or false")
+    return given == "true" if given else usual
 
 
 def rate(connection: Connection, usual: float) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from adapters.platforms.answers import Members, answered, count, elements, members, text, within
 from adapters.platforms.carriers import platform_code
+from adapters.platforms.places import flag
 from adapters.platforms.shopify_client import ShopifyClient
 from domain.platforms import PlatformBusy, PlatformRefused, ShipNotice
 
@@ -40,9 +41,14 @@ class ShopifySeller:
     """Tells Shopify that parcels left."""
 
     def __init__(self, client: ShopifyClient, options: Mapping[str, str]) -> None:
-        """The option `notify_customer` = false keeps Shopify from writing to the customer."""
+        """The option `notify_customer` = false keeps Shopify from writing to the customer.
+
+        Raises:
+            ValueError: it is neither true nor false.
+        """
         self._client = client
         self._options = options
+        self._notify = flag(options, "notify_customer", usual=True)
 
     async def ship(self, notice: ShipNotice) -> str:
         """Tell that a parcel left; see `Seller.ship`."""
@@ -59,7 +65,7 @@ class ShopifySeller:
             fulfillment = {
                 "line_items_by_fulfillment_order": parts,
                 "tracking_info": {"number": notice.tracking, "company": company},
-                "notify_customer": self._options.get("notify_customer") != "false",
+                "notify_customer": self._notify,
             }
             sent = await self._client.call(
                 "POST", "fulfillments.json", content={"fulfillment": fulfillment}, repeatable=False

@@ -376,6 +376,8 @@ def pull(
     settings = settings_of(data)
     connection = _one(_connections(settings), name, settings)
     begin = _since(since, settings) if since else None
+    if begin is not None and begin > _now_ms():
+        raise Failure(Exit.USAGE, f"--since {since} is still to come: nothing has changed since then")
     outcome = asyncio.run(pulled(settings, connection, begin))
     bad = any(outcome.outcomes.get(word) for word in ("refused", "quarantined"))
     if json:

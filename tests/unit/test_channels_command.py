@@ -137,3 +137,31 @@ def test_a_secret_that_is_needed_and_not_named_is_still_to_do(data: Path) -> Non
     assert "does not say where its secret push_secret is found" in said.json["to_do"][0]
     checked = say(data, "check", "a")
     assert (checked.code, "坏 BAD" in checked.out, "push_secret" in checked.out) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("channel", "options", "option"),
+    [
+        ("shopify", ("shop_domain=a.myshopify.com", "app_key=1"), "notify_customer"),
+        ("douyin", ("app_key=1", "shop_id=1"), "reject_refunds"),
+    ],
+)
+def test_what_is_true_or_false_is_nothing_else(data: Path, channel: str, options: tuple[str, ...], option: str) -> None:
+    words = [
+        "add",
+        "a",
+        "--channel",
+        channel,
+        "--shop",
+        "s",
+        *(word for each in options for word in ("--option", each)),
+    ]
+    said = say(data, *words, "--option", f"{option}=no")
+    assert (said.code, f"the option {option} must be true or false" in said.err) == (2, True)
+    assert say(data, *words, "--option", f"{option}=False").code == 0
+
+
+def test_nothing_is_pulled_from_a_time_that_is_still_to_come(data: Path) -> None:
+    assert say(data, "add", "a", *TAOBAO, "--option", "app_key=1").code == 0
+    said = say(data, "pull", "a", "--since", "2099-01-01")
+    assert (said.code, "--since 2099-01-01 is still to come" in said.err) == (2, True)
