@@ -14,7 +14,7 @@ import time
 
 from adapters.simulators.exchange import encode
 from adapters.simulators.living import Trade
-from adapters.simulators.simulated import PLATFORMS, Simulated
+from adapters.simulators.simulated import PLATFORMS, Simulated, posts
 
 
 def main() -> None:
@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--webhook", default="", help="where changes are posted, for platforms that post")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if given.webhook and not posts(given.channel):
+        posting = ", ".join(filter(posts, sorted(PLATFORMS)))
+        parser.error(f"--webhook: {given.channel} posts no messages (these do: {posting}); leave it out")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             _serve(given.channel, given.port, given.socket_port, given.orders, given.every_s, given.webhook, given.seed)

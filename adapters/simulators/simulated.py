@@ -38,6 +38,11 @@ _SOCKETS: Final[dict[str, type[SimSocket]]] = {"taobao": TaobaoSocket, "pinduodu
 SHOP: Final = SimShop("toolshop", "7000000000000000001", "simulated-secret")
 
 
+def posts(channel: str) -> bool:
+    """Tell whether a platform posts messages to a webhook."""
+    return PLATFORMS[channel].push is not SimPlatform.push
+
+
 class Simulated:
     """One platform with one shop on a port of loopback, for the time of an `async with`.
 

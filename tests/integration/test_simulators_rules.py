@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -531,6 +532,24 @@ async def test_the_program_says_where_it_is_and_ends_when_it_is_told_to() -> Non
         if program.returncode is None:
             program.kill()
             await program.wait()
+
+
+@pytest.mark.parametrize("channel", ["taobao", "pinduoduo", "jd"])
+def test_a_webhook_for_a_platform_that_posts_nothing_is_refused_at_once(channel: str) -> None:
+    words = (
+        sys.executable,
+        "-m",
+        "adapters.simulators",
+        "--channel",
+        channel,
+        "--every-s",
+        "1",
+        "--webhook",
+        "http://x",
+    )
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"error: --webhook: {channel} posts no messages (these do: douyin, generic" in ended.stderr
 
 
 AFTER_SALES = ("jd", "pinduoduo", "wechat_shop")
