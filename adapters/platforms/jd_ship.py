@@ -12,10 +12,11 @@ from domain.platforms import PlatformRefused, ShipNotice
 SHIPMENT: Final = "jingdong.pop.order.shipment"
 PARTIAL: Final = "jingdong.pop.order.partial.outship"
 ONE: Final = "jingdong.pop.order.get"
-CARRIERS: Final[Mapping[str, str]] = {"SF": "467", "JD": "2087"}
+CARRIERS: Final[Mapping[str, str]] = {"SF": "467"}
 """Our code → JD's number of the carrier."""
 # [inferred] The same, from general knowledge; `jingdong.get.vender.carrier` lists those of the shop.
 INFERRED_CARRIERS: Final[Mapping[str, str]] = {
+    "JD": "2087",
     "EMS": "465",
     "POST": "2170",
     "YTO": "463",

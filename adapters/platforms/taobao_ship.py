@@ -9,17 +9,19 @@ from adapters.platforms.taobao_client import TaobaoClient, response
 from domain.platforms import OutcomeUnknown, PlatformRefused, ShipNotice
 
 SEND: Final = "taobao.logistics.online.send"
-CARRIERS: Final[Mapping[str, str]] = {
-    "SF": "SF",
+CARRIERS: Final[Mapping[str, str]] = {"SF": "SF", "POST": "POST"}
+"""Our code → Taobao's `company_code`."""
+# [inferred] The same, from general knowledge; `taobao.logistics.companies.get` lists them all.
+INFERRED_CARRIERS: Final[Mapping[str, str]] = {
     "EMS": "EMS",
     "YTO": "YTO",
     "ZTO": "ZTO",
     "STO": "STO",
     "YUNDA": "YUNDA",
+    "JD": "JDKD",
+    "JT": "HTKY",
+    "DBL": "DBKD",
 }
-"""Our code → Taobao's `company_code`."""
-# [inferred] The same, from general knowledge; `taobao.logistics.companies.get` lists them all.
-INFERRED_CARRIERS: Final[Mapping[str, str]] = {"POST": "POSTB", "JD": "JDKD", "JT": "HTKY", "DBL": "DBKD"}
 _ALL: Final = {**INFERRED_CARRIERS, **CARRIERS}
 CLOSED: Final = frozenset({"TRADE_CLOSED", "TRADE_CLOSED_BY_TAOBAO"})
 

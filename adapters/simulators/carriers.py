@@ -10,7 +10,7 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "taobao": {
         "SF": ("SF", "顺丰速运"),
         "EMS": ("EMS", "EMS"),
-        "POST": ("POSTB", "邮政快递包裹"),
+        "POST": ("POST", "邮政快递包裹"),
         "JD": ("JDKD", "京东快递"),
         "YTO": ("YTO", "圆通速递"),
         "ZTO": ("ZTO", "中通快递"),

@@ -392,6 +392,11 @@ async def test_a_token_that_ends_before_a_notice_sends_it_once(rig: Rig) -> None
     assert rig.shop.sent["11"]["invoice_no"] == "SF1400000000002"
 
 
+async def test_china_post_is_called_as_in_the_platforms_own_example(rig: Rig) -> None:
+    await rig.seller.ship(notice("11", "12", carrier="POST"))
+    assert rig.shop.calls[-1]["company_code"] == "POST"
+
+
 async def test_an_unknown_carrier_is_refused_before_anything_is_sent(rig: Rig) -> None:
     with pytest.raises(PlatformRefused, match="carrier 'ROCKET' is not known"):
         await rig.seller.ship(notice("11", carrier="ROCKET"))
