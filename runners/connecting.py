@@ -19,6 +19,7 @@ from runners.bootstrap import open_log
 from runners.commands.acting import person
 from runners.commands.common import Exit, Failure
 from runners.connection_keys import FileKeys
+from runners.connections import BadConnections, check, secrets_of
 from runners.pulling_feed import SINCE_OPTION, BadOption, Feed, since_of
 from runners.pulling_line import COMPARE_OPTION, compare_every_ms
 from runners.pulling_mail import Mailroom
@@ -59,8 +60,6 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
     Raises:
         Failure: it cannot work as it is.
     """
-    from runners.connections import BadConnections, check  # noqa: PLC0415
-
     try:
         check(connection)
         since_of(connection)
@@ -74,7 +73,7 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
         for field, url in (("base_url", connection.base_url), ("token_url", connection.token_url))
         if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK
     ]
-    for name in _secrets(connection):
+    for name in secrets_of(connection):
         try:
             keys.secret(name)
         except MissingSecret as error:
@@ -256,13 +255,8 @@ async def _close(platform: Platform) -> None:
 
 def _each_secret(settings: Settings, connection: Connection) -> None:
     keys = FileKeys(settings.path, connection)
-    for name in _secrets(connection):
+    for name in secrets_of(connection):
         keys.secret(name)
-
-
-def _secrets(connection: Connection) -> list[str]:
-    """Return the names of the secrets that are given or needed."""
-    return list(connection.secrets) + sorted(wants(connection).needed - connection.secrets.keys())
 
 
 def _check_known(connection: Connection) -> None:

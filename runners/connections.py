@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.platforms import MODULES
+from adapters.platforms import MODULES, wants
 from adapters.platforms.connection import Connection
 from domain.ids import BadId, checked_part
 
@@ -174,6 +174,11 @@ def write_durably(path: Path, content: bytes) -> None:
 def named(connections: Sequence[Connection], name: str) -> Connection | None:
     """Return the connection of that name."""
     return next((each for each in connections if each.name == name), None)
+
+
+def secrets_of(connection: Connection) -> list[str]:
+    """Return the names of the secrets that a connection gives, or that its platform needs."""
+    return list(connection.secrets) + sorted(wants(connection).needed - connection.secrets.keys())
 
 
 def _check_names(connections: Sequence[Connection], place: str) -> None:

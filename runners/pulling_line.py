@@ -5,6 +5,7 @@ Whatever goes wrong with it is its own affair: it waits, says why, and tries aga
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 import traceback
@@ -21,7 +22,7 @@ from domain.envelope import By
 from domain.platforms import NotAuthorised, Platform, PlatformBusy, PlatformError, Puller, Window
 from domain.time_units import HOUR_MS
 from runners.connection_keys import FileKeys
-from runners.connections import BadConnections
+from runners.connections import BadConnections, secrets_of
 from runners.pulling_feed import BadOption, Feed
 from runners.pulling_hints import LOOK_S, Fetching
 from runners.pulling_mail import AWAY, Mailroom
@@ -145,18 +146,22 @@ class Line:
         except ValueError as error:  # an option; it names it
             raise BadOption(f"connection {self.connection.name}: {error}") from None
         try:
+            stamp = self._keys.stamp()
+            if platform.puller is None:
+                self.can_fetch = False
+                await asyncio.to_thread(self._shared.pulls.fetch_nothing, self.connection.name)
+                for name in secrets_of(self.connection):
+                    self._keys.secret(name)
             if platform.puller is None or not self.connection.pull_every_s:
                 await self._tell(clear=WHOLE)  # no pull will show whether it works
             async with asyncio.TaskGroup() as group:
-                if platform.puller is None:
-                    self.can_fetch = False
-                    await asyncio.to_thread(self._shared.pulls.fetch_nothing, self.connection.name)
-                else:
+                if platform.puller is not None:
                     self._start(group, platform.puller)
                 if platform.listener is not None and self.connection.listen:
                     group.create_task(self._listen(platform))
                 if platform.puller is None and platform.listener is None:
-                    await asyncio.get_running_loop().create_future()  # it only pushes: nothing to do here
+                    # It only pushes: nothing to do here but to see that its secrets are still there.
+                    await self._changed(stamp)
         except BaseExceptionGroup as group_error:
             self._end_if_told()
             raise _worst(group_error) from None
@@ -293,6 +298,10 @@ class Line:
     async def _stopped(self, what: str, reason: str, seconds: float, stamp: tuple[object, ...]) -> None:
         """Say why the line is down; wait, or until a token or secret has changed."""
         await self._tell(what, reason, seconds)
+        await self._changed(stamp, seconds)
+
+    async def _changed(self, stamp: tuple[object, ...], seconds: float = math.inf) -> None:
+        """Wait until a token or secret has changed, or so long."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()

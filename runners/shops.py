@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from adapters.platforms import wants
 from adapters.platforms.connection import MissingSecret
 from domain.ports import LogDamaged
 from runners.bootstrap import GATEWAY_FILE
 from runners.connection_keys import FileKeys
-from runners.connections import BadConnections, load
+from runners.connections import BadConnections, load, secrets_of
+from runners.lock import holder_of
 from runners.pulling_store import Pulls, State
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class Shop(msgspec.Struct, frozen=True):
     channel: str
     shop: str
     enabled: bool
+    pulls: bool
+    """Whether orders are fetched from it; else it only pushes."""
     pull_every_s: int
     cursor_ms: int | None
     """All that the platform had changed before is in the log; None before the first pull."""
@@ -41,12 +45,18 @@ class Shop(msgspec.Struct, frozen=True):
     comparisons: int
     """Spans that wait to be compared with the platform."""
     listening: bool
+    """To its message socket, now."""
     token_until_ms: int | None
     """When access ends or must be refreshed; 0 = never, None = there is no token."""
     problems: dict[str, str]
     """What does not work → why, and what to do."""
     again_ms: int
     """When it is tried again; 0 = it goes on by itself."""
+
+
+def runs(data: Path) -> bool:
+    """Tell whether somebody runs here who keeps the lines up."""
+    return holder_of(data) is not None
 
 
 def shops(data: Path, now_ms: int) -> list[Shop]:
@@ -105,6 +115,9 @@ def _shop(data: Path, connection: "Connection", pulls: Pulls | None, now_ms: int
     state = State() if pulls is None else pulls.state(connection.name)
     cursor = None if pulls is None else pulls.cursor(connection)
     problems = dict(state.problems) if connection.enabled else {}
+    pulls_orders = wants(connection).pulls
+    if connection.enabled and not pulls_orders:
+        problems = _secrets_there(data, connection, problems)
     token = None
     try:
         token = FileKeys(data, connection).token()
@@ -115,6 +128,7 @@ def _shop(data: Path, connection: "Connection", pulls: Pulls | None, now_ms: int
         connection.channel,
         connection.shop,
         connection.enabled,
+        pulls_orders,
         connection.pull_every_s,
         cursor,
         None if cursor is None else max(0, now_ms - cursor),
@@ -122,8 +136,25 @@ def _shop(data: Path, connection: "Connection", pulls: Pulls | None, now_ms: int
         state.pulled,
         0 if pulls is None else pulls.hints_waiting(connection.name),
         0 if pulls is None else len(pulls.comparisons(connection.name)),
-        state.listening,
+        # What was noted outlives the one who listened.
+        state.listening and runs(data),
         None if token is None else token.expires_ms,
         problems,
         state.again_ms if problems else 0,
     )
+
+
+def _secrets_there(data: Path, connection: "Connection", problems: dict[str, str]) -> dict[str, str]:
+    """Return the problems with what is missing now: no pull will ever show it.
+
+    Variables are seen by the one that runs under `up`: what this process has set says nothing of what that one has.
+    """
+    keys = FileKeys(data, connection)
+    for name in secrets_of(connection):
+        if connection.secrets.get(name, "").startswith("env:"):
+            continue
+        try:
+            keys.secret(name)
+        except MissingSecret as error:
+            return {**problems, "access": str(error)}
+    return problems

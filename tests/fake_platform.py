@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.platforms.connection import Connection, Keys, MissingSecret, Token
+from adapters.platforms.connection import Connection, Keys, MissingSecret, Token, Wants
 from domain.platforms import (
     Frame,
     NotAuthorised,
@@ -171,6 +171,10 @@ def _frame(file: Path) -> Frame:
         await asyncio.to_thread(file.unlink)
 
     return Frame((file.read_bytes(),), acknowledge)
+
+
+def wants(_: Connection) -> Wants:
+    return Wants(frozenset({"folder", "reach_ms", "app_key"}), frozenset({"app_secret"}), frozenset())
 
 
 def connect(connection: Connection, keys: Keys, now_ms: Callable[[], int]) -> Platform:

@@ -59,7 +59,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """How each connection does: last pull, how far behind, what does not work; works without a running `up`."""
     import msgspec  # noqa: PLC0415
 
-    from runners.shops import shops  # noqa: PLC0415
+    from runners.shops import runs, shops  # noqa: PLC0415
 
     settings = settings_of(data)
     found = shops(settings.path, _now_ms())
@@ -86,6 +86,8 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
             say(f"{shop.name}: {what}: {reason}{again}")
     if not found:
         say("no shop is connected yet: `orderspine channels add --help` says how")
+    elif not runs(settings.path):
+        say("`orderspine up` does not run here: nothing is pulled and no push is taken until it does")
     return Exit.OK
 
 
@@ -559,6 +561,8 @@ def _state(shop: "Shop") -> str:
         return "停用 off"
     if shop.problems:
         return f"异常 {', '.join(shop.problems)}"
+    if not shop.pulls:
+        return "正常 pushes only"
     if not shop.pulled_ms and shop.pull_every_s:
         return "等待 not pulled yet"
     return "正常 listening" if shop.listening else "正常 good"

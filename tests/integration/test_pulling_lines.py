@@ -166,8 +166,11 @@ async def test_what_is_pushed_while_the_door_is_shut_is_fetched_when_it_opens(of
         await wiring.close()
 
 
-async def test_a_shop_that_only_pushes_has_nothing_to_fetch(office: Office, tmp_path: Path) -> None:
-    own = Connection("own", "generic", "own", secrets={"push_secret": "env:NOWHERE"})
+async def test_a_shop_that_only_pushes_has_nothing_to_fetch(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMEWHERE", "hush")
+    own = Connection("own", "generic", "own", secrets={"push_secret": "env:SOMEWHERE"})
     office.pulls.follow("memory", 0, [Hinted("own", "1", 1, NOW_MS, NOW_MS)], [("own", Window(0, 1), "mail was lost")])
     save(tmp_path, [own])
     wiring = Wiring(office.shared)
@@ -179,6 +182,23 @@ async def test_a_shop_that_only_pushes_has_nothing_to_fetch(office: Office, tmp_
         assert office.pulls.state("own").problems == {}
     finally:
         await wiring.close()
+
+
+async def test_a_shop_that_only_pushes_tells_when_its_secret_is_not_there(office: Office, tmp_path: Path) -> None:
+    own = Connection("own", "generic", "own", secrets={"push_secret": "file:own.secret"})
+    secret = tmp_path / "own.secret"
+    async with running(Line(own, office.shared)):
+        await wait_for(lambda: "there is no file" in problem(office, "access", "own"))
+        secret.touch(0o600)
+        secret.write_text("hush")
+        await wait_for(lambda: not office.pulls.state("own").problems)
+        secret.chmod(0o644)
+        await wait_for(lambda: "can be read or changed by others" in problem(office, "access", "own"))
+        secret.chmod(0o600)
+        await wait_for(lambda: not office.pulls.state("own").problems)
+    nowhere = Connection("env", "generic", "env", secrets={"push_secret": "env:NOWHERE_AT_ALL"})
+    async with running(Line(nowhere, office.shared)):
+        await wait_for(lambda: "NOWHERE_AT_ALL is not set" in problem(office, "access", "env"))
 
 
 async def test_what_the_socket_brings_is_in_the_log_before_it_is_acknowledged(

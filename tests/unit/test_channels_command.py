@@ -9,7 +9,9 @@ from adapters.platforms.connection import Connection
 from runners.commands import channels
 from runners.connections import load, save
 from runners.lock import DataLock
+from runners.pulling_store import Pulls, State
 from runners.settings import Settings, load_settings
+from runners.shops import shops
 from tests.integration.running import Said, orderspine
 
 TAOBAO = ("--channel", "taobao", "--shop", "hardware")
@@ -165,3 +167,42 @@ def test_nothing_is_pulled_from_a_time_that_is_still_to_come(data: Path) -> None
     assert say(data, "add", "a", *TAOBAO, "--option", "app_key=1").code == 0
     said = say(data, "pull", "a", "--since", "2099-01-01")
     assert (said.code, "--since 2099-01-01 is still to come" in said.err) == (2, True)
+
+
+def states(data: Path) -> dict[str, str]:
+    return {shop.name: channels._state(shop) for shop in shops(data, 0)}
+
+
+def test_a_connection_that_only_takes_pushes_says_so_and_whether_it_can(data: Path) -> None:
+    own = ("--channel", "generic", "--shop")
+    assert say(data, "add", "good", *own, "1", "--secret", f"push_secret=file:{data}/there").code == 0
+    assert say(data, "add", "bad", *own, "2", "--secret", f"push_secret=file:{data}/nowhere").code == 0
+    assert say(data, "add", "none", *own, "3").code == 0
+    # What this process has set says nothing of `up`, which tells itself.
+    assert say(data, "add", "env", *own, "4", "--secret", "push_secret=env:NOWHERE").code == 0
+    assert say(data, "add", "off", *own, "5", "--no-enabled").code == 0
+    assert say(data, "add", "pulled", *own, "6", "--base-url", "http://127.0.0.1:9").code == 0
+    (data / "there").touch(0o600)
+    (data / "there").write_text("hush")
+    assert states(data) == {
+        "good": "正常 pushes only",
+        "bad": "异常 access",
+        "none": "异常 access",
+        "env": "正常 pushes only",
+        "off": "停用 off",
+        "pulled": "等待 not pulled yet",
+    }
+    said = say(data, "list")
+    assert "bad: access: secret push_secret of connection bad: there is no file" in said.err
+    assert "`orderspine up` does not run here" in said.err
+
+
+def test_nobody_listens_where_nobody_runs(data: Path) -> None:
+    assert say(data, "add", "a", *TAOBAO, "--option", "app_key=1").code == 0
+    pulls = Pulls(data)
+    pulls.tell("a", State(pulled_ms=1, listening=True))
+    pulls.close()
+    assert states(data) == {"a": "正常 good"}
+    with DataLock(data):
+        assert states(data) == {"a": "正常 listening"}
+        assert "does not run" not in say(data, "list").err
