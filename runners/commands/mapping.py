@@ -66,7 +66,7 @@ def map_(
 ) -> Exit:
     """What a channel's fields become: the document in force (TOML), or one of the options; only --apply needs `up`."""
     settings = settings_of(data, must_exist=apply is not None)
-    it = _channel(settings, channel)
+    it = channel_of(settings, channel)
     if sum((show_, shipped, history, try_ is not None, apply is not None)) > 1:
         raise Failure(Exit.USAGE, "one of --show, --shipped, --history, --try and --apply at a time")
     if mapping is not None and try_ is None:
@@ -80,7 +80,12 @@ def map_(
     return _show(settings, channel, shipped=shipped, json=json)
 
 
-def _channel(settings: "Settings", name: str) -> "Channel":
+def channel_of(settings: "Settings", name: str) -> "Channel":
+    """Return the channel of a name.
+
+    Raises:
+        Failure: there is none.
+    """
     from runners.bootstrap import channels  # noqa: PLC0415
 
     known = channels(settings)

@@ -23,6 +23,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.mapping import channel_of
 from runners.sku_file import read_skus
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def import_(
     json: JsonOption = False,
 ) -> Exit:
     """Enter what a file lists: all of it, or, where a row is wrong, nothing. Orders that wait go on at once."""
+    settings = settings_of(data)
+    channel_of(settings, channel)
     try:
         raw = file.read_bytes()
     except OSError as error:
@@ -84,7 +87,7 @@ def import_(
     why = reason or file.name
     chunks = [tuple(pairs[start : start + CHUNK]) for start in range(0, len(pairs), CHUNK)]
     bodies = [SetSkus(command_id_of(""), chunk, why) for chunk in chunks]
-    return _send(settings_of(data), channel, shop, bodies, f"{len(pairs):,} items of {file.name}", json=json)
+    return _send(settings, channel, shop, bodies, f"{len(pairs):,} items of {file.name}", json=json)
 
 
 @app.command(name="set")
@@ -103,8 +106,10 @@ def set_(
     """Enter one item, or give it another SKU. Orders that wait for it go on at once."""
     from domain.skus import SetSkus  # noqa: PLC0415
 
+    settings = settings_of(data)
+    channel_of(settings, channel)
     body = SetSkus(command_id_of(command_id), ((item, sku),), reason)
-    return _send(settings_of(data), channel, shop, [body], f"{item} is {sku}", json=json)
+    return _send(settings, channel, shop, [body], f"{item} is {sku}", json=json)
 
 
 @app.command

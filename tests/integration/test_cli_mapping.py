@@ -165,3 +165,13 @@ def test_unmapped_items_are_listed_entered_and_let_their_orders_go(up: Running, 
     assert said.code == 1
     assert "row 2" in said.err
     assert "row 3: no item" in said.err
+
+
+def test_an_item_of_a_channel_that_does_not_exist_is_refused(up: Running, tmp_path: Path) -> None:
+    file = written(tmp_path, "items.csv", "item,sku\n1,SKU-1\n")
+    for words in (("set", "1", "SKU-1"), ("import", str(file))):
+        said = up.run("skus", *words, "--channel", "tabao", "--shop", "s1")
+        assert said.code == 2
+        assert "there is no channel 'tabao'; known are douyin" in said.err
+    # One that got in before can be taken out.
+    assert up.run("skus", "remove", "1", "--channel", "tabao", "--shop", "s1").code in (0, 1)
