@@ -189,6 +189,8 @@ class Sliced(NamedTuple):
     shop: str
     order_no: str
     raw: bytes
+    rows: tuple[int, ...] = ()
+    """Of a table: which of its rows these are, as a spreadsheet counts."""
 
 
 class Aside(NamedTuple):
@@ -201,6 +203,8 @@ class Aside(NamedTuple):
     raw: bytes
     shop: str = ""
     order_no: str = ""
+    rows: tuple[int, ...] = ()
+    """As in `Sliced`."""
 
 
 class Channel(Protocol):

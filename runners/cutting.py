@@ -45,6 +45,14 @@ class Source(NamedTuple):
     """What the bytes claim to be; "" = no claim."""
 
 
+class Cut(NamedTuple):
+    """One message, and what it is of its document."""
+
+    mail: Mail
+    rows: tuple[int, ...]
+    """Rows of a table, else the number of the line, document or element; () = a table as a whole."""
+
+
 class Cutter:
     """Cuts documents into mail."""
 
@@ -64,28 +72,35 @@ class Cutter:
 
     def cut(self, raw: bytes, source: Source, now_ms: int) -> Iterator[Mail]:
         """Return the mail of one document."""
+        for cut in self.cut_rows(raw, source, now_ms):
+            yield cut.mail
+
+    def cut_rows(self, raw: bytes, source: Source, now_ms: int) -> Iterator[Cut]:
+        """Return the mail of one document, each with what of it this is."""
+        whole = rows_of(source)
         broken = _why_broken(raw) if source.form == "json" else ""
         if broken:
-            yield self._aside(self._channel or UNKNOWN, _quarantined(broken, raw), source, now_ms)
+            yield Cut(self._aside(self._channel or UNKNOWN, _quarantined(broken, raw), source, now_ms), whole)
             return
         channel = self._channels[self._channel] if self._channel else self._told_by_looks(raw)
         if isinstance(channel, str):
-            yield self._aside(UNKNOWN, _quarantined(channel, raw), source, now_ms)
+            yield Cut(self._aside(UNKNOWN, _quarantined(channel, raw), source, now_ms), whole)
             return
         try:
             parts = channel.identify(raw, self._shop)
         except Exception as error:  # noqa: BLE001  a channel is a plug-in; its bug must not hold up what comes behind
             # Not the error's text: it may quote somebody's name.
             reason = f"the channel broke on it ({type(error).__name__}): repair the channel, then send it again"
-            yield self._aside(channel.name, _quarantined(reason, raw), source, now_ms)
+            yield Cut(self._aside(channel.name, _quarantined(reason, raw), source, now_ms), whole)
             return
         # A document that is one order (a line of JSONL) keeps its own number; of a page or table each part counts.
         for number, part in enumerate(parts, source.number):
             place = source._replace(number=number)
+            rows = part.rows or rows_of(place)
             if isinstance(part, Sliced):
-                yield self._slice(channel.name, part, place, now_ms)
+                yield Cut(self._slice(channel.name, part, place, now_ms), rows)
             else:
-                yield self._aside(channel.name, part, place, now_ms)
+                yield Cut(self._aside(channel.name, part, place, now_ms), rows)
 
     def too_large(self, size: int, digest: str, source: Source, now_ms: int) -> Mail:
         """Return the record of a document too large to keep: what it was, without its bytes."""
@@ -132,6 +147,11 @@ class Cutter:
         if len(raw) <= INLINE_BYTES_MAX:
             return raw, ""
         return b"", self._spool.put(raw)
+
+
+def rows_of(source: Source) -> tuple[int, ...]:
+    """Return which rows a document, or an element of it, is by its place; a table's are told by its channel."""
+    return () if source.form == "table" else (source.number,)
 
 
 def _why_broken(raw: bytes) -> str:

@@ -6,6 +6,7 @@ beside: `pos_table` (bytes to cells), `pos_columns` (names and words), `pos_rece
 `pos_money` (goods and sums), `pos_sale` (meaning), `pos_totals` (total rows).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -134,6 +135,10 @@ def _piece_of(raw: bytes) -> Slice:
     return piece
 
 
+def _numbers(rows: Sequence[Row]) -> tuple[int, ...]:
+    return tuple(row.number for row in rows)
+
+
 class _Receipt:
     """The rows of a file that have one identity, and what is wrong with them."""
 
@@ -168,7 +173,8 @@ class _Reading:
             self._set_aside("the file has a header and no rows", [])
         self._sort_rows()
         self._share_faults()
-        return [*map(self._piece, self._receipts.values()), *self._nameless, *self._beside]
+        pieces = [*map(self._piece, self._receipts.values()), *self._nameless, *self._beside]
+        return sorted(pieces, key=lambda piece: piece.rows[:1])  # as in the file: stable where several begin alike
 
     def _sort_rows(self) -> None:
         """Put each row to its receipt, or aside."""
@@ -287,7 +293,7 @@ class _Reading:
             faults = [f"row {rows[0].number}: receipt {own.number}: {part}"]
             return self._refused(rows, faults, own.shop, "" if self._only_returns(rows) else own.order_no)
         if not self._only_returns(rows):
-            return Sliced(own.shop, own.order_no, self._slice(rows))
+            return Sliced(own.shop, own.order_no, self._slice(rows), _numbers(rows))
         return self._returned(receipt)
 
     def _only_returns(self, rows: list[Row]) -> bool:
@@ -315,7 +321,7 @@ class _Reading:
         else:
             try:
                 checked_part(original.order_no, "the original's number")
-                return Sliced(original.shop, original.order_no, self._slice(rows))
+                return Sliced(original.shop, original.order_no, self._slice(rows), _numbers(rows))
             except BadId as error:
                 why = str(error)
         return self._refused(rows, [f"{where}: {why}"], own.shop)
@@ -339,12 +345,12 @@ class _Reading:
         return msgspec.json.encode(Slice(FORMAT, self._table.header.cells, tuple(tuple(cells) for cells in ordered)))
 
     def _set_aside(self, reason: str, rows: list[Row]) -> None:
-        self._beside.append(Aside("ignored", reason, self._slice_exact(rows), self._shop))
+        self._beside.append(Aside("ignored", reason, self._slice_exact(rows), self._shop, "", _numbers(rows)))
 
     def _refused(self, rows: list[Row], faults: list[str], shop: str, order_no: str = "") -> Aside:
         shown = " | ".join(faults[:_FAULTS_SHOWN_MAX])
         more = f" | and {len(faults) - _FAULTS_SHOWN_MAX} more" if len(faults) > _FAULTS_SHOWN_MAX else ""
-        return Aside("refused", shown + more, self._slice_exact(rows), shop, order_no)
+        return Aside("refused", shown + more, self._slice_exact(rows), shop, order_no, _numbers(rows))
 
     def _slice_exact(self, rows: list[Row]) -> bytes:
         """Keep rows with every cell they have, also those beyond the header."""

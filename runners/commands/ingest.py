@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from cyclopts import Parameter
 
@@ -27,8 +27,9 @@ from runners.commands.common import (
 
 if TYPE_CHECKING:
     from domain.mail import AsideReport, ChannelPayload, Mail, Reply
-    from runners.cutting import Cutter
+    from runners.cutting import Cut, Cutter
     from runners.handed_in import Document
+    from runners.result_file import Answered, ResultFile
     from runners.settings import Settings
 
 BATCH_MESSAGES_MAX = 500
@@ -49,6 +50,13 @@ def ingest(
         str, Parameter(help="Whose documents these are; told by their looks where it is left out.")
     ] = "",
     shop: Annotated[str, Parameter(help="The shop, where the documents themselves do not name one.")] = "",
+    results: Annotated[
+        Path | None,
+        Parameter(
+            help="Write a CSV here that says of every source row which order it is of and what became of it. The file "
+            "must not be there yet; it is put there at the end, after Ctrl-C with what was answered until then."
+        ),
+    ] = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -69,7 +77,8 @@ def ingest(
     tally = Tally(files=len(files), skipped=[file.name for file in passed])
     began = time.monotonic()
     # What was answered before a Ctrl-C is told all the same.
-    with contextlib.suppress(KeyboardInterrupt):
+    with _results(results) as result_file, contextlib.suppress(KeyboardInterrupt):
+        tally.results = result_file
         asyncio.run(_take_in(settings, files, channel, shop, tally, quiet=json))
         tally.whole = True
     tally.seconds = time.monotonic() - began
@@ -80,6 +89,37 @@ def ingest(
     if not tally.whole:
         return Exit.INTERRUPTED
     return Exit.REFUSED if tally.bad or tally.unread else Exit.OK
+
+
+@contextlib.contextmanager
+def _results(file: Path | None) -> "Iterator[ResultFile | None]":
+    """Begin the result file, before anything is sent.
+
+    Raises:
+        Failure: it is there already, or cannot be written.
+    """
+    from runners.result_file import ResultFile  # noqa: PLC0415
+
+    if file is None:
+        yield None
+        return
+    try:
+        begun = ResultFile(file)
+    except FileExistsError:
+        raise Failure(Exit.USAGE, f"{file} is there already: name another file with --results") from None
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be written: {error.strerror or error}") from None
+    with begun:
+        yield begun
+
+
+class Batch(NamedTuple):
+    """Some messages that are sent at once."""
+
+    cuts: "list[tuple[Path, Cut]]"
+    """Each with the file that it is from."""
+    size: int
+    """Bytes of the files that they stand for."""
 
 
 class Tally:
@@ -103,11 +143,30 @@ class Tally:
         """Whether it came to its end."""
         self.seconds = 0.0
         self.position = 0
+        self.results: ResultFile | None = None
 
     @property
     def bad(self) -> int:
         """How many were refused or quarantined."""
         return sum(count for (_, outcome), count in self.outcomes.items() if outcome in BAD)
+
+    def add_batch(self, number: int, cuts: "Sequence[tuple[Path, Cut]]", replies: "Sequence[Reply]") -> None:
+        """Count the answers to a batch, and write them down where that is wanted."""
+        for (_, cut), reply in zip(cuts, replies, strict=True):
+            self.add(cut.mail, reply)
+        if self.results is not None:
+            told = zip(cuts, replies, strict=True)
+            self.results.add(number, [_answered(file, cut, reply) for (file, cut), reply in told])
+
+    def add_unread(self, file: Path, reason: str) -> None:
+        """Note a file that could not be read to its end."""
+        from runners.result_file import Answered  # noqa: PLC0415
+
+        self.unread.append((file.name, reason))
+        if self.results is not None:
+            self.results.add_last(
+                Answered(str(file), (), "", "未读完 not read to its end", f"{reason}; take it in again")
+            )
 
     def add(self, mail: "Mail", reply: "Reply") -> None:
         """Count one answer."""
@@ -157,6 +216,25 @@ class Tally:
         }
 
 
+def _answered(file: Path, cut: "Cut", reply: "Reply") -> "Answered":
+    from domain.mail import ChannelPayload  # noqa: PLC0415
+    from runners.result_file import Answered  # noqa: PLC0415
+
+    body: ChannelPayload | AsideReport = cut.mail.body  # type: ignore[assignment]  # ingest mails nothing else
+    key = cut.mail.to.removeprefix("order-") if isinstance(body, ChannelPayload) else _named(body)
+    return Answered(str(file), cut.rows, key, outcome_word(reply.outcome), reply.reason or getattr(body, "reason", ""))
+
+
+def _named(body: "AsideReport") -> str:
+    """Return the order that something names without being its message."""
+    from domain.ids import BadId, order_key  # noqa: PLC0415
+
+    try:
+        return order_key(body.channel, body.shop, body.order_no).removeprefix("order-") if body.order_no else ""
+    except BadId:
+        return ""
+
+
 async def _take_in(
     settings: "Settings", files: Sequence[Path], channel: str, shop: str, tally: Tally, *, quiet: bool
 ) -> None:
@@ -183,63 +261,65 @@ async def _take_in(
 
 async def _send_all(
     send: Callable[[Sequence["Mail"]], Any],
-    source: Iterator[tuple[list["Mail"], int]],
+    source: Iterator[Batch],
     tally: Tally,
     advance: Callable[[int], None],
 ) -> None:
     """Send batches, some at once; count each answer."""
     slots = asyncio.Semaphore(BATCHES_MAX)
 
-    async def deliver(mails: list["Mail"], size: int) -> None:
+    async def deliver(number: int, batch: Batch) -> None:
         try:
-            for mail, reply in zip(mails, await send(mails), strict=True):
-                tally.add(mail, reply)
-            advance(size)
+            tally.add_batch(number, batch.cuts, await send([cut.mail for _, cut in batch.cuts]))
+            advance(batch.size)
         finally:
             slots.release()
 
     async with asyncio.TaskGroup() as group:
-        for mails, size in source:
+        for number, batch in enumerate(source):
             await slots.acquire()
-            group.create_task(deliver(mails, size))
+            group.create_task(deliver(number, batch))
             await asyncio.sleep(0)  # cutting is work for the processor: let answers in between
 
 
-def batches(
-    files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Callable[[], int]
-) -> Iterator[tuple[list["Mail"], int]]:
-    """Return the mail of files in batches of bounded size, each with how many bytes of the files it stands for."""
-    mails: list[Mail] = []
+def batches(files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Callable[[], int]) -> Iterator[Batch]:
+    """Return the mail of files in batches of bounded size."""
+    from runners.cutting import Cut, rows_of  # noqa: PLC0415
+
+    cuts: list[tuple[Path, Cut]] = []
     size = read = 0
-    for document in _documents(files, tally):
+    for file, document in _documents(files, tally):
         tally.documents += 1
         read += document.size
         now = now_ms()
         found = (
-            cutter.cut(document.raw, document.source, now)
+            cutter.cut_rows(document.raw, document.source, now)
             if document.raw is not None
-            else iter((cutter.too_large(document.size, document.digest, document.source, now),))
+            else iter(
+                (Cut(cutter.too_large(document.size, document.digest, document.source, now), rows_of(document.source)),)
+            )
         )
-        for mail in found:
-            mails.append(mail)
-            size += len(mail.body.raw)  # type: ignore[union-attr]  # both bodies that are cut carry bytes
-            if len(mails) >= BATCH_MESSAGES_MAX or size >= BATCH_BYTES_MAX:
-                yield mails, read
-                mails, size, read = [], 0, 0
-    if mails or read:
-        yield mails, read
+        for cut in found:
+            cuts.append((file, cut))
+            size += len(cut.mail.body.raw)  # type: ignore[union-attr]  # both bodies that are cut carry bytes
+            if len(cuts) >= BATCH_MESSAGES_MAX or size >= BATCH_BYTES_MAX:
+                yield Batch(cuts, read)
+                cuts, size, read = [], 0, 0
+    if cuts or read:
+        yield Batch(cuts, read)
 
 
-def _documents(files: Sequence[Path], tally: Tally) -> "Iterator[Document]":
+def _documents(files: Sequence[Path], tally: Tally) -> "Iterator[tuple[Path, Document]]":
     """Return the documents of files; one that cannot be read stops none of the others."""
     from runners.handed_in import documents_of  # noqa: PLC0415
 
     for file in files:
         before = tally.documents
         try:
-            yield from documents_of(file)
+            for document in documents_of(file):
+                yield file, document
         except OSError as error:
-            tally.unread.append((file.name, error.strerror or str(error)))
+            tally.add_unread(file, error.strerror or str(error))
         else:
             if tally.documents == before:
                 tally.empty.append(file.name)

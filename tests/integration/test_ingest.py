@@ -225,6 +225,26 @@ def test_wrong_use_is_told_in_a_sentence(up: Running, tmp_path: Path) -> None:
     assert up.run("ingest").code == 2
 
 
+def test_every_row_is_told_what_became_of_it(up: Running, tmp_path: Path) -> None:
+    file, results = tmp_path / "till.csv", tmp_path / "results.csv"
+    rows = [f"{number},S9,2026-03-01 10:00:00,{line},A,1,5.00" for number in (1, 2) for line in (1, 2)]
+    file.write_text("\n".join(("小票号,门店编号,销售时间,行号,货号,数量,金额", *rows[:3])))
+    assert up.run("ingest", file, "--results", results).code == 0
+    told = results.read_text("utf-8-sig").splitlines()
+    assert [line.split(",")[1:4] for line in told] == [
+        ["row", "order", "outcome"],
+        ["2", "pos:S9:20260301-1", "已接收 accepted"],
+        ["3", "pos:S9:20260301-1", "已接收 accepted"],
+        ["4", "pos:S9:20260301-2", "已接收 accepted"],
+    ]
+    before = results.read_bytes()
+    again = up.run("ingest", file, "--results", results)
+    assert again.code == 2
+    assert "is there already" in again.err
+    assert results.read_bytes() == before
+    assert up.run("ingest", file, "--results", tmp_path / "no" / "where.csv").code == 2
+
+
 HEADER = "小票号,销售时间,数量,小计,商品编码"
 
 
@@ -329,18 +349,24 @@ def test_ctrl_c_tells_what_was_answered_and_a_kill_loses_nothing(up: Running, tm
     orders = 6_000
     file = written(tmp_path, "long.jsonl", *(trade(str(800_000 + number)) for number in range(orders)))
     words = [sys.executable, "-m", "runners.cli", "ingest", str(file), "--shop", "long", "--data", str(up.data)]
+    results = tmp_path / "results.csv"
 
     for ending, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         # Looked at directly and often: the moment must not be missed, however fast the file is taken in.
         with closing(SqliteEventLog(up.data / "log.db", read_only=True)) as log:
             before = log.tracked().head
-            with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE) as ingesting:
+            options = ["--results", str(results)] if ending == signal.SIGINT else []
+            with subprocess.Popen([*words, "--json", *options], stdout=subprocess.PIPE) as ingesting:
                 until(partial(_grown, log, before), 30.0)
                 ingesting.send_signal(ending)
                 out = ingesting.communicate(timeout=30.0)[0]
         assert ingesting.returncode == code
         if ending == signal.SIGINT:
             assert json.loads(out)["whole"] is False
+            answered = json.loads(out)["messages"]
+            assert (
+                len(results.read_text("utf-8-sig").splitlines()) == answered + 1 if answered else not results.exists()
+            )
     both = [subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE) for _ in range(2)]
     for ingesting in both:
         said = json.loads(ingesting.communicate(timeout=90.0)[0])
