@@ -2,7 +2,7 @@
 
 The document is TOML (or the same as JSON). Each `[[field]]` takes what stands at a path of the channel's payload to a
 place of the canonical order, through a converter. `[lines]` says where the payload's lines are, `[times]` in which zone
-it writes times that name none.
+it writes times that name none, `[payment]` when an order counts as paid where that is the merchant's choice.
 """
 
 import json
@@ -92,10 +92,22 @@ AS_THE_PLATFORM = Times()
 """What no mapping has changed."""
 
 
+class Payment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an order counts as paid, where the platform leaves that to the merchant."""
+
+    manual_capture: bool | None = None
+    """An authorised payment counts: the money is taken when the goods leave. None = as the platform does."""
+
+
+PAID_AS_THE_PLATFORM = Payment()
+"""What no mapping has changed."""
+
+
 class OfShop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one shop does differently."""
 
     times: Times = AS_THE_PLATFORM
+    payment: Payment = PAID_AS_THE_PLATFORM
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +116,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: list[FieldRow] = []
     lines: LineList | None = None
     times: Times = AS_THE_PLATFORM
+    payment: Payment = PAID_AS_THE_PLATFORM
     shops: dict[str, OfShop] = {}
     note: str = ""
 
@@ -142,6 +155,9 @@ class Table(NamedTuple):
     line_ids: tuple[Path, ...]
     times: Times
     shops: Mapping[str, Times]
+    payment: Payment = PAID_AS_THE_PLATFORM
+    payments: Mapping[str, Payment] = {}
+    """Shop → what it does differently."""
 
     def times_of(self, shop: str) -> Times:
         """Return how this shop writes times; what it does not say itself is as the channel does."""
@@ -150,6 +166,11 @@ class Table(NamedTuple):
             return self.times
         theirs = self.times
         return Times(own.zone or theirs.zone, own.date_order or theirs.date_order, own.fold or theirs.fold)
+
+    def payment_of(self, shop: str) -> Payment:
+        """Return when this shop's orders count as paid; what it does not say itself is as in the channel."""
+        own = self.payments.get(shop, self.payment)
+        return self.payment if own.manual_capture is None else own
 
 
 NOTHING = Table((), (), (), (), AS_THE_PLATFORM, {})
@@ -187,7 +208,8 @@ def read_mapping(text: str, harmless: Collection[str] | None = None) -> Table:
         (lines if rule.target.line else orders).append(rule)
     _check_times(document, places)
     shops = {shop: of_shop.times for shop, of_shop in document.shops.items()}
-    return Table(tuple(orders), tuple(lines), line_list, line_ids, document.times, shops)
+    payments = {shop: of_shop.payment for shop, of_shop in document.shops.items()}
+    return Table(tuple(orders), tuple(lines), line_list, line_ids, document.times, shops, document.payment, payments)
 
 
 def sources_of(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from domain.canonical import Return, Translated
-from domain.mapping_table import Times
+from domain.mapping_table import Payment, Times
 
 
 class Record(NamedTuple):
@@ -273,4 +273,13 @@ class KeepsTime(Protocol):
 
     def with_times(self, times: Times) -> Channel:
         """Return the same channel, reading times so; what `times` leaves open is as the platform does it."""
+        ...
+
+
+@runtime_checkable
+class Captures(Protocol):
+    """A channel that leaves to the merchant when an order counts as paid: a mapping may say it."""
+
+    def with_payment(self, payment: Payment) -> Channel:
+        """Return the same channel, reading payments so; what `payment` leaves open is as the platform does it."""
         ...

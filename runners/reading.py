@@ -10,8 +10,8 @@ from adapters.channels.mappings import shipped
 from domain.canonical import Return, Translated, TranslationError
 from domain.mapping import SHIPPED, InForce
 from domain.mapping_apply import Mapped, apply, mapped
-from domain.mapping_table import AS_THE_PLATFORM, Table, Times, read_mapping
-from domain.ports import Channel, Documents, KeepsTime
+from domain.mapping_table import AS_THE_PLATFORM, PAID_AS_THE_PLATFORM, Payment, Table, Times, read_mapping
+from domain.ports import Captures, Channel, Documents, KeepsTime
 from domain.timehub import TimeReader
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -31,9 +31,9 @@ class Reading:
         self._channel = channel
         self._table = table
         self._zone = zone
-        self._by_times: dict[Times, Channel] = {AS_THE_PLATFORM: channel}
+        self._by_ways: dict[tuple[Times, Payment], Channel] = {(AS_THE_PLATFORM, PAID_AS_THE_PLATFORM): channel}
         self._plain = not table.orders and not table.lines
-        self._one_time = not table.shops and table.times == AS_THE_PLATFORM
+        self._one_way = not table.shops and (table.times, table.payment) in self._by_ways
 
     @property
     def has_documents(self) -> bool:
@@ -46,7 +46,7 @@ class Reading:
         Raises:
             TranslationError: with what is wrong, where and what to do.
         """
-        channel = self._channel if self._one_time else self._timed(shop)
+        channel = self._channel if self._one_way else self._for(shop)
         translated = channel.translate(raw, shop)
         if self._plain or isinstance(translated, Return):
             return translated
@@ -58,7 +58,7 @@ class Reading:
         Raises:
             TranslationError: as `read`.
         """
-        translated = self._timed(shop).translate(raw, shop)
+        translated = self._for(shop).translate(raw, shop)
         if isinstance(translated, Return):
             return translated, []
         return translated, mapped(self._table, self.document(raw), translated, self._times(shop))
@@ -76,14 +76,23 @@ class Reading:
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise TranslationError(f"not readable as JSON: {error}", advice="its mapping needs JSON") from None
 
-    def _timed(self, shop: str) -> Channel:
-        times = self._table.times_of(shop)
-        channel = self._by_times.get(times)
+    def _for(self, shop: str) -> Channel:
+        """Return the channel as the mapping says that this shop uses it."""
+        times, payment = ways = self._table.times_of(shop), self._table.payment_of(shop)
+        channel = self._by_ways.get(ways)
         if channel is None:
-            if not isinstance(self._channel, KeepsTime):
-                reason = f"the mapping says how {self._channel.name} writes times, which cannot be set for it"
-                raise TranslationError(reason, "[times]", "leave [times] out of the mapping, then resend")
-            channel = self._by_times[times] = self._channel.with_times(times)
+            channel = self._channel
+            if times != AS_THE_PLATFORM:
+                if not isinstance(channel, KeepsTime):
+                    reason = f"the mapping says how {channel.name} writes times, which cannot be set for it"
+                    raise TranslationError(reason, "[times]", "leave [times] out of the mapping, then resend")
+                channel = channel.with_times(times)
+            if payment != PAID_AS_THE_PLATFORM:
+                if not isinstance(channel, Captures):
+                    reason = f"the mapping says when an order of {channel.name} is paid, which cannot be set for it"
+                    raise TranslationError(reason, "[payment]", "leave [payment] out of the mapping, then resend")
+                channel = channel.with_payment(payment)
+            self._by_ways[ways] = channel
         return channel
 
     def _times(self, shop: str) -> TimeReader:

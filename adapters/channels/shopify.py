@@ -15,7 +15,7 @@ from adapters.channels.shopify_fields import ORDER
 from adapters.channels.shopify_order import NAME, translate
 from domain.canonical import Translated, TranslationError
 from domain.ids import BadId, checked_part
-from domain.mapping_table import AS_THE_PLATFORM, Times
+from domain.mapping_table import AS_THE_PLATFORM, Payment, Times
 from domain.ports import Aside, Sliced
 
 _NESTED_MAX: Final = 3
@@ -47,12 +47,17 @@ class Shopify:
         manual_capture: bool = False,
     ) -> None:
         self._zones = merchant_zone, zone
+        self._written = times
         self._times = times.reader(zone, merchant_zone)
         self._manual_capture = manual_capture
 
     def with_times(self, times: Times) -> "Shopify":
         """Return the same channel, reading times as a mapping says."""
         return Shopify(*self._zones, times, manual_capture=self._manual_capture)
+
+    def with_payment(self, payment: Payment) -> "Shopify":
+        """Return the same channel, with or without manual capture as a mapping says."""
+        return Shopify(*self._zones, self._written, manual_capture=bool(payment.manual_capture))
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes look like Shopify's."""

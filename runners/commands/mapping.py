@@ -181,8 +181,14 @@ def _document(channel: "Channel", file: Path) -> tuple[str, tuple[str, ...]]:
     Raises:
         Failure: it cannot be read, or cannot be a mapping.
     """
-    from domain.mapping_table import AS_THE_PLATFORM, BadMapping, read_mapping, sources_of  # noqa: PLC0415
-    from domain.ports import Declares, KeepsTime  # noqa: PLC0415
+    from domain.mapping_table import (  # noqa: PLC0415
+        AS_THE_PLATFORM,
+        PAID_AS_THE_PLATFORM,
+        BadMapping,
+        read_mapping,
+        sources_of,
+    )
+    from domain.ports import Captures, Declares, KeepsTime  # noqa: PLC0415
 
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -198,6 +204,9 @@ def _document(channel: "Channel", file: Path) -> tuple[str, tuple[str, ...]]:
         raise Failure(Exit.REFUSED, f"{file.name}: {error}") from error
     if not isinstance(channel, KeepsTime) and {made.times, *made.shops.values()} != {AS_THE_PLATFORM}:
         raise Failure(Exit.REFUSED, f"{file.name}: how {channel.name} writes times cannot be set by a mapping")
+    if not isinstance(channel, Captures) and {made.payment, *made.payments.values()} != {PAID_AS_THE_PLATFORM}:
+        reason = f"when an order of {channel.name} is paid says the platform; it cannot be set by a mapping"
+        raise Failure(Exit.REFUSED, f"{file.name}: {reason}")
     return text, harmless
 
 

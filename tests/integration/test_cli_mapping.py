@@ -110,6 +110,19 @@ def test_a_bad_document_is_refused_with_its_line(tmp_path: Path) -> None:
     assert orderspine("channels", "map", "pos", "--show", "--history", "--data", tmp_path).code == 2
 
 
+def test_manual_capture_is_for_the_channel_that_has_it(tmp_path: Path) -> None:
+    mapping = written(tmp_path, "m.toml", "[payment]\nmanual_capture = true\n")
+    payload = written(tmp_path, "trade.json", json.dumps(trade("8001")))
+    said = orderspine("channels", "map", "taobao", "--try", payload, "--with", mapping, "--data", tmp_path)
+    assert (said.code, "m.toml: when an order of taobao is paid" in said.err) == (1, True)
+    order = {"id": 1, "created_at": "2026-11-11T00:05:00-05:00", "updated_at": "2026-11-11T00:05:20-05:00"}
+    order |= {"currency": "USD", "financial_status": "authorized", "fulfillment_status": None, "total_price": "98.00"}
+    lines = [{"id": 11, "sku": "DRL-01", "title": "Drill", "quantity": 2, "price": "49.00"}]
+    file = written(tmp_path, "order.json", json.dumps({**order, "line_items": lines}))
+    words = ("channels", "map", "shopify", "--try", file, "--with", mapping, "--json", "--data", tmp_path)
+    assert orderspine(*words).code == 0
+
+
 def test_a_change_is_in_force_at_once_and_its_history_is_kept(up: Running, tmp_path: Path) -> None:
     first = up.run("channels", "map", "taobao")
     assert "version 0 (ships with the channel)" in first.err

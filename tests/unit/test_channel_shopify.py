@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from adapters.channels import load
 from adapters.channels.shopify import Shopify
 from domain.canonical import Amounts, Parcel, SourceTime, Translated, TranslationError
-from domain.mapping_table import Times
+from domain.mapping_table import Times, read_mapping
 from domain.ports import Aside, Sliced
+from runners.reading import Reading
 
 SAMPLES = Path(os.environ.get("ORDERSPINE_REFERENCE", "../shared/reference")) / "channels/samples/shopify"
 SHOPIFY = Shopify()
@@ -234,6 +236,30 @@ def test_with_manual_capture_an_authorized_payment_lets_the_goods_go() -> None:
     shopify = Shopify(manual_capture=True)
     found = translated(order(financial_status="authorized"), shopify=shopify.with_times(Times())).snapshot
     assert (found.status, found.amounts.paid) == ("paid", 0)
+
+
+def test_a_mapping_switches_manual_capture_on_for_the_channel_or_one_shop() -> None:
+    raw = json.dumps(order(financial_status="authorized", created_at="2026-11-11T00:05:00")).encode()
+    text = (
+        "[payment]\nmanual_capture = true\n[shops.by_itself.payment]\nmanual_capture = false\n"
+        '[shops.east.times]\nzone = "+09:00"\n'
+    )
+    reading = Reading(SHOPIFY, read_mapping(text), "Asia/Shanghai")
+    found = {}
+    for shop in ("any", "by_itself", "east"):
+        read = reading.read(raw, shop)
+        assert isinstance(read, Translated)
+        found[shop] = read.snapshot.status, read.snapshot.ordered_at.offset_min
+    assert found == {"any": ("paid", 0), "by_itself": ("awaiting_payment", 0), "east": ("paid", 540)}
+    plain = Reading(SHOPIFY, read_mapping(""), "Asia/Shanghai").read(raw, "any")
+    assert isinstance(plain, Translated)
+    assert plain.snapshot.status == "awaiting_payment"
+
+
+def test_a_channel_that_says_itself_when_an_order_is_paid_cannot_be_told() -> None:
+    reading = Reading(load()["taobao"], read_mapping("[payment]\nmanual_capture = true\n"), "Asia/Shanghai")
+    with pytest.raises(TranslationError, match="which cannot be set for it"):
+        reading.read(b"{}", "any")
 
 
 def test_part_of_the_money_is_a_deposit() -> None:

@@ -5,7 +5,15 @@ import json
 import pytest
 
 from domain.mapping_path import BadPath, follow, parse_path, plain_path
-from domain.mapping_table import FIELDS_MAX, TEXT_MAX, BadMapping, Times, read_mapping, sources_of
+from domain.mapping_table import (
+    FIELDS_MAX,
+    PAID_AS_THE_PLATFORM,
+    TEXT_MAX,
+    BadMapping,
+    Times,
+    read_mapping,
+    sources_of,
+)
 
 GOOD = """\
 note = "our Taobao shops"
@@ -46,6 +54,16 @@ def test_a_mapping_says_where_what_comes_from_and_how_shops_write_time() -> None
     assert table.times_of("other") == Times("+08:00")
     assert table.times_of("flagship") == Times("America/New_York", None, "earlier")
     assert sources_of(GOOD) == ["orders.order[].customization", "trade_from", "source"]
+
+
+def test_a_mapping_says_when_an_order_counts_as_paid_for_the_channel_or_one_shop() -> None:
+    table = read_mapping(
+        "[payment]\nmanual_capture = true\n[shops.by_itself.payment]\nmanual_capture = false\n"
+        '[shops.elsewhere.times]\nzone = "Europe/Berlin"\n'
+    )
+    found = {shop: table.payment_of(shop).manual_capture for shop in ("any", "by_itself", "elsewhere")}
+    assert found == {"any": True, "by_itself": False, "elsewhere": True}
+    assert read_mapping(GOOD, ()).payment_of("any") == PAID_AS_THE_PLATFORM
 
 
 def test_the_same_as_json_is_the_same_mapping() -> None:
@@ -101,6 +119,8 @@ OPEN = "personal = false"
         ('[shops.x.times]\nzone = "+99:00"', 2, "no place on earth"),
         ('[times]\ndate_order = "ymd"', 2, "ymd"),
         ('[lines]\npath = "a[["', 2, "cannot be read from"),
+        ('[payment]\nmanual_capture = "yes"', 2, "Expected `bool"),
+        ("[payment]\nmanual_captur = true", 2, "there is no 'manual_captur' in a mapping"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, line: int, told: str) -> None:
