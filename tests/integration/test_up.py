@@ -86,6 +86,7 @@ def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> No
     data = tmp_path / "data"
     with Running(data) as running:
         assert running.run("stock", "receive", "SKU-1=7", "--document", "D").code == 0
+        until(lambda: running.run("stock", "show", "--json").json)
         parts = running.parts()
         began = time.monotonic()
         running.process.send_signal(signal.SIGINT)
