@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from adapters.channels import load
+from domain.canonical import Status
 from domain.mapping import SHIPPED
 from domain.ports import Sliced
 from runners import mapping_trace
 from runners.mapping_trial import Became, try_payload
+from tests.channel_samples import ORDERED_MS, cut, encoded
+from tests.channel_samples import SAMPLES as WRITTEN
 
 ZONE = "Asia/Shanghai"
 CHANNELS = load((), merchant_zone=ZONE)
@@ -178,6 +181,17 @@ def test_a_taobao_trade_is_told_field_by_field() -> None:
 def test_samples_of_the_reference_are_told_field_by_field(name: str, file: str, expected: dict[str, Any]) -> None:
     found = targets(told(name, sample(file)))
     assert {path: found[path] for path in expected} == expected
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+@pytest.mark.parametrize("status", ["awaiting_payment", "shipped", "cancelled"])
+def test_every_field_of_every_channel_is_looked_at(name: str, status: Status) -> None:
+    written = WRITTEN[name]
+    piece = cut(written, encoded(written.make(1, status, ORDERED_MS, ORDERED_MS + 60_000)))
+    trial = try_payload(written.channel, piece, ZONE, SHIPPED)
+    assert (trial.now_error, [row.source for row in trial.rows if row.now.mark == "unknown"]) == ("", [])
+    told = {row.now.target for row in trial.rows}
+    assert {"order_no", "ordered_at", "lines[0].quantity"} <= told
 
 
 def test_a_field_that_cannot_be_changed_alone_is_read_and_not_guessed() -> None:
