@@ -62,9 +62,7 @@ async def weaknesses(settings: Settings, connection: Connection) -> list[str]:
     """
     try:
         check(connection)
-        since_of(connection)
-        compare_every_ms(connection)
-        _check_known(connection)
+        _check_options(connection)
     except (BadConnections, BadOption) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     keys = FileKeys(settings.path, connection)
@@ -102,6 +100,7 @@ async def checked(settings: Settings, connection: Connection) -> Checked:
     """Try a connection with a harmless call."""
     name = connection.name
     try:
+        _check_options(connection)
         async with asyncio.timeout(CHECK_S), _platform(settings, connection) as platform:
             if platform.puller is not None:
                 return Checked(name, True, await platform.puller.check())
@@ -122,7 +121,7 @@ async def checked(settings: Settings, connection: Connection) -> Checked:
         return Checked(name, False, f"the platform refuses: {error.reason}", error.advice)
     except PlatformError as error:
         return Checked(name, False, error.reason, error.advice)
-    except Failure as error:
+    except (Failure, BadOption) as error:
         return Checked(name, False, str(error))
     except TimeoutError:
         return Checked(name, False, f"no answer within {CHECK_S:g} s", LOOK)
@@ -259,12 +258,14 @@ def _each_secret(settings: Settings, connection: Connection) -> None:
         keys.secret(name)
 
 
-def _check_known(connection: Connection) -> None:
-    """See that every option and secret is one that somebody reads.
+def _check_options(connection: Connection) -> None:
+    """See that every option and secret is one that somebody reads, and that what pulling reads means something.
 
     Raises:
-        BadOption: one is not: which, and which there are.
+        BadOption: it is not so: which, and which there are.
     """
+    since_of(connection)
+    compare_every_ms(connection)
     known = wants(connection)
     known = known._replace(options=known.options | {SINCE_OPTION, COMPARE_OPTION})
     strange = [("option", name, known.options) for name in connection.options if not known.knows_option(name)]

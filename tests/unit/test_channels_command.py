@@ -206,3 +206,13 @@ def test_nobody_listens_where_nobody_runs(data: Path) -> None:
     with DataLock(data):
         assert states(data) == {"a": "正常 listening"}
         assert "does not run" not in say(data, "list").err
+
+
+@pytest.mark.parametrize("option", ["calls_per_ss", "since_days"])
+def test_checking_tells_of_options_that_were_written_by_hand_and_mean_nothing(data: Path, option: str) -> None:
+    there = f"file:{data}/there"
+    (data / "there").touch(0o600)
+    (data / "there").write_text("hush")
+    save(data, [Connection("a", "generic", "s", options={option: "x"}, secrets={"push_secret": there})])
+    said = say(data, "check", "a")
+    assert (said.code, "坏 BAD" in said.out, option in said.out) == (1, True, True), said.out
