@@ -20,6 +20,8 @@ from domain.ids import BadId, checked_part
 
 FILE = "channels.json"
 PULL_EVERY_S_MIN = 1
+PULL_EVERY_S_MAX = 31_536_000
+"""A year."""
 _LOCK_FILE = ".channels.lock"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,9 +100,10 @@ def check(connection: Connection) -> None:
         checked_part(connection.shop, "shop")
     except BadId as error:
         raise BadConnections(f"{where}: {error}") from error
-    if connection.pull_every_s and connection.pull_every_s < PULL_EVERY_S_MIN:
+    if connection.pull_every_s and not PULL_EVERY_S_MIN <= connection.pull_every_s <= PULL_EVERY_S_MAX:
         raise BadConnections(
-            f"{where}: pull_every_s {connection.pull_every_s}: seconds above 0, or 0 for no timed pull (300 is usual)"
+            f"{where}: pull_every_s {connection.pull_every_s}: seconds above 0, at most a year, or 0 for no timed pull "
+            "(300 is usual)"
         )
     for field, schemes in _URLS.items():
         _check_url(where, field, getattr(connection, field), schemes)

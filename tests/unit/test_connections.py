@@ -66,6 +66,7 @@ def test_changes_are_written_only_when_they_are_right(tmp_path: Path) -> None:
         ('[{"name":"a","channel":"taobao","shop":"s","base_url":"http://x:port/"}]', "no valid port"),
         ('[{"name":"a","channel":"taobao","shop":"s","base_url":"http://me:pw@x/"}]', "holds a user or password"),
         ('[{"name":"a","channel":"taobao","shop":"s","pull_every_s":-1}]', "pull_every_s -1"),
+        ('[{"name":"a","channel":"taobao","shop":"s","pull_every_s":31536001}]', "at most a year"),
         ('[{"name":"a","channel":"taobao","shop":"s","options":{"app_secret":"hush"}}]', "option app_secret holds a"),
         ('[{"name":"a","channel":"taobao","shop":"s","secrets":{"app_secret":"hush"}}]', "secret app_secret must say"),
         ('[{"name":"a","channel":"taobao","shop":"s","secrets":{"k":"env:1 2"}}]', "secret k must say"),
