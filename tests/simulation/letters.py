@@ -329,7 +329,7 @@ def _counter_sale(chance: Random, number: int) -> Iterator[Letter]:
     def sale(items: tuple[Item, ...], *, void: bool = False) -> Letter:
         raw = receipt(name, second, items, void=void)
         status: Status = "cancelled" if void else "completed"
-        shown = _all(items, "cancelled") if void else items
+        shown = _all(items, "cancelled" if void else "shipped")
         view = View("pos", order_no, status, second, shown, second, counter=True, paid=not void, rows=len(items))
         return letter(key_of("pos", order_no), ChannelPayload("pos", "shop", order_no, raw), view, by, BEGIN_MS)
 
