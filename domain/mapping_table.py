@@ -2,7 +2,8 @@
 
 The document is TOML (or the same as JSON). Each `[[field]]` takes what stands at a path of the channel's payload to a
 place of the canonical order, through a converter. `[lines]` says where the payload's lines are, `[times]` in which zone
-it writes times that name none, `[payment]` when an order counts as paid where that is the merchant's choice.
+it writes times that name none, `[payment]` when an order counts as paid where that is the merchant's choice,
+`[template]` how a till writes its tables.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from domain.mapping_path import BadPath, Every, Member, Path, begins_with, parse_path, plain_path
+from domain.till import Till
 from domain.timehub import Fold, TimeReader, time_reader, zone_of
 
 TEXT_MAX = 100_000
@@ -117,6 +119,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lines: LineList | None = None
     times: Times = AS_THE_PLATFORM
     payment: Payment = PAID_AS_THE_PLATFORM
+    template: Till | None = None
     shops: dict[str, OfShop] = {}
     note: str = ""
 
@@ -158,6 +161,8 @@ class Table(NamedTuple):
     payment: Payment = PAID_AS_THE_PLATFORM
     payments: Mapping[str, Payment] = {}
     """Shop → what it does differently."""
+    template: Till | None = None
+    """How tables are written; only a channel of tables can follow it."""
 
     def times_of(self, shop: str) -> Times:
         """Return how this shop writes times; what it does not say itself is as the channel does."""
@@ -209,7 +214,29 @@ def read_mapping(text: str, harmless: Collection[str] | None = None) -> Table:
     _check_times(document, places)
     shops = {shop: of_shop.times for shop, of_shop in document.shops.items()}
     payments = {shop: of_shop.payment for shop, of_shop in document.shops.items()}
-    return Table(tuple(orders), tuple(lines), line_list, line_ids, document.times, shops, document.payment, payments)
+    told = (document.times, shops, document.payment, payments, document.template)
+    return Table(tuple(orders), tuple(lines), line_list, line_ids, *told)
+
+
+def line_of(text: str, *where: str) -> int:
+    """Return in which line of a mapping a key stands, or the nearest table around it; 0 where it cannot be told.
+
+    Raises:
+        BadMapping: it cannot be read at all.
+    """
+    return _Places(text, _decoded(text)).of(*where)
+
+
+def without_template(text: str) -> str:
+    """Return a document without its `[template]`, as far as it is written in tables of its own."""
+    kept, inside = [], False
+    for line in text.splitlines():
+        header = _HEADER.fullmatch(line)
+        if header is not None:
+            inside = header[2].split(".")[0].strip().strip("\"'") == "template"
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept).rstrip() + "\n"
 
 
 def sources_of(text: str) -> list[str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.canonical import Return, Translated
 from domain.mapping_table import Payment, Times
+from domain.till import Till
 
 
 class Record(NamedTuple):
@@ -273,6 +274,27 @@ class KeepsTime(Protocol):
 
     def with_times(self, times: Times) -> Channel:
         """Return the same channel, reading times so; what `times` leaves open is as the platform does it."""
+        ...
+
+
+@runtime_checkable
+class Templated(Protocol):
+    """A channel of tables: a mapping may say how a shop writes them. It then cuts by the same as it translates by."""
+
+    def with_template(self, till: Till) -> Channel:
+        """Return the same channel, reading tables so; what `till` leaves open is as the channel does it.
+
+        Raises:
+            BadTill: something in it means nothing.
+        """
+        ...
+
+    def template_of(self, raw: bytes) -> str:
+        """Return a draft of the template that a file needs, as TOML.
+
+        Raises:
+            BadTill: it is no table.
+        """
         ...
 
 

@@ -16,7 +16,8 @@ import structlog
 from adapters.nats.errors import BrokerError
 from adapters.web.ports import Busy, Handed, Taken, TooMany, UnknownChannel
 from domain.mail import AsideReport, ChannelPayload, Mail, Reply
-from domain.ports import Channel, Conflict
+from domain.mapping_table import BadMapping
+from domain.ports import Channel, Conflict, Templated
 from runners.cutting import Cutter, Source, Spool
 from runners.post import MailFull, NoAnswer
 from runners.vitals import STORE_AWAY
@@ -148,9 +149,14 @@ class Desk:
         send: "Send[Reply]",
         hand_over: Callable[[Sequence[Mail]], Awaitable[None]],
         now_ms: Callable[[], int],
+        cutting: Callable[[Channel], Channel] = lambda channel: channel,
     ) -> None:
-        """Take the channels by name; `send` waits for the commit, `hand_over` until it is durable."""
+        """Take the channels by name; `send` waits for the commit, `hand_over` until it is durable.
+
+        `cutting` returns a channel of tables as it cuts them now.
+        """
         self._channels = channels
+        self._cutting = cutting
         self._spool = spool
         self._now_ms = now_ms
         self._cuts = asyncio.Semaphore(CUTS_AT_ONCE)
@@ -206,23 +212,33 @@ class Desk:
         if handed.channel not in self._channels:
             known = ", ".join(sorted(self._channels))
             raise UnknownChannel(f"there is no channel {handed.channel[:40]!r}; known are {known}")
-        cutter = Cutter(self._channels, self._spool, channel=handed.channel, shop=handed.shop)
+        channel = self._channels[handed.channel]
         source = Source(handed.pipe, handed.source, SOURCE_NUMBER, handed.form)
         now_ms = self._now_ms()
 
         def cut() -> list[Mail]:
+            cutter = Cutter(
+                {channel.name: self._cutting(channel)}, self._spool, channel=handed.channel, shop=handed.shop
+            )
             return [
                 msgspec.structs.replace(mail, correlation=correlation)
                 for mail in cutter.cut(handed.raw, source, now_ms)
             ]
 
-        if len(handed.raw) <= IN_PLACE_BYTES_MAX:
+        if len(handed.raw) <= IN_PLACE_BYTES_MAX and not isinstance(channel, Templated):
             return cut()
         async with self._cuts:
             if handed.pipe == "push" and await asyncio.to_thread(_too_many, handed.raw):
                 raise TooMany(f"there are more than {PARTS_MAX:,} orders in it")
             try:
                 return await asyncio.to_thread(cut)
+            except BadMapping as error:
+                log.warning("desk.mapping_unreadable", channel=channel.name, reason=str(error), correlation=correlation)
+                raise Busy(
+                    f"this build cannot read the mapping of {channel.name} in force",
+                    retry_after_s=FULL_RETRY_S,
+                    advice="apply one that it can read, then send the same again",
+                ) from None
             except (Conflict, *STORE_AWAY) as error:
                 # Large documents are put aside on the disk first.
                 log.warning("desk.not_kept", error=type(error).__name__, correlation=correlation)

@@ -37,6 +37,7 @@ from runners.gateway_records import StoredRecords
 from runners.gateway_watch import CellWatch
 from runners.lock import build_version
 from runners.settings import BadSetting, Settings, load_settings
+from runners.templates import cutting
 
 DRAIN_S = 20
 """How long requests under way may take after a signal."""
@@ -144,7 +145,9 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
         stack.callback(watch.close)
         hooks = hooks or ConnectedHooks(settings.path, _now_ms)
         stack.push_async_callback(hooks.close)
-        desk = Desk(channels(settings), spool, line.send, line.hand_over, _now_ms)
+        desk = Desk(
+            channels(settings), spool, line.send, line.hand_over, _now_ms, lambda channel: cutting(settings, channel)
+        )
         stack.push_async_callback(desk.close)
         await hooks.refresh()
         tasks = [asyncio.create_task(each) for each in (line.keep(), watch.keep(), _keep_hooks(hooks))]

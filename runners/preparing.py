@@ -12,7 +12,7 @@ import msgspec
 from adapters.storage.sealing import SealBroken, Sealer, payload_digest
 from domain.canonical import Return, Translated, TranslationError
 from domain.cell import Prepared, Returned, Taken, Untranslatable
-from domain.ids import parts_of
+from domain.ids import order_key, parts_of
 from domain.mail import ChannelPayload
 from domain.mapping import SHIPPED, InForce
 from domain.mapping_table import BadMapping
@@ -82,7 +82,12 @@ class Preparer:
             advice = f"known channels: {', '.join(sorted(self._channels))}; add the channel's module and resend"
             return self._failed(key, stream, raw, f"unknown channel {body.channel!r}", "", advice, in_force)
         try:
-            translated = readings.by(in_force).read(raw, body.shop)
+            reading = readings.by(in_force)
+            translated = reading.read(raw, body.shop)
+            if reading.has_template and _key_of(translated) != stream:
+                reason = "the template in force makes another order of it than the one that it was cut by"
+                advice = "import its file again, then discard this"
+                return self._failed(key, stream, raw, reason, "[template]", advice, in_force)
             if isinstance(translated, Return):
                 payload = self._sealed_payload(key, stream, raw)
                 return Ready(Returned(translated, payload.digest.hex()), payload, in_force)
@@ -151,6 +156,13 @@ class Preparer:
         payload = self._sealed_payload(key, stream, raw)
         told = (plain(reason), plain(where), plain(advice))
         return Ready(Untranslatable(*told, payload.digest.hex(), in_force.version), payload, in_force)
+
+
+def _key_of(translated: Translated | Return) -> str:
+    if isinstance(translated, Return):
+        return order_key(translated.channel, translated.shop, translated.original_order_no)
+    snapshot = translated.snapshot
+    return order_key(snapshot.channel, snapshot.shop, snapshot.order_no)
 
 
 def plain(text: str) -> str:

@@ -10,8 +10,18 @@ from adapters.channels.mappings import shipped
 from domain.canonical import Return, Translated, TranslationError
 from domain.mapping import SHIPPED, InForce
 from domain.mapping_apply import Mapped, apply, mapped
-from domain.mapping_table import AS_THE_PLATFORM, PAID_AS_THE_PLATFORM, Payment, Table, Times, read_mapping
-from domain.ports import Captures, Channel, Documents, KeepsTime
+from domain.mapping_table import (
+    AS_THE_PLATFORM,
+    PAID_AS_THE_PLATFORM,
+    BadMapping,
+    Payment,
+    Table,
+    Times,
+    line_of,
+    read_mapping,
+)
+from domain.ports import Captures, Channel, Documents, KeepsTime, Templated
+from domain.till import BadTill
 from domain.timehub import TimeReader
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -27,13 +37,22 @@ class Reading:
     """One channel, read by one mapping."""
 
     def __init__(self, channel: Channel, table: Table, zone: str) -> None:
-        """Take the channel, the mapping and the merchant's zone."""
-        self._channel = channel
+        """Take the channel, the mapping and the merchant's zone.
+
+        Raises:
+            BadMapping: its template means nothing to this channel.
+        """
+        self._channel = channel = templated(channel, table)
         self._table = table
         self._zone = zone
         self._by_ways: dict[tuple[Times, Payment], Channel] = {(AS_THE_PLATFORM, PAID_AS_THE_PLATFORM): channel}
         self._plain = not table.orders and not table.lines
         self._one_way = not table.shops and (table.times, table.payment) in self._by_ways
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the mapping says how tables are written, and so which rows are which order."""
+        return self._table.template is not None
 
     @property
     def has_documents(self) -> bool:
@@ -119,6 +138,22 @@ class Readings:
             self._reading = Reading(self._channel, table_of(self._channel.name, in_force), self._zone)
             self._in_force = in_force
         return self._reading
+
+
+def templated(channel: Channel, table: Table, text: str = "") -> Channel:
+    """Return a channel that reads tables as a mapping says; `text` is the document, for the lines of its faults.
+
+    Raises:
+        BadMapping: its template means nothing to this channel.
+    """
+    if table.template is None:
+        return channel
+    if not isinstance(channel, Templated):
+        raise BadMapping(f"{channel.name} reads no tables: leave [template] out", line_of(text, "template"))
+    try:
+        return channel.with_template(table.template)
+    except BadTill as error:
+        raise BadMapping(error.reason, line_of(text, "template", *error.where)) from None
 
 
 def table_of(channel: str, in_force: InForce) -> Table:

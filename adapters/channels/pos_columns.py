@@ -119,6 +119,10 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """More words of kind, state and delivery columns."""
     sums_checked: bool = True
     """A receipt whose money does not add up is refused: rows of it may be in another file."""
+    encoding: str = ""
+    """Of the files; "" = each file tells it."""
+    separator: str = ""
+    """Between cells; "" = each file tells it."""
 
 
 class Layout:
@@ -142,6 +146,11 @@ class Layout:
         self.means = {m.removeprefix("means:"): p for m, p in self._places.items() if m.startswith("means:")}
         taken = set(self._places.values())
         self.unknown = _distinct((place, clean(text)) for place, text in enumerate(header) if place not in taken)
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """Meaning → number of its column, from 0."""
+        return self._places
 
     def has(self, *meanings: str) -> bool:
         """Tell whether one of these columns is there."""

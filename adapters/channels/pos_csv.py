@@ -24,12 +24,14 @@ from adapters.channels.pos_receipt import (
     time_of,
 )
 from adapters.channels.pos_sale import missing, translate_receipt
-from adapters.channels.pos_table import Row, Table, UnreadableFile, header_of, read_table
+from adapters.channels.pos_table import Row, Table, UnreadableFile, guess, header_of, read_table
+from adapters.channels.pos_template import template_text, templated
 from adapters.channels.pos_totals import Counted, differences, is_total
 from domain.canonical import Return, Translated, TranslationError
 from domain.ids import BadId, checked_part
 from domain.money import digits_of
 from domain.ports import Aside, Channel, Sliced
+from domain.till import BadTill, Till
 from domain.timehub import UnreadableTime, zone_of
 
 FORMAT: Final = "pos-csv/1"
@@ -69,7 +71,8 @@ class PosCsv:
 
     def sniff(self, raw: bytes) -> bool:
         """Tell whether these bytes begin like a table with known columns."""
-        layout = Layout(header_of(raw, self._known), self._template)
+        template = self._template
+        layout = Layout(header_of(raw, self._known, template.encoding, template.separator), template)
         return layout.has("receipt") and layout.has("moment", "day", "clock")
 
     def identify(self, raw: bytes, shop: str) -> list[Sliced | Aside]:
@@ -78,7 +81,7 @@ class PosCsv:
         Never raises: rows and receipts that cannot be trusted are `refused`, with their row numbers.
         """
         try:
-            table = read_table(raw, self._known)
+            table = read_table(raw, self._known, self._template.encoding, self._template.separator)
         except UnreadableFile as error:
             return [Aside("refused", str(error), raw, shop)]
         layout = Layout(table.header.cells, self._template)
@@ -110,6 +113,26 @@ class PosCsv:
             for cells in piece.rows
         ]
         return {**rows[0], "rows": rows}
+
+    def with_template(self, till: Till) -> "PosCsv":
+        """Return the same channel, reading files as a mapping says.
+
+        Raises:
+            BadTill: it names a meaning, word, zone, currency, encoding or separator that there is not.
+        """
+        return PosCsv(templated(self._template, till))
+
+    def template_of(self, raw: bytes) -> str:
+        """Return the template that a file seems to need, as TOML for people to correct.
+
+        Raises:
+            BadTill: it is no table.
+        """
+        try:
+            found = guess(raw, self._known, self._template.encoding, self._template.separator)
+        except UnreadableFile as error:
+            raise BadTill(str(error)) from None
+        return template_text(found, self._template)
 
     def unchecked(self) -> "PosCsv":
         """Return the same channel, taking receipts whose money does not add up."""

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ TITLE_ROWS_MAX: Final = 5
 _HEAD_CHARS: Final = 65_536
 _SNIFF_BYTES: Final = 8_192
 _UTF16: Final = codecs.BOM_UTF16_LE
+_MARK: Final = "\ufeff"
 
 
 class Row(NamedTuple):
@@ -42,14 +44,16 @@ class UnreadableFile(ValueError):
     """A file of which no row can be trusted. The message says why and what to do."""
 
 
-def read_table(raw: bytes, known: Callable[[str], bool]) -> Table:
+def read_table(raw: bytes, known: Callable[[str], bool], encoding: str = "", separator: str = "") -> Table:
     """Read a whole file; `known` tells whether a cell is a column name.
+
+    Encoding and separator are told by the file where they are not given.
 
     Raises:
         UnreadableFile: unknown encoding, no header, or broken quoting.
     """
-    text = decode(raw)
-    separator = _separator(text[:_HEAD_CHARS], known)
+    text, _ = decode(raw, encoding)
+    separator = separator or _separator(text[:_HEAD_CHARS], known)
     rows = []
     number = 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -68,27 +72,70 @@ def read_table(raw: bytes, known: Callable[[str], bool]) -> Table:
     return Table(rows[:place], rows[place], rows[place + 1 :], not text.endswith(("\n", "\r")))
 
 
-def header_of(raw: bytes, known: Callable[[str], bool]) -> tuple[str, ...]:
+def header_of(raw: bytes, known: Callable[[str], bool], encoding: str = "", separator: str = "") -> tuple[str, ...]:
     """Return the header, from the first bytes of a file alone; () where it has none of known names."""
     try:
-        head = decode(raw[:_SNIFF_BYTES], whole=len(raw) <= _SNIFF_BYTES)
-        rows = _rows(head, _separator(head, known))
+        head, _ = decode(raw[:_SNIFF_BYTES], encoding, whole=len(raw) <= _SNIFF_BYTES)
+        rows = _rows(head, separator or _separator(head, known))
     except UnreadableFile:
         return ()
     place = _header_place(rows, known)
     return () if place is None else tuple(rows[place])
 
 
-def decode(raw: bytes, *, whole: bool = True) -> str:
-    """Return the text of a file: by its BOM, else strict UTF-8, else strict GB18030 (which holds GBK).
+class Guess(NamedTuple):
+    """What a file seems to be written like."""
+
+    encoding: str
+    separator: str
+    header: tuple[str, ...]
+
+
+def guess(raw: bytes, known: Callable[[str], bool], encoding: str = "", separator: str = "") -> Guess:
+    """Tell how a file is written, also one of whose column names none is known: by the shape of its rows.
+
+    Raises:
+        UnreadableFile: unknown encoding, or nothing of it looks like a table.
+    """
+    text, encoding = decode(raw, encoding)
+    head = text[:_HEAD_CHARS]
+    try:
+        separator = separator or _separator(head, known)
+    except UnreadableFile:
+        shapes = {each: Counter(map(len, _rows(head, each))) for each in SEPARATORS}
+        # The most rows of one width, and of such the widest; a single column is no table.
+        separator = max(
+            SEPARATORS, key=lambda each: max((n, width) if width > 1 else (0, 0) for width, n in shapes[each].items())
+        )
+    rows = _rows(head, separator)
+    place = _header_place(rows, known)
+    if place is None:
+        width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+        place = next((n for n, cells in enumerate(rows) if len(cells) == width > 1), None)
+    if place is None:
+        raise UnreadableFile("nothing in it looks like a table: rows of several cells, with a header (export it again)")
+    return Guess(encoding, separator, tuple(rows[place]))
+
+
+def decode(raw: bytes, encoding: str = "", *, whole: bool = True) -> tuple[str, str]:
+    """Return the text of a file and its encoding: by its BOM, else strict UTF-8, else strict GB18030 (which holds GBK).
 
     With `whole` False, `raw` is the beginning of a file and may end inside a character.
 
     Raises:
-        UnreadableFile: it is none of these.
+        UnreadableFile: it is none of these, or not in the encoding that was given.
     """
     if not raw.strip():
         raise UnreadableFile("the file is empty (export it again)")
+    if encoding:
+        try:
+            return codecs.getincrementaldecoder(encoding)("strict").decode(raw, final=whole).removeprefix(
+                _MARK
+            ), encoding
+        except UnicodeError:
+            raise UnreadableFile(
+                f"the encoding is not {encoding}, as the template says (correct the template, or export the file again)"
+            ) from None
     if raw.startswith(_UTF16):
         names: tuple[str, ...] = ("utf-16-le",)
         raw = raw[len(_UTF16) :]
@@ -97,7 +144,7 @@ def decode(raw: bytes, *, whole: bool = True) -> str:
         raw = raw.removeprefix(codecs.BOM_UTF8)
     for name in names:
         try:
-            return codecs.getincrementaldecoder(name)("strict").decode(raw, final=whole)
+            return codecs.getincrementaldecoder(name)("strict").decode(raw, final=whole), name
         except UnicodeDecodeError:
             continue
     raise UnreadableFile(
@@ -108,7 +155,7 @@ def decode(raw: bytes, *, whole: bool = True) -> str:
 
 _NO_HEADER: Final = (
     f"no header: none of the first {TITLE_ROWS_MAX + 1} rows has {NAMES_MIN} known column names "
-    "(add the names of this shop's columns to its template)"
+    "(add the names of this shop's columns to its template: orderspine channels map pos --template FILE)"
 )
 
 

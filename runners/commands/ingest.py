@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
@@ -27,6 +27,7 @@ from runners.commands.common import (
 
 if TYPE_CHECKING:
     from domain.mail import AsideReport, ChannelPayload, Mail, Reply
+    from domain.ports import Channel
     from runners.cutting import Cut, Cutter
     from runners.handed_in import Document
     from runners.result_file import Answered, ResultFile
@@ -61,13 +62,13 @@ def ingest(
     json: JsonOption = False,
 ) -> Exit:
     """Take in orders from files: says accepted only after the commit; doing it twice changes nothing."""
-    from runners.bootstrap import channels  # noqa: PLC0415
+    from runners.commands.mapping import cutting_channels  # noqa: PLC0415
     from runners.handed_in import files_under  # noqa: PLC0415
 
     if not paths:
         raise Failure(Exit.USAGE, "name the files or folders to take in, for example `orderspine ingest orders.csv`")
     settings = settings_of(data)
-    known = channels(settings)
+    known = cutting_channels(settings)
     if channel and channel not in known:
         raise Failure(Exit.USAGE, f"there is no channel {channel!r}; known are {', '.join(sorted(known))}")
     try:
@@ -79,7 +80,7 @@ def ingest(
     # What was answered before a Ctrl-C is told all the same.
     with _results(results) as result_file, contextlib.suppress(KeyboardInterrupt):
         tally.results = result_file
-        asyncio.run(_take_in(settings, files, channel, shop, tally, quiet=json))
+        asyncio.run(_take_in(settings, files, known, channel, shop, tally, quiet=json))
         tally.whole = True
     tally.seconds = time.monotonic() - began
     if json:
@@ -236,9 +237,16 @@ def _named(body: "AsideReport") -> str:
 
 
 async def _take_in(
-    settings: "Settings", files: Sequence[Path], channel: str, shop: str, tally: Tally, *, quiet: bool
+    settings: "Settings",
+    files: Sequence[Path],
+    known: "Mapping[str, Channel]",
+    channel: str,
+    shop: str,
+    tally: Tally,
+    *,
+    quiet: bool,
 ) -> None:
-    from runners.bootstrap import channels, open_spool, open_vault  # noqa: PLC0415
+    from runners.bootstrap import open_spool, open_vault  # noqa: PLC0415
     from runners.cutting import Cutter  # noqa: PLC0415
     from runners.post import Postman  # noqa: PLC0415
 
@@ -250,7 +258,7 @@ async def _take_in(
         vault = open_vault(settings)
         spool = open_spool(settings, vault)
         try:
-            cutter = Cutter(channels(settings), spool, channel=channel, shop=shop)
+            cutter = Cutter(known, spool, channel=channel, shop=shop)
             with _Progress(size, quiet=quiet) as progress:
                 await _send_all(postman.send, batches(files, cutter, tally, _now_ms), tally, progress.advance)
         finally:

@@ -57,6 +57,10 @@ def map_(
     mapping: Annotated[
         Path | None, Parameter(name="--with", help="With --try: a document to be tried beside the one in force.")
     ] = None,
+    template: Annotated[
+        Path | None,
+        Parameter(help="A till's file: print the document in force with the template that the file seems to need."),
+    ] = None,
     apply: Annotated[Path | None, Parameter(name="--apply", help="A document: put it in force.")] = None,
     reason: Annotated[str, Parameter(help="With --apply: why; it is recorded.")] = "",
     shop: Annotated[str, Parameter(help="With --try: whose the payload is, where it does not say.")] = "",
@@ -67,14 +71,16 @@ def map_(
     """What a channel's fields become: the document in force (TOML), or one of the options; only --apply needs `up`."""
     settings = settings_of(data, must_exist=apply is not None)
     it = channel_of(settings, channel)
-    if sum((show_, shipped, history, try_ is not None, apply is not None)) > 1:
-        raise Failure(Exit.USAGE, "one of --show, --shipped, --history, --try and --apply at a time")
+    if sum((show_, shipped, history, try_ is not None, template is not None, apply is not None)) > 1:
+        raise Failure(Exit.USAGE, "one of --show, --shipped, --history, --try, --template and --apply at a time")
     if mapping is not None and try_ is None:
         raise Failure(Exit.USAGE, "--with goes with --try; --apply puts a document in force")
     if apply is not None:
         return _apply(settings, it, apply, reason, command_id, json=json)
     if try_ is not None:
         return _try(settings, it, try_, mapping, shop, json=json)
+    if template is not None:
+        return _draft(settings, it, template, json=json)
     if history:
         return _history(settings, channel, json=json)
     return _show(settings, channel, shipped=shipped, json=json)
@@ -189,6 +195,7 @@ def _document(channel: "Channel", file: Path) -> tuple[str, tuple[str, ...]]:
         sources_of,
     )
     from domain.ports import Captures, Declares, KeepsTime  # noqa: PLC0415
+    from runners.reading import templated  # noqa: PLC0415
 
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -200,6 +207,7 @@ def _document(channel: "Channel", file: Path) -> tuple[str, tuple[str, ...]]:
         declared = channel.harmless if isinstance(channel, Declares) else frozenset()
         harmless = tuple(path for path in sources_of(text) if path in declared)
         made = read_mapping(text, harmless)
+        templated(channel, made, text)
     except BadMapping as error:
         raise Failure(Exit.REFUSED, f"{file.name}: {error}") from error
     if not isinstance(channel, KeepsTime) and {made.times, *made.shops.values()} != {AS_THE_PLATFORM}:
@@ -225,6 +233,56 @@ def _apply(settings: "Settings", channel: "Channel", file: Path, reason: str, co
     return done
 
 
+# --- templates
+
+
+def cutting_channels(settings: "Settings") -> "dict[str, Channel]":
+    """Return the channels as they cut files now: by the templates of the mappings in force.
+
+    Raises:
+        Failure: this build cannot read one of them.
+    """
+    from domain.mapping_table import BadMapping  # noqa: PLC0415
+    from runners.bootstrap import channels  # noqa: PLC0415
+    from runners.templates import cutting  # noqa: PLC0415
+
+    known = channels(settings)
+    for name, channel in known.items():
+        try:
+            known[name] = cutting(settings, channel)
+        except BadMapping as error:
+            reason = f"this build cannot read the mapping of {name} in force: {error}; apply one that it can read"
+            raise Failure(Exit.REFUSED, reason) from None
+    return known
+
+
+def _draft(settings: "Settings", channel: "Channel", file: Path, *, json: bool) -> Exit:
+    """Print a document to be saved and corrected: the one in force, and the template that a file seems to need."""
+    from domain.mapping_table import BadMapping, without_template  # noqa: PLC0415
+    from domain.ports import Templated  # noqa: PLC0415
+    from domain.till import BadTill  # noqa: PLC0415
+    from runners.reading import table_of, templated  # noqa: PLC0415
+
+    in_force = in_force_of(settings, channel.name)
+    try:
+        channel = templated(channel, table_of(channel.name, in_force))
+        if not isinstance(channel, Templated):
+            raise Failure(Exit.USAGE, f"{channel.name} reads no tables: it has no template")
+        draft = channel.template_of(file.read_bytes())
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from None
+    except (BadTill, BadMapping) as error:
+        raise Failure(Exit.REFUSED, f"{file.name}: {error}") from None
+    text = (
+        f"{without_template(_text(channel.name, in_force))}\n# How the till of {file.name} writes its files.\n{draft}"
+    )
+    if json:
+        print_json({"channel": channel.name, "version": in_force.version, "text": text})
+    else:
+        print(text, end="")  # noqa: T201  the document itself, for a file
+    return Exit.OK
+
+
 # --- trying
 
 
@@ -233,10 +291,12 @@ def _try(settings: "Settings", channel: "Channel", file: Path, mapping: Path | N
 
     from domain.mapping import InForce  # noqa: PLC0415
     from runners.mapping_trial import try_payload  # noqa: PLC0415
+    from runners.reading import table_of, templated  # noqa: PLC0415
 
     candidate = InForce(-1, "candidate", _document(channel, mapping)[0]) if mapping is not None else None
     in_force = in_force_of(settings, channel.name)
-    pieces, asides = _pieces(channel, file, shop)
+    # A table is cut by what is tried: before, there may have been no receipts in it to be seen at all.
+    pieces, asides = _pieces(templated(channel, table_of(channel.name, candidate or in_force)), file, shop)
     trials = [try_payload(channel, piece, settings.zone, in_force, candidate) for piece in pieces[:ORDERS_MAX]]
     if json:
         orders = [msgspec.to_builtins(trial) for trial in trials]

@@ -200,14 +200,15 @@ def _mails_of(settings: "Settings", found: "Item", channel: str, shop: str) -> "
     """Look at bytes of an intake again, and return the mail that they turn out to be."""
     from domain.ids import parts_of  # noqa: PLC0415
     from domain.mail import AsideReport  # noqa: PLC0415
-    from runners.bootstrap import channels, open_spool, open_vault  # noqa: PLC0415
+    from runners.bootstrap import open_spool, open_vault  # noqa: PLC0415
+    from runners.commands.mapping import cutting_channels  # noqa: PLC0415
     from runners.cutting import UNKNOWN, Cutter, Source  # noqa: PLC0415
     from runners.waiting import raw_of  # noqa: PLC0415
 
     content = raw_of(settings, found)
     if content is None:
         raise Failure(Exit.REFUSED, f"the bytes of {found.id} are erased: their key was destroyed; discard it")
-    known = channels(settings)
+    known = cutting_channels(settings)
     was_channel, was_shop = parts_of(found.stream)
     channel = channel or (was_channel if was_channel in known else "")
     if channel and channel not in known:

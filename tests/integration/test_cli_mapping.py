@@ -153,6 +153,37 @@ def test_a_change_is_in_force_at_once_and_its_history_is_kept(up: Running, tmp_p
     assert up.run("channels", "map", "taobao", "--shipped", "--json").json["version"] == 0
 
 
+def test_a_tills_template_is_drafted_filled_in_tried_and_applied(up: Running, tmp_path: Path) -> None:
+    file = written(tmp_path, "till.csv", "Bon;Zeit;Ware;Menge;Summe\n77;2026-03-02 10:00:00;A;1;10.00\n")
+    assert "no channel recognises this" in up.run("ingest", file, "--shop", "s7").out
+    draft = up.run("channels", "map", "pos", "--template", file)
+    assert draft.code == 0, draft.err
+    assert '"Bon" = ""' in draft.out
+    text = draft.out
+    for name, meaning in (("Bon", "recipt"), ("Zeit", "moment"), ("Ware", "sku"), ("Menge", "quantity")):
+        text = text.replace(f'"{name}" = ""', f'"{name}" = "{meaning}"')
+    text = text.replace('"Summe" = ""', '"Summe" = "line_amount"')
+    mapping = written(tmp_path, "till.toml", text)
+    number = text.splitlines().index('"Bon" = "recipt"') + 1
+    bad = up.run("channels", "map", "pos", "--apply", mapping, "--reason", "our till")
+    assert bad.code == 1
+    assert f"till.toml: line {number}: there is no meaning 'recipt'" in bad.err
+    mapping.write_text(text.replace("recipt", "receipt").replace("unique = false", "unique = true"))
+    tried = up.run("channels", "map", "pos", "--try", file, "--with", mapping, "--shop", "s7", "--json").json
+    (order,) = tried["orders"]
+    assert (order["order_no"], order.get("then_error", "")) == ("77", "")
+    assert order["now_error"], "as things are, nobody can read it"
+    assert up.run("channels", "map", "pos", "--try", file, "--shop", "s7").code == 1
+    assert up.run("channels", "map", "pos", "--apply", mapping, "--reason", "our till").code == 0
+    assert up.run("channels", "map", "pos", "--try", file, "--shop", "s7").code == 0
+    taken = up.run("ingest", file, "--shop", "s7", "--json")
+    assert (taken.code, taken.json["channels"]) == (0, {"pos": {"accepted": 1}})
+    until(lambda: up.run("orders", "--shop", "s7", "--json").json)
+    (row,) = up.run("orders", "--shop", "s7", "--json").json
+    assert row["order_no"] == "77"
+    assert "reads no tables" in up.run("channels", "map", "taobao", "--template", file).err
+
+
 def test_unmapped_items_are_listed_entered_and_let_their_orders_go(up: Running, tmp_path: Path) -> None:
     assert up.run("stock", "receive", "SKU-1=10", "--document", "D-9").code == 0
     taken_in(up, tmp_path, trade("8201"), trade("8202"))
