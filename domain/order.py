@@ -656,6 +656,10 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
 
 def _amended(state: Order, event: OrderAmended) -> Order:
     snapshot = event.snapshot
+    shipped = state.shipped
+    if snapshot.kind == "counter" and state.status in ("shipped", "completed"):
+        # Goods that are added to a sale over the counter went over it with the others: nothing else will say so.
+        shipped |= {line.id for line in snapshot.lines if line.state == "shipped"}
     return _replace(
         state,
         digest=event.digest,
@@ -668,6 +672,7 @@ def _amended(state: Order, event: OrderAmended) -> Order:
         mapped=frozenset(event.mapped),
         amounts=snapshot.amounts,
         holds=snapshot.holds,
+        shipped=shipped,
         cancelled=_followed(state, snapshot.lines) if state.cancelled else (),
     )
 

@@ -318,6 +318,8 @@ class Model:
             was = {item.id: item.units for item in before.items}
             left = {line: units - max(was.get(line, 0) - now.get(line, 0), 0) for line, units in order.cut.items()}
             order.cut = {line: units for line, units in left.items() if line in now and units > 0}
+            if view.counter and order.status in ("shipped", "completed"):
+                order.gone |= {item.id for item in view.items if item.state == "shipped"}
         view = order.view = view._replace(items=self._filled(order, view))
         order.read_by = len(self.mappings.get(view.channel, ()))
         waiting: list[tuple[str, Letter]] = []

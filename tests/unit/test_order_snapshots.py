@@ -134,6 +134,20 @@ def test_a_counter_sale_is_over_at_once() -> None:
     assert spec.state.status == "completed"
 
 
+def test_goods_that_a_later_view_adds_to_a_counter_sale_were_handed_over_with_the_others() -> None:
+    gone = line("1", state="shipped")
+    sold = Spec(order).when(taking(snapshot("completed", 1, (gone,), kind="counter")))
+    sold.then_some(OrderReceived, OrderNormalized, OrderPaid, OrderShipped, OrderCompleted)
+    both = snapshot("completed", 2, (gone, line("2", state="shipped")), kind="counter")
+    assert sold.when(taking(both)).then_some(OrderAmended).state.shipped == {"1", "2"}
+
+
+def test_goods_that_a_later_view_adds_to_any_other_order_are_not_said_to_have_left() -> None:
+    spec = Spec(order).given(*normalized(PAID), OrderPaid(100, "CNY", T0), OrderShipped((), T0), OrderCompleted(T0))
+    both = snapshot("completed", 9, (line("1", state="shipped"), line("2")))
+    assert spec.when(taking(both)).then_some(OrderAmended).state.shipped == {"1"}
+
+
 def test_a_voided_counter_sale_is_cancelled_though_it_was_complete() -> None:
     sale = snapshot("completed", kind="counter")
     void = snapshot("cancelled", kind="counter", lines=(line("1", state="cancelled"),))

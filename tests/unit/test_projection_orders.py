@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
@@ -120,6 +121,24 @@ def test_a_part_on_its_way_shows_by_line(board: Board) -> None:
     board.received().given(*RESERVED, order.PartiallyShipped(("2",), (Parcel("YTO", "T2", ("2",)),)))
     assert stages(board.shows()) == {"1": "open", "2": "shipped"}
     assert board.shows()["fulfilment"] == "allocating"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_goods_added_to_a_counter_sale_show_as_shipped(board: Board, apart: bool) -> None:
+    first = msgspec.structs.replace(view("1", "completed"), kind="counter")
+    gone = tuple(msgspec.structs.replace(line, state="shipped") for line in first.lines)
+    board.given(
+        OrderReceived("taobao", "s1", "1", "payload"),
+        OrderNormalized(msgspec.structs.replace(first, lines=gone[:1]), "digest", "address"),
+        order.OrderPaid(1000, "CNY", NOON_MS),
+        order.OrderShipped((), NOON_MS),
+        order.OrderCompleted(NOON_MS),
+    )
+    if apart:  # what was folded before is read back from its row
+        assert stages(board.shows()) == {"1": "shipped"}
+    both = msgspec.structs.replace(first, lines=gone)
+    board.given(order.OrderAmended(both, "digest2", "address", ("lines",), "payload"))
+    assert stages(board.shows()) == {"1": "shipped", "2": "shipped"}
 
 
 def test_an_open_after_sale_is_what_people_see_and_loses_nothing(board: Board) -> None:
