@@ -35,6 +35,7 @@ from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, KEYS_FILE, LOG_FIL
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from runners.settings import FILE, Settings, load_settings
+from runners.upstart import check_store
 
 ROOT = Path(__file__).resolve().parents[2]
 CRASHING = "tests.integration.crashing_worker"
@@ -332,6 +333,7 @@ async def running_cell(path: Path, *, channel: str = "", **settings: str | int) 
     address = await server.start()
     address.write(path / ADDRESS_FILE)
     cell = Cell(load_settings(path), server, {"PYTHONPATH": str(ROOT)})
+    check_store(cell.settings)  # makes log and keys, as `up` does before it starts anybody
     try:
         await ensure_mail(await cell.nc(), cell.settings.cell, incarnation="first", first_seq=1, max_bytes=MAIL_BYTES)
         yield cell
