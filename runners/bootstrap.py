@@ -8,7 +8,7 @@ from adapters.channels import load
 from adapters.nats.address import Address
 from adapters.storage.spool import Spool
 from adapters.storage.sqlite_log import SqliteEventLog
-from adapters.storage.vault import SqliteVault
+from adapters.storage.vault import KeysMissing, SqliteVault
 from domain.ports import Channel
 from runners.settings import Settings
 
@@ -50,6 +50,14 @@ def open_vault(settings: Settings, *, make: bool = False) -> "SqliteVault | Post
 
         return PostgresVault(settings.store, f"{settings.cell}_keys", make=make)
     return SqliteVault(settings.path / KEYS_FILE, make=make)
+
+
+def existing_vault(settings: Settings) -> "SqliteVault | PostgresVault | None":
+    """Return the store of data keys for a look at what it opens; None where there is none."""
+    try:
+        return open_vault(settings)
+    except KeysMissing:
+        return None
 
 
 def open_read_models(settings: Settings) -> "ReadModels":

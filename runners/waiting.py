@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.storage.sealing import open_sealed
-from adapters.storage.vault import KeysMissing
 from domain.catalogue import decode_event
 from domain.envelope import decode_envelope
 from domain.ids import intake_key, kind_of
 from domain.intake import IntakeDiscarded, IntakeQuarantined
 from domain.order import OrderQuarantined, QueuedBehind, QueueReleased
-from runners.bootstrap import open_log, open_read_models, open_vault
+from runners.bootstrap import existing_vault, open_log, open_read_models
 
 if TYPE_CHECKING:
     from domain.ports import EventLog, Recorded
@@ -85,9 +84,8 @@ def raw_of(settings: "Settings", item: Item) -> bytes | None:
     """
     if not item.payload:
         return item.message.encode()
-    try:
-        vault = open_vault(settings)
-    except KeysMissing:
+    vault = existing_vault(settings)
+    if vault is None:
         return None
     log = open_log(settings, read_only=True)
     try:

@@ -294,7 +294,7 @@ class Worker:
     def _decide_in_time(self, part: Opened, suspect: int, beforehand: dict[int, Ready]) -> Batch:
         """Decide; where that hangs, `_end_where_it_hangs` ends the process.
 
-        By the system's own timer: a watching thread for each batch would cost a tenth of the decisions.
+        By the system's own timer: a watching thread for each batch would cost a twentieth of the work.
         """
         signal.setitimer(signal.ITIMER_REAL, HANG_S)
         try:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from adapters.storage.checkpoints import Signer
     from adapters.storage.scan import Scan
-    from domain.ports import Vault
     from runners.audit import Verified, Witness
     from runners.history import Entry
     from runners.settings import Settings
@@ -69,7 +68,7 @@ def history(
     json: JsonOption = False,
 ) -> Exit:
     """Every event of one order (or warehouse, intake): when, who, why, and what it changed."""
-    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
     from runners.history import find_stream  # noqa: PLC0415
     from runners.history import history as entries_of  # noqa: PLC0415
 
@@ -77,7 +76,7 @@ def history(
     stream = _stream(settings, key, find_stream)
     with ExitStack() as stack:
         log = stack.enter_context(closing(open_log(settings, read_only=True)))
-        vault = _existing_vault(settings) if reveal else None
+        vault = existing_vault(settings) if reveal else None
         if vault is not None:
             stack.callback(vault.close)
         elif reveal:
@@ -169,11 +168,12 @@ def verify(
     from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from runners.audit import verify as verify_log  # noqa: PLC0415
+    from runners.bootstrap import existing_vault  # noqa: PLC0415
 
     settings = settings_of(data)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     with ExitStack() as stack:
-        vault = _existing_vault(settings)
+        vault = existing_vault(settings)
         if vault is not None:
             stack.callback(vault.close)
         witnesses, notes = _witnesses(settings)
@@ -290,15 +290,6 @@ def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") 
             return find(scan, key)
     except (UnknownKey, BadId) as error:
         raise Failure(Exit.REFUSED, str(error)) from error
-
-
-def _existing_vault(settings: "Settings") -> "Vault | None":
-    """Return the keys, None where there are none: looking makes no store."""
-    from runners.bootstrap import KEYS_FILE, open_vault  # noqa: PLC0415
-
-    if not settings.postgres and not (settings.path / KEYS_FILE).exists():
-        return None
-    return open_vault(settings)
 
 
 def _signer(settings: "Settings") -> "Signer | None":

@@ -30,13 +30,11 @@ def personal_of(settings: "Settings", key: str, sealed: bytes | None, *, reveal:
     import msgspec  # noqa: PLC0415
 
     from adapters.storage.sealing import SealBroken, open_sealed  # noqa: PLC0415
-    from adapters.storage.vault import KeysMissing  # noqa: PLC0415
-    from runners.bootstrap import open_vault  # noqa: PLC0415
+    from runners.bootstrap import existing_vault  # noqa: PLC0415
     from runners.commands.common import Exit, Failure  # noqa: PLC0415
 
-    try:
-        vault = open_vault(settings)
-    except KeysMissing:
+    vault = existing_vault(settings)
+    if vault is None:
         return ERASED
     try:
         data_key = vault.keys([key], create=False).get(key)
