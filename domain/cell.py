@@ -17,7 +17,7 @@ from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import kind_of, skus_key_of
+from domain.ids import kind_of, skus_key_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
 
@@ -62,7 +62,15 @@ _BY_INITIAL = {kind[0]: (decider.decide, decider.evolve) for kind, decider in DE
 assert len(_BY_INITIAL) == len(DECIDERS)
 
 _SPECIAL = frozenset(
-    {order.TimerSet, order.TimerCleared, order.QueueReleased, order.OrderNormalized, order.OrderAmended}
+    {
+        order.TimerSet,
+        order.TimerCleared,
+        order.OrderPromised,
+        order.OrderShipped,
+        order.QueueReleased,
+        order.OrderNormalized,
+        order.OrderAmended,
+    }
 )
 """Events the turn itself looks at. The last two are stored with the sealed personal half of their snapshot."""
 
@@ -259,6 +267,15 @@ def _run(
     outcome: Outcome = "accepted"
     reason = ""
     now_ms = mail.observed_at
+
+    def ledger_of(code: str) -> stock.Ledger:
+        key = warehouse_key(code)
+        held = touched.get(key) or states.get(key)
+        if held is None:
+            raise Missing(streams=(key,))
+        ledger: stock.Ledger = held.state
+        return ledger
+
     while queue or waiting:
         steps += 1
         if steps > STEPS_MAX:
@@ -304,14 +321,12 @@ def _run(
             kind = type(event)
             sealed = None
             if kind in _SPECIAL:
-                if isinstance(event, order.TimerSet):
-                    timers.append(Timer(to, event.timer, event.due_ms))
-                elif isinstance(event, order.TimerCleared):
-                    timers.append(Timer(to, event.timer, None))
-                elif isinstance(event, order.QueueReleased):
+                if isinstance(event, order.QueueReleased):
                     released = event
-                else:
+                elif isinstance(event, order.OrderNormalized | order.OrderAmended):
                     sealed = step.sealed
+                else:
+                    timers.extend(Timer(to, *timer) for timer in order.timers_of(event))
             records.append(_new(Record, (to, version, TAGS[kind], envelope, _encode(event), sealed)))
             if not worked:
                 state = evolve(state, event)
@@ -319,7 +334,7 @@ def _run(
             state = events.state
         touched[to] = Held(version, state)
         if initial == "o":
-            reactions = fulfilment.react_to_order(to, events, before, state)
+            reactions = fulfilment.react_to_order(to, events, before, state, ledger_of)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
         elif initial == "s":

@@ -1,4 +1,4 @@
-"""Fulfilment, the plain case: paid and stock there → allocate → pick list → wait for the scan-out.
+"""Fulfilment: paid and stock there → allocate → pick lists → wait for the scan-outs; gifts are held before that.
 
 A process manager: a pure function from what happened to the messages that follow, in the same turn. It looks at an
 actor before and after a step, so it does not matter which event made the difference: a payment, a lifted hold, a
@@ -15,6 +15,7 @@ from domain.ids import parts_of, skus_key_of, warehouse_key
 from domain.order import (
     PAID,
     Allocation,
+    ConfirmPreReserved,
     ConfirmReserved,
     MapSkus,
     Order,
@@ -23,15 +24,25 @@ from domain.order import (
     PartiallyShipped,
     Quantities,
     ReportShort,
+    TakePlan,
+    gift_line,
     live_lines,
     needs,
     unmapped,
 )
+from domain.routing import LedgerOf, default_warehouse, gift_plan, is_plain, plan
 from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
-from domain.stock import Issue, PickOut, Release, ReservationRefused, Reserve, StockReserved
+from domain.stock import (
+    Issue,
+    PickOut,
+    PreReserve,
+    Release,
+    ReservationRefused,
+    Reserve,
+    StockPreReserved,
+    StockReserved,
+)
 
-WAREHOUSE = "A"
-"""The one warehouse of the plain case."""
 RULE = "fulfilment"
 
 
@@ -49,7 +60,7 @@ def stock_wanted(state: Order) -> Quantities:
     """
     if (
         state.status not in ("paid", "allocating")
-        or state.allocation is not None
+        or state.allocations
         or state.kind == "counter"
         or state.interceptions
         or state.quarantined is not None
@@ -59,18 +70,39 @@ def stock_wanted(state: Order) -> Quantities:
     return wanted if all(sku for sku, _ in wanted) else ()
 
 
-def react_to_order(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
-    """Return what an order's step means for the warehouse."""
+def gifts_wanted(state: Order) -> bool:
+    """Whether gifts of an unpaid order are to be pre-reserved: not those of one that was not paid in time."""
+    return (
+        state.status == "awaiting_payment"
+        and bool(state.ruled.gifts)
+        and not state.overdue_ms
+        and not state.interceptions
+        and state.quarantined is None
+    )
+
+
+def react_to_order(
+    key: str, events: Sequence[Event], before: Order, after: Order, ledger_of: LedgerOf
+) -> list[Message]:
+    """Return what an order's step means for the warehouses."""
     if after is before:
         return []
     messages = []
-    gone = _gone(events, before, after) if after.shipped and after.kind != "counter" else {}
-    if before.allocation is not None:
-        messages += _settle(before.allocation, after.allocation, gone)
+    gone = _gone(events, before, after) if (after.shipped or after.sent) and after.kind != "counter" else {}
+    if before.allocations:
+        messages += _settle(before.allocations, after.allocations, gone)
+    if before.ruled.gift_holds and not after.allocations:
+        # A reservation takes the place of what it finds pre-reserved; any other way out gives it back.
+        kept = {hold.id for hold in after.ruled.gift_holds}
+        messages += [
+            Message(warehouse_key(hold.warehouse), Release(hold.id))
+            for hold in before.ruled.gift_holds
+            if hold.id not in kept
+        ]
     lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
     if lines:
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
-        messages.append(Message(warehouse_key(WAREHOUSE), issue))
+        messages.append(Message(warehouse_key(default_warehouse(after)), issue))
     if (
         after.lines is not before.lines
         or after.cancelled is not before.cancelled
@@ -80,9 +112,42 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         if waits or unmapped(before):
             messages.append(Message(skus_key_of(key), AwaitSkus(key, waits)))
     wanted = stock_wanted(after)
-    if wanted and not stock_wanted(before):
-        messages.append(Message(warehouse_key(WAREHOUSE), Reserve(f"{key}/{after.attempts + 1}", key, wanted)))
+    if wanted:
+        if not stock_wanted(before):
+            messages.append(_allocating(key, after, wanted, ledger_of))
+    elif after.allocations:
+        planned = next((each for each in after.allocations if not each.held), None)
+        if planned is not None:
+            messages.append(_reserving(key, after, planned))
+    elif (
+        after.ruled.gifts
+        and gifts_wanted(after)
+        and not (before.ruled.gifts == after.ruled.gifts and gifts_wanted(before))
+    ):
+        messages += [
+            Message(warehouse_key(each.warehouse), PreReserve(each.id, key, each.lines, after.ruled.keep))
+            for each in gift_plan(key, after, ledger_of)
+        ]
     return messages
+
+
+def _allocating(key: str, order: Order, wanted: Quantities, ledger_of: LedgerOf) -> Message:
+    """Ask the one warehouse that serves all of it, or have the order note which ones share the work."""
+    if not is_plain(order):
+        planned = plan(key, order, ledger_of)
+        if len(planned) > 1 or planned[0].area or planned[0].unprocessed:
+            return Message(key, TakePlan(planned))
+        return _reserving(key, order, planned[0])
+    name = f"{key}/{order.attempts + 1}"
+    return _reserving(key, order, Allocation(name, default_warehouse(order), wanted))
+
+
+def _reserving(key: str, order: Order, allocation: Allocation) -> Message:
+    ruled = order.ruled
+    holds = tuple(hold.id for hold in ruled.gift_holds if hold.warehouse == allocation.warehouse)
+    return Message(
+        warehouse_key(allocation.warehouse), Reserve(allocation.id, key, allocation.lines, ruled.keep, holds)
+    )
 
 
 def _some_unmapped(lines: Sequence[Line]) -> bool:
@@ -94,26 +159,43 @@ def _some_unmapped(lines: Sequence[Line]) -> bool:
 
 def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int]:
     """SKU → units that have left in this step, or whose SKU became known only after they had left."""
-    if after.shipped == before.shipped and after.lines == before.lines:
+    if after.shipped == before.shipped and after.lines == before.lines and after.sent == before.sent:
         return {}
-    allocation = before.allocation
-    if allocation is not None and any(isinstance(event, OrderShipped) and event.command for event in events):
-        by_us = next(event for event in events if isinstance(event, OrderShipped))
-        # We sent what was picked, be it what the channel wants by now or not.
-        return dict(allocation.lines) if by_us.allocation else {}
+    for event in events:
+        if isinstance(event, OrderShipped | PartiallyShipped) and event.command:
+            # We sent what was picked, be it what the channel wants by now or not.
+            ours = next((each for each in before.allocations if each.id == event.allocation), None)
+            return dict(ours.lines) if ours is not None else {}
     known = {line.id: line.sku for line in before.lines if line.sku or line.id not in before.shipped}
+    parts = {kit.line: kit.parts for kit in after.ruled.kits}
+    sent = dict(before.sent)
     gone: dict[str, int] = {}
     for line, units in live_lines(after):
         if line.id in after.shipped and (line.id not in before.shipped or (line.sku and line.id not in known)):
-            gone[line.sku] = gone.get(line.sku, 0) + units
+            left = units - sent.get(line.id, 0)
+            for sku, each in parts.get(line.id, ((line.sku, 1),)):
+                gone[sku] = gone.get(sku, 0) + left * each
+    for gift in after.ruled.gifts:
+        if gift_line(gift) in after.shipped and gift_line(gift) not in before.shipped and before.allocations:
+            gone[gift.sku] = gone.get(gift.sku, 0) + gift.units
     return gone
 
 
-def _settle(held: Allocation, kept: Allocation | None, gone: dict[str, int]) -> list[Message]:
-    """Tell the ledger what became of an allocation; what it covers is taken out of `gone`."""
-    if kept is not None and kept.lines == held.lines:
-        return []
-    keep = dict(kept.lines) if kept is not None else {}
+def _settle(held: Sequence[Allocation], kept: Sequence[Allocation], gone: dict[str, int]) -> list[Message]:
+    """Tell the ledgers what became of allocations; what they cover is taken out of `gone`.
+
+    Those of which nothing is kept come first: it is their goods that have left.
+    """
+    left = {each.id: each for each in kept}
+    messages: list[Message] = []
+    for each in sorted(held, key=lambda allocation: allocation.id in left) if len(held) > 1 else held:
+        after = left.get(each.id)
+        if each.held and (after is None or after.lines != each.lines):
+            messages += _settled(each, dict(after.lines) if after is not None else {}, gone)
+    return messages
+
+
+def _settled(held: Allocation, keep: dict[str, int], gone: dict[str, int]) -> list[Message]:
     picked: list[tuple[str, int]] = []
     released: list[tuple[str, int]] = []
     for sku, units in held.lines:
@@ -151,6 +233,9 @@ def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
             case StockReserved():
                 warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ConfirmReserved(event.allocation, warehouse, event.lines)))
+            case StockPreReserved():
+                warehouse = parts_of(key)[0]
+                messages.append(Message(event.order, ConfirmPreReserved(event.allocation, warehouse, event.lines)))
             case ReservationRefused():
                 warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))

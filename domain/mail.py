@@ -43,6 +43,7 @@ Body = (
     | AsideReport
     | order.ScanOut
     | order.Ship
+    | order.ConfirmProcessing
     | order.CancelLines
     | order.ResolveInterception
     | order.TimerDue

@@ -13,6 +13,7 @@ import msgspec
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.ids import order_key
+from domain.rulings import UNRULED, Gift, Kit, Route, Ruling, Saving
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
 
@@ -71,14 +72,37 @@ class TakeSnapshot(Command, frozen=True):
     """Version of the field mapping that it was read by; 0 = what ships with the channel."""
     mapped: tuple[str, ...] = ()
     """Ids of the lines whose SKU the table of SKUs gave, because the channel names none."""
+    flaws: tuple[str, ...] = ()
+    """What is wrong with the receiver's address (see `domain.rulings.Facts`)."""
+    ruling: Ruling = UNRULED
+    """What the rule book in force says of it."""
+
+
+class Lot(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Which production lot shipped goods are of, and their carbon figure (as goods into the EU must tell)."""
+
+    sku: str
+    lot: str
+    units: int
+    carbon: str = ""
+    """Decimal number as its source gives it, of all the units."""
+    unit: str = ""
+    """Of the carbon figure, for example `kgCO2e`."""
+    method: str = ""
+    """How it was worked out, for example `ISO 14067`."""
+    source: str = ""
+    """Whose figure it is."""
 
 
 class ScanOut(Command, frozen=True):
-    """The warehouse scanned the goods of the pick list out; with a tracking number they are on their way as well."""
+    """The warehouse scanned the goods of a pick list out; with a tracking number they are on their way as well."""
 
     command_id: str
     tracking: str = ""
     carrier: str = ""
+    allocation: str = ""
+    """Which of several: its id, its pick list's, or its warehouse's code; may be "" where there is but one."""
+    lots: tuple[Lot, ...] = ()
 
 
 class Ship(Command, frozen=True):
@@ -87,6 +111,17 @@ class Ship(Command, frozen=True):
     command_id: str
     tracking: str
     carrier: str
+    allocation: str = ""
+    """As in `ScanOut`."""
+    lots: tuple[Lot, ...] = ()
+
+
+class ConfirmProcessing(Command, frozen=True):
+    """A processing area has done its work on an allocation (engraved, cut to length …)."""
+
+    command_id: str
+    allocation: str = ""
+    """As in `ScanOut`."""
 
 
 class CancelLines(Command, frozen=True):
@@ -103,8 +138,8 @@ class ResolveInterception(Command, frozen=True):
 
     command_id: str
     interception: str
-    decision: Literal["release", "cancel"]
-    """`release`: go on (an allocation is tried again); `cancel`: cancel the order."""
+    decision: Literal["release", "cancel", "waive"]
+    """`release`: go on (an allocation is tried again); `cancel`: cancel the order; `waive`: go on without gifts."""
     note: str = ""
 
 
@@ -150,6 +185,20 @@ class ConfirmReserved(Command, frozen=True):
     allocation: str
     warehouse: str
     lines: Quantities
+
+
+class ConfirmPreReserved(Command, frozen=True):
+    """In-turn: the ledger holds gifts for the unpaid order."""
+
+    allocation: str
+    warehouse: str
+    lines: Quantities
+
+
+class TakePlan(Command, frozen=True):
+    """In-turn: several allocations serve the order; each is reserved in its turn, and any refusal gives all back."""
+
+    allocations: "tuple[Allocation, ...]"
 
 
 class ReportShort(Command, frozen=True):
@@ -281,8 +330,64 @@ class DepositPaid(Event, frozen=True):
     currency: str
 
 
+class OrderRouted(Event, frozen=True):
+    """The rule book says how the order is to be fulfilled: from where, ahead of whom, in which parts."""
+
+    rules: int
+    """Version of the rule book; each route names its rule."""
+    routes: tuple[Route, ...] = ()
+    warehouses: tuple[str, ...] = ()
+    """Codes of all warehouses, the first preferred, for lines without a route; empty = the one that ships."""
+    kits: tuple[Kit, ...] = ()
+    tags: tuple[str, ...] = ()
+    priority: str = ""
+    keep: Quantities = ()
+    """(SKU, units) that must stay available in the warehouse: stock that is kept from campaigns."""
+    lots: bool = False
+    """Whether shipped goods must name their lot and carbon figure."""
+
+
+class GiftsGranted(Event, frozen=True):
+    """Promotions give goods (and take money off); what an earlier such event granted no longer counts."""
+
+    rules: int
+    gifts: tuple[Gift, ...]
+    savings: tuple[Saving, ...] = ()
+
+
+class GiftPreReserved(Event, frozen=True):
+    """A warehouse holds gifts of the order, which is not paid yet. `lines` are (SKU, quantity)."""
+
+    allocation: str
+    warehouse: str
+    lines: Quantities
+
+
+class GiftsWaived(Event, frozen=True):
+    """Somebody decided that the order goes without its gifts."""
+
+    gifts: tuple[Gift, ...]
+    command: str
+
+
+class OrderPromised(Event, frozen=True):
+    """What the customer was promised, from the payment on. Sets the timer `promise`; shipping ends it."""
+
+    rule: str
+    rules: int
+    ship_by_ms: int
+    deliver_by_ms: int = 0
+    """0 = nothing was promised of it."""
+
+
+class OrderAllocated(Event, frozen=True):
+    """Several allocations are to serve the order; none is held yet."""
+
+    allocations: "tuple[Allocation, ...]"
+
+
 class OrderReserved(Event, frozen=True):
-    """A warehouse holds everything the order needs. `lines` are (SKU, quantity)."""
+    """A warehouse holds everything of an allocation. `lines` are (SKU, quantity)."""
 
     allocation: str
     warehouse: str
@@ -298,7 +403,7 @@ class ReservationFailed(Event, frozen=True):
 
 
 class OrderReleased(Event, frozen=True):
-    """The channel changed the order before it was picked: what was held is given back, the pick list is void."""
+    """What an allocation held is given back, its pick list is void: the order was changed, or not paid in time."""
 
     allocation: str
     warehouse: str
@@ -314,6 +419,17 @@ class PickListIssued(Event, frozen=True):
     allocation: str
     warehouse: str
     lines: Quantities
+    area: str = ""
+    """Part of the warehouse that works on them by themselves."""
+    priority: str = ""
+    """`urgent` goes first, `express` before that and without waiting for a batch."""
+
+
+class OrderProcessed(Event, frozen=True):
+    """A processing area has done its work on an allocation: it may leave."""
+
+    allocation: str
+    command: str
 
 
 class OrderPicked(Event, frozen=True):
@@ -323,12 +439,24 @@ class OrderPicked(Event, frozen=True):
     command: str
 
 
+class LotsRecorded(Event, frozen=True):
+    """Which lots goods that leave are of, with their carbon figures."""
+
+    allocation: str
+    lots: tuple[Lot, ...]
+
+
 class PartiallyShipped(Event, frozen=True):
-    """Some lines are on their way. `lines` are line ids."""
+    """Some lines are on their way. `lines` are ids of lines of which nothing is left to be sent."""
 
     lines: tuple[str, ...]
     parcels: tuple[Parcel, ...]
     shipped_ms: int = 0
+    allocation: str = ""
+    """The one that we sent; "" where the channel said so."""
+    units: Quantities = ()
+    """(line id, units) in it, of lines that go in several parcels."""
+    command: str = ""
 
 
 class OrderShipped(Event, frozen=True):
@@ -397,6 +525,10 @@ class OrderIntercepted(Event, frozen=True):
     """Who should act: operations, service, finance, keeper."""
     risk_ms: int
     """When the risk became derivable, UTC ms."""
+    rule: str = ""
+    """Rule that saw it; "" where the program itself did."""
+    rules: int = 0
+    """Version of the rule book."""
 
 
 class InterceptionResolved(Event, frozen=True):
@@ -510,6 +642,18 @@ class NothingToShip(DomainError):
     """The order is not in a state from which goods may leave."""
 
 
+class WhichAllocation(DomainError):
+    """The order goes out in several parcels, and the message does not say which of them."""
+
+
+class NotProcessed(DomainError):
+    """A processing area has not confirmed its work on these goods."""
+
+
+class LotsMissing(DomainError):
+    """Goods into the EU leave only with their lot and carbon figure."""
+
+
 class NoParcel(DomainError):
     """A parcel that nobody could follow: its number or its carrier is missing."""
 
@@ -524,6 +668,10 @@ class UnknownLine(DomainError):
 
 class NoSuchInterception(DomainError):
     """There is no open interception of that id."""
+
+
+class NothingToWaive(DomainError):
+    """Only an order that is stopped for want of its gifts can go without them."""
 
 
 class NoSuchQuarantine(DomainError):
@@ -557,7 +705,7 @@ class WrongActor(DomainError):
 # --- state
 
 
-class Allocation(msgspec.Struct, frozen=True, gc=False):
+class Allocation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a warehouse was asked to hold for the order."""
 
     id: str
@@ -567,6 +715,38 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     picked: bool = False
     listed: bool = False
     """Whether the pick list is out; it waits while a hold blocks shipping."""
+    units: Quantities = ()
+    """(line id, units) that it is for, where there are several allocations; empty = all that is left."""
+    area: str = ""
+    """Part of the warehouse that works on it by itself."""
+    held: bool = True
+    """Whether the ledger holds it; a planned one is asked for in its turn."""
+    unprocessed: bool = False
+    """Whether a processing area has still to confirm its work."""
+
+
+class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was ruled of the order, as far as later decisions need it."""
+
+    routes: tuple[Route, ...] = ()
+    warehouses: tuple[str, ...] = ()
+    kits: tuple[Kit, ...] = ()
+    tags: tuple[str, ...] = ()
+    priority: str = ""
+    keep: Quantities = ()
+    lots: bool = False
+    gifts: tuple[Gift, ...] = ()
+    waived: bool = False
+    """Whether somebody decided that it goes without gifts."""
+    gift_holds: tuple[Allocation, ...] = ()
+    """What is pre-reserved of the gifts while the order is not paid."""
+    gift_attempts: int = 0
+    found: tuple[str, ...] = ()
+    """Rules that intercepted the order once: a person's release of it stands."""
+    promised: bool = False
+
+
+NOT_RULED = Ruled()
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -601,8 +781,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     holds: tuple[str, ...] = ()
     interceptions: tuple[tuple[str, str], ...] = ()
     """(id, reason) of the open ones."""
-    allocation: Allocation | None = None
+    allocations: tuple[Allocation, ...] = ()
     attempts: int = 0
+    ruled: Ruled = NOT_RULED
+    sent: Quantities = ()
+    """(line id, units) that have left of lines of which something is still to be sent."""
     cancelled: tuple[tuple[str, int], ...] = ()
     """(line id, units) cancelled by our own acts."""
     shipped: frozenset[str] = frozenset()
@@ -697,46 +880,140 @@ def _skus_mapped(state: Order, event: OrderSkusMapped) -> Order:
     return _replace(state, lines=lines, mapped=state.mapped | skus.keys())
 
 
+def _routed(state: Order, event: OrderRouted) -> Order:
+    ruled = _replace(
+        state.ruled,
+        routes=event.routes,
+        warehouses=event.warehouses,
+        kits=event.kits,
+        tags=event.tags,
+        priority=event.priority,
+        keep=event.keep,
+        lots=event.lots,
+    )
+    return _replace(state, ruled=ruled)
+
+
+def _gift_pre_reserved(state: Order, event: GiftPreReserved) -> Order:
+    hold = Allocation(event.allocation, event.warehouse, event.lines)
+    holds = (*state.ruled.gift_holds, hold)
+    return _replace(state, ruled=_replace(state.ruled, gift_holds=holds, gift_attempts=state.ruled.gift_attempts + 1))
+
+
+def _promised(state: Order, event: OrderPromised) -> Order:
+    timers = (*state.timers, (PROMISE_TIMER, event.ship_by_ms))
+    return _replace(state, timers=timers, ruled=_replace(state.ruled, promised=True))
+
+
+def _allocated(state: Order, event: OrderAllocated) -> Order:
+    return _replace(state, allocations=event.allocations, attempts=state.attempts + 1)
+
+
 def _reserved(state: Order, event: OrderReserved) -> Order:
+    planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
+    ruled = state.ruled
+    if ruled.gift_holds and all(each.held for each in planned):
+        ruled = _replace(ruled, gift_holds=())
     return _replace(
         state,
         status="allocating",
-        allocation=Allocation(event.allocation, event.warehouse, event.lines),
-        attempts=state.attempts + 1,
+        allocations=planned or (Allocation(event.allocation, event.warehouse, event.lines),),
+        attempts=state.attempts if planned else state.attempts + 1,
+        ruled=ruled,
     )
 
 
-def _released(state: Order, event: OrderReleased) -> Order:
+def _reservation_failed(state: Order, event: ReservationFailed) -> Order:
     del event
-    return _replace(state, status="allocating" if state.shipped else "paid", allocation=None)
+    if any(not each.held for each in state.allocations):
+        # One of several was refused: the others are given back.
+        return _replace(state, status="allocating" if state.shipped or state.sent else "paid", allocations=())
+    return _replace(state, attempts=state.attempts + 1)
 
 
-def _trimmed(allocation: Allocation, keep: Callable[[str, int], int]) -> Allocation | None:
-    """Return the allocation with `keep(sku, units)` of each SKU; None when nothing is left of it."""
-    lines = tuple((sku, left) for sku, units in allocation.lines if (left := keep(sku, units)) > 0)
-    return _replace(allocation, lines=lines) if lines else None
+def _gifts_short(state: Order) -> Order:
+    return _replace(state, ruled=_replace(state.ruled, gift_attempts=state.ruled.gift_attempts + 1))
+
+
+def _released(state: Order, event: OrderReleased) -> Order:
+    ruled = state.ruled
+    if any(hold.id == event.allocation for hold in ruled.gift_holds):
+        holds = tuple(hold for hold in ruled.gift_holds if hold.id != event.allocation)
+        return _replace(state, ruled=_replace(ruled, gift_holds=holds))
+    left = tuple(each for each in state.allocations if each.id != event.allocation)
+    return _replace(state, status="allocating" if left or state.shipped or state.sent else "paid", allocations=left)
+
+
+def _of_allocation(state: Order, allocation: str, change: Callable[[Allocation], Allocation]) -> Order:
+    allocations = tuple(change(each) if each.id == allocation else each for each in state.allocations)
+    return _replace(state, allocations=allocations)
+
+
+def _kept(allocations: Sequence[Allocation], wanted: Mapping[str, int]) -> tuple[Allocation, ...]:
+    """Return what the allocations still hold if only so many units of each SKU are wanted; the last ones give first."""
+    left = dict(wanted)
+    kept = []
+    for each in allocations:
+        lines = []
+        for sku, units in each.lines:
+            keep = min(units, left.get(sku, 0))
+            if keep > 0:
+                left[sku] -= keep
+                lines.append((sku, keep))
+        if lines:
+            kept.append(_replace(each, lines=tuple(lines)))
+    return tuple(kept)
 
 
 def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
-    allocation = state.allocation
-    if allocation is not None:
-        gone = _units(state, frozenset(event.lines) - state.shipped)
-        allocation = _trimmed(allocation, lambda sku, units: units - gone.get(sku, 0))
-    return _replace(state, status="allocating", shipped=state.shipped | frozenset(event.lines), allocation=allocation)
+    gone = frozenset(event.lines)
+    if event.allocation:
+        left = tuple(each for each in state.allocations if each.id != event.allocation)
+        units = dict(state.sent)
+        for line_id, sent in event.units:
+            units[line_id] = units.get(line_id, 0) + sent
+        sent_so_far = tuple((line_id, sent) for line_id, sent in units.items() if line_id not in gone)
+        return _replace(
+            state,
+            status="allocating",
+            shipped=state.shipped | gone,
+            sent=sent_so_far,
+            allocations=left,
+            commands=_with_command(state, event.command),
+        )
+    left = state.allocations
+    if left:
+        leaves = _units(state, gone - state.shipped)
+        left = _kept(left, {sku: held - leaves.get(sku, 0) for sku, held in held_of(left).items()})
+    return _replace(state, status="allocating", shipped=state.shipped | gone, allocations=left)
 
 
 def _shipped(state: Order, event: OrderShipped) -> Order:
+    timers = state.timers
+    if timers:
+        timers = tuple(pair for pair in timers if pair[0] != PROMISE_TIMER)
+    gone = frozenset(line.id for line in state.lines if live_quantity(state, line) > 0)
+    ruled = state.ruled
+    if ruled.gifts or ruled.gift_holds:
+        gone |= {gift_line(gift) for gift in ruled.gifts}
+        ruled = _replace(ruled, gift_holds=())
     return _replace(
         state,
         status="shipped",
-        shipped=frozenset(line.id for line in state.lines if live_quantity(state, line) > 0),
-        allocation=None,
+        shipped=gone,
+        sent=(),
+        allocations=(),
+        timers=timers,
+        ruled=ruled,
         commands=_with_command(state, event.command),
     )
 
 
 def _cancelled(state: Order, event: OrderCancelled) -> Order:
-    return _replace(state, status="cancelled", allocation=None, commands=_with_command(state, event.command))
+    ruled = _replace(state.ruled, gift_holds=()) if state.ruled.gift_holds else state.ruled
+    return _replace(
+        state, status="cancelled", allocations=(), ruled=ruled, commands=_with_command(state, event.command)
+    )
 
 
 def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
@@ -744,10 +1021,9 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
     for line_id, quantity in event.lines:
         units[line_id] = units.get(line_id, 0) + quantity
     after = _replace(state, cancelled=tuple(sorted(units.items())), commands=_with_command(state, event.command))
-    if state.allocation is None:
+    if not state.allocations:
         return after
-    wanted = dict(needs(after))
-    return _replace(after, allocation=_trimmed(state.allocation, lambda sku, held: min(held, wanted.get(sku, 0))))
+    return _replace(after, allocations=_kept(state.allocations, dict(needs(after))))
 
 
 def _after_sale_opened(state: Order, event: AfterSaleOpened) -> Order:
@@ -772,6 +1048,13 @@ def _after_sale(state: Order, lines: Sequence[str], to: str, command: str = "") 
 
 def _with_command(state: Order, command: str) -> tuple[str, ...]:
     return (*state.commands, command) if command and command not in state.commands else state.commands
+
+
+def _intercepted(state: Order, event: OrderIntercepted) -> Order:
+    ruled = state.ruled
+    if event.rule and event.rule not in ruled.found:
+        ruled = _replace(ruled, found=(*ruled.found, event.rule))
+    return _replace(state, interceptions=(*state.interceptions, (event.interception, event.reason)), ruled=ruled)
 
 
 def _without_interception(state: Order, event: InterceptionResolved) -> Order:
@@ -817,17 +1100,33 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderOutdated: lambda state, _: state,
     OrderPaid: lambda state, _: _replace(state, status="paid"),
     DepositPaid: lambda state, event: _replace(state, deposit=event.amount),
-    OrderReserved: _reserved,
-    ReservationFailed: lambda state, _: _replace(state, attempts=state.attempts + 1),
-    OrderReleased: _released,
-    PickListIssued: lambda state, _: _replace(
-        state, allocation=_replace(state.allocation, listed=True) if state.allocation else None
-    ),
-    OrderPicked: lambda state, event: _replace(
+    OrderRouted: _routed,
+    GiftsGranted: lambda state, event: _replace(state, ruled=_replace(state.ruled, gifts=event.gifts)),
+    GiftPreReserved: _gift_pre_reserved,
+    GiftsWaived: lambda state, event: _replace(
         state,
-        allocation=_replace(state.allocation, picked=True) if state.allocation else None,
+        ruled=_replace(state.ruled, gifts=(), waived=True),
         commands=_with_command(state, event.command),
     ),
+    OrderPromised: _promised,
+    OrderAllocated: _allocated,
+    OrderReserved: _reserved,
+    ReservationFailed: lambda state, event: (
+        _gifts_short(state) if is_gift_hold(event.allocation) else _reservation_failed(state, event)
+    ),
+    OrderReleased: _released,
+    PickListIssued: lambda state, event: _of_allocation(
+        state, event.allocation, lambda each: _replace(each, listed=True)
+    ),
+    OrderProcessed: lambda state, event: _replace(
+        _of_allocation(state, event.allocation, lambda each: _replace(each, unprocessed=False)),
+        commands=_with_command(state, event.command),
+    ),
+    OrderPicked: lambda state, event: _replace(
+        _of_allocation(state, event.allocation, lambda each: _replace(each, picked=True)),
+        commands=_with_command(state, event.command),
+    ),
+    LotsRecorded: lambda state, _: state,
     PartiallyShipped: _partially_shipped,
     OrderShipped: _shipped,
     OrderCompleted: lambda state, _: _replace(state, status="completed"),
@@ -836,9 +1135,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     AfterSaleOpened: _after_sale_opened,
     AfterSaleClosed: _after_sale_closed,
     OrderRefunded: lambda state, event: _after_sale(state, event.lines, "refunded", event.command),
-    OrderIntercepted: lambda state, event: _replace(
-        state, interceptions=(*state.interceptions, (event.interception, event.reason))
-    ),
+    OrderIntercepted: _intercepted,
     InterceptionResolved: _without_interception,
     OrderRefused: _refused,
     OrderQuarantined: lambda state, event: _replace(
@@ -853,6 +1150,21 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
 }
+
+
+def timers_of(event: Event) -> tuple[tuple[str, int | None], ...]:
+    """Return (timer, due UTC ms, or None where it is cleared) of what an event does to timers of its stream."""
+    match event:
+        case TimerSet():
+            return ((event.timer, event.due_ms),)
+        case TimerCleared():
+            return ((event.timer, None),)
+        case OrderPromised():
+            return ((PROMISE_TIMER, event.ship_by_ms),)
+        case OrderShipped():
+            return ((PROMISE_TIMER, None),)
+        case _:
+            return ()
 
 
 def evolve(state: Order, event: Event) -> Order:
@@ -885,12 +1197,46 @@ def live_lines(state: Order) -> list[tuple[Line, int]]:
     ]
 
 
+GIFT_HOLD = "/gift-"
+"""What tells the allocations of gifts of an unpaid order from others."""
+
+
+def is_gift_hold(allocation: str) -> bool:
+    """Whether an allocation pre-reserves gifts."""
+    return GIFT_HOLD in allocation
+
+
+def gift_line(gift: Gift) -> str:
+    """Return the id that a gift goes by where lines do."""
+    return f"gift:{gift.rule}:{gift.sku}"
+
+
+def goods(state: Order) -> list[tuple[str, str, int]]:
+    """Return (line id, SKU, units) of what must still leave: kits by their parts, gifts as lines of their own."""
+    shipped = state.shipped
+    sent = dict(state.sent)
+    parts = {kit.line: kit.parts for kit in state.ruled.kits}
+    found = []
+    lines = live_lines(state)
+    for line, units in lines:
+        if line.id in shipped:
+            continue
+        left = units - sent.get(line.id, 0)
+        for sku, each in parts.get(line.id, ((line.sku, 1),)):
+            if left > 0:
+                found.append((line.id, sku, left * each))
+    if lines:
+        gifts = ((gift_line(gift), gift.sku, gift.units) for gift in state.ruled.gifts)
+        found += [each for each in gifts if each[0] not in shipped]
+    return found
+
+
 def _units(state: Order, lines: frozenset[str]) -> dict[str, int]:
     """SKU → units of these lines."""
     total: dict[str, int] = {}
-    for line, units in live_lines(state):
-        if line.id in lines:
-            total[line.sku] = total.get(line.sku, 0) + units
+    for line_id, sku, units in goods(state):
+        if line_id in lines:
+            total[sku] = total.get(sku, 0) + units
     return total
 
 
@@ -898,10 +1244,26 @@ def needs(state: Order) -> Quantities:
     """(SKU, units) that must still leave a warehouse, summed by SKU."""
     total: dict[str, int] = {}
     shipped = state.shipped
+    ruled = state.ruled
+    if ruled.kits or ruled.gifts or state.sent:
+        for _, sku, units in goods(state):
+            total[sku] = total.get(sku, 0) + units
+        return tuple(total.items())
     for line, units in live_lines(state):
         if line.id not in shipped:
             total[line.sku] = total.get(line.sku, 0) + units
     return tuple(total.items())
+
+
+def held_of(allocations: Sequence[Allocation]) -> dict[str, int]:
+    """SKU → units that these allocations are for."""
+    if len(allocations) == 1:
+        return dict(allocations[0].lines)
+    total: dict[str, int] = {}
+    for each in allocations:
+        for sku, units in each.lines:
+            total[sku] = total.get(sku, 0) + units
+    return total
 
 
 def unmapped(state: Order) -> tuple[tuple[str, str], ...]:
@@ -950,6 +1312,7 @@ def shown_status(state: Order) -> str:
 
 PAYMENT_TIMER = "payment"
 ORDER_TIMER = "order"
+PROMISE_TIMER = "promise"
 
 
 def _guard(state: Order, to: str) -> None:
@@ -1019,9 +1382,12 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
         _follow_lines(steps, state.lines, snapshot)
     if steps.state.status in PAID:
         _open_services(steps, snapshot)
+    if command.ruling is not UNRULED or state.ruled is not NOT_RULED:
+        _obey(steps, command.ruling, state, now_ms)
     _look_for_changes(steps, state, now_ms)
+    _look_for_flaws(steps, command.flaws, now_ms)
     _look_for_risks(steps, now_ms)
-    _issue_pick_list(steps)
+    _issue_pick_lists(steps)
     if state.status == "" and state.queue:
         steps.add(QueueReleased("order", "order_known"))
     return steps
@@ -1087,9 +1453,9 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
             _cancel(steps, snapshot.cancel_reason or snapshot.native_status, shipped_at)
         return
     if target in ("shipped", "completed") and steps.state.status in ("paid", "allocating"):
-        allocation = steps.state.allocation
+        allocations = steps.state.allocations
         steps.add(
-            OrderShipped(snapshot.parcels, shipped_at, allocation.id if allocation else ""),
+            OrderShipped(snapshot.parcels, shipped_at, allocations[0].id if len(allocations) == 1 else ""),
             *_resolve_all(steps.state, "shipped_by_channel"),
         )
     if target == "completed" and steps.state.status == "shipped":
@@ -1266,27 +1632,88 @@ _IDENTITY_MAX = 200
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
-def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
-    """Give an allocation back that no longer fits the order; once it is picked, have people look instead."""
+def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
+    """Record what the rule book says, as far as it is new, and stop what a rule sees as a risk."""
     state = steps.state
-    allocation = state.allocation
-    if allocation is None:
+    if state.kind == "counter" or state.status not in ("awaiting_payment", "paid", "allocating"):
         return
-    differs = state.lines != before.lines and dict(needs(state)) != dict(allocation.lines)
-    if not allocation.picked:
+    rules = ruling.rules
+    ruled = state.ruled
+    kits = ruling.kits if state.lines != before.lines or not ruled.kits else ruled.kits
+    routed = (ruling.routes, ruling.warehouses, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots)
+    known = (ruled.routes, ruled.warehouses, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots)
+    if routed != known:
+        steps.add(OrderRouted(rules, *routed))
+    if ruling.gifts != ruled.gifts and not ruled.waived and not any(each.picked for each in state.allocations):
+        steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_gifts(state, "gifts_changed"))
+    promise = ruling.promise
+    if promise is not None and not ruled.promised and state.status in ("paid", "allocating"):
+        paid_ms = next((event.paid_ms for event in steps if isinstance(event, OrderPaid)), now_ms)
+        deliver_by_ms = paid_ms + promise.deliver_within_ms if promise.deliver_within_ms else 0
+        steps.add(OrderPromised(promise.rule, rules, paid_ms + promise.ship_within_ms, deliver_by_ms))
+    seen = {found.rule for found in ruling.found}
+    for name, _ in state.interceptions:
+        rule = name.partition(RULE_MARK)[2]
+        if rule and rule not in seen:
+            steps.add(InterceptionResolved(name, "no_longer"))
+    for found in ruling.found:
+        if found.rule not in ruled.found:
+            name = f"{found.reason}-{state.digest[:12]}{RULE_MARK}{found.rule}"
+            told = (found.reason, found.evidence, found.advice, found.role)
+            steps.add(OrderIntercepted(name, *told, now_ms, found.rule, rules))
+
+
+RULE_MARK = "@"
+"""Stands in an interception's id before the rule that saw the risk."""
+
+
+def _release_gifts(state: Order, reason: str) -> list[Event]:
+    return [OrderReleased(hold.id, hold.warehouse, hold.lines, reason) for hold in state.ruled.gift_holds]
+
+
+def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
+    """Give allocations back that no longer fit the order; once one is picked, have people look instead."""
+    state = steps.state
+    allocations = state.allocations
+    if not allocations:
+        return
+    changed = state.lines != before.lines or state.ruled is not before.ruled
+    differs = changed and dict(needs(state)) != held_of(allocations)
+    if not any(each.picked for each in allocations):
         if differs:
             steps.add(
-                OrderReleased(allocation.id, allocation.warehouse, allocation.lines, "changed_after_allocation"),
-                *_resolve_reason(state, "changed_after_allocation", "released"),
+                *(OrderReleased(each.id, each.warehouse, each.lines, CHANGED) for each in allocations),
+                *_resolve_reason(state, CHANGED, "released"),
             )
     elif differs or state.address != before.address:
+        held = tuple(held_of(allocations).items())
         _intercept(
             steps,
-            "changed_after_allocation",
-            f"the channel now wants {_spelled(needs(state))}; picked are {_spelled(allocation.lines)}"
+            CHANGED,
+            f"the channel now wants {_spelled(needs(state))}; picked are {_spelled(held)}"
             + ("; the address is another" if state.address != before.address else ""),
             "check the parcel against the order; release to ship what is picked, or cancel",
             "operations",
+            now_ms,
+        )
+
+
+CHANGED = "changed_after_allocation"
+ADDRESS = "address_anomaly"
+
+
+def _look_for_flaws(steps: _Steps, flaws: tuple[str, ...], now_ms: int) -> None:
+    """Stop what no carrier could deliver; an address that was put right lifts it."""
+    state = steps.state
+    if not flaws:
+        steps.add(*_resolve_reason(state, ADDRESS, "corrected"))
+    elif state.kind != "counter" and state.status in ("paid", "allocating"):
+        _intercept(
+            steps,
+            ADDRESS,
+            f"of the receiver's address: {', '.join(flaws)}",
+            "ask the customer and have the address corrected on the channel; release to ship to it as it is, or cancel",
+            "service",
             now_ms,
         )
 
@@ -1312,11 +1739,18 @@ def _look_for_risks(steps: _Steps, now_ms: int) -> None:
         steps.add(*_resolve_reason(state, "unmapped_sku", "mapped"))
 
 
-def _issue_pick_list(steps: _Steps) -> None:
-    """Ask the warehouse to pick what is held, once nothing blocks it."""
-    allocation = steps.state.allocation
-    if allocation is not None and not allocation.listed and not on_hold(steps.state):
-        steps.add(PickListIssued(f"pick-{allocation.id}", allocation.id, allocation.warehouse, allocation.lines))
+def _issue_pick_lists(steps: _Steps) -> None:
+    """Ask warehouses to pick what is held, once all is and nothing blocks it."""
+    state = steps.state
+    if state.allocations and not on_hold(state) and all(each.held for each in state.allocations):
+        steps.add(*(_pick_list(each, state) for each in state.allocations if not each.listed))
+
+
+def _pick_list(allocation: Allocation, state: Order) -> PickListIssued:
+    name = f"pick-{allocation.id}"
+    return PickListIssued(
+        name, allocation.id, allocation.warehouse, allocation.lines, allocation.area, state.ruled.priority
+    )
 
 
 def _spelled(lines: Quantities) -> str:
@@ -1329,14 +1763,7 @@ def _known(state: Order) -> None:
 
 
 def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Event]:
-    if state.status not in ("paid", "allocating"):
-        raise NothingToShip(f"the order is {state.status}; goods leave only while it is allocating")
-    if on_hold(state):
-        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions))) or "a refund is asked for"
-        raise OrderOnHold(f"held ({why}); resolve it first")
-    allocation = state.allocation
-    if allocation is None or state.status != "allocating":
-        raise NothingToShip("no stock is allocated to the order, so there is no pick list to scan")
+    allocation = _to_leave(command, state)
     if bool(command.tracking.strip()) is not bool(command.carrier.strip()) or (
         isinstance(command, Ship) and not command.tracking.strip()
     ):
@@ -1345,10 +1772,82 @@ def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Ev
         if allocation.picked:
             return ()
         return (OrderPicked(allocation.id, command.command_id),)
+    if len(state.allocations) > 1:
+        return _ship_one(command, allocation, state, now_ms)
     _guard(state, "shipped")
     left = tuple(line.id for line, _ in live_lines(state) if line.id not in state.shipped)
     parcel = Parcel(command.carrier, command.tracking, left)
-    return (OrderShipped((parcel,), now_ms, allocation.id, command.command_id),)
+    shipped = OrderShipped((parcel,), now_ms, allocation.id, command.command_id)
+    return (LotsRecorded(allocation.id, command.lots), shipped) if command.lots else (shipped,)
+
+
+def _to_leave(command: ScanOut | Ship, state: Order) -> Allocation:
+    """Return the allocation whose goods leave, if they may."""
+    if state.status not in ("paid", "allocating"):
+        raise NothingToShip(f"the order is {state.status}; goods leave only while it is allocating")
+    if on_hold(state):
+        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions))) or "a refund is asked for"
+        raise OrderOnHold(f"held ({why}); resolve it first")
+    if not state.allocations or state.status != "allocating":
+        raise NothingToShip("no stock is allocated to the order, so there is no pick list to scan")
+    allocation = allocation_of(state, command.allocation)
+    if allocation.unprocessed:
+        raise NotProcessed(f"area {allocation.area} has not confirmed its work on {_spelled(allocation.lines)}")
+    if state.ruled.lots and command.tracking.strip():
+        told: dict[str, int] = {}
+        for lot in command.lots:
+            if lot.lot and lot.carbon and lot.unit and lot.method and lot.source and lot.units > 0:
+                told[lot.sku] = told.get(lot.sku, 0) + lot.units
+        if told != dict(allocation.lines):
+            raise LotsMissing(
+                f"goods into the EU need lot, carbon figure, unit, method and source of {_spelled(allocation.lines)}; "
+                f"told of {_spelled(tuple(told.items()))}"
+            )
+    return allocation
+
+
+def allocation_of(state: Order, name: str) -> Allocation:
+    """Return the allocation of this id, pick list or warehouse; the only one where `name` is "".
+
+    Raises:
+        NothingToShip: there is none of that name.
+        WhichAllocation: there are several.
+    """
+    found = [each for each in state.allocations if not name or name in (each.id, f"pick-{each.id}", each.warehouse)]
+    if len(found) == 1:
+        return found[0]
+    left = ", ".join(f"{each.id} ({each.warehouse}{each.area and f', area {each.area}'})" for each in state.allocations)
+    if not found:
+        raise NothingToShip(f"no allocation {name!r} is to leave; there are {left or 'none'}")
+    raise WhichAllocation(f"the order goes out in several parcels: name one of {left}")
+
+
+def _ship_one(command: ScanOut | Ship, allocation: Allocation, state: Order, now_ms: int) -> Sequence[Event]:
+    """Send one of several allocations: of lines whose units it holds to the last nothing is left."""
+    units = dict(allocation.units)
+    left: dict[str, int] = {}
+    for line, wanted in live_lines(state):
+        left[line.id] = wanted
+    for gift in state.ruled.gifts:
+        left[gift_line(gift)] = gift.units
+    for line_id, sent in state.sent:
+        left[line_id] = left.get(line_id, 0) - sent
+    whole = tuple(line_id for line_id, sent in units.items() if sent >= left.get(line_id, 0))
+    parcel = Parcel(command.carrier, command.tracking, tuple(units))
+    gone = PartiallyShipped(whole, (parcel,), now_ms, allocation.id, allocation.units, command.command_id)
+    return (LotsRecorded(allocation.id, command.lots), gone) if command.lots else (gone,)
+
+
+def _confirm_processing(command: ConfirmProcessing, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    waiting = tuple(each for each in state.allocations if each.unprocessed)
+    name = command.allocation
+    if not name and len(waiting) == 1:
+        name = waiting[0].id
+    allocation = allocation_of(state, name)
+    if not allocation.unprocessed:
+        raise NothingToShip(f"{allocation.id} needs no processing, or it is confirmed already")
+    return (OrderProcessed(allocation.id, command.command_id),)
 
 
 def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[Event]:
@@ -1377,7 +1876,7 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
             else:
                 _cancel(steps, command.reason, now_ms, command.command_id)
         _look_for_risks(steps, now_ms)
-        _issue_pick_list(steps)
+        _issue_pick_lists(steps)
     return steps
 
 
@@ -1391,11 +1890,16 @@ def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequenc
         _known(state)
         _cancel(steps, f"decided on {command.interception}", now_ms, command.command_id)
         return steps
+    if command.decision == "waive":
+        if reason != GIFT_SHORT:
+            raise NothingToWaive(f"{reason} is no lack of gifts; release the order, or cancel it")
+        waived = GiftsWaived(state.ruled.gifts, command.command_id)
+        steps.add(waived, *_release_gifts(state, "gifts_waived"))
     if reason == "unmapped_sku" and any(not sku for sku, _ in needs(state)):
         raise StillUnmapped("a line has no SKU yet; enter its item (orderspine skus set), or cancel the line")
     if reason == "order_unknown" and ORDER_TIMER not in dict(state.timers):
         steps.add(TimerSet(ORDER_TIMER, now_ms + WAIT_FOR_ORDER_MS))
-    _issue_pick_list(steps)
+    _issue_pick_lists(steps)
     return steps
 
 
@@ -1404,7 +1908,19 @@ def _timer_due(command: TimerDue, state: Order, now_ms: int) -> Sequence[Event]:
         return ()
     steps = _Steps(state)
     steps.add(TimerCleared(command.timer, fired=True))
-    if command.timer == PAYMENT_TIMER and state.status == "awaiting_payment":
+    if command.timer == PROMISE_TIMER and state.status in ("paid", "allocating"):
+        steps.add(
+            OrderIntercepted(
+                f"overdue_promise-{command.due_ms}",
+                "overdue_promise",
+                f"it was promised to leave before now (UTC ms {command.due_ms}), and has not",
+                "tell the customer; release it and ship it first of all, or cancel it",
+                "operations",
+                command.due_ms,
+            )
+        )
+    elif command.timer == PAYMENT_TIMER and state.status == "awaiting_payment":
+        steps.add(*_release_gifts(state, "payment_timeout"))
         steps.add(
             OrderIntercepted(
                 f"payment_timeout-{command.due_ms}",
@@ -1456,28 +1972,54 @@ def _return_goods(command: ReturnGoods, state: Order, now_ms: int) -> Sequence[E
     )
 
 
+def _take_plan(command: TakePlan, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    return () if state.allocations else (OrderAllocated(command.allocations),)
+
+
 def _confirm_reserved(command: ConfirmReserved, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
     if state.status != "allocating":
         _guard(state, "allocating")
     reserved = OrderReserved(command.allocation, command.warehouse, command.lines)
+    if state.allocations:
+        steps = _Steps(state)
+        steps.add(reserved)
+        _issue_pick_lists(steps)
+        return steps
     if on_hold(state):
         return (reserved,)
-    listed = PickListIssued(f"pick-{command.allocation}", command.allocation, command.warehouse, command.lines)
-    return (reserved, listed)
+    return (reserved, _pick_list(Allocation(command.allocation, command.warehouse, command.lines), state))
+
+
+def _confirm_pre_reserved(command: ConfirmPreReserved, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    steps = _Steps(state)
+    steps.add(GiftPreReserved(command.allocation, command.warehouse, command.lines))
+    return steps
+
+
+GIFT_SHORT = "gift_short"
 
 
 def _report_short(command: ReportShort, state: Order, now_ms: int) -> Sequence[Event]:
-    del state
     short = ", ".join(f"{sku}: wants {wanted}, {available} available" for sku, wanted, available in command.short[:5])
     number = command.allocation.rpartition("/")[2]
+    goods_wanted = {line.sku for line, _ in live_lines(state)} | {
+        sku for kit in state.ruled.kits for sku, _ in kit.parts
+    }
+    reason = "shipped_without_stock" if number.startswith("issued") else "stock_short"
+    advice = "receive or move stock and release the order, offer the customer a substitute, or cancel the lines"
+    if state.ruled.gifts and not any(sku in goods_wanted for sku, _, _ in command.short):
+        reason = GIFT_SHORT
+        advice = "receive or move gifts and release the order, waive the gifts with the customer's consent, or cancel"
     return (
         ReservationFailed(command.allocation, command.warehouse, command.short),
         OrderIntercepted(
-            f"stock_short-{number}",
-            "shipped_without_stock" if number.startswith("issued") else "stock_short",
+            f"{'gift_short' if is_gift_hold(command.allocation) else 'stock_short'}-{number}",
+            reason,
             f"warehouse {command.warehouse}: {short}",
-            "receive or move stock and release the order, offer the customer a substitute, or cancel the lines",
+            advice,
             "operations",
             now_ms,
         ),
@@ -1548,7 +2090,7 @@ def _map_skus(command: MapSkus, state: Order, now_ms: int) -> Sequence[Event]:
     steps = _Steps(state)
     steps.add(OrderSkusMapped(lines))
     _look_for_risks(steps, now_ms)
-    _issue_pick_list(steps)
+    _issue_pick_lists(steps)
     return steps
 
 
@@ -1578,7 +2120,10 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     ReturnGoods: _return_goods,
     RecordEffect: _record_effect,
     MapSkus: _map_skus,
+    ConfirmProcessing: _confirm_processing,
+    TakePlan: _take_plan,
     ConfirmReserved: _confirm_reserved,
+    ConfirmPreReserved: _confirm_pre_reserved,
     ReportShort: _report_short,
     Quarantine: _quarantine,
     QueueBehind: _queue,
@@ -1586,7 +2131,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     DiscardQuarantined: _discard,
 }
 
-NEEDS_ORDER: frozenset[type[Command]] = frozenset({ScanOut, Ship, CancelLines, ReturnGoods})
+NEEDS_ORDER: frozenset[type[Command]] = frozenset({ScanOut, Ship, ConfirmProcessing, CancelLines, ReturnGoods})
 """Commands that wait, with a timer, while the order they name is unknown."""
 
 

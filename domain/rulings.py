@@ -119,6 +119,8 @@ class Ruling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     gifts: tuple[Gift, ...] = ()
     savings: tuple[Saving, ...] = ()
     routes: tuple[Route, ...] = ()
+    warehouses: tuple[str, ...] = ()
+    """Codes of all the merchant's warehouses, the first preferred; empty = the one that ships."""
     kits: tuple[Kit, ...] = ()
     tags: tuple[str, ...] = ()
     """What rules call the order, for example `urgent`."""

@@ -56,6 +56,10 @@ class Reserve(Command, frozen=True):
     allocation: str
     order: str
     lines: Quantities
+    keep: Quantities = ()
+    """(SKU, units) that must stay available behind it."""
+    instead_of: tuple[str, ...] = ()
+    """Pre-reservations of the same order, which it takes the place of if it can be promised."""
 
 
 class PreReserve(Command, frozen=True):
@@ -64,6 +68,8 @@ class PreReserve(Command, frozen=True):
     allocation: str
     order: str
     lines: Quantities
+    keep: Quantities = ()
+    """As in `Reserve`."""
 
 
 class Release(Command, frozen=True):
@@ -231,6 +237,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 NONE = Level()
+NOTHING: Mapping[str, int] = {}
 
 
 def _levels(
@@ -447,12 +454,15 @@ def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequen
     return (StockProtected(command.document, command.sku, command.quantity, now_ms),)
 
 
-def _short(state: Ledger, lines: Quantities) -> tuple[tuple[str, int, int], ...]:
+def _short(
+    state: Ledger, lines: Quantities, keep: Mapping[str, int] = NOTHING, own: Mapping[str, int] = NOTHING
+) -> tuple[tuple[str, int, int], ...]:
+    """Return (SKU, wanted, available) of what is not there, beside what is kept and what is held for it already."""
     levels = state.levels
     return tuple(
         (sku, quantity, available)
         for sku, quantity in lines
-        if (available := levels.get(sku, NONE).available) < quantity
+        if (available := levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0)) < quantity
     )
 
 
@@ -467,11 +477,21 @@ def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -
     if command.allocation in state.allocations:
         return ()
     lines = _wanted(command.lines)
-    short = _short(state, lines)
+    before: list[StockReleased] = []
+    own: dict[str, int] = {}
+    if isinstance(command, Reserve):
+        for name in command.instead_of:
+            held = state.allocations.get(name)
+            if held is not None and held.pre:
+                before.append(StockReleased(name, held.lines))
+                for sku, units in held.lines:
+                    own[sku] = own.get(sku, 0) + units
+    short = _short(state, lines, dict(command.keep) if command.keep else NOTHING, own)
     if short:
         return (ReservationRefused(command.allocation, command.order, short),)
-    held = StockReserved if isinstance(command, Reserve) else StockPreReserved
-    return (held(command.allocation, command.order, lines),)
+    if isinstance(command, Reserve):
+        return (*before, StockReserved(command.allocation, command.order, lines))
+    return (StockPreReserved(command.allocation, command.order, lines),)
 
 
 def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantities:

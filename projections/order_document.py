@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from domain.canonical import Parcel, SourceTime
-from domain.order import Allocation
+from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.stock import Quantities
 
 
@@ -76,6 +76,14 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     lines: tuple[str, ...] = ()
 
 
+class Promise(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the customer was promised, and by which rule. UTC ms."""
+
+    rule: str
+    ship_by_ms: int
+    deliver_by_ms: int = 0
+
+
 class AfterSaleCase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An after-sale as it was opened; how its lines stand is told by the lines."""
 
@@ -112,7 +120,14 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     completed_ms: int = 0
     cancel_reason: str = ""
     interceptions: tuple[Interception, ...] = ()
-    allocation: Allocation | None = None
+    allocations: tuple[Allocation, ...] = ()
+    ruled: Ruled = NOT_RULED
+    """Where it is sent from and how, its gifts, as the rule book says."""
+    sent_units: dict[str, int] = {}
+    """Line id → units that have left, of lines of which something is still to be sent."""
+    promise: Promise | None = None
+    lots: list[Lot] = []
+    """Lots of what has left, where they must be told."""
     """What a warehouse holds for it now."""
     pick_list: str = ""
     """The last one issued that is not void."""

@@ -19,9 +19,14 @@ from domain.order import (
     DepositPaid,
     EffectFailed,
     EffectSucceeded,
+    GiftPreReserved,
+    GiftsGranted,
+    GiftsWaived,
     InterceptionResolved,
     LinesCancelled,
+    LotsRecorded,
     Order,
+    OrderAllocated,
     OrderAmended,
     OrderCancelled,
     OrderCompleted,
@@ -30,6 +35,8 @@ from domain.order import (
     OrderOutdated,
     OrderPaid,
     OrderPicked,
+    OrderProcessed,
+    OrderPromised,
     OrderQuarantined,
     OrderReceived,
     OrderRefunded,
@@ -37,12 +44,14 @@ from domain.order import (
     OrderReleased,
     OrderRepeated,
     OrderReserved,
+    OrderRouted,
     OrderShipped,
     OrderSkusMapped,
     PartiallyShipped,
     PickListIssued,
     QueuedBehind,
     QueueReleased,
+    ReservationFailed,
     ServiceOpened,
     shown_status,
 )
@@ -54,6 +63,7 @@ from projections.order_document import (
     Document,
     Effect,
     Interception,
+    Promise,
     Quarantined,
     Refusal,
     Service,
@@ -114,7 +124,9 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
         kind=view.kind,
         lines=lines,  # type: ignore[arg-type]
         interceptions=tuple((one.interception, one.reason) for one in document.interceptions),
-        allocation=document.allocation,
+        allocations=document.allocations,
+        ruled=document.ruled,
+        sent=tuple(document.sent_units.items()),
         cancelled=tuple(document.cancelled_units.items()),
         shipped=frozenset(document.shipped_lines),
         after_sales=tuple(document.after_sale_lines.items()),
@@ -173,6 +185,14 @@ def _paid(entry: Entry, facts: OrderPaid, _: Recorded) -> None:
 
 def _deposit_paid(entry: Entry, facts: DepositPaid, _: Recorded) -> None:
     entry.document.amount_paid = facts.amount
+
+
+def _promise(entry: Entry, facts: OrderPromised, _: Recorded) -> None:
+    entry.document.promise = Promise(facts.rule, facts.ship_by_ms, facts.deliver_by_ms)
+
+
+def _lots(entry: Entry, facts: LotsRecorded, _: Recorded) -> None:
+    entry.document.lots.extend(facts.lots)
 
 
 def _released(entry: Entry, _: OrderReleased, __: Recorded) -> None:
@@ -291,9 +311,16 @@ def _rules() -> dict[str, Rule]:
         ServiceOpened: _service_opened,
         OrderPaid: _paid,
         DepositPaid: _deposit_paid,
+        OrderRouted: None,
+        GiftsGranted: None,
+        GiftPreReserved: None,
+        GiftsWaived: None,
+        OrderPromised: _promise,
+        OrderAllocated: None,
         OrderReserved: None,
         OrderReleased: _released,
         PickListIssued: _pick_list_issued,
+        OrderProcessed: None,
         OrderPicked: None,
         PartiallyShipped: _partially_shipped,
         OrderShipped: _shipped,
@@ -315,6 +342,10 @@ def _rules() -> dict[str, Rule]:
     rules[TAGS[OrderReceived]] = Rule(None, None, _received, True)
     rules[TAGS[OrderQuarantined]] = Rule(msgspec.json.Decoder(OrderQuarantined).decode, None, _quarantined, True)
     rules[TAGS[QueueReleased]] = Rule(None, None, _queue_released, True)
+    rules[TAGS[LotsRecorded]] = Rule(msgspec.json.Decoder(LotsRecorded).decode, None, _lots, True)
+    rules[TAGS[ReservationFailed]] = Rule(
+        msgspec.json.Decoder(ReservationFailed).decode, EVOLVE[ReservationFailed], None, False
+    )
     rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
     rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
     rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
@@ -325,7 +356,8 @@ def _rules() -> dict[str, Rule]:
 
 
 RULES: Mapping[str, Rule] = _rules()
-"""By tag. A failed reservation shows as the interception that follows it; timers are not shown."""
+"""By tag. A failed reservation gives back what others of the order hold, and shows as the interception that follows it;
+timers are not shown."""
 
 
 def finish(entry: Entry) -> None:
@@ -341,12 +373,15 @@ def finish(entry: Entry) -> None:
         document.updated_role = stamp.by.role
         document.source_tag = stamp.source_tag
     document.fulfilment = state.status
-    document.allocation = state.allocation
+    document.allocations = state.allocations
+    document.ruled = state.ruled
     document.state = shown_status(state)
     written = entry.written
     if state is not written:
         if state.shipped is not written.shipped:
             document.shipped_lines = sorted(state.shipped)
+        if state.sent is not written.sent:
+            document.sent_units = dict(state.sent)
         if state.cancelled is not written.cancelled:
             document.cancelled_units = dict(state.cancelled)
         if state.after_sales is not written.after_sales:

@@ -12,7 +12,7 @@ from projections.base import FIXED, Change, Projection, Public, versioned
 from projections.order_document import Document
 from projections.order_fold import RULES, Entry, begun, finish, restored
 
-VERSION = 2
+VERSION = 3
 
 TABLE = versioned(
     "orders",
@@ -90,8 +90,7 @@ _encode = msgspec.json.Encoder().encode
 def _row(entry: Entry) -> tuple[Any, ...]:
     document, view = entry.document, entry.view
     json = entry.encoded = _encode(document)
-    allocation = document.allocation
-    waits = allocation is not None and not allocation.picked
+    waiting = next((each.id for each in document.allocations if each.listed and not each.picked), "")
     return (
         document.key,
         document.channel,
@@ -111,7 +110,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         document.amount_paid,
         1 if view.holds or document.interceptions else 0,
         document.quarantine.item if document.quarantine else "",
-        document.pick_list if waits else "",
+        waiting and f"pick-{waiting}",
         document.source_tag,
         json.decode(),
     )

@@ -16,12 +16,12 @@ from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn, quarantine_turn, run_turn
 from domain.decider import Command, fold
 from domain.envelope import By
-from domain.fulfilment import WAREHOUSE
 from domain.ids import CELL_KEY, is_key, kind_of, mapping_key, parts_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.mapping import SHIPPED, InForce
 from domain.order import Order
 from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
+from domain.routing import WAREHOUSE
 from runners.preparing import Preparer, Ready, plain
 from runners.timers import Timers, load_timers
 
@@ -130,6 +130,8 @@ class Engine:
         self._number = 0
         self._committed = 0
         self._snapshotted: dict[str, int] = {}
+        self._ledgers: set[str] = set()
+        """Keys of the warehouses' ledgers in memory."""
         self._timers_at = 0
         self.timers = Timers()
         self.tracked = Tracked("", 0, 0, b"", 0, 0, "")
@@ -169,6 +171,7 @@ class Engine:
         self._states.clear()
         self._touched.clear()
         self._snapshotted.clear()
+        self._ledgers.clear()
         self._kept.clear()
         self.tracked = tracked
         self._decided = tracked
@@ -393,6 +396,8 @@ class Engine:
         found = self.log.select_many(absent)
         for stream in absent:
             decider = DECIDERS[kind_of(stream)]
+            if decider is stock.ledger:
+                self._ledgers.add(stream)
             version, state = 0, decider.initial
             loaded = found.get(stream)
             if loaded is not None:
@@ -405,12 +410,14 @@ class Engine:
             states[stream] = Held(version, state)
 
     def _snapshots(self) -> list[StoredSnapshot]:
-        key = warehouse_key(WAREHOUSE)
-        held = self._states.get(key)
-        if held is None or held.version - self._snapshotted.get(key, 0) < LEDGER_SNAPSHOT_EVERY:
-            return []
-        self._snapshotted[key] = held.version
-        return [StoredSnapshot(key, held.version, stock.SNAPSHOT_TAG, stock.to_snapshot(held.state))]
+        """Return snapshots of the ledgers that have grown enough since their last ones."""
+        taken = []
+        for key in self._ledgers:
+            held = self._states.get(key)
+            if held is not None and held.version - self._snapshotted.get(key, 0) >= LEDGER_SNAPSHOT_EVERY:
+                self._snapshotted[key] = held.version
+                taken.append(StoredSnapshot(key, held.version, stock.SNAPSHOT_TAG, stock.to_snapshot(held.state)))
+        return taken
 
     def _evict(self) -> None:
         """Let idle actors leave, those first that came first, but none whose commit is still under way."""

@@ -71,6 +71,7 @@ class Done(msgspec.Struct, array_like=True, gc=False):
     goods: bytes = b""
     """JSON of the return."""
     failure: tuple[str, str, str] = ("", "", "")
+    flaws: tuple[str, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -90,7 +91,7 @@ def do(preparer: Preparer, job: Job, in_force: InForce = SHIPPED) -> Done:
     kept = payload.sealed, payload.digest.hex()
     if isinstance(prepared, Taken):
         taken = prepared.command
-        return Done(*kept, _json(taken.snapshot), taken.digest, taken.address, taken.sealed)
+        return Done(*kept, _json(taken.snapshot), taken.digest, taken.address, taken.sealed, flaws=taken.flaws)
     if isinstance(prepared, Returned):
         return Done(*kept, goods=_json(prepared.goods))
     return Done(*kept, failure=(prepared.reason, prepared.where, prepared.advice))
@@ -101,7 +102,9 @@ def ready(stream: str, done: Done, in_force: InForce = SHIPPED) -> Ready:
     payload = Payload(bytes.fromhex(done.payload), stream, done.sealed_raw)
     if done.snapshot:
         snapshot = _snapshots.decode(done.snapshot)
-        command = TakeSnapshot(snapshot, done.digest, done.address, done.payload, done.sealed, in_force.version)
+        command = TakeSnapshot(
+            snapshot, done.digest, done.address, done.payload, done.sealed, in_force.version, flaws=done.flaws
+        )
         return Ready(Taken(command), payload, in_force)
     if done.goods:
         return Ready(Returned(_returns.decode(done.goods), done.payload), payload, in_force)

@@ -10,6 +10,7 @@ from hashlib import blake2b, sha256
 import msgspec
 
 from adapters.storage.sealing import SealBroken, Sealer, payload_digest
+from domain.address import flaws_of
 from domain.canonical import Return, Translated, TranslationError
 from domain.cell import Prepared, Returned, Taken, Untranslatable
 from domain.ids import order_key, parts_of
@@ -119,10 +120,12 @@ class Preparer:
             address = blake2b(_canonical(personal.receiver), key=key, digest_size=8).hexdigest()
         version = in_force.version
         if fingerprint == known:
-            return Ready(Taken(TakeSnapshot(snapshot, fingerprint, address, "", b"", version)), None, in_force)
+            known_view = TakeSnapshot(snapshot, fingerprint, address, "", b"", version)
+            return Ready(Taken(known_view), None, in_force)
         payload = self._sealed_payload(key, stream, raw)
         sealed = self._sealer.seal(key, stream, half)
-        command = TakeSnapshot(snapshot, fingerprint, address, payload.digest.hex(), sealed, version)
+        flaws = flaws_of(personal.receiver) if personal.receiver else ()
+        command = TakeSnapshot(snapshot, fingerprint, address, payload.digest.hex(), sealed, version, flaws=flaws)
         return Ready(Taken(command), payload, in_force)
 
     def stored(

@@ -173,7 +173,7 @@ class _Replay:
             after = evolve(before, facts)
             states[stream] = event.version, after
             if kind == "order":
-                moved = after.status != before.status or after.allocation is not before.allocation
+                moved = after.status != before.status or after.allocations is not before.allocations
                 if moved or tag == _PICK_LIST:
                     self._check_order(event, facts, before, after)
             elif kind == "warehouse":
@@ -248,14 +248,14 @@ class _Replay:
                 said = f"the order is told {facts.lines} of {facts.allocation}, the ledger holds"
                 self._tell("allocation", event, f"{said} {held.lines if held else 'nothing'}")
         elif isinstance(facts, order.PickListIssued):
-            allocated = before.allocation
-            if allocated is None or allocated.id != facts.allocation or allocated.lines != facts.lines:
+            allocated = next((each for each in before.allocations if each.id == facts.allocation), None)
+            if allocated is None or allocated.lines != facts.lines:
                 self._tell("allocation", event, f"pick list {facts.pick_list} is not what was allocated")
-        if after.allocation is not before.allocation:
-            if before.allocation is not None:
-                self._allocations.pop(before.allocation.id, None)
-            if after.allocation is not None:
-                self._allocations[after.allocation.id] = after.allocation
+        if after.allocations is not before.allocations:
+            for each in before.allocations:
+                self._allocations.pop(each.id, None)
+            for each in after.allocations:
+                self._allocations[each.id] = each
 
     def _check_ledger(self, event: Recorded, facts: Any, before: stock.Ledger, after: stock.Ledger) -> None:
         sums = self._on_hand[event.stream]

@@ -7,13 +7,13 @@ import msgspec
 
 from domain.catalogue import TAGS, decode_event
 from domain.cell import Timer
-from domain.order import TimerCleared, TimerSet
+from domain.order import OrderPromised, OrderShipped, TimerCleared, TimerSet, timers_of
 from domain.ports import EventLog, StoredSnapshot
 
 STREAM = "cell-timers"
 """Under this name the index is snapshotted; no events are in it."""
 SNAPSHOT_TAG = "timers.1"
-_SET, _CLEARED = TAGS[TimerSet], TAGS[TimerCleared]
+_TAGS = frozenset(TAGS[kind] for kind in (TimerSet, TimerCleared, OrderPromised, OrderShipped))
 _PAGE = 5_000
 
 
@@ -78,11 +78,7 @@ def load_timers(log: EventLog) -> Timers:
         after = loaded.snapshot.version
     while page := log.read(after, _PAGE):
         for event in page:
-            if event.tag in (_SET, _CLEARED):
-                facts = decode_event(event.tag, event.data)
-                if isinstance(facts, TimerSet):
-                    timers.apply((Timer(event.stream, facts.timer, facts.due_ms),))
-                elif isinstance(facts, TimerCleared):
-                    timers.apply((Timer(event.stream, facts.timer, None),))
+            if event.tag in _TAGS:
+                timers.apply(Timer(event.stream, *each) for each in timers_of(decode_event(event.tag, event.data)))
         after = page[-1].position
     return timers

@@ -19,6 +19,7 @@ from domain.decider import Command, Decider, DomainError, Event, fold
 from domain.envelope import By
 from domain.ids import kind_of, order_key, warehouse_key
 from domain.mail import ChannelPayload, Mail
+from domain.rulings import UNRULED, Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,10 +149,12 @@ def digest_of(view: Snapshot, address: str = "addr-1") -> str:
     return sha256(msgspec.json.encode((view, address))).hexdigest()[:32]
 
 
-def taking(view: Snapshot, address: str = "addr-1") -> order.TakeSnapshot:
+def taking(
+    view: Snapshot, address: str = "addr-1", *, ruling: Ruling = UNRULED, flaws: tuple[str, ...] = ()
+) -> order.TakeSnapshot:
     """Return the command that a channel's view becomes."""
     digest = digest_of(view, address)
-    return order.TakeSnapshot(view, digest, address, f"payload-{digest[:8]}", b"sealed")
+    return order.TakeSnapshot(view, digest, address, f"payload-{digest[:8]}", b"sealed", flaws=flaws, ruling=ruling)
 
 
 def normalized(view: Snapshot, address: str = "addr-1") -> tuple[Event, Event]:
@@ -206,13 +209,21 @@ class Cell:
             self.payloads[payload] = prepared
         return self.send(key, ChannelPayload("taobao", "shop1", "", b"raw"), prepared, CHANNEL)
 
-    def take(self, view: Snapshot, address: str = "addr-1") -> Turn:
-        """Let a channel's view of an order come in."""
-        return self.channel(Taken(taking(view, address)), order_key(view.channel, view.shop, view.order_no))
+    def take(
+        self,
+        view: Snapshot,
+        address: str = "addr-1",
+        *,
+        ruling: Ruling = UNRULED,
+        flaws: tuple[str, ...] = (),
+    ) -> Turn:
+        """Let a channel's view of an order come in, ruled so where the cell has no rule book."""
+        taken = Taken(taking(view, address, ruling=ruling, flaws=flaws))
+        return self.channel(taken, order_key(view.channel, view.shop, view.order_no))
 
-    def receive(self, *lines: tuple[str, int], document: str = "opening") -> Turn:
+    def receive(self, *lines: tuple[str, int], document: str = "opening", warehouse: str = "A") -> Turn:
         """Put goods on the shelf."""
-        return self.send(WAREHOUSE, stock.ReceiveStock(document, lines))
+        return self.send(warehouse_key(warehouse), stock.ReceiveStock(document, lines))
 
     def order(self, number: str = "o-1") -> order.Order:
         """Return an order's state."""
@@ -233,9 +244,10 @@ class Cell:
         assert isinstance(state, stock.Ledger)
         return state
 
-    def level(self, sku: str) -> stock.Level:
-        """Return what the warehouse has of a SKU."""
-        return self.ledger.levels.get(sku, stock.NONE)
+    def level(self, sku: str, warehouse: str = "A") -> stock.Level:
+        """Return what a warehouse has of a SKU."""
+        held = self.states.get(warehouse_key(warehouse))
+        return held.state.levels.get(sku, stock.NONE) if held is not None else stock.NONE
 
     def tags(self, stream: str = "") -> list[str]:
         """Return the tags of what was recorded, of one stream or of all."""

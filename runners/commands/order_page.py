@@ -198,9 +198,10 @@ def _head(order: dict[str, Any]) -> "RenderableType":
             made.add_row(title, escape(str(order[name])))
     if order.get("holds"):
         made.add_row("held by the platform", escape(", ".join(order["holds"])))
-    if allocation := order.get("allocation"):
+    for allocation in order.get("allocations", ()):
         lines = ", ".join(f"{sku}×{units}" for sku, units in allocation["lines"])
-        made.add_row("allocated", escape(f"warehouse {allocation['warehouse']}: {lines}"))
+        area = f", area {allocation['area']}" if allocation.get("area") else ""
+        made.add_row("allocated", escape(f"warehouse {allocation['warehouse']}{area}: {lines}"))
     counts = {name: order.get(name, 0) for name in ("amended", "repeated", "outdated", "refused", "queued")}
     made.add_row("messages", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "one")
     made.add_row("version · position", f"{order.get('version', 0)} · {order.get('position', 0)}")

@@ -54,8 +54,7 @@ class Shadow:
         assert after.status == before.status or after.status in TRANSITIONS[before.status], (event, before.status)
         if isinstance(event, order.OrderShipped) and event.command and event.allocation:
             assert not order.on_hold(before)
-            assert before.allocation is not None
-            assert before.allocation.listed
+            assert all(each.listed for each in before.allocations if each.id == event.allocation)
         if isinstance(event, order.PickListIssued):
             assert not order.on_hold(before)
         if isinstance(event, order.TimerSet):
@@ -104,8 +103,8 @@ class Shadow:
         assert ("order" not in known) or state.status == ""
         assert len(set(state.commands)) == len(state.commands)
         holds = {name: held for name, held in self.cell.ledger.allocations.items() if name.startswith(f"{key}/")}
-        allocation = state.allocation
-        assert list(holds) == ([allocation.id] if allocation else []), "reservation leaked or lost"
+        allocation = state.allocations[0] if state.allocations else None
+        assert list(holds) == [each.id for each in state.allocations], "reservation leaked or lost"
         if allocation:
             assert state.status == "allocating"
             assert dict(holds[allocation.id].lines) == dict(allocation.lines)

@@ -183,10 +183,10 @@ class OrderMachine(RuleBasedStateMachine):
     def somebody_cancels(self, number: str, lines: list[tuple[str, int]]) -> None:
         self.put(order_key("taobao", "shop1", number), order.CancelLines(self.new_id(), tuple(lines), "changed mind"))
 
-    @precondition(lambda self: any(state.allocation for state in self.states_of().values()))
+    @precondition(lambda self: any(state.allocations for state in self.states_of().values()))
     @rule(which=st.integers(0, 5), units=st.integers(1, 2), ship=st.booleans())
     def something_allocated_is_cancelled_or_shipped(self, which: int, units: int, ship: bool) -> None:
-        known = [(key, state) for key, state in self.states_of().items() if state.allocation]
+        known = [(key, state) for key, state in self.states_of().items() if state.allocations]
         key, state = known[which % len(known)]
         live = order.live_lines(state)
         if ship or not live:

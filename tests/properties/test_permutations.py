@@ -13,7 +13,7 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from domain.canonical import Line, Snapshot
-from domain.order import on_hold
+from domain.order import held_of, on_hold
 from tests.spec import Cell, line, replayed, snapshot
 
 SKUS = ("SA", "SB", "SC")
@@ -36,8 +36,8 @@ def view_of(cell: Cell, numbers: list[str]) -> dict[str, Any]:
             "holds": state.holds,
             "interceptions": sorted(reason for _, reason in state.interceptions),
             "timers": state.timers,
-            "held": dict(state.allocation.lines) if state.allocation else {},
-            "may_be_picked": bool(state.allocation and state.allocation.listed and not on_hold(state)),
+            "held": held_of(state.allocations),
+            "may_be_picked": any(each.listed for each in state.allocations) and not on_hold(state),
             "cancelled": state.cancelled,
         }
     levels = {sku: msgspec.structs.astuple(cell.level(sku)) for sku in SKUS}

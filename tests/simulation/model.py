@@ -548,7 +548,7 @@ class Model:
     def compare(self, key: str, state: Order) -> None:
         """Check that an order is as it must be."""
         order = self.orders.get(key, ModelOrder())
-        allocation = state.allocation
+        allocation = state.allocations[0] if state.allocations else None
         here: dict[str, Any] = {
             "status": order.status,
             "modified": BEGIN_MS + order.view.modified * 1000 if order.view else 0,

@@ -10,7 +10,7 @@ from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held
 from domain.cellular import BrokerReset, MailLost
 from domain.envelope import decode_envelope
-from domain.ids import CELL_KEY, kind_of
+from domain.ids import CELL_KEY, kind_of, warehouse_key
 from domain.order import TRANSITIONS, Order, QueueReleased, TimerCleared
 from domain.ports import Advance, Record
 from domain.proof import leaf_hash
@@ -184,7 +184,7 @@ class Watch:
                 before: Order = held.state
                 if after.status != before.status:
                     must(after.status in TRANSITIONS[before.status], "no such way", stream, before.status, after.status)
-                self._allocated += (after.allocation is not None) - (before.allocation is not None)
+                self._allocated += len(after.allocations) - len(before.allocations)
             elif stream == LEDGER:
                 self._count(facts)
                 self._levels(after, facts)
@@ -244,10 +244,10 @@ class Watch:
     def _agrees(self, stream: str) -> None:
         """Check that an order holds exactly what the ledger holds for it."""
         state = self.states[stream].state
-        if isinstance(state, Order) and state.allocation is not None:
-            held = self.states[LEDGER].state.allocations.get(state.allocation.id)
-            must(held is not None, "the ledger knows nothing of", state.allocation.id)
-            must(dict(held.lines) == dict(state.allocation.lines), "order and ledger hold different things", stream)
+        for allocation in state.allocations if isinstance(state, Order) else ():
+            held = self.states[warehouse_key(allocation.warehouse)].state.allocations.get(allocation.id)
+            must(held is not None, "the ledger knows nothing of", allocation.id)
+            must(dict(held.lines) == dict(allocation.lines), "order and ledger hold different things", stream)
             must(state.status == "allocating", "goods are held for an order that is", state.status)
 
     # --- others' memory

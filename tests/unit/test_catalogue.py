@@ -11,6 +11,7 @@ from domain import cellular, intake, mail, mapping, order, skus, stock
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
+from domain.rulings import Gift, Kit, Route, Saving
 from tests.spec import T0, at, line, snapshot
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -31,12 +32,38 @@ SAMPLES: dict[str, Event] = {
     "order.outdated": order.OrderOutdated(T0, T0 + 1, "d0", "00fd"),
     "order.paid": order.OrderPaid(19_900, "CNY", T0),
     "order.deposit_paid": order.DepositPaid(5_000, "CNY"),
+    "order.routed": order.OrderRouted(
+        3,
+        (Route("engraving", ("1",), ("A",), "units", "C", processing=True),),
+        ("A", "B"),
+        (Kit("2", (("P1", 2), ("P2", 1))),),
+        ("urgent",),
+        "urgent",
+        (("S1", 20),),
+        lots=True,
+    ),
+    "order.gifts_granted": order.GiftsGranted(3, (Gift("buy-2", "G1", 1, "B"),), (Saving("over-199", 2_000),)),
+    "order.gift_pre_reserved": order.GiftPreReserved("o/gift-1", "B", (("G1", 1),)),
+    "order.gifts_waived": order.GiftsWaived((Gift("buy-2", "G1", 1),), "c-20"),
+    "order.promised": order.OrderPromised("hour", 3, T0 + 1, T0 + 2),
+    "order.allocated": order.OrderAllocated(
+        (
+            order.Allocation("o/1-1", "A", (("S1", 2),), units=(("1", 2),), held=False),
+            order.Allocation("o/1-2", "A", (("S2", 1),), False, False, (("2", 1),), "C", held=False, unprocessed=True),
+        )
+    ),
     "order.reserved": order.OrderReserved("o/1", "A", SKUS),
     "order.reservation_failed": order.ReservationFailed("o/1", "A", (("S1", 2, 1),)),
     "order.released": order.OrderReleased("o/1", "A", SKUS, "changed_after_allocation"),
     "order.pick_list_issued": order.PickListIssued("pick-o/1", "o/1", "A", SKUS),
+    "order.pick_list_issued.area": order.PickListIssued("pick-o/1", "o/1", "A", SKUS, "C", "urgent"),
+    "order.processed": order.OrderProcessed("o/1-2", "c-21"),
     "order.picked": order.OrderPicked("o/1", "c-1"),
+    "order.lots_recorded": order.LotsRecorded(
+        "o/1", (order.Lot("S1", "L-2026-07", 2, "1.84", "kgCO2e", "ISO 14067", "maker"),)
+    ),
     "order.partially_shipped": order.PartiallyShipped(("1",), PARCELS, T0),
+    "order.partially_shipped.own": order.PartiallyShipped(("1",), PARCELS, T0, "o/1-1", (("1", 2), ("2", 1)), "c-22"),
     "order.shipped": order.OrderShipped(PARCELS, T0, "o/1", "c-2"),
     "order.completed": order.OrderCompleted(T0),
     "order.cancelled": order.OrderCancelled("too late", "c-3"),
@@ -45,6 +72,9 @@ SAMPLES: dict[str, Event] = {
     "order.after_sale_closed": order.AfterSaleClosed(("1",)),
     "order.refunded": order.OrderRefunded(("1",), 100, "r-1", "c-6"),
     "order.intercepted": order.OrderIntercepted("i-1", "stock_short", "S1: 0 left", "receive some", "keeper", T0),
+    "order.intercepted.ruled": order.OrderIntercepted(
+        "large-1@big", "large", "500 units", "ask the buyer", "sales", T0, "big", 3
+    ),
     "order.resolved": order.InterceptionResolved("i-1", "release", "seen", "c-7"),
     "order.refused": order.OrderRefused("ScanOut", "OrderOnHold", "held", "c-8"),
     "order.quarantined": order.OrderQuarantined("m-1", "no such status", "status", "correct it", "00fc", ""),

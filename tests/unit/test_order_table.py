@@ -13,6 +13,8 @@ from domain.order import (
     TRANSITIONS,
     Allocation,
     CancelLines,
+    ConfirmPreReserved,
+    ConfirmProcessing,
     ConfirmReserved,
     DiscardQuarantined,
     MapSkus,
@@ -24,17 +26,31 @@ from domain.order import (
     ResendQuarantined,
     ResolveInterception,
     ReturnGoods,
+    Ruled,
     ScanOut,
     Ship,
+    TakePlan,
     TakeSnapshot,
     TimerDue,
     Waiting,
     decide,
     evolve,
 )
+from domain.rulings import Found, Gift, Kit, Promise, Route, Ruling
 from tests.spec import T0, at, line, snapshot, taking
 from tests.unit.test_catalogue import SAMPLES
 
+RULING = Ruling(
+    3,
+    found=(Found("big", "large", "many", "ask", "sales"),),
+    gifts=(Gift("g", "G1", 2),),
+    routes=(Route("r", ("1",), ("B",), area="C", processing=True),),
+    kits=(Kit("2", (("P1", 2), ("P2", 1))),),
+    priority="urgent",
+    promise=Promise("p", 3_600_000),
+    keep=(("S1", 5),),
+    lots=True,
+)
 Kind = Literal["normal", "presale", "counter"]
 LINES = (line("1"), line("2", quantity=2))
 
@@ -45,26 +61,42 @@ def states() -> list[Order]:
     loaded = [
         msgspec.structs.replace(
             state,
-            interceptions=(("i-1", "unmapped_sku"), ("i-2", "payment_timeout")),
+            interceptions=(("i-1", "unmapped_sku"), ("i-2", "payment_timeout"), ("i-3", "gift_short")),
             after_sales=(("1", "open"),),
-            timers=(("payment", T0), ("order", T0)),
+            timers=(("payment", T0), ("order", T0), ("promise", T0)),
+            ruled=Ruled(gifts=(Gift("g", "G1", 1),), gift_holds=(Allocation("o/gift-1", "A", (("G1", 1),)),)),
             cancelled=(("2", 1),),
             quarantined=Waiting("m-1", "p-1", ""),
             queue=(Waiting("m-2", "p-2", ""),),
             holds=("locked",),
-            allocation=Allocation("o/1", "A", (("S1", 1), ("S2", 1)), picked=True)
+            allocations=(Allocation("o/1", "A", (("S1", 1), ("S2", 1)), picked=True),)
             if state.status == "allocating"
-            else None,
+            else (),
             shipped=frozenset({"1"}) if state.status in ("allocating", "shipped", "completed") else frozenset(),
         )
         for state in plain
     ]
+    ruled = [
+        msgspec.structs.replace(
+            state,
+            ruled=Ruled(kits=(Kit("2", (("P1", 2),)),), gifts=(Gift("g", "G1", 1),), lots=True, promised=True),
+            sent=(("2", 1),),
+            allocations=(
+                Allocation("o/1-1", "A", (("S1", 1), ("G1", 1)), listed=True, units=(("1", 1), ("gift:g:G1", 1))),
+                Allocation("o/1-2", "B", (("P1", 2),), units=(("2", 1),), area="C", unprocessed=True),
+            )
+            if state.status == "allocating"
+            else (),
+        )
+        for state in plain
+        if state.status
+    ]
     held = [
-        msgspec.structs.replace(state, allocation=Allocation("o/1", "A", (("S1", 1), ("S2", 2)), listed=True))
+        msgspec.structs.replace(state, allocations=(Allocation("o/1", "A", (("S1", 1), ("S2", 2)), listed=True),))
         for state in plain
         if state.status == "allocating"
     ]
-    return [*plain, *loaded, *held, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
+    return [*plain, *loaded, *ruled, *held, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
 
 
 def commands() -> list[Command]:
@@ -81,9 +113,18 @@ def commands() -> list[Command]:
     ]
     return [
         *(taking(view) for view in views),
+        *(taking(view, ruling=RULING, flaws=("no_phone",)) for view in views),
         ScanOut("c-1"),
         ScanOut("c-1", "T1", "SF"),
         Ship("c-1", "T1", "SF"),
+        ConfirmProcessing("c-1"),
+        TakePlan(
+            (Allocation("o/9-1", "A", (("S1", 1),), held=False), Allocation("o/9-2", "B", (("S2", 2),), held=False))
+        ),
+        ConfirmPreReserved("o/gift-1", "A", (("G1", 1),)),
+        ResolveInterception("c-1", "i-1", "waive"),
+        ResolveInterception("c-1", "i-3", "waive"),
+        TimerDue("promise", T0),
         CancelLines("c-1", (), ""),
         CancelLines("c-1", (("1", 1),), ""),
         CancelLines("c-1", (("1", 9),), ""),
