@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from domain import canonical, order, stock
+from domain import canonical, order, rulings, stock
 from domain.catalogue import TYPES, UPCASTS
 from domain.envelope import By, Envelope
 from domain.time_units import DAY_MS
@@ -26,6 +26,8 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("received", "normalized", "amended", "repeated", "outdated", "skus_mapped"), "channel's view"),
     **dict.fromkeys(("paid", "deposit_paid", "completed", "cancelled", "lines_cancelled"), "fulfilment"),
     **dict.fromkeys(("reserved", "released", "reservation_failed", "pick_list_issued", "picked"), "fulfilment"),
+    **dict.fromkeys(("routed", "promised", "allocated", "processed", "lots_recorded"), "fulfilment"),
+    **dict.fromkeys(("gifts_granted", "gift_pre_reserved", "gifts_waived"), "gifts"),
     **dict.fromkeys(("partially_shipped", "shipped"), "fulfilment"),
     **dict.fromkeys(("after_sale_opened", "after_sale_closed", "refunded"), "after-sale"),
     **dict.fromkeys(("intercepted", "resolved"), "hold"),
@@ -69,6 +71,12 @@ _SHAPES: Final = (
     canonical.Amounts,
     canonical.Parcel,
     canonical.SourceTime,
+    order.Allocation,
+    order.Lot,
+    rulings.Route,
+    rulings.Kit,
+    rulings.Gift,
+    rulings.Saving,
 )
 
 

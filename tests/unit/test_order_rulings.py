@@ -1,0 +1,373 @@
+"""What the rule book says of an order is obeyed: routes and splits, gifts, kits, promises, risks, lots."""
+
+from typing import Any
+
+import pytest
+
+from domain import order, stock
+from domain.cell import Turn
+from domain.ids import order_key
+from domain.rulings import Found, Gift, Kit, Promise, Route, Ruling, Saving
+from tests.spec import T0, Cell, line, replayed, snapshot
+
+KEY = order_key("taobao", "shop1", "o-1")
+TWO = (line("1"), line("2", quantity=3))
+BOTH = ("A", "B")
+HOUR_MS = 3_600_000
+
+
+def figures(cell: Cell, sku: str, warehouse: str = "A") -> tuple[int, int, int]:
+    level = cell.level(sku, warehouse)
+    return level.on_hand, level.reserved, level.pre_reserved
+
+
+def stocked(a: dict[str, int], b: dict[str, int] | None = None) -> Cell:
+    cell = Cell()
+    if a:
+        cell.receive(*a.items())
+    if b:
+        cell.receive(*b.items(), warehouse="B")
+    return cell
+
+
+def send(cell: Cell, command: Any) -> Turn:
+    turn = cell.send(KEY, command)
+    assert {key: held for key, held in cell.living.items() if held != replayed(cell.records)[key]} == {}
+    return turn
+
+
+def places(cell: Cell) -> dict[str, tuple[tuple[str, int], ...]]:
+    return {each.warehouse + each.area: each.lines for each in cell.order().allocations}
+
+
+def reasons(cell: Cell) -> list[str]:
+    return [reason for _, reason in cell.order().interceptions]
+
+
+# --- where from
+
+
+def test_the_first_warehouse_that_has_everything_serves_the_order() -> None:
+    cell = stocked({"S1": 9}, {"S1": 9, "S2": 9})
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH))
+    assert places(cell) == {"B": (("S1", 1), ("S2", 3))}
+    assert cell.tags(KEY).count("order.pick_list_issued") == 1
+    send(cell, order.Ship("c-1", "T1", "SF"))
+    assert (cell.order().status, figures(cell, "S2", "B")) == ("shipped", (6, 0, 0))
+
+
+def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_parcels() -> None:
+    cell = stocked({"S1": 9}, {"S2": 9})
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH))
+    assert places(cell) == {"A": (("S1", 1),), "B": (("S2", 3),)}
+    assert cell.tags(KEY).count("order.pick_list_issued") == 2
+    assert send(cell, order.Ship("c-1", "T1", "SF")).outcome == "refused", "which of the two?"
+    assert send(cell, order.Ship("c-2", "T1", "SF", "B")).outcome == "accepted"
+    assert (cell.order().status, cell.order().shipped, figures(cell, "S2", "B")) == (
+        "allocating", frozenset({"2"}), (6, 0, 0))  # fmt: skip
+    assert send(cell, order.Ship("c-3", "T9", "SF", "B")).outcome == "refused", "it has left: one shipment each"
+    assert send(cell, order.Ship("c-4", "T2", "SF")).outcome == "accepted"
+    assert (cell.order().status, figures(cell, "S1")) == ("shipped", (8, 0, 0))
+
+
+def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
+    units = Ruling(1, warehouses=BOTH, routes=(Route("big", split="units"),))
+    cell = stocked({"S2": 2}, {"S2": 2})
+    cell.take(snapshot(lines=(line("2", quantity=3),)), ruling=units)
+    assert places(cell) == {"A": (("S2", 2),), "B": (("S2", 1),)}
+    send(cell, order.Ship("c-1", "T1", "SF", "A"))
+    assert (cell.order().sent, cell.order().shipped, order.needs(cell.order())) == (
+        (("2", 2),),
+        frozenset(),
+        (("S2", 1),),
+    )
+    send(cell, order.Ship("c-2", "T2", "SF"))
+    assert (cell.order().status, cell.order().sent) == ("shipped", ())
+    assert (figures(cell, "S2"), figures(cell, "S2", "B")) == ((0, 0, 0), (1, 0, 0))
+
+
+@pytest.mark.parametrize("split", ["never", "lines"])
+def test_units_are_not_shared_without_leave(split: Any) -> None:
+    cell = stocked({"S2": 2}, {"S2": 2})
+    cell.take(
+        snapshot(lines=(line("2", quantity=3),)), ruling=Ruling(1, warehouses=BOTH, routes=(Route("r", split=split),))
+    )
+    assert (places(cell), reasons(cell)) == ({}, ["stock_short"])
+    assert (figures(cell, "S2"), figures(cell, "S2", "B")) == ((2, 0, 0), (2, 0, 0))
+
+
+def test_what_nobody_has_gives_everything_back_and_says_where_it_is_short() -> None:
+    cell = stocked({"S1": 9, "S2": 1}, {"S1": 0 + 9})
+    routes = (Route("near", ("1",), ("B",)), Route("far", ("2",), ("A",)))
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH, routes=routes))
+    assert (places(cell), reasons(cell), cell.order().status) == ({}, ["stock_short"], "paid")
+    assert (figures(cell, "S1", "B"), len(cell.ledger.allocations)) == ((9, 0, 0), 0), "what was held is given back"
+    cell.receive(("S2", 9), document="more")
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-1", name, "release"))
+    assert places(cell) == {"B": (("S1", 1),), "A": (("S2", 3),)}
+
+
+def test_custom_work_is_isolated_until_its_processing_is_confirmed() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    route = Route("engraving", ("2",), area="C", processing=True)
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(route,), priority="urgent"))
+    assert places(cell) == {"A": (("S1", 1),), "AC": (("S2", 3),)}
+    lists = [record.data for record in cell.records if record.tag == "order.pick_list_issued"]
+    assert [b'"area":"C"' in data for data in lists] == [False, True]
+    assert all(b'"priority":"urgent"' in data for data in lists)
+    custom = next(each.id for each in cell.order().allocations if each.area)
+    assert send(cell, order.Ship("c-1", "T1", "SF", custom)).outcome == "refused"
+    assert send(cell, order.ConfirmProcessing("c-2")).outcome == "accepted"
+    assert send(cell, order.ConfirmProcessing("c-3", custom)).outcome == "refused", "once is enough"
+    assert send(cell, order.Ship("c-4", "T1", "SF", custom)).outcome == "accepted"
+    assert send(cell, order.Ship("c-5", "T2", "SF")).outcome == "accepted"
+    assert cell.order().status == "shipped"
+
+
+def test_a_kit_reserves_all_its_parts_or_none_and_takes_them_from_the_shelf() -> None:
+    kit = Ruling(1, kits=(Kit("1", (("P1", 2), ("P2", 1))),))
+    cell = stocked({"P1": 9, "P2": 1})
+    cell.take(snapshot(lines=(line("1", "KIT", 2),)), ruling=kit)
+    assert (places(cell), reasons(cell), figures(cell, "P1")) == ({}, ["stock_short"], (9, 0, 0))
+    cell.receive(("P2", 1), document="more")
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-1", name, "release"))
+    assert places(cell) == {"A": (("P1", 4), ("P2", 2))}
+    send(cell, order.Ship("c-2", "T1", "SF"))
+    assert (figures(cell, "P1"), figures(cell, "P2")) == ((5, 0, 0), (0, 0, 0))
+
+
+def test_a_kit_that_its_channel_ships_is_deducted_by_its_parts() -> None:
+    kit = Ruling(1, kits=(Kit("1", (("P1", 2),)),))
+    cell = stocked({"P1": 9})
+    goods = (line("1", "KIT", 2),)
+    cell.take(snapshot(lines=goods), ruling=kit)
+    cell.take(snapshot("shipped", 5, goods), ruling=kit)
+    assert figures(cell, "P1") == (5, 0, 0)
+
+
+def test_stock_kept_from_campaigns_is_not_eaten() -> None:
+    cell = stocked({"S1": 5})
+    cell.take(snapshot(lines=(line("1", quantity=3),)), ruling=Ruling(1, keep=(("S1", 3),)))
+    assert (reasons(cell), figures(cell, "S1")) == (["stock_short"], (5, 0, 0))
+    cell.take(snapshot(lines=(line("1", quantity=3),), number="o-2"))
+    assert figures(cell, "S1") == (5, 3, 0), "an order that the rule is not about may have it"
+
+
+# --- gifts
+
+GIFT = Ruling(1, gifts=(Gift("buy-2", "G1", 1),), savings=(Saving("over", 500),))
+
+
+def test_a_gift_of_an_unpaid_order_is_held_in_the_turn_that_takes_it_in_and_converted_at_payment() -> None:
+    cell = stocked({"S1": 9, "S2": 9, "G1": 1})
+    turn = cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
+    assert [record.tag for record in turn.records if record.tag != "order.timer_set"][2:] == [
+        "order.gifts_granted", "stock.pre_reserved", "order.gift_pre_reserved"]  # fmt: skip
+    assert (figures(cell, "G1"), figures(cell, "S1")) == ((1, 0, 1), (9, 0, 0))
+    cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+    assert (figures(cell, "G1"), figures(cell, "S1")) == ((1, 1, 0), (9, 1, 0))
+    send(cell, order.Ship("c-1", "T1", "SF"))
+    assert (figures(cell, "G1"), len(cell.ledger.allocations)) == ((0, 0, 0), 0)
+
+
+def test_a_gift_that_is_not_there_stops_the_order_and_is_waived_or_tried_again() -> None:
+    for decision, tags in (("waive", ["S1", "S2"]), ("release", ["S1", "S2", "G1"])):
+        cell = stocked({"S1": 9, "S2": 9})
+        cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
+        assert reasons(cell) == ["gift_short"]
+        cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+        assert (places(cell), reasons(cell)) == ({}, ["gift_short"]), "main goods are not promised without their gift"
+        cell.receive(("G1", 5), document="gifts")
+        ((name, _),) = cell.order().interceptions
+        send(cell, order.ResolveInterception("c-1", name, decision))
+        assert [sku for each in cell.order().allocations for sku, _ in each.lines] == tags
+        cell.take(snapshot("paid", 3, TWO, freight=1), ruling=GIFT)
+        assert [sku for each in cell.order().allocations for sku, _ in each.lines] == tags, "a waived gift stays waived"
+
+
+def test_a_paid_order_without_its_gift_is_stopped_for_the_gift() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+    assert (places(cell), reasons(cell), figures(cell, "S1")) == ({}, ["gift_short"], (9, 0, 0))
+
+
+def test_only_a_lack_of_gifts_can_be_waived() -> None:
+    cell = stocked({"S1": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+    ((name, reason),) = cell.order().interceptions
+    assert reason == "stock_short"
+    assert send(cell, order.ResolveInterception("c-1", name, "waive")).outcome == "refused"
+
+
+def test_a_gift_is_given_back_when_the_order_is_cancelled_or_not_paid_in_time() -> None:
+    cell = stocked({"G1": 1})
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
+    cell.take(snapshot("cancelled", 2, TWO), ruling=GIFT)
+    assert (figures(cell, "G1"), len(cell.ledger.allocations)) == ((1, 0, 0), 0)
+    cell = stocked({"S1": 9, "S2": 9, "G1": 1})
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
+    ((timer, due_ms),) = cell.order().timers
+    send(cell, order.TimerDue(timer, due_ms))
+    assert (figures(cell, "G1"), reasons(cell)) == ((1, 0, 0), ["payment_timeout"])
+    cell.take(snapshot("paid", 9, TWO), ruling=GIFT)
+    assert (figures(cell, "G1"), reasons(cell)) == ((1, 1, 0), []), "a late payment gets it if it is still there"
+
+
+def test_a_changed_order_gets_the_gifts_that_it_now_deserves() -> None:
+    cell = stocked({"G1": 5, "G2": 5})
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
+    cell.take(snapshot("awaiting_payment", 2, (line("1"),)), ruling=Ruling(1, gifts=(Gift("other", "G2", 2),)))
+    assert (figures(cell, "G1"), figures(cell, "G2")) == ((5, 0, 0), (5, 0, 2))
+    cell.take(snapshot("awaiting_payment", 3, (line("1"),), freight=5), ruling=Ruling(1))
+    assert (figures(cell, "G2"), len(cell.ledger.allocations)) == ((5, 0, 0), 0)
+
+
+def test_a_gift_from_another_warehouse_leaves_in_a_parcel_of_its_own() -> None:
+    cell = stocked({"S1": 9, "S2": 9}, {"G1": 1})
+    ruling = Ruling(1, warehouses=BOTH, gifts=(Gift("buy-2", "G1", 1, "B"),))
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=ruling)
+    assert figures(cell, "G1", "B") == (1, 0, 1)
+    cell.take(snapshot("paid", 2, TWO), ruling=ruling)
+    assert places(cell) == {"A": (("S1", 1), ("S2", 3)), "B": (("G1", 1),)}
+    assert figures(cell, "G1", "B") == (1, 1, 0)
+    send(cell, order.Ship("c-1", "T1", "SF", "A"))
+    assert (cell.order().status, order.needs(cell.order())) == ("allocating", (("G1", 1),))
+    send(cell, order.Ship("c-2", "T2", "SF", "B"))
+    assert (cell.order().status, figures(cell, "G1", "B")) == ("shipped", (0, 0, 0))
+
+
+def test_a_gift_leaves_with_what_its_channel_reports_as_shipped() -> None:
+    cell = stocked({"S1": 9, "S2": 9, "G1": 1})
+    cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+    cell.take(snapshot("shipped", 5, TWO), ruling=GIFT)
+    assert (figures(cell, "G1"), len(cell.ledger.allocations)) == ((0, 0, 0), 0)
+
+
+def test_gifts_are_never_promised_twice() -> None:
+    cell = stocked({"S1": 99, "S2": 99, "G1": 3})
+    for number in range(5):
+        cell.take(snapshot("awaiting_payment", 1, TWO, number=f"o-{number}"), ruling=GIFT)
+    assert figures(cell, "G1") == (3, 0, 3)
+    assert sum(bool(cell.order(f"o-{number}").interceptions) for number in range(5)) == 2
+
+
+# --- promises and risks
+
+
+def test_a_promise_is_recorded_at_payment_and_its_breach_stops_the_order_once() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    ruling = Ruling(4, promise=Promise("hour", HOUR_MS, 2 * HOUR_MS))
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=ruling)
+    assert "order.promised" not in cell.tags()
+    turn = cell.take(snapshot("paid", 2, TWO), ruling=ruling)
+    assert turn.timers[-1].due_ms == T0 + 2 * 60_000 + HOUR_MS
+    cell.take(snapshot("paid", 3, TWO, freight=1), ruling=ruling)
+    assert cell.tags().count("order.promised") == 1
+    due = order.TimerDue("promise", T0 + 2 * 60_000 + HOUR_MS)
+    send(cell, due)
+    assert reasons(cell) == ["overdue_promise"]
+    assert send(cell, due).records == []
+    assert send(cell, order.Ship("c-1", "T1", "SF")).outcome == "refused"
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-2", name, "release"))
+    assert send(cell, order.Ship("c-3", "T1", "SF")).outcome == "accepted"
+
+
+def test_a_promise_that_was_kept_rings_no_bell() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=Ruling(1, promise=Promise("hour", HOUR_MS)))
+    turn = send(cell, order.Ship("c-1", "T1", "SF"))
+    assert [(timer.id, timer.due_ms) for timer in turn.timers] == [("promise", None)]
+    assert send(cell, order.TimerDue("promise", T0 + 2 * 60_000 + HOUR_MS)).records == []
+
+
+BIG = Ruling(2, found=(Found("big", "large_quantity", "500 units", "ask the buyer", "sales"),))
+
+
+def test_a_rule_stops_an_order_once_and_a_release_stands() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=BIG)
+    ((name, reason),) = cell.order().interceptions
+    assert (reason, places(cell)) == ("large_quantity", {})
+    send(cell, order.ResolveInterception("c-1", name, "release"))
+    assert places(cell) != {}
+    cell.take(snapshot("paid", 3, TWO, freight=1), ruling=BIG)
+    assert reasons(cell) == []
+
+
+def test_a_risk_that_is_gone_lifts_its_interception() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=BIG)
+    cell.take(snapshot("paid", 3, TWO, freight=1), ruling=Ruling(2))
+    assert (reasons(cell), cell.order().status) == ([], "allocating")
+
+
+def test_a_bad_address_stops_the_order_until_it_is_corrected() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("awaiting_payment", 1, TWO), flaws=("no_phone",))
+    assert reasons(cell) == [], "nobody pays for an order that will never come"
+    cell.take(snapshot("paid", 2, TWO), flaws=("no_phone",))
+    assert (reasons(cell), places(cell)) == (["address_anomaly"], {})
+    cell.take(snapshot("paid", 3, TWO), "addr-2")
+    assert (reasons(cell), cell.order().status) == ([], "allocating")
+
+
+def test_goods_into_the_eu_leave_only_with_lot_and_carbon_figure() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=Ruling(1, lots=True))
+    whole = (order.Lot("S1", "L1", 1, "1.2", "kgCO2e", "ISO 14067", "maker"),
+             order.Lot("S2", "L2", 2, "3.1", "kgCO2e", "ISO 14067", "maker"),
+             order.Lot("S2", "L3", 1, "1.5", "kgCO2e", "ISO 14067", "maker"))  # fmt: skip
+    for lots in ((), whole[:2], (*whole[:2], order.Lot("S2", "L3", 1))):
+        assert send(cell, order.Ship(f"c-{len(lots)}-{len(cell.records)}", "T1", "SF", "", lots)).outcome == "refused"
+    turn = send(cell, order.Ship("c-9", "T1", "SF", "", whole))
+    assert [record.tag for record in turn.records][:2] == ["order.lots_recorded", "order.shipped"]
+
+
+def test_the_plain_case_asks_no_rules_and_records_nothing_of_them() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot(lines=TWO))
+    assert cell.tags(KEY) == [
+        "order.received",
+        "order.normalized",
+        "order.paid",
+        "order.reserved",
+        "order.pick_list_issued",
+    ]
+
+
+def test_a_counter_sale_is_not_routed_nor_stopped() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("completed", 2, TWO, kind="counter"), ruling=BIG, flaws=("no_phone",))
+    assert reasons(cell) == []
+    assert "order.routed" not in cell.tags()
+
+
+def test_20_buyers_of_10_units_and_1000_of_one_sell_exactly_what_is_there() -> None:
+    ruling = Ruling(1, warehouses=BOTH, routes=(Route("any", split="units"),), gifts=(Gift("g", "G1", 1),))
+    for buyers, units, a, b in ((20, 10, 60, 47), (1_000, 1, 400, 300)):
+        cell = stocked({"S1": a, "G1": buyers}, {"S1": b})
+        for number in range(buyers):
+            cell.take(snapshot(lines=(line("1", quantity=units),), number=f"o-{number}"), ruling=ruling)
+        served = sum(cell.order(f"o-{number}").status == "allocating" for number in range(buyers))
+        assert served == (a + b) // units
+        left = cell.level("S1").available + cell.level("S1", "B").available
+        assert (left, cell.level("G1").reserved) == (a + b - served * units, served)
+        assert min(cell.level("S1").available, cell.level("S1", "B").available) >= 0
+
+
+def test_a_ledger_never_promises_below_what_is_kept_and_counts_a_pre_reservation_once() -> None:
+    cell = stocked({"G1": 3})
+    key = order_key("taobao", "shop1", "o-9")
+    hold = stock.PreReserve("o/gift-1", key, (("G1", 2),), (("G1", 1),))
+    ledger = cell.ledger
+    (held,) = stock.decide(hold, ledger)
+    ledger = stock.evolve(ledger, held)
+    assert isinstance(stock.decide(stock.PreReserve("o/gift-2", key, (("G1", 1),), (("G1", 1),)), ledger)[0],
+                      stock.ReservationRefused)  # fmt: skip
+    taken = stock.decide(stock.Reserve("o/1", key, (("G1", 3),), (), ("o/gift-1",)), ledger)
+    assert [type(event) for event in taken] == [stock.StockReleased, stock.StockReserved]
+    refused = stock.decide(stock.Reserve("o/1", key, (("G1", 4),), (), ("o/gift-1",)), ledger)
+    assert [type(event) for event in refused] == [stock.ReservationRefused], "the pre-reservation stays"
