@@ -1,6 +1,6 @@
 """What the rule book says of an order is obeyed: routes and splits, gifts, kits, promises, risks, lots."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -173,7 +173,8 @@ def test_a_gift_of_an_unpaid_order_is_held_in_the_turn_that_takes_it_in_and_conv
 
 
 def test_a_gift_that_is_not_there_stops_the_order_and_is_waived_or_tried_again() -> None:
-    for decision, tags in (("waive", ["S1", "S2"]), ("release", ["S1", "S2", "G1"])):
+    decisions: dict[Literal["waive", "release"], list[str]] = {"waive": ["S1", "S2"], "release": ["S1", "S2", "G1"]}
+    for decision, tags in decisions.items():
         cell = stocked({"S1": 9, "S2": 9})
         cell.take(snapshot("awaiting_payment", 1, TWO), ruling=GIFT)
         assert reasons(cell) == ["gift_short"]
