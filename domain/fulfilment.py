@@ -15,6 +15,7 @@ from domain.ids import parts_of, skus_key_of, warehouse_key
 from domain.order import (
     PAID,
     Allocation,
+    ConfirmArrived,
     ConfirmPreReserved,
     ConfirmReserved,
     MapSkus,
@@ -30,17 +31,20 @@ from domain.order import (
     needs,
     unmapped,
 )
-from domain.routing import LedgerOf, default_warehouse, gift_plan, is_plain, plan
+from domain.routing import LedgerOf, default_warehouse, is_plain, plan, pre_plan
 from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
 from domain.stock import (
     Issue,
     PickOut,
     PreReserve,
+    PromiseCovered,
     Release,
     ReservationRefused,
     Reserve,
     StockPreReserved,
+    StockPromised,
     StockReserved,
+    summed,
 )
 
 RULE = "fulfilment"
@@ -66,19 +70,29 @@ def stock_wanted(state: Order) -> Quantities:
         or state.quarantined is not None
     ):
         return ()
+    if (
+        state.kind == "presale"
+        and not state.shipped
+        and (not state.ruled.pre_holds or any(hold.due_ms for hold in state.ruled.pre_holds))
+    ):
+        return ()  # it is locked first, and then waits until its goods are here
     wanted = needs(state)
     return wanted if all(sku for sku, _ in wanted) else ()
 
 
-def gifts_wanted(state: Order) -> bool:
-    """Whether gifts of an unpaid order are to be pre-reserved: not those of one that was not paid in time."""
-    return (
-        state.status == "awaiting_payment"
-        and bool(state.ruled.gifts)
-        and not state.overdue_ms
-        and not state.interceptions
-        and state.quarantined is None
-    )
+def pre_wanted(state: Order) -> bool:
+    """Whether goods are to be pre-reserved: gifts of an order that is not paid, a presale from its deposit on.
+
+    Not those of one that was not paid in time.
+    """
+    if state.interceptions or state.quarantined is not None or state.allocations or state.kind == "counter":
+        return False
+    if state.kind == "presale":
+        locks = state.status == "paid" or (
+            state.status == "awaiting_payment" and state.deposit > 0 and not state.overdue_ms
+        )
+        return locks and not state.ruled.pre_holds and all(sku for sku, _ in needs(state)) and bool(needs(state))
+    return state.status == "awaiting_payment" and not state.overdue_ms and bool(state.ruled.gifts)
 
 
 def react_to_order(
@@ -91,12 +105,12 @@ def react_to_order(
     gone = _gone(events, before, after) if (after.shipped or after.sent) and after.kind != "counter" else {}
     if before.allocations:
         messages += _settle(before.allocations, after.allocations, gone)
-    if before.ruled.gift_holds and not after.allocations:
-        # A reservation takes the place of what it finds pre-reserved; any other way out gives it back.
-        kept = {hold.id for hold in after.ruled.gift_holds}
+    if before.ruled.pre_holds:
+        # What a reservation has taken the place of is there no more; any other way out gives it back.
+        kept = {hold.id for hold in after.ruled.pre_holds}
         messages += [
             Message(warehouse_key(hold.warehouse), Release(hold.id))
-            for hold in before.ruled.gift_holds
+            for hold in before.ruled.pre_holds
             if hold.id not in kept
         ]
     lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
@@ -119,16 +133,21 @@ def react_to_order(
         planned = next((each for each in after.allocations if not each.held), None)
         if planned is not None:
             messages.append(_reserving(key, after, planned))
-    elif (
-        after.ruled.gifts
-        and gifts_wanted(after)
-        and not (before.ruled.gifts == after.ruled.gifts and gifts_wanted(before))
+    elif pre_wanted(after) and (
+        not pre_wanted(before) or before.ruled.gifts != after.ruled.gifts or _lost(before, after)
     ):
+        future = after.kind == "presale"
         messages += [
-            Message(warehouse_key(each.warehouse), PreReserve(each.id, key, each.lines, after.ruled.keep))
-            for each in gift_plan(key, after, ledger_of)
+            Message(warehouse_key(each.warehouse), PreReserve(each.id, key, each.lines, after.ruled.keep, future))
+            for each in pre_plan(key, after, ledger_of)
         ]
     return messages
+
+
+def _lost(before: Order, after: Order) -> bool:
+    """Whether something that was pre-reserved is no longer."""
+    kept = {hold.id for hold in after.ruled.pre_holds}
+    return any(hold.id not in kept for hold in before.ruled.pre_holds)
 
 
 def _allocating(key: str, order: Order, wanted: Quantities, ledger_of: LedgerOf) -> Message:
@@ -144,7 +163,7 @@ def _allocating(key: str, order: Order, wanted: Quantities, ledger_of: LedgerOf)
 
 def _reserving(key: str, order: Order, allocation: Allocation) -> Message:
     ruled = order.ruled
-    holds = tuple(hold.id for hold in ruled.gift_holds if hold.warehouse == allocation.warehouse)
+    holds = tuple(hold.id for hold in ruled.pre_holds if hold.warehouse == allocation.warehouse)
     return Message(
         warehouse_key(allocation.warehouse), Reserve(allocation.id, key, allocation.lines, ruled.keep, holds)
     )
@@ -228,16 +247,25 @@ def _shipped_ms(events: Sequence[Event], after: Order) -> int:
 def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
     """Return what a ledger's step means for the order it was asked for."""
     messages = []
-    for event in events:
+    warehouse = parts_of(key)[0]
+    for place, event in enumerate(events):
         match event:
             case StockReserved():
-                warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ConfirmReserved(event.allocation, warehouse, event.lines)))
             case StockPreReserved():
-                warehouse = parts_of(key)[0]
-                messages.append(Message(event.order, ConfirmPreReserved(event.allocation, warehouse, event.lines)))
+                after = events[place + 1] if place + 1 < len(events) else None
+                if not isinstance(after, StockPromised):
+                    held = ConfirmPreReserved(event.allocation, warehouse, event.lines)
+                    messages.append(Message(event.order, held))
+            case StockPromised():
+                before = events[place - 1] if place else None
+                lines = (*before.lines, *event.lines) if isinstance(before, StockPreReserved) else event.lines
+                promised = ConfirmPreReserved(event.allocation, warehouse, summed(lines), event.due_ms)
+                messages.append(Message(event.order, promised))
+            case PromiseCovered():
+                if event.whole:
+                    messages.append(Message(event.order, ConfirmArrived(event.allocation)))
             case ReservationRefused():
-                warehouse = parts_of(key)[0]
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))
     return messages
 

@@ -51,6 +51,7 @@ Body = (
     | order.ResendQuarantined
     | order.DiscardQuarantined
     | stock.ReceiveStock
+    | stock.ExpectStock
     | stock.AdjustStock
     | stock.ProtectStock
     | intake.RecordUnmatched

@@ -188,11 +188,19 @@ class ConfirmReserved(Command, frozen=True):
 
 
 class ConfirmPreReserved(Command, frozen=True):
-    """In-turn: the ledger holds gifts for the unpaid order."""
+    """In-turn: the ledger holds gifts for the unpaid order, or goods for the presale."""
 
     allocation: str
     warehouse: str
     lines: Quantities
+    due_ms: int = 0
+    """When what has been promised is expected, UTC ms; 0 = it is here."""
+
+
+class ConfirmArrived(Command, frozen=True):
+    """In-turn: what was promised to a presale is here, and the ledger holds it."""
+
+    allocation: str
 
 
 class TakePlan(Command, frozen=True):
@@ -361,6 +369,22 @@ class GiftPreReserved(Event, frozen=True):
     allocation: str
     warehouse: str
     lines: Quantities
+
+
+class PresaleLocked(Event, frozen=True):
+    """Goods of a presale are locked: on the shelf, or of what is to arrive. `lines` are (SKU, quantity)."""
+
+    allocation: str
+    warehouse: str
+    lines: Quantities
+    due_ms: int = 0
+    """When the last of them is expected, UTC ms; 0 = all are here."""
+
+
+class PresaleArrived(Event, frozen=True):
+    """What had been promised to a presale is on the shelf now, and held for it."""
+
+    allocation: str
 
 
 class GiftsWaived(Event, frozen=True):
@@ -721,6 +745,8 @@ class Allocation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Part of the warehouse that works on it by itself."""
     held: bool = True
     """Whether the ledger holds it; a planned one is asked for in its turn."""
+    due_ms: int = 0
+    """Of a presale: when the goods that were promised to it are expected, UTC ms; 0 = they are here."""
     unprocessed: bool = False
     """Whether a processing area has still to confirm its work."""
 
@@ -738,9 +764,9 @@ class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     gifts: tuple[Gift, ...] = ()
     waived: bool = False
     """Whether somebody decided that it goes without gifts."""
-    gift_holds: tuple[Allocation, ...] = ()
-    """What is pre-reserved of the gifts while the order is not paid."""
-    gift_attempts: int = 0
+    pre_holds: tuple[Allocation, ...] = ()
+    """What is pre-reserved: gifts of an order that is not paid, goods of a presale."""
+    pre_attempts: int = 0
     found: tuple[str, ...] = ()
     """Rules that intercepted the order once: a person's release of it stands."""
     promised: bool = False
@@ -894,10 +920,16 @@ def _routed(state: Order, event: OrderRouted) -> Order:
     return _replace(state, ruled=ruled)
 
 
-def _gift_pre_reserved(state: Order, event: GiftPreReserved) -> Order:
-    hold = Allocation(event.allocation, event.warehouse, event.lines)
-    holds = (*state.ruled.gift_holds, hold)
-    return _replace(state, ruled=_replace(state.ruled, gift_holds=holds, gift_attempts=state.ruled.gift_attempts + 1))
+def _pre_reserved(state: Order, event: GiftPreReserved | PresaleLocked) -> Order:
+    due_ms = event.due_ms if isinstance(event, PresaleLocked) else 0
+    hold = Allocation(event.allocation, event.warehouse, event.lines, due_ms=due_ms)
+    holds = (*state.ruled.pre_holds, hold)
+    return _replace(state, ruled=_replace(state.ruled, pre_holds=holds, pre_attempts=state.ruled.pre_attempts + 1))
+
+
+def _presale_arrived(state: Order, event: PresaleArrived) -> Order:
+    holds = tuple(_replace(each, due_ms=0) if each.id == event.allocation else each for each in state.ruled.pre_holds)
+    return _replace(state, ruled=_replace(state.ruled, pre_holds=holds))
 
 
 def _promised(state: Order, event: OrderPromised) -> Order:
@@ -912,8 +944,9 @@ def _allocated(state: Order, event: OrderAllocated) -> Order:
 def _reserved(state: Order, event: OrderReserved) -> Order:
     planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
     ruled = state.ruled
-    if ruled.gift_holds and all(each.held for each in planned):
-        ruled = _replace(ruled, gift_holds=())
+    if ruled.pre_holds and all(each.held for each in planned):
+        # The ledger has put the reservation in their place.
+        ruled = _replace(ruled, pre_holds=())
     return _replace(
         state,
         status="allocating",
@@ -932,14 +965,14 @@ def _reservation_failed(state: Order, event: ReservationFailed) -> Order:
 
 
 def _gifts_short(state: Order) -> Order:
-    return _replace(state, ruled=_replace(state.ruled, gift_attempts=state.ruled.gift_attempts + 1))
+    return _replace(state, ruled=_replace(state.ruled, pre_attempts=state.ruled.pre_attempts + 1))
 
 
 def _released(state: Order, event: OrderReleased) -> Order:
     ruled = state.ruled
-    if any(hold.id == event.allocation for hold in ruled.gift_holds):
-        holds = tuple(hold for hold in ruled.gift_holds if hold.id != event.allocation)
-        return _replace(state, ruled=_replace(ruled, gift_holds=holds))
+    if any(hold.id == event.allocation for hold in ruled.pre_holds):
+        holds = tuple(hold for hold in ruled.pre_holds if hold.id != event.allocation)
+        return _replace(state, ruled=_replace(ruled, pre_holds=holds))
     left = tuple(each for each in state.allocations if each.id != event.allocation)
     return _replace(state, status="allocating" if left or state.shipped or state.sent else "paid", allocations=left)
 
@@ -994,9 +1027,9 @@ def _shipped(state: Order, event: OrderShipped) -> Order:
         timers = tuple(pair for pair in timers if pair[0] != PROMISE_TIMER)
     gone = frozenset(line.id for line in state.lines if live_quantity(state, line) > 0)
     ruled = state.ruled
-    if ruled.gifts or ruled.gift_holds:
+    if ruled.gifts or ruled.pre_holds:
         gone |= {gift_line(gift) for gift in ruled.gifts}
-        ruled = _replace(ruled, gift_holds=())
+        ruled = _replace(ruled, pre_holds=())
     return _replace(
         state,
         status="shipped",
@@ -1010,7 +1043,7 @@ def _shipped(state: Order, event: OrderShipped) -> Order:
 
 
 def _cancelled(state: Order, event: OrderCancelled) -> Order:
-    ruled = _replace(state.ruled, gift_holds=()) if state.ruled.gift_holds else state.ruled
+    ruled = _replace(state.ruled, pre_holds=()) if state.ruled.pre_holds else state.ruled
     return _replace(
         state, status="cancelled", allocations=(), ruled=ruled, commands=_with_command(state, event.command)
     )
@@ -1102,7 +1135,9 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     DepositPaid: lambda state, event: _replace(state, deposit=event.amount),
     OrderRouted: _routed,
     GiftsGranted: lambda state, event: _replace(state, ruled=_replace(state.ruled, gifts=event.gifts)),
-    GiftPreReserved: _gift_pre_reserved,
+    GiftPreReserved: _pre_reserved,
+    PresaleLocked: _pre_reserved,
+    PresaleArrived: _presale_arrived,
     GiftsWaived: lambda state, event: _replace(
         state,
         ruled=_replace(state.ruled, gifts=(), waived=True),
@@ -1112,7 +1147,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderAllocated: _allocated,
     OrderReserved: _reserved,
     ReservationFailed: lambda state, event: (
-        _gifts_short(state) if is_gift_hold(event.allocation) else _reservation_failed(state, event)
+        _gifts_short(state) if is_pre_hold(event.allocation) else _reservation_failed(state, event)
     ),
     OrderReleased: _released,
     PickListIssued: lambda state, event: _of_allocation(
@@ -1197,13 +1232,13 @@ def live_lines(state: Order) -> list[tuple[Line, int]]:
     ]
 
 
-GIFT_HOLD = "/gift-"
-"""What tells the allocations of gifts of an unpaid order from others."""
+PRE_HOLD = "/pre-"
+"""What tells pre-reservations from allocations, in their ids."""
 
 
-def is_gift_hold(allocation: str) -> bool:
-    """Whether an allocation pre-reserves gifts."""
-    return GIFT_HOLD in allocation
+def is_pre_hold(allocation: str) -> bool:
+    """Whether it is the id of a pre-reservation."""
+    return PRE_HOLD in allocation
 
 
 def gift_line(gift: Gift) -> str:
@@ -1313,6 +1348,7 @@ def shown_status(state: Order) -> str:
 PAYMENT_TIMER = "payment"
 ORDER_TIMER = "order"
 PROMISE_TIMER = "promise"
+PRESALE_TIMER = "presale"
 
 
 def _guard(state: Order, to: str) -> None:
@@ -1645,7 +1681,7 @@ def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
     if routed != known:
         steps.add(OrderRouted(rules, *routed))
     if ruling.gifts != ruled.gifts and not ruled.waived and not any(each.picked for each in state.allocations):
-        steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_gifts(state, "gifts_changed"))
+        steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_holds(state, "gifts_changed"))
     promise = ruling.promise
     if promise is not None and not ruled.promised and state.status in ("paid", "allocating"):
         paid_ms = next((event.paid_ms for event in steps if isinstance(event, OrderPaid)), now_ms)
@@ -1667,8 +1703,8 @@ RULE_MARK = "@"
 """Stands in an interception's id before the rule that saw the risk."""
 
 
-def _release_gifts(state: Order, reason: str) -> list[Event]:
-    return [OrderReleased(hold.id, hold.warehouse, hold.lines, reason) for hold in state.ruled.gift_holds]
+def _release_holds(state: Order, reason: str) -> list[Event]:
+    return [OrderReleased(hold.id, hold.warehouse, hold.lines, reason) for hold in state.ruled.pre_holds]
 
 
 def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
@@ -1676,6 +1712,7 @@ def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
     state = steps.state
     allocations = state.allocations
     if not allocations:
+        _look_for_locks(steps)
         return
     changed = state.lines != before.lines or state.ruled is not before.ruled
     differs = changed and dict(needs(state)) != held_of(allocations)
@@ -1696,6 +1733,14 @@ def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
             "operations",
             now_ms,
         )
+
+
+def _look_for_locks(steps: _Steps) -> None:
+    """Give the goods of a presale back that no longer fit it: they are locked anew."""
+    state = steps.state
+    holds = state.ruled.pre_holds
+    if holds and state.kind == "presale" and dict(needs(state)) != held_of(holds):
+        steps.add(*_release_holds(state, CHANGED))
 
 
 CHANGED = "changed_after_allocation"
@@ -1875,6 +1920,7 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
                 _ship_what_left(steps, now_ms, command.command_id)
             else:
                 _cancel(steps, command.reason, now_ms, command.command_id)
+        _look_for_locks(steps)
         _look_for_risks(steps, now_ms)
         _issue_pick_lists(steps)
     return steps
@@ -1894,7 +1940,7 @@ def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequenc
         if reason != GIFT_SHORT:
             raise NothingToWaive(f"{reason} is no lack of gifts; release the order, or cancel it")
         waived = GiftsWaived(state.ruled.gifts, command.command_id)
-        steps.add(waived, *_release_gifts(state, "gifts_waived"))
+        steps.add(waived, *_release_holds(state, "gifts_waived"))
     if reason == "unmapped_sku" and any(not sku for sku, _ in needs(state)):
         raise StillUnmapped("a line has no SKU yet; enter its item (orderspine skus set), or cancel the line")
     if reason == "order_unknown" and ORDER_TIMER not in dict(state.timers):
@@ -1919,8 +1965,19 @@ def _timer_due(command: TimerDue, state: Order, now_ms: int) -> Sequence[Event]:
                 command.due_ms,
             )
         )
+    elif command.timer == PRESALE_TIMER and any(hold.due_ms for hold in state.ruled.pre_holds):
+        steps.add(
+            OrderIntercepted(
+                f"{PRESALE_OVERDUE}-{command.due_ms}",
+                PRESALE_OVERDUE,
+                f"goods promised to the presale were expected by now (UTC ms {command.due_ms}), and have not arrived",
+                "ask the supplier and tell the customer the new date; their arrival lifts this by itself; or cancel",
+                "operations",
+                command.due_ms,
+            )
+        )
     elif command.timer == PAYMENT_TIMER and state.status == "awaiting_payment":
-        steps.add(*_release_gifts(state, "payment_timeout"))
+        steps.add(*_release_holds(state, "payment_timeout"))
         steps.add(
             OrderIntercepted(
                 f"payment_timeout-{command.due_ms}",
@@ -1994,9 +2051,26 @@ def _confirm_reserved(command: ConfirmReserved, state: Order, now_ms: int) -> Se
 
 def _confirm_pre_reserved(command: ConfirmPreReserved, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
+    hold = (command.allocation, command.warehouse, command.lines)
+    if state.kind != "presale":
+        return (GiftPreReserved(*hold),)
+    locked = PresaleLocked(*hold, command.due_ms)
+    if not command.due_ms or PRESALE_TIMER in dict(state.timers):
+        return (locked,)
+    return (locked, TimerSet(PRESALE_TIMER, command.due_ms))
+
+
+def _confirm_arrived(command: ConfirmArrived, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
     steps = _Steps(state)
-    steps.add(GiftPreReserved(command.allocation, command.warehouse, command.lines))
+    steps.add(PresaleArrived(command.allocation))
+    if not any(hold.due_ms for hold in steps.state.ruled.pre_holds):
+        steps.add(*(TimerCleared(PRESALE_TIMER, fired=False) for name, _ in state.timers if name == PRESALE_TIMER))
+        steps.add(*_resolve_reason(steps.state, PRESALE_OVERDUE, "arrived"))
     return steps
+
+
+PRESALE_OVERDUE = "presale_overdue"
 
 
 GIFT_SHORT = "gift_short"
@@ -2016,7 +2090,7 @@ def _report_short(command: ReportShort, state: Order, now_ms: int) -> Sequence[E
     return (
         ReservationFailed(command.allocation, command.warehouse, command.short),
         OrderIntercepted(
-            f"{'gift_short' if is_gift_hold(command.allocation) else 'stock_short'}-{number}",
+            f"{'gift_short' if is_pre_hold(command.allocation) else 'stock_short'}-{number}",
             reason,
             f"warehouse {command.warehouse}: {short}",
             advice,
@@ -2124,6 +2198,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TakePlan: _take_plan,
     ConfirmReserved: _confirm_reserved,
     ConfirmPreReserved: _confirm_pre_reserved,
+    ConfirmArrived: _confirm_arrived,
     ReportShort: _report_short,
     Quarantine: _quarantine,
     QueueBehind: _queue,

@@ -151,8 +151,13 @@ class EventLog(Protocol):
         """Return the row as it is."""
         ...
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
-        """Load many streams in one go. Streams without events are left out of the answer."""
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
+        """Load many streams in one go. Streams without events are left out of the answer.
+
+        Args:
+            streams: their names.
+            snapshots: whether a snapshot may stand for the events before it; without, all events are returned.
+        """
         ...
 
     def read(self, after: int, limit: int) -> list[Recorded]:

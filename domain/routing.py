@@ -7,7 +7,7 @@ them refuses is given up whole. Fewer parcels go before nearer warehouses, excep
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from domain.order import Allocation, Order, gift_line, goods
+from domain.order import Allocation, Order, gift_line, goods, needs
 from domain.rulings import Gift, Quantities, Route
 from domain.stock import NONE, Ledger
 
@@ -34,7 +34,7 @@ class _Free:
     def __init__(self, ledger_of: LedgerOf, order: Order) -> None:
         self._ledger_of = ledger_of
         self._keep = dict(order.ruled.keep)
-        self._own = {hold.warehouse: dict(hold.lines) for hold in order.ruled.gift_holds}
+        self._own = {hold.warehouse: dict(hold.lines) for hold in order.ruled.pre_holds}
         self._taken: dict[tuple[str, str], int] = {}
 
     def of(self, warehouse: str, sku: str) -> int:
@@ -69,7 +69,7 @@ _Place = tuple[str, str, bool]
 def is_plain(order: Order) -> bool:
     """Whether one warehouse serves all of it without a question: nothing was ruled that says otherwise."""
     ruled = order.ruled
-    if len(ruled.warehouses) > 1 or any(hold.warehouse != default_warehouse(order) for hold in ruled.gift_holds):
+    if len(ruled.warehouses) > 1 or any(hold.warehouse != default_warehouse(order) for hold in ruled.pre_holds):
         return False
     if any(gift.warehouse not in ("", default_warehouse(order)) for gift in ruled.gifts):
         return False
@@ -113,15 +113,17 @@ def plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
     )
 
 
-def gift_plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
-    """Return what is still to be pre-reserved of the gifts of an order that is not paid yet."""
+def pre_plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
+    """Return what is still to be pre-reserved: gifts of an order that is not paid yet, all goods of a presale."""
+    first = order.ruled.pre_attempts + 1
+    if order.kind == "presale":
+        return (Allocation(f"{key}/pre-{first}", default_warehouse(order), needs(order), held=False),)
     free = _Free(ledger_of, order)
     placed: dict[_Place, list[_Piece]] = {}
-    held = {sku for hold in order.ruled.gift_holds for sku, _ in hold.lines}
+    held = {sku for hold in order.ruled.pre_holds for sku, _ in hold.lines}
     _add_gifts(order, [gift for gift in order.ruled.gifts if gift.sku not in held], placed, free)
-    first = order.ruled.gift_attempts + 1
     return tuple(
-        Allocation(f"{key}/gift-{number}", place[0], _summed(pieces), held=False)
+        Allocation(f"{key}/pre-{number}", place[0], _summed(pieces), held=False)
         for number, (place, pieces) in enumerate(placed.items(), first)
     )
 
@@ -191,7 +193,7 @@ def _taken(found: list[tuple[str, _Piece]], free: _Free) -> list[tuple[str, _Pie
 
 def _add_gifts(order: Order, gifts: Sequence[Gift], placed: dict[_Place, list[_Piece]], free: _Free) -> None:
     """Put each gift where it lies; where that may be anywhere, into a parcel that is sent in any case."""
-    held = {sku: hold.warehouse for hold in order.ruled.gift_holds for sku, _ in hold.lines}
+    held = {sku: hold.warehouse for hold in order.ruled.pre_holds for sku, _ in hold.lines}
     sent_anyway = [place[0] for place in placed if not place[1]]
     for gift in gifts:
         piece = _Piece(gift_line(gift), gift.units, ((gift.sku, gift.units),))

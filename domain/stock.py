@@ -31,6 +31,20 @@ class ReceiveStock(Command, frozen=True):
 
     document: str
     lines: Quantities
+    arrival: str = ""
+    """The announced arrival that they are (part of)."""
+
+
+class ExpectStock(Command, frozen=True):
+    """Goods are to arrive; presales may be promised them. The same arrival again replaces what was announced."""
+
+    document: str
+    arrival: str
+    """Its name, for example the purchase order's number."""
+    lines: Quantities
+    """(SKU, quantity) still to come; empty = nothing comes any more."""
+    due_ms: int
+    """When they are expected, UTC ms."""
 
 
 class AdjustStock(Command, frozen=True):
@@ -63,13 +77,15 @@ class Reserve(Command, frozen=True):
 
 
 class PreReserve(Command, frozen=True):
-    """Promise gifts of an order that is not paid yet; all or none."""
+    """Promise gifts of an order that is not paid yet, or goods of a presale; all or none."""
 
     allocation: str
     order: str
     lines: Quantities
     keep: Quantities = ()
     """As in `Reserve`."""
+    future: bool = False
+    """Whether goods that are yet to arrive will do as well."""
 
 
 class Release(Command, frozen=True):
@@ -104,6 +120,7 @@ class StockReceived(Event, frozen=True):
     document: str
     lines: Quantities
     at_ms: int
+    arrival: str = ""
 
 
 class StockAdjusted(Event, frozen=True):
@@ -138,6 +155,43 @@ class StockPreReserved(Event, frozen=True):
 
     allocation: str
     order: str
+    lines: Quantities
+
+
+class StockExpected(Event, frozen=True):
+    """Goods are to arrive; what was announced of the same arrival before no longer counts."""
+
+    document: str
+    arrival: str
+    lines: Quantities
+    due_ms: int
+    at_ms: int
+
+
+class StockPromised(Event, frozen=True):
+    """An allocation is promised goods that are yet to arrive, beside what it holds of those on the shelf."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+    due_ms: int
+    """When the last of them is expected, UTC ms."""
+
+
+class PromiseCovered(Event, frozen=True):
+    """Goods that an allocation was promised are on the shelf, and pre-reserved for it."""
+
+    allocation: str
+    order: str
+    lines: Quantities
+    whole: bool = False
+    """Whether nothing is missing any more."""
+
+
+class PromiseDropped(Event, frozen=True):
+    """An allocation no longer waits for goods to arrive."""
+
+    allocation: str
     lines: Quantities
 
 
@@ -195,6 +249,10 @@ class WrongActor(DomainError):
     """A ledger knows no such command."""
 
 
+class BadArrival(DomainError):
+    """Goods that are to arrive need a name to be known by, and a day."""
+
+
 class NotEnoughOnHand(DomainError):
     """An adjustment would take away what is promised or not there."""
 
@@ -211,6 +269,8 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     protected: int = 0
     since_ms: int = 0
     """When the ledger began to count this SKU; 0 = it never did."""
+    promised: int = 0
+    """Units of presales that wait for goods to arrive."""
 
     @property
     def available(self) -> int:
@@ -223,6 +283,18 @@ class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     lines: Quantities
     pre: bool = False
+    missing: Quantities = ()
+    """(SKU, units) that it was promised and that are yet to arrive."""
+    order: str = ""
+    """Whose it is, where it waits for goods."""
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Goods that are to arrive."""
+
+    due_ms: int
+    lines: Quantities
+    """(SKU, quantity) still to come."""
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -234,8 +306,12 @@ class Ledger(msgspec.Struct, frozen=True):
     """Document number → when it was handled, UTC ms."""
     expired_ms: int = 0
     """When old documents were last dropped."""
+    arrivals: "immutables.Map[str, Arrival]" = immutables.Map()
+    promises: tuple[str, ...] = ()
+    """Allocations that wait for goods to arrive, first come first served."""
 
 
+_replace = msgspec.structs.replace
 NONE = Level()
 NOTHING: Mapping[str, int] = {}
 
@@ -250,27 +326,42 @@ def _levels(
 
 
 def _receive(level: Level, quantity: int) -> Level:
-    return Level(level.on_hand + quantity, level.reserved, level.pre_reserved, level.protected, level.since_ms)
+    return Level(
+        level.on_hand + quantity, level.reserved, level.pre_reserved, level.protected, level.since_ms, level.promised
+    )
 
 
 def _reserve(level: Level, quantity: int) -> Level:
-    return Level(level.on_hand, level.reserved + quantity, level.pre_reserved, level.protected, level.since_ms)
+    return Level(
+        level.on_hand, level.reserved + quantity, level.pre_reserved, level.protected, level.since_ms, level.promised
+    )
 
 
 def _pre_reserve(level: Level, quantity: int) -> Level:
-    return Level(level.on_hand, level.reserved, level.pre_reserved + quantity, level.protected, level.since_ms)
+    return _replace(level, pre_reserved=level.pre_reserved + quantity)
+
+
+def _promise(level: Level, quantity: int) -> Level:
+    return _replace(level, promised=level.promised + quantity)
+
+
+def _cover(level: Level, quantity: int) -> Level:
+    return _replace(level, promised=level.promised - quantity, pre_reserved=level.pre_reserved + quantity)
 
 
 def _pick(level: Level, quantity: int) -> Level:
     return Level(
-        level.on_hand - quantity, level.reserved - quantity, level.pre_reserved, level.protected, level.since_ms
+        level.on_hand - quantity,
+        level.reserved - quantity,
+        level.pre_reserved,
+        level.protected,
+        level.since_ms,
+        level.promised,
     )
 
 
 def _pick_pre(level: Level, quantity: int) -> Level:
-    return Level(
-        level.on_hand - quantity, level.reserved, level.pre_reserved - quantity, level.protected, level.since_ms
-    )
+    return _replace(level, on_hand=level.on_hand - quantity, pre_reserved=level.pre_reserved - quantity)
 
 
 def _minus(lines: Quantities, taken: Quantities) -> Quantities:
@@ -297,7 +388,7 @@ def _begun(levels: "immutables.Map[str, Level]", sku: str, at_ms: int) -> "immut
     level = levels.get(sku, NONE)
     if level.since_ms:
         return levels
-    return levels.set(sku, Level(level.on_hand, level.reserved, level.pre_reserved, level.protected, at_ms))
+    return levels.set(sku, _replace(level, since_ms=at_ms))
 
 
 def _received(state: Ledger, event: StockReceived) -> Ledger:
@@ -305,22 +396,37 @@ def _received(state: Ledger, event: StockReceived) -> Ledger:
     for sku, _ in event.lines:
         levels = _begun(levels, sku, event.at_ms)
     documents, expired = _documented(state, event.document, event.at_ms)
-    return Ledger(levels, state.allocations, documents, expired)
+    arrivals = state.arrivals
+    announced = arrivals.get(event.arrival)
+    if announced is not None:
+        left = _minus(announced.lines, event.lines)
+        arrivals = (
+            arrivals.set(event.arrival, _replace(announced, lines=left)) if left else arrivals.delete(event.arrival)
+        )
+    return _replace(state, levels=levels, documents=documents, expired_ms=expired, arrivals=arrivals)
+
+
+def _expected(state: Ledger, event: StockExpected) -> Ledger:
+    documents, expired = _documented(state, event.document, event.at_ms)
+    arrivals = state.arrivals
+    if event.lines:
+        arrivals = arrivals.set(event.arrival, Arrival(event.due_ms, event.lines))
+    elif event.arrival in arrivals:
+        arrivals = arrivals.delete(event.arrival)
+    return _replace(state, documents=documents, expired_ms=expired, arrivals=arrivals)
 
 
 def _adjusted(state: Ledger, event: StockAdjusted) -> Ledger:
     levels = _begun(_levels(state, ((event.sku, event.delta),), _receive), event.sku, event.at_ms)
     documents, expired = _documented(state, event.document, event.at_ms)
-    return Ledger(levels, state.allocations, documents, expired)
+    return _replace(state, levels=levels, documents=documents, expired_ms=expired)
 
 
 def _protected(state: Ledger, event: StockProtected) -> Ledger:
     level = state.levels.get(event.sku, NONE)
-    levels = state.levels.set(
-        event.sku, Level(level.on_hand, level.reserved, level.pre_reserved, event.quantity, level.since_ms)
-    )
+    levels = state.levels.set(event.sku, _replace(level, protected=event.quantity))
     documents, expired = _documented(state, event.document, event.at_ms)
-    return Ledger(levels, state.allocations, documents, expired)
+    return _replace(state, levels=levels, documents=documents, expired_ms=expired)
 
 
 def _reserved(state: Ledger, event: StockReserved) -> Ledger:
@@ -329,16 +435,55 @@ def _reserved(state: Ledger, event: StockReserved) -> Ledger:
         state.allocations.set(event.allocation, Held(event.lines)),
         state.documents,
         state.expired_ms,
+        state.arrivals,
+        state.promises,
     )
 
 
 def _pre_reserved(state: Ledger, event: StockPreReserved) -> Ledger:
-    return Ledger(
-        _levels(state, event.lines, _pre_reserve),
-        state.allocations.set(event.allocation, Held(event.lines, pre=True)),
-        state.documents,
-        state.expired_ms,
+    levels = _levels(state, event.lines, _pre_reserve)
+    held = Held(event.lines, pre=True)
+    return _replace(state, levels=levels, allocations=state.allocations.set(event.allocation, held))
+
+
+def _promised(state: Ledger, event: StockPromised) -> Ledger:
+    held = state.allocations.get(event.allocation)
+    waits = Held(held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order)
+    return _replace(
+        state,
+        levels=_levels(state, event.lines, _promise),
+        allocations=state.allocations.set(event.allocation, waits),
+        promises=(*state.promises, event.allocation),
     )
+
+
+def _covered(state: Ledger, event: PromiseCovered) -> Ledger:
+    held = state.allocations[event.allocation]
+    missing = _minus(held.missing, event.lines)
+    after = Held(_plus(held.lines, event.lines), pre=True, missing=missing, order=held.order)
+    return _replace(
+        state,
+        levels=_levels(state, event.lines, _cover),
+        allocations=state.allocations.set(event.allocation, after),
+        promises=state.promises if missing else _without(state.promises, event.allocation),
+    )
+
+
+def _dropped(state: Ledger, event: PromiseDropped) -> Ledger:
+    held = state.allocations[event.allocation]
+    allocations = state.allocations.delete(event.allocation)
+    if held.lines:
+        allocations = state.allocations.set(event.allocation, Held(held.lines, pre=True))
+    levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), _promise)
+    return _replace(state, levels=levels, allocations=allocations, promises=_without(state.promises, event.allocation))
+
+
+def _without(promises: tuple[str, ...], allocation: str) -> tuple[str, ...]:
+    return tuple(each for each in promises if each != allocation)
+
+
+def _plus(lines: Quantities, more: Quantities) -> Quantities:
+    return summed((*lines, *more))
 
 
 def _left(state: Ledger, allocation: str, taken: Quantities) -> "immutables.Map[str, Held]":
@@ -347,7 +492,7 @@ def _left(state: Ledger, allocation: str, taken: Quantities) -> "immutables.Map[
         return state.allocations
     rest = _minus(held.lines, taken)
     if rest:
-        return state.allocations.set(allocation, Held(rest, held.pre))
+        return state.allocations.set(allocation, _replace(held, lines=rest))
     return state.allocations.delete(allocation)
 
 
@@ -355,18 +500,20 @@ def _released(state: Ledger, event: StockReleased) -> Ledger:
     held = state.allocations.get(event.allocation)
     give_back = _pre_reserve if held is not None and held.pre else _reserve
     levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), give_back)
-    return Ledger(levels, _left(state, event.allocation, event.lines), state.documents, state.expired_ms)
+    left = _left(state, event.allocation, event.lines)
+    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises)
 
 
 def _picked_out(state: Ledger, event: StockPickedOut) -> Ledger:
     held = state.allocations.get(event.allocation)
     levels = _levels(state, event.lines, _pick_pre if held is not None and held.pre else _pick)
-    return Ledger(levels, _left(state, event.allocation, event.lines), state.documents, state.expired_ms)
+    left = _left(state, event.allocation, event.lines)
+    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises)
 
 
 def _issued(state: Ledger, event: StockIssued) -> Ledger:
     levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), _receive)
-    return Ledger(levels, state.allocations, state.documents, state.expired_ms)
+    return _replace(state, levels=levels)
 
 
 def _unchanged(state: Ledger, event: Event) -> Ledger:
@@ -383,6 +530,10 @@ EVOLVE: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
     StockReleased: _released,
     StockPickedOut: _picked_out,
     StockIssued: _issued,
+    StockExpected: _expected,
+    StockPromised: _promised,
+    PromiseCovered: _covered,
+    PromiseDropped: _dropped,
     ReservationRefused: _unchanged,
     StockRefused: _unchanged,
 }
@@ -420,8 +571,53 @@ def _known(document: str, state: Ledger) -> bool:
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if _known(command.document, state):
         return ()
-    lines = _wanted(command.lines)
-    return (StockReceived(command.document, lines, now_ms),)
+    received = StockReceived(command.document, _wanted(command.lines), now_ms, command.arrival)
+    return (received, *_covering(evolve(state, received))) if state.promises else (received,)
+
+
+def _covering(state: Ledger) -> list[PromiseCovered]:
+    """Give what is available to those who were promised it, first come first served."""
+    covered: list[PromiseCovered] = []
+    for allocation in state.promises:
+        held = state.allocations[allocation]
+        lines = _on_shelf(state, held.missing)
+        if lines:
+            covered.append(PromiseCovered(allocation, held.order, lines, whole=lines == held.missing))
+            state = _covered(state, covered[-1])
+    return covered
+
+
+def _on_shelf(state: Ledger, lines: Quantities, keep: Mapping[str, int] = NOTHING) -> Quantities:
+    """Return what is available of these lines."""
+    found = ((sku, min(quantity, state.levels.get(sku, NONE).available - keep.get(sku, 0))) for sku, quantity in lines)
+    return tuple((sku, units) for sku, units in found if units > 0)
+
+
+def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
+    if _known(command.document, state):
+        return ()
+    if not command.arrival or len(command.arrival) > ARRIVAL_MAX or command.due_ms <= 0:
+        raise BadArrival(f"an arrival has a name of 1 to {ARRIVAL_MAX} characters and a day: {command.arrival[:40]!r}")
+    return (StockExpected(command.document, command.arrival, summed(command.lines), command.due_ms, now_ms),)
+
+
+ARRIVAL_MAX = 100
+
+
+def _due(state: Ledger, missing: Quantities) -> int | None:
+    """Return when goods that are to arrive, and nobody was promised yet, can serve these lines; None: they cannot."""
+    due_ms = 0
+    arrivals = sorted(state.arrivals.items(), key=lambda each: (each[1].due_ms, each[0]))
+    for sku, quantity in missing:
+        left = quantity + state.levels.get(sku, NONE).promised
+        for _, arrival in arrivals:
+            coming = dict(arrival.lines).get(sku, 0)
+            if left > 0 and coming:
+                left -= coming
+                due_ms = max(due_ms, arrival.due_ms)
+        if left > 0:
+            return None
+    return due_ms
 
 
 def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -436,7 +632,8 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
             f"{level.on_hand} on hand, {level.reserved + level.pre_reserved} promised, {level.protected} protected. "
             "Release or cancel what is promised first"
         )
-    return (StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms),)
+    adjusted = StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms)
+    return (adjusted, *_covering(evolve(state, adjusted))) if state.promises else (adjusted,)
 
 
 def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -482,16 +679,28 @@ def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -
     if isinstance(command, Reserve):
         for name in command.instead_of:
             held = state.allocations.get(name)
-            if held is not None and held.pre:
+            if held is not None and held.pre and not held.missing:
                 before.append(StockReleased(name, held.lines))
                 for sku, units in held.lines:
                     own[sku] = own.get(sku, 0) + units
     short = _short(state, lines, dict(command.keep) if command.keep else NOTHING, own)
     if short:
-        return (ReservationRefused(command.allocation, command.order, short),)
+        locked = _locked(command, lines, state) if isinstance(command, PreReserve) and command.future else ()
+        return locked or (ReservationRefused(command.allocation, command.order, short),)
     if isinstance(command, Reserve):
         return (*before, StockReserved(command.allocation, command.order, lines))
     return (StockPreReserved(command.allocation, command.order, lines),)
+
+
+def _locked(command: PreReserve, lines: Quantities, state: Ledger) -> Sequence[Event]:
+    """Return what locks goods of a presale: those on the shelf, and for the rest a promise; nothing where none can."""
+    here = _on_shelf(state, lines, dict(command.keep))
+    missing = _minus(lines, here)
+    due_ms = _due(state, missing)
+    if due_ms is None:
+        return ()
+    promised = StockPromised(command.allocation, command.order, missing, due_ms)
+    return (StockPreReserved(command.allocation, command.order, here), promised) if here else (promised,)
 
 
 def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantities:
@@ -508,7 +717,11 @@ def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantit
 def _decide_release(command: Release, state: Ledger, now_ms: int) -> Sequence[Event]:
     del now_ms
     lines = _of_allocation(state, command.allocation, command.lines)
-    return (StockReleased(command.allocation, lines),) if lines else ()
+    released = (StockReleased(command.allocation, lines),) if lines else ()
+    held = state.allocations.get(command.allocation)
+    if held is None or not held.missing:
+        return released
+    return (PromiseDropped(command.allocation, held.missing), *released)
 
 
 def _decide_pick_out(command: PickOut, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -533,6 +746,7 @@ def _decide_issue(command: Issue, state: Ledger, now_ms: int) -> Sequence[Event]
 
 DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = {
     ReceiveStock: _decide_receive,
+    ExpectStock: _decide_expect,
     AdjustStock: _decide_adjust,
     ProtectStock: _decide_protect,
     Reserve: _decide_reserve,
@@ -564,9 +778,11 @@ class _Frozen(msgspec.Struct):
     allocations: dict[str, Held]
     documents: dict[str, int]
     expired_ms: int
+    arrivals: dict[str, Arrival]
+    promises: tuple[str, ...]
 
 
-SNAPSHOT_TAG = "stock.ledger.1"
+SNAPSHOT_TAG = "stock.ledger.2"
 _decoder = msgspec.json.Decoder(_Frozen)
 
 
@@ -578,6 +794,8 @@ def to_snapshot(state: Ledger) -> bytes:
             dict(sorted(state.allocations.items())),
             dict(sorted(state.documents.items())),
             state.expired_ms,
+            dict(sorted(state.arrivals.items())),
+            state.promises,
         )
     )
 
@@ -590,4 +808,6 @@ def from_snapshot(data: bytes) -> Ledger:
         immutables.Map(frozen.allocations),
         immutables.Map(frozen.documents),
         frozen.expired_ms,
+        immutables.Map(frozen.arrivals),
+        frozen.promises,
     )

@@ -11,7 +11,7 @@ from domain.ports import Recorded
 from domain.stock import Quantities
 from projections.base import FIXED, Change, Projection, Public, stamp_of, versioned
 
-VERSION = 1
+VERSION = 2
 
 TABLE = versioned(
     "inventory",
@@ -22,6 +22,7 @@ TABLE = versioned(
     Column("reserved", BigInteger, nullable=False),
     Column("pre_reserved", BigInteger, nullable=False),
     Column("protected", BigInteger, nullable=False),
+    Column("promised", BigInteger, nullable=False),
     Column("available", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -51,6 +52,8 @@ class Level(msgspec.Struct, gc=False):
     reserved: int = 0
     pre_reserved: int = 0
     protected: int = 0
+    promised: int = 0
+    """Units of presales that wait for goods to arrive."""
     available: int = 0
     position: int = 0
     updated_at: int = 0
@@ -155,6 +158,27 @@ def _pre_reserve(batch: _Batch, warehouse: str, event: Recorded) -> None:
     batch.changed["held", warehouse, facts.allocation] = PreReserved(dict(facts.lines), event.position)
 
 
+def _promise(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    for sku, quantity in _lines(event.data).lines:
+        batch.level(warehouse, sku, event).promised += quantity
+
+
+def _cover(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    facts = _allocated(event.data)
+    held = batch.held(warehouse, facts.allocation) or PreReserved({}, event.position)
+    for sku, quantity in facts.lines:
+        level = batch.level(warehouse, sku, event)
+        level.promised -= quantity
+        level.pre_reserved += quantity
+        held.lines[sku] = held.lines.get(sku, 0) + quantity
+    batch.changed["held", warehouse, facts.allocation] = held
+
+
+def _drop(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    for sku, quantity in _lines(event.data).lines:
+        batch.level(warehouse, sku, event).promised -= quantity
+
+
 def _release(batch: _Batch, warehouse: str, event: Recorded) -> None:
     facts = _allocated(event.data)
     held = batch.held(warehouse, facts.allocation)
@@ -193,6 +217,9 @@ HANDLERS: Mapping[str, Callable[[_Batch, str, Recorded], None]] = {
     "stock.protected": _protect,
     "stock.reserved": _reserve,
     "stock.pre_reserved": _pre_reserve,
+    "stock.promised": _promise,
+    "stock.promise_covered": _cover,
+    "stock.promise_dropped": _drop,
     "stock.released": _release,
     "stock.picked_out": _pick_out,
     "stock.issued": _issue,

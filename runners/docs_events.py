@@ -28,6 +28,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("reserved", "released", "reservation_failed", "pick_list_issued", "picked"), "fulfilment"),
     **dict.fromkeys(("routed", "promised", "allocated", "processed", "lots_recorded"), "fulfilment"),
     **dict.fromkeys(("gifts_granted", "gift_pre_reserved", "gifts_waived"), "gifts"),
+    **dict.fromkeys(("presale_locked", "presale_arrived"), "fulfilment"),
     **dict.fromkeys(("partially_shipped", "shipped"), "fulfilment"),
     **dict.fromkeys(("after_sale_opened", "after_sale_closed", "refunded"), "after-sale"),
     **dict.fromkeys(("intercepted", "resolved"), "hold"),

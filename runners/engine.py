@@ -394,6 +394,10 @@ class Engine:
         if not absent:
             return
         found = self.log.select_many(absent)
+        # A snapshot of another shape than this build's stands for nothing.
+        foreign = [name for name, (taken, _) in found.items() if taken is not None and taken.tag != stock.SNAPSHOT_TAG]
+        if foreign:
+            found.update(self.log.select_many(foreign, snapshots=False))
         for stream in absent:
             decider = DECIDERS[kind_of(stream)]
             if decider is stock.ledger:
@@ -402,7 +406,7 @@ class Engine:
             loaded = found.get(stream)
             if loaded is not None:
                 snapshot = loaded.snapshot
-                if snapshot is not None and snapshot.tag == stock.SNAPSHOT_TAG:
+                if snapshot is not None:
                     version, state = snapshot.version, stock.from_snapshot(snapshot.data)
                     self._snapshotted[stream] = version
                 state = fold(decider, [decode_event(e.tag, e.data) for e in loaded.events], state)

@@ -112,12 +112,12 @@ class MemoryEventLog:
         with self._lock:
             return self._tracked()
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams; see `EventLog.select_many`."""
         loaded: dict[str, Loaded] = {}
         with self._lock:
             for stream in streams:
-                snapshot = self._snapshots.get(stream)
+                snapshot = self._snapshots.get(stream) if snapshots else None
                 events = self._streams.get(stream)
                 if events or snapshot:
                     loaded[stream] = Loaded(snapshot, (events or [])[snapshot.version if snapshot else 0 :])

@@ -147,28 +147,28 @@ class PostgresEventLog:
         """Return the row as it is."""
         return Tracked(*self._query(f"SELECT {_ROW} FROM cell", ())[0])  # noqa: S608 - constants only
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
         names = list(streams)
         with self._reader.use() as db:
             rows = db.execute(
-                "SELECT stream, version, tag, data FROM snapshots WHERE stream = ANY(%s)", (names,), binary=True
+                "SELECT stream, version, tag, data FROM snapshots WHERE stream = ANY(%s)",
+                (names if snapshots else [],),
+                binary=True,
             ).fetchall()
-            snapshots = {row[0]: StoredSnapshot(*row) for row in rows}
+            taken = {row[0]: StoredSnapshot(*row) for row in rows}
             # A commit in between is no harm: the older snapshot with all events behind it is the same state.
             rows = db.execute(
                 f"""SELECT {_FIELDS} FROM unnest(%b::text[], %b::bigint[]) AS asked (name, after)
                 JOIN events ON stream = name AND version > after ORDER BY position""",  # noqa: S608 - constants only
-                (names, [snapshots[name].version if name in snapshots else 0 for name in names]),
+                (names, [taken[name].version if name in taken else 0 for name in names]),
                 binary=True,
             ).fetchall()
         events: defaultdict[str, list[Recorded]] = defaultdict(list)
         for event in map(Recorded._make, rows):
             events[event.stream].append(event)
         return {
-            name: Loaded(snapshots.get(name), events.get(name, ()))
-            for name in names
-            if name in events or name in snapshots
+            name: Loaded(taken.get(name), events.get(name, ())) for name in names if name in events or name in taken
         }
 
     def select(

@@ -174,14 +174,14 @@ class SqliteEventLog:
         with self._reading:
             return Tracked(*self._reader.execute(f"SELECT {_ROW} FROM cell").fetchone())  # noqa: S608 - constants only
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
         names = list(streams)
         with self._snapshot() as db:
-            snapshots = {row[0]: StoredSnapshot(*row) for row in _find_snapshots.query(db, names)}
+            taken = {row[0]: StoredSnapshot(*row) for row in _find_snapshots.query(db, names)} if snapshots else {}
             asked: list[Any] = []
             for name in names:
-                asked += name, snapshots[name].version if name in snapshots else 0
+                asked += name, taken[name].version if name in taken else 0
             rows = _find_events.query(db, asked)
         events: defaultdict[str, list[Recorded]] = defaultdict(list)
         for event in map(Recorded._make, rows):
@@ -189,9 +189,7 @@ class SqliteEventLog:
         for found in events.values():
             found.sort()  # by position; SQLite promises no order here, and gives this one
         return {
-            name: Loaded(snapshots.get(name), events.get(name, ()))
-            for name in names
-            if name in events or name in snapshots
+            name: Loaded(taken.get(name), events.get(name, ())) for name in names if name in events or name in taken
         }
 
     def select(

@@ -222,6 +222,8 @@ class EventLogContract:
         snapshot = StoredSnapshot("a", 2, "stock.v1", b"folded")
         log.append([record("a", 1), record("a", 2), record("b", 1)], snapshots=[snapshot])
         assert log.select_many(["a"])["a"].snapshot == snapshot
+        whole = log.select_many(["a"], snapshots=False)["a"]
+        assert (whole.snapshot, [event.version for event in whole.events]) == (None, [1, 2])
         assert list(log.select_many(["a"])["a"].events) == []
         log.append([record("a", 3)])
         loaded = log.select_many(["a", "b"])

@@ -64,10 +64,10 @@ class FaultyLog:
     def tracked(self) -> Tracked:
         return self._inner.tracked()
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         if self._faults.fires("disk.read_fails"):
             raise DiskError("nothing could be read")
-        return self._inner.select_many(streams)
+        return self._inner.select_many(streams, snapshots=snapshots)
 
     def read(self, after: int, limit: int) -> list[Recorded]:
         return self._inner.read(after, limit)

@@ -8,9 +8,10 @@ from adapters.channels import load
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.vault import MemoryVault
 from domain.envelope import By
-from domain.ids import order_key
+from domain.ids import order_key, warehouse_key
 from domain.mail import ChannelPayload, Mail, encode_mail
-from domain.ports import Loaded
+from domain.ports import Loaded, StoredSnapshot
+from domain.stock import ReceiveStock
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from tests.integration.mixed_mail import trade
@@ -22,10 +23,10 @@ class Torn(MemoryEventLog):
 
     torn = True
 
-    def select_many(self, streams: Collection[str]) -> dict[str, Loaded]:
+    def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         if self.torn and any(stream.startswith("skus-") for stream in streams):
             raise OSError("input/output error")
-        return super().select_many(streams)
+        return super().select_many(streams, snapshots=snapshots)
 
 
 def test_what_cannot_be_read_within_a_turn_ends_the_batch_and_not_the_message() -> None:
@@ -44,3 +45,24 @@ def test_what_cannot_be_read_within_a_turn_ends_the_batch_and_not_the_message() 
     engine.committed(batch, engine.commit(batch))
     assert [event.tag for event in log._events if event.tag.startswith("skus")] == ["skus.unmapped"]
     assert not [event for event in log._events if event.tag == "order.quarantined"]
+
+
+def test_a_snapshot_of_another_build_s_shape_stands_for_nothing() -> None:
+    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
+    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
+    engine.take_over()
+    engine.begin_life("life", 0, None, 0)
+    ledger = warehouse_key("A")
+
+    def receive(seq: int, units: int) -> None:
+        body = ReceiveStock(f"d-{seq}", (("S1", units),))
+        mail = [Delivered(seq, T0, encode_mail(Mail(ledger, body, T0, By("person", "k", "keeper"))))]
+        batch = engine.decide(mail)
+        engine.committed(batch, engine.commit(batch))
+
+    receive(1, 5)
+    log.append((), snapshots=[StoredSnapshot(ledger, 1, "stock.ledger.0", b"{}")])
+    engine.reload()
+    receive(2, 3)
+    levels = engine._states[ledger].state.levels
+    assert levels["S1"].on_hand == 8

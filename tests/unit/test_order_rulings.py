@@ -362,13 +362,123 @@ def test_20_buyers_of_10_units_and_1000_of_one_sell_exactly_what_is_there() -> N
 def test_a_ledger_never_promises_below_what_is_kept_and_counts_a_pre_reservation_once() -> None:
     cell = stocked({"G1": 3})
     key = order_key("taobao", "shop1", "o-9")
-    hold = stock.PreReserve("o/gift-1", key, (("G1", 2),), (("G1", 1),))
+    hold = stock.PreReserve("o/pre-1", key, (("G1", 2),), (("G1", 1),))
     ledger = cell.ledger
     (held,) = stock.decide(hold, ledger)
     ledger = stock.evolve(ledger, held)
-    assert isinstance(stock.decide(stock.PreReserve("o/gift-2", key, (("G1", 1),), (("G1", 1),)), ledger)[0],
+    assert isinstance(stock.decide(stock.PreReserve("o/pre-2", key, (("G1", 1),), (("G1", 1),)), ledger)[0],
                       stock.ReservationRefused)  # fmt: skip
-    taken = stock.decide(stock.Reserve("o/1", key, (("G1", 3),), (), ("o/gift-1",)), ledger)
+    taken = stock.decide(stock.Reserve("o/1", key, (("G1", 3),), (), ("o/pre-1",)), ledger)
     assert [type(event) for event in taken] == [stock.StockReleased, stock.StockReserved]
-    refused = stock.decide(stock.Reserve("o/1", key, (("G1", 4),), (), ("o/gift-1",)), ledger)
+    refused = stock.decide(stock.Reserve("o/1", key, (("G1", 4),), (), ("o/pre-1",)), ledger)
     assert [type(event) for event in refused] == [stock.ReservationRefused], "the pre-reservation stays"
+
+
+# --- presales
+
+DAY_MS = 24 * HOUR_MS
+PRE = (line("1", quantity=4),)
+
+
+def presale(cell: Cell, status: Any, minute: int, paid: int | None = None, **more: Any) -> None:
+    cell.take(snapshot(status, minute, more.pop("lines", PRE), kind="presale", paid=paid, **more))
+
+
+def expected(cell: Cell, units: int, arrival: str = "PO-1", days: int = 5) -> None:
+    cell.send("warehouse-A", stock.ExpectStock(f"e-{arrival}-{units}", arrival, (("S1", units),), T0 + days * DAY_MS))
+
+
+def arrive(cell: Cell, units: int, arrival: str = "PO-1") -> None:
+    document = f"in-{arrival}-{len(cell.records)}"
+    cell.send("warehouse-A", stock.ReceiveStock(document, (("S1", units),), arrival))
+
+
+def test_a_presale_locks_what_is_to_arrive_from_its_deposit_on_and_ships_when_it_is_here_and_paid() -> None:
+    cell = stocked({"S1": 1})
+    expected(cell, 5)
+    presale(cell, "awaiting_payment", 1)
+    assert cell.level("S1").promised == 0, "nobody locks stock for nothing"
+    presale(cell, "awaiting_payment", 2, paid=50)
+    level = cell.level("S1")
+    assert (level.pre_reserved, level.promised, level.available) == (1, 3, 0)
+    assert dict(cell.order().timers)["presale"] == T0 + 5 * DAY_MS
+    presale(cell, "paid", 3)
+    assert (cell.order().status, places(cell)) == ("paid", {}), "there is nothing to pick yet"
+    arrive(cell, 2)
+    assert (cell.level("S1").promised, places(cell)) == (1, {})
+    arrive(cell, 3)
+    assert (places(cell), figures(cell, "S1")) == ({"A": (("S1", 4),)}, (6, 4, 0))
+    assert "presale" not in dict(cell.order().timers)
+    send(cell, order.Ship("c-1", "T1", "SF"))
+    assert (figures(cell, "S1"), len(cell.ledger.allocations), cell.ledger.promises) == ((2, 0, 0), 0, ())
+
+
+def test_goods_that_arrive_are_for_those_who_were_promised_them_first() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 8)
+    for number in ("o-1", "o-2"):
+        presale(cell, "paid", 1, number=number)
+    cell.take(snapshot(lines=PRE, number="o-3"))
+    assert [cell.order(number).interceptions[:1] for number in ("o-1", "o-2")] == [(), ()]
+    assert cell.order("o-3").interceptions[0][1] == "stock_short", "an order of today does not wait"
+    arrive(cell, 6)
+    assert [cell.order(number).status for number in ("o-1", "o-2")] == ["allocating", "paid"]
+    assert (cell.level("S1").available, cell.level("S1").promised) == (0, 2), "what is here is not sold to others"
+    arrive(cell, 2)
+    assert cell.order("o-2").status == "allocating"
+
+
+def test_more_than_is_to_arrive_is_not_sold() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 7)
+    for number in ("o-1", "o-2"):
+        presale(cell, "paid", 1, number=number)
+    assert cell.order("o-2").interceptions[0][1] == "stock_short"
+    assert cell.level("S1").promised == 4
+
+
+def test_a_presale_is_unlocked_when_it_is_cancelled_changed_or_not_paid_in_time() -> None:
+    cell = stocked({"S1": 1})
+    expected(cell, 9)
+    presale(cell, "awaiting_payment", 2, paid=50, pay_by=snapshot("paid", 9).modified_at)
+    presale(
+        cell, "awaiting_payment", 3, paid=50, lines=(line("1", quantity=2),), pay_by=snapshot("paid", 9).modified_at
+    )
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((1, 0, 1), 1)
+    due_ms = dict(cell.order().timers)["payment"]
+    send(cell, order.TimerDue("payment", due_ms))
+    assert (figures(cell, "S1"), cell.level("S1").promised, reasons(cell)) == ((1, 0, 0), 0, ["payment_timeout"])
+    presale(cell, "paid", 12, lines=(line("1", quantity=2),))
+    assert cell.level("S1").promised == 1
+    presale(cell, "cancelled", 13, lines=(line("1", quantity=2),))
+    assert (figures(cell, "S1"), cell.level("S1").promised, cell.ledger.promises) == ((1, 0, 0), 0, ())
+
+
+def test_a_presale_whose_goods_do_not_come_in_time_is_stopped_until_they_do() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 5)
+    presale(cell, "paid", 2)
+    send(cell, order.TimerDue("presale", T0 + 5 * DAY_MS))
+    assert reasons(cell) == ["presale_overdue"]
+    arrive(cell, 5)
+    assert (reasons(cell), cell.order().status) == ([], "allocating")
+
+
+def test_a_presale_of_goods_that_are_here_is_held_at_once() -> None:
+    cell = stocked({"S1": 9})
+    presale(cell, "awaiting_payment", 2, paid=50)
+    assert figures(cell, "S1") == (9, 0, 4)
+    presale(cell, "paid", 3)
+    assert (figures(cell, "S1"), cell.order().status) == ((9, 4, 0), "allocating")
+
+
+def test_an_announced_arrival_is_replaced_and_called_off() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 5)
+    expected(cell, 2)
+    presale(cell, "paid", 2)
+    assert reasons(cell) == ["stock_short"]
+    cell.send("warehouse-A", stock.ExpectStock("e-off", "PO-1", (), T0 + DAY_MS))
+    assert dict(cell.ledger.arrivals) == {}
+    assert cell.send("warehouse-A", stock.ExpectStock("e-bad", "", (("S1", 1),), T0)).outcome == "refused"
+    assert cell.send("warehouse-A", stock.ExpectStock("e-off", "PO-2", (("S1", 1),), T0)).outcome == "repeated"

@@ -13,6 +13,7 @@ from domain.order import (
     TRANSITIONS,
     Allocation,
     CancelLines,
+    ConfirmArrived,
     ConfirmPreReserved,
     ConfirmProcessing,
     ConfirmReserved,
@@ -64,7 +65,7 @@ def states() -> list[Order]:
             interceptions=(("i-1", "unmapped_sku"), ("i-2", "payment_timeout"), ("i-3", "gift_short")),
             after_sales=(("1", "open"),),
             timers=(("payment", T0), ("order", T0), ("promise", T0)),
-            ruled=Ruled(gifts=(Gift("g", "G1", 1),), gift_holds=(Allocation("o/gift-1", "A", (("G1", 1),)),)),
+            ruled=Ruled(gifts=(Gift("g", "G1", 1),), pre_holds=(Allocation("o/pre-1", "A", (("G1", 1),)),)),
             cancelled=(("2", 1),),
             quarantined=Waiting("m-1", "p-1", ""),
             queue=(Waiting("m-2", "p-2", ""),),
@@ -121,7 +122,10 @@ def commands() -> list[Command]:
         TakePlan(
             (Allocation("o/9-1", "A", (("S1", 1),), held=False), Allocation("o/9-2", "B", (("S2", 2),), held=False))
         ),
-        ConfirmPreReserved("o/gift-1", "A", (("G1", 1),)),
+        ConfirmPreReserved("o/pre-1", "A", (("G1", 1),)),
+        ConfirmPreReserved("o/pre-1", "A", (("S1", 1),), T0 + 9),
+        ConfirmArrived("o/pre-1"),
+        TimerDue("presale", T0),
         ResolveInterception("c-1", "i-1", "waive"),
         ResolveInterception("c-1", "i-3", "waive"),
         TimerDue("promise", T0),

@@ -93,7 +93,7 @@ def test_a_new_order_shows_what_its_channel_says(board: Board) -> None:
 def test_payment_and_allocation_lead_to_a_pick_list_to_scan(board: Board) -> None:
     shown = board.received().given(*RESERVED).shows()
     assert (shown["fulfilment"], shown["amount_paid"], shown["paid_ms"]) == ("allocating", 1500, NOON_MS + 1)
-    assert (shown["allocation"]["id"], shown["allocation"]["warehouse"]) == ("a1", "A")
+    assert [(each["id"], each["warehouse"]) for each in shown["allocations"]] == [("a1", "A")]
     assert board.record()["pick_list"] == "pick-a1"
     board.given(order.OrderPicked("a1", "scan-1"))
     assert board.record()["pick_list"] == ""
