@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import cellular, fulfilment, intake, mapping, order, skus, stock
+from domain import cellular, fulfilment, intake, mapping, order, rulebook, skus, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
@@ -37,6 +37,7 @@ DECIDERS: Mapping[str, Decider] = {
     "cell": cellular.cell_actor,
     "mapping": mapping.mapping,
     "skus": skus.skus,
+    "rulebook": rulebook.rulebook,
 }
 """Every kind of actor."""
 
@@ -48,6 +49,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     cellular.CellRefused: "refused",
     mapping.MappingRefused: "refused",
     skus.SkusRefused: "refused",
+    rulebook.RulesRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -164,6 +166,8 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return mapping.MappingRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "skus":
         return skus.SkusRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "rulebook":
+        return rulebook.RulesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
