@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from domain import cellular, intake, mapping, order, skus, stock
+from domain import cellular, intake, mapping, order, rulebook, skus, stock
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
@@ -85,6 +85,8 @@ TYPES: Mapping[str, type[Event]] = {
     "skus.unmapped": skus.SkusUnmapped,
     "skus.settled": skus.SkusSettled,
     "skus.refused": skus.SkusRefused,
+    "rules.changed": rulebook.RulesChanged,
+    "rules.refused": rulebook.RulesRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

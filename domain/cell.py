@@ -11,15 +11,17 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import cellular, fulfilment, intake, mapping, order, skus, stock
+from domain import cellular, fulfilment, intake, mapping, order, rulebook, skus, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import kind_of, skus_key_of, warehouse_key
+from domain.ids import RULEBOOK_KEY, kind_of, skus_key_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
+from domain.rules import judge
+from domain.rulings import Facts
 
 STEPS_MAX = 10_000
 """Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000
@@ -37,6 +39,7 @@ DECIDERS: Mapping[str, Decider] = {
     "cell": cellular.cell_actor,
     "mapping": mapping.mapping,
     "skus": skus.skus,
+    "rulebook": rulebook.rulebook,
 }
 """Every kind of actor."""
 
@@ -48,6 +51,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     cellular.CellRefused: "refused",
     mapping.MappingRefused: "refused",
     skus.SkusRefused: "refused",
+    rulebook.RulesRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -172,6 +176,8 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return mapping.MappingRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "skus":
         return skus.SkusRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "rulebook":
+        return rulebook.RulesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -208,8 +214,23 @@ _new = tuple.__new__
 _RULE = By("rule", fulfilment.RULE)
 NO_PAYLOADS: Mapping[str, Prepared] = {}
 NOTHING: Mapping[str, Held] = {}
-_States = tuple[Mapping[str, Held], Mapping[str, Held]]
-"""What the turn has changed so far, and what it began with."""
+
+
+class _World(NamedTuple):
+    """What a turn sees beside the actor that is addressed."""
+
+    touched: Mapping[str, Held]
+    """What it has changed so far."""
+    loaded: Mapping[str, Held]
+    """What it began with."""
+    now_ms: int
+
+    def state(self, key: str) -> Any:
+        """Return an actor's state as it stands. Raises Missing where it is not loaded."""
+        held = self.touched.get(key) or self.loaded.get(key)
+        if held is None:
+            raise Missing(streams=(key,))
+        return held.state
 
 
 def run_turn(
@@ -267,13 +288,10 @@ def _run(
     outcome: Outcome = "accepted"
     reason = ""
     now_ms = mail.observed_at
+    world = _World(touched, states, now_ms)
 
     def ledger_of(code: str) -> stock.Ledger:
-        key = warehouse_key(code)
-        held = touched.get(key) or states.get(key)
-        if held is None:
-            raise Missing(streams=(key,))
-        ledger: stock.Ledger = held.state
+        ledger: stock.Ledger = world.state(warehouse_key(code))
         return ledger
 
     while queue or waiting:
@@ -287,7 +305,7 @@ def _run(
             raise Missing(streams=(to,))
         version, state = held.version, held.state
         if type(step.command) is _Again:
-            step = _again(step, step.command, state, (touched, states))
+            step = _again(step, step.command, state, world)
         initial = to[0]
         decide, evolve = _BY_INITIAL[initial]
         try:
@@ -311,6 +329,7 @@ def _run(
                 step.causation,
                 mail.correlation or message.id,
                 mail.source_tag,
+                world.state(RULEBOOK_KEY).in_force.version if initial == "o" else 0,
             )
         )
         before = state
@@ -368,28 +387,34 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
     if isinstance(body, ChannelPayload):
         if prepared is None:
             raise Missing(payloads=(message.id,))
-        return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id, (NOTHING, states))
+        world = _World(NOTHING, states, mail.observed_at)
+        return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id, world)
     return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
 
 
-def _filled(to: str, command: order.TakeSnapshot, state: order.Order, states: _States) -> order.TakeSnapshot:
+def _filled(to: str, command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:
     """Return the command with the SKUs that the channel does not name, as far as its table of SKUs knows them."""
     for line in command.snapshot.lines:
         if not line.sku and line.item:
             break
     else:
         return command
-    key = skus_key_of(to)
-    touched, loaded = states
-    held = touched.get(key) or loaded.get(key)
-    if held is None:
-        raise Missing(streams=(key,))
-    snapshot, mapped = skus.fill(command.snapshot, state, held.state.table)
+    snapshot, mapped = skus.fill(command.snapshot, state, world.state(skus_key_of(to)).table)
     return msgspec.structs.replace(command, snapshot=snapshot, mapped=mapped) if mapped else command
 
 
+def _judged(command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:
+    """Return the command with what the rule book in force says of the order, unless it brings nothing new."""
+    in_force: rulebook.InForce = world.state(RULEBOOK_KEY).in_force
+    if not in_force.version or command.digest == state.digest:
+        return command
+    snapshot = command.snapshot
+    facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms)
+    return msgspec.structs.replace(command, ruling=judge(in_force.book, facts, in_force.version))
+
+
 def _payload_step(
-    to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str, states: _States
+    to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str, world: _World
 ) -> _Step:
     """Return the step for a channel's bytes: taken, or kept, or queued behind what is kept already."""
     if isinstance(prepared, Taken):
@@ -401,7 +426,7 @@ def _payload_step(
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
             flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
             return _Step(to, flawed, by, causation)
-        return _Step(to, _filled(to, command, state, states), by, causation, command.sealed)
+        return _Step(to, _judged(_filled(to, command, state, world), state, world), by, causation, command.sealed)
     if isinstance(prepared, Returned):
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)
@@ -415,11 +440,11 @@ def _payload_step(
     return _Step(to, failed, by, causation)
 
 
-def _again(step: _Step, again: "_Again", state: order.Order, states: _States) -> _Step:
+def _again(step: _Step, again: "_Again", state: order.Order, world: _World) -> _Step:
     """Return the step a waiting message has become, now that it runs."""
     if isinstance(again.what, Command):
         return msgspec.structs.replace(step, command=_or_queued(state, again.what, again.item))
-    return _payload_step(step.to, state, again.item, again.what, step.by, step.causation, states)
+    return _payload_step(step.to, state, again.item, again.what, step.by, step.causation, world)
 
 
 _ALWAYS_RUN = (

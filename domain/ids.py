@@ -104,6 +104,9 @@ def skus_key_of(order: str) -> str:
     return f"skus-{order[order.index('-') + 1 : order.rindex(':')]}"
 
 
+RULEBOOK_KEY = "rulebook-main"
+"""Key of the cell's rule book."""
+
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

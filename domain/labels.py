@@ -74,6 +74,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "skus.unmapped": ("商品未匹配", "item without a SKU"),
     "skus.settled": ("不再等待编码", "waits no longer"),
     "skus.refused": ("已拒绝", "refused"),
+    "rules.changed": ("规则变更", "rules changed"),
+    "rules.refused": ("已拒绝", "refused"),
     "cell.mail_lost": ("消息丢失", "mail lost"),
     "cell.refused": ("已拒绝", "refused"),
     "cell.broker_reset": ("消息代理重置", "broker reset"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain import cellular, intake, mapping, order, skus, stock
+from domain import cellular, intake, mapping, order, rulebook, skus, stock
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
@@ -60,6 +60,7 @@ Body = (
     | mapping.ChangeMapping
     | skus.SetSkus
     | skus.RemoveSkus
+    | rulebook.ChangeRules
     | cellular.Tick
 )
 """Everything that may be mailed. Other commands exist inside a turn only."""

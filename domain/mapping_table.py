@@ -6,14 +6,13 @@ it writes times that name none, `[payment]` when an order counts as paid where t
 `[template]` how a till writes its tables.
 """
 
-import json
 import re
-import tomllib
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from domain.documents import BadDocument, Places, Where, decoded, header_of, read_document
 from domain.mapping_path import BadPath, Every, Member, Path, begins_with, parse_path, plain_path
 from domain.till import Till
 from domain.timehub import Fold, TimeReader, time_reader, zone_of
@@ -38,14 +37,8 @@ _ADVICE_PERSONAL = (
 )
 
 
-class BadMapping(ValueError):
-    """A document that cannot be a mapping: what is wrong, and in which line (0 = it cannot be told)."""
-
-    def __init__(self, reason: str, line: int = 0) -> None:
-        """Keep both; the text joins them."""
-        super().__init__(f"line {line}: {reason}" if line else reason)
-        self.reason = reason
-        self.line = line
+class BadMapping(BadDocument):
+    """A document that cannot be a mapping."""
 
 
 class FieldRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
@@ -224,16 +217,18 @@ def line_of(text: str, *where: str) -> int:
     Raises:
         BadMapping: it cannot be read at all.
     """
-    return _Places(text, _decoded(text)).of(*where)
+    try:
+        return Places(text, decoded(text)).of(*where)
+    except BadDocument as error:
+        raise BadMapping(error.reason, error.line) from None
 
 
 def without_template(text: str) -> str:
     """Return a document without its `[template]`, as far as it is written in tables of its own."""
     kept, inside = [], False
     for line in text.splitlines():
-        header = _HEADER.fullmatch(line)
-        if header is not None:
-            inside = header[2].split(".")[0].strip().strip("\"'") == "template"
+        if name := header_of(line):
+            inside = name == "template"
         if not inside:
             kept.append(line)
     return "\n".join(kept).rstrip() + "\n"
@@ -259,7 +254,7 @@ def sources_of(text: str) -> list[str]:
 # --- one field
 
 
-def _rule(row: FieldRow, line_list: Path, places: "_Places", place: int, harmless: Collection[str] | None) -> Rule:
+def _rule(row: FieldRow, line_list: Path, places: Places, place: int, harmless: Collection[str] | None) -> Rule:
     target = _target(row.target, places.of("field", place, "to"))
     sources: list[Path] = []
     at = places.of("field", place, "from")
@@ -324,7 +319,7 @@ def _check_personal(
         raise BadMapping(f"{source!r} would be seen by anyone as {row.target!r}, and {_ADVICE_PERSONAL}", at)
 
 
-def _line_list(lines: LineList | None, places: "_Places") -> tuple[Path, tuple[Path, ...]]:
+def _line_list(lines: LineList | None, places: Places) -> tuple[Path, tuple[Path, ...]]:
     if lines is None:
         return (), ()
     path = _path(lines.path, places.of("lines", "path"))
@@ -333,7 +328,7 @@ def _line_list(lines: LineList | None, places: "_Places") -> tuple[Path, tuple[P
     return path, tuple(_path(each, places.of("lines", "id")) for each in _listed(lines.id) if each)
 
 
-def _check_times(document: Document, places: "_Places") -> None:
+def _check_times(document: Document, places: Places) -> None:
     named = [(document.times, ("times",))]
     named += [(of_shop.times, ("shops", shop, "times")) for shop, of_shop in document.shops.items()]  # type: ignore[misc]
     for times, where in named:
@@ -362,118 +357,19 @@ def _listed(value: str | list[str]) -> list[str]:
 # --- the text
 
 
-class _Places:
-    """In which line of the text what stands; told by a scan of the lines, so 0 where they are written unusually."""
-
-    def __init__(self, text: str, document: Any) -> None:
-        self._lines: dict[tuple[str | int, ...], int] = {}
-        fields = document.get("field", []) if isinstance(document, dict) else []
-        found = _scan(text)
-        count = sum(1 for key in found if len(key) == 2 and key[0] == "field")  # noqa: PLR2004
-        if isinstance(fields, list) and count == len(fields):
-            self._lines = found
-
-    def exactly(self, *where: str | int) -> int:
-        """Return the line of a key; 0 where it is not there or cannot be told."""
-        return self._lines.get(where, 0)
-
-    def of(self, *where: str | int) -> int:
-        """Return the line of a key, or else of the nearest table around it that is known."""
-        while where:
-            if where in self._lines:
-                return self._lines[where]
-            where = where[:-1]
-        return 0
-
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
-_KEY = re.compile(r"\s*(?:\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+))\s*=")
-_JSON_FIELD = re.compile(r'"from"\s*:')
-
-
-def _scan(text: str) -> dict[tuple[str | int, ...], int]:
-    found: dict[tuple[str | int, ...], int] = {}
-    table: tuple[str | int, ...] = ()
-    fields = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if text.lstrip().startswith("{"):
-            for _ in _JSON_FIELD.finditer(line):
-                found["field", fields] = number
-                fields += 1
-        elif (header := _HEADER.fullmatch(line)) is not None:
-            names = tuple(name.strip().strip("\"'") for name in header[2].split("."))
-            if header[1] == "[[" and names == ("field",):
-                table = ("field", fields)
-                fields += 1
-            elif names[0] == "field" and fields:
-                table = ("field", fields - 1, *names[1:])
-            else:
-                table = names
-            found.setdefault(table, number)
-        elif (key := _KEY.match(line)) is not None:
-            found.setdefault((*table, key[1] or key[2] or key[3]), number)
-    return found
-
-
-_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
-_AT_FIELD = re.compile(r" - at `\$(.*)`$")
-_PART = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-
-
-def _document(text: str) -> tuple[Document, _Places]:
+def _document(text: str) -> tuple[Document, Places]:
     """Read the text as a document.
 
     Raises:
         BadMapping: it is neither TOML nor JSON, or has keys or values that a mapping has not.
     """
-    raw = _decoded(text)
-    places = _Places(text, raw)
     try:
-        return msgspec.convert(raw, Document), places
-    except msgspec.ValidationError as error:
-        raise _unfit(str(error), places) from None
+        return read_document(text, Document, "mapping", _advice)
+    except BadDocument as error:
+        raise BadMapping(error.reason, error.line) from None
 
 
-def _unfit(reason: str, places: _Places) -> BadMapping:
-    """Return what a document that has other keys or values than a mapping is told."""
-    match = _AT_FIELD.search(reason)
-    where: tuple[str | int, ...] = ()
-    if match is not None:
-        reason = reason[: match.start()]
-        where = tuple(int(number) if number.isdigit() else name for name, number in _PART.findall(match[1]))
-    name = re.search(r"(?:unknown|required) field `([^`]+)`", reason)
-    if name is not None:
-        strange = "unknown" in name[0]
-        reason = f"there is no {name[1]!r} in a mapping here" if strange else f"{name[1]!r} is missing"
-        where = (*where, name[1]) if strange else where
-    elif where[-1:] == ("convert",):
-        reason = f"there is no such converter: use one of {', '.join(get_args(Converter))}"
-    line = places.of(*where)
-    shown = ".".join(map(str, where)) or "the whole"
-    return BadMapping(reason if line else f"{reason} ({shown})", line)
-
-
-def _decoded(text: str) -> Any:
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text, object_pairs_hook=_once)
-        except json.JSONDecodeError as error:
-            raise BadMapping(f"not JSON: {error.msg}", error.lineno) from None
-        except RecursionError:
-            raise BadMapping("not JSON: nested too deeply") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = _AT_LINE.search(str(error))
-        line = int(match[1]) if match else text.count("\n") + 1
-        raise BadMapping(f"not TOML: {_AT_LINE.sub('', str(error)).strip()}", line) from None
-    except RecursionError:
-        raise BadMapping("not TOML: nested too deeply") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        name = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
-        raise BadMapping(f"the name {name!r} is there twice")
-    return members
+def _advice(where: Where, name: str) -> str:
+    if where[-1:] == ("convert",) and not name:
+        return f"there is no such converter: use one of {', '.join(get_args(Converter))}"
+    return ""

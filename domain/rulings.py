@@ -119,8 +119,6 @@ class Ruling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     gifts: tuple[Gift, ...] = ()
     savings: tuple[Saving, ...] = ()
     routes: tuple[Route, ...] = ()
-    warehouses: tuple[str, ...] = ()
-    """Codes of all the merchant's warehouses, the first preferred; empty = the one that ships."""
     kits: tuple[Kit, ...] = ()
     tags: tuple[str, ...] = ()
     """What rules call the order, for example `urgent`."""
@@ -132,6 +130,8 @@ class Ruling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """(SKU, units) that this order's reservation must leave available in each warehouse: stock kept from campaigns."""
     lots: bool = False
     """Whether each shipped line must name its production lot and carbon figure (goods into the EU)."""
+    warehouses: tuple[str, ...] = ()
+    """Codes of all the merchant's warehouses, the first preferred; empty = the one that ships."""
 
 
 UNRULED = Ruling()

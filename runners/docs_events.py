@@ -43,6 +43,7 @@ _OTHER_AXES: Final = {
     "intake": "intake",
     "mapping": "field mapping",
     "skus": "SKUs",
+    "rules": "rule book",
     "cell": "cell",
 }
 
@@ -55,6 +56,7 @@ _TITLES: Final = {
         "Tables of SKUs",
         "Streams `skus-<channel>:<shop>`: which SKU a channel's item is, and which orders wait.",
     ),
+    "rules": ("The rule book", "Stream `rulebook-main`: which rules are in force."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

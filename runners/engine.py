@@ -16,7 +16,7 @@ from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn, quarantine_turn, run_turn
 from domain.decider import Command, fold
 from domain.envelope import By
-from domain.ids import CELL_KEY, is_key, kind_of, mapping_key, parts_of, warehouse_key
+from domain.ids import CELL_KEY, RULEBOOK_KEY, is_key, kind_of, mapping_key, parts_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.mapping import SHIPPED, InForce
 from domain.order import Order
@@ -31,7 +31,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -230,7 +230,7 @@ class Engine:
         """
         delivered, mails, keys = messages if isinstance(messages, Opened) else self.open(messages)
         assert delivered[0].seq == self._decided.position + 1, "mail must follow the last decided message"
-        self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE)})
+        self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE), RULEBOOK_KEY})
         self._load(self._mappings.values())
         incarnation = self.tracked.incarnation
         records: list[Record] = []

@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import cellular, intake, mapping, order, skus, stock
+from domain import cellular, intake, mapping, order, rulebook, skus, stock
 from domain.cell import DECIDERS, Held, Message, Prepared, Taken, Turn, Untranslatable, quarantine_turn
 from domain.envelope import By
-from domain.ids import CELL_KEY, kind_of, order_key
+from domain.ids import CELL_KEY, RULEBOOK_KEY, kind_of, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, decode_mail, encode_body, encode_mail
 from tests.properties.shadow import Shadow
 from tests.properties.test_order_machine import honest_views, views
@@ -19,6 +19,7 @@ KEYS = (
     WAREHOUSE,
     "intake-taobao:shop1",
     "mapping-taobao",
+    RULEBOOK_KEY,
     CELL_KEY,
 )
 UNREADABLE = "intake-cell:mail"
@@ -52,6 +53,7 @@ bodies = st.one_of(
         st.lists(st.tuples(st.sampled_from(("item-1", "item-2", "")), texts), max_size=2).map(tuple),
     ),
     st.builds(skus.RemoveSkus, texts, st.just(("item-1",))),
+    st.builds(rulebook.ChangeRules, texts, st.sampled_from(("", "x =", "format = 1", "format = 2")), texts),
     st.just(cellular.Tick()),
 )
 """Everything that a stranger could put into the mail, addressed to anybody."""

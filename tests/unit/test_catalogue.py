@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import cellular, intake, mail, mapping, order, skus, stock
+from domain import cellular, intake, mail, mapping, order, rulebook, skus, stock
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -122,6 +122,8 @@ SAMPLES: dict[str, Event] = {
     "skus.unmapped": skus.SkusUnmapped("order-taobao:shop1:o-1", (("6500/1", "充电电钻"),)),
     "skus.settled": skus.SkusSettled("order-taobao:shop1:o-1"),
     "skus.refused": skus.SkusRefused("SetSkus", "BadEntry", "two SKUs", "c-16"),
+    "rules.changed": rulebook.RulesChanged(1, "format = 1\n", "d9", "Double 11", "c-17"),
+    "rules.refused": rulebook.RulesRefused("ChangeRules", "RefusedRules", "line 3: there is no 'wen'", "c-18"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

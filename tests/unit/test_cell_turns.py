@@ -3,13 +3,13 @@
 import pytest
 
 from domain import cell as cells
-from domain import cellular, fulfilment, order, stock
+from domain import cellular, fulfilment, order, rulebook, stock
 from domain.canonical import Return, ReturnLine
 from domain.catalogue import decode_event
 from domain.cell import EndlessTurn, Held, Message, Missing, Returned, Taken, run_turn
 from domain.envelope import By, decode_envelope
 from domain.fulfilment import Message as Reaction
-from domain.ids import CELL_KEY, order_key
+from domain.ids import CELL_KEY, RULEBOOK_KEY, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail
 from tests.spec import T0, WAREHOUSE, Cell, at, line, snapshot, taking
 
@@ -99,6 +99,10 @@ def test_what_a_turn_lacks_it_names() -> None:
     assert missing.value.payloads == ("life-1",)
     with pytest.raises(Missing) as missing:
         run_turn(message, states, Taken(taking(PAID)))
+    assert missing.value.streams == (RULEBOOK_KEY,)
+    ruled = {**states, RULEBOOK_KEY: Held(0, rulebook.State())}
+    with pytest.raises(Missing) as missing:
+        run_turn(message, ruled, Taken(taking(PAID)))
     assert missing.value.streams == (WAREHOUSE,)
     assert states == {KEY: Held(0, order.Order())}, "a turn that was not finished left something behind"
 

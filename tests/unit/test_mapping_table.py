@@ -161,10 +161,14 @@ def test_a_document_has_an_end() -> None:
         read_mapping("field = [" + row * (FIELDS_MAX + 1) + "]")
 
 
-def test_a_line_that_cannot_be_told_is_not_guessed() -> None:
-    with pytest.raises(BadMapping) as caught:
-        read_mapping('note = """\n[[field]]\n"""\n[[field]]\nfrom = "a"\nto = "nowhere"\n', ())
-    assert caught.value.line == 0
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [('note = """\n[[field]]\n"""', 6), ('# """\n[[field]]\nfrom="a"\nto="attributes.b"\n# """\n# """', 0)],
+)
+def test_a_line_that_cannot_be_told_is_not_guessed(head: str, line: int) -> None:
+    with pytest.raises(BadMapping, match="nowhere") as caught:
+        read_mapping(f'{head}\n[[field]]\nfrom = "a"\nto = "nowhere"\n')
+    assert caught.value.line == line
 
 
 DOCUMENT = {
