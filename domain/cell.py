@@ -389,6 +389,10 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
             raise Missing(payloads=(message.id,))
         world = _World(NOTHING, states, mail.observed_at)
         return _payload_step(mail.to, held.state, message.id, prepared, mail.by, message.id, world)
+    if isinstance(body, order.RecordEffect) and body.final and body.outcome == "failed":
+        policy = _World(NOTHING, states, 0).state(RULEBOOK_KEY).in_force.book.acts.get(body.effect)
+        if policy is not None:
+            body = msgspec.structs.replace(body, then=policy.then)
     return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
 
 

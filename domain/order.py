@@ -167,6 +167,12 @@ class RecordEffect(Command, frozen=True):
     """How often it has been tried so far; grows with each report of the same act."""
     final: bool = True
     """Whether nobody will try again by himself."""
+    then: Literal["", "intercept", "give_up"] = ""
+    """What a final failure leads to, as the rule book has it; "" = as `PAUSING` says."""
+
+
+PAUSING = frozenset({"ship_notice", "wms_create", "wms_cancel"})
+"""Acts outside without which the order cannot go its way: where one fails for good, somebody must look."""
 
 
 class ReturnGoods(Command, frozen=True):
@@ -2170,18 +2176,35 @@ def _map_skus(command: MapSkus, state: Order, now_ms: int) -> Sequence[Event]:
 
 def _record_effect(command: RecordEffect, state: Order, now_ms: int) -> Sequence[Event]:
     """Record a report that says more than the one before; what has succeeded stays so. In any state of the order."""
-    del now_ms
     effect, key, tries = command.effect, command.key, command.tries
     if not effect or not key:
         raise UnnamedEffect("an effect's outcome needs the effect's name and its key")
     known = next((stands for *name, stands in state.effects if name == [effect, key]), (False, -1, False))
     if known[0]:
         return ()
+    name = f"{EFFECT_FAILED}-{effect}-{key.rpartition('@')[2]}"
     if command.outcome == "succeeded":
-        return (EffectSucceeded(effect, key, command.reference, tries),)
+        steps = _Steps(state)
+        steps.add(EffectSucceeded(effect, key, command.reference, tries))
+        if name in dict(state.interceptions):
+            steps.add(InterceptionResolved(name, "succeeded"))
+            _issue_pick_lists(steps)
+        return steps
     if (False, tries, command.final) <= known:
         return ()
-    return (EffectFailed(effect, key, command.reason, command.reference, tries, command.final),)
+    failed = EffectFailed(effect, key, command.reason, command.reference, tries, command.final)
+    pauses = command.then == "intercept" or (not command.then and effect in PAUSING)
+    if not command.final or not pauses or state.status in ("", "completed", "cancelled"):
+        return (failed,)
+    if name in dict(state.interceptions):
+        return (failed,)
+    evidence = f"{effect} failed after {tries} tries: {command.reason}"[:EVIDENCE_MAX]
+    advice = "repair the cause and have it tried again (orderspine effects retry); or do it by hand and release"
+    return (failed, OrderIntercepted(name, EFFECT_FAILED, evidence, advice, "operations", now_ms))
+
+
+EFFECT_FAILED = "effect_failed"
+EVIDENCE_MAX = 500
 
 
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {

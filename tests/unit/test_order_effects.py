@@ -1,21 +1,36 @@
 """What became of our acts outside is an event of the order, told once, in whatever state the order is by then."""
 
+from typing import Any
+
 import pytest
 
+from domain.ids import RULEBOOK_KEY
 from domain.order import (
     EffectFailed,
     EffectSucceeded,
+    InterceptionResolved,
     OrderCancelled,
+    OrderIntercepted,
     OrderNormalized,
     OrderPaid,
     OrderQuarantined,
     RecordEffect,
     UnnamedEffect,
+    on_hold,
     order,
 )
+from domain.rulebook import ChangeRules
 from tests.spec import T0, Cell, Spec, normalized, snapshot
 
 NOTICE, KEY = "ship_notice", "order-taobao:shop1:o-1@7"
+STOPPED = OrderIntercepted(
+    "effect_failed-ship_notice-7",
+    "effect_failed",
+    "ship_notice failed after 3 tries: busy",
+    "repair the cause and have it tried again (orderspine effects retry); or do it by hand and release",
+    "operations",
+    T0,
+)
 DONE = EffectSucceeded(NOTICE, KEY, "r-1")
 
 
@@ -47,8 +62,43 @@ def test_each_try_that_fails_is_told_once_and_the_last_one_as_final() -> None:
     spec.when(failed(1, command="again")).then_nothing()
     spec.when(failed(3)).then(EffectFailed(NOTICE, KEY, "busy", tries=3, final=False))
     spec.when(failed(2)).then_nothing()
-    spec.when(failed(3, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=3))
+    spec.when(failed(3, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=3), STOPPED)
     spec.when(failed(3)).then_nothing()
+    spec.when(failed(4, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=4))
+
+
+def test_an_act_that_is_given_up_stops_its_order_until_it_is_done_after_all() -> None:
+    spec = known().when(failed(3, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=3), STOPPED)
+    assert on_hold(spec.state)
+    done = RecordEffect("c-9", NOTICE, KEY, "succeeded", "r-1", tries=4)
+    spec.when(done).then(
+        EffectSucceeded(NOTICE, KEY, "r-1", 4), InterceptionResolved(STOPPED.interception, "succeeded")
+    )
+
+
+@pytest.mark.parametrize(("effect", "then", "stops"), [
+    ("ship_notice", "", True), ("wms_create", "", True), ("erp", "", False), ("notify:stopped", "", False),
+    ("ship_notice", "give_up", False), ("erp", "intercept", True),
+])  # fmt: skip
+def test_which_acts_stop_an_order_is_known_and_can_be_ruled(effect: str, then: Any, stops: bool) -> None:
+    command = RecordEffect("c-1", effect, KEY, "failed", reason="gone", then=then)
+    spec = known().when(command)
+    spec.then_some(EffectFailed, OrderIntercepted) if stops else spec.then_some(EffectFailed)
+
+
+def test_nothing_stops_an_order_that_is_over() -> None:
+    known().given(OrderCancelled("no")).when(failed(3, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=3))
+
+
+def test_the_rule_book_in_force_says_what_a_failure_leads_to() -> None:
+    cell = Cell()
+    cell.take(snapshot())
+    book = 'format = 1\n[[act]]\nid = "notices"\neffect = "ship_notice"\nthen = "give_up"\n'
+    cell.send(RULEBOOK_KEY, ChangeRules("r-1", book, "no alarms"))
+    key = "order-taobao:shop1:o-1"
+    before = cell.order().interceptions
+    cell.send(key, failed(3, final=True))
+    assert (cell.tags(key)[-1], cell.order().interceptions) == ("order.effect_failed", before)
 
 
 def test_what_was_given_up_may_still_succeed() -> None:
