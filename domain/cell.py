@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import cellular, fulfilment, intake, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, fulfilment, intake, mapping, order, rulebook, skus, stock
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import RULEBOOK_KEY, kind_of, skus_key_of, warehouse_key
+from domain.ids import RULEBOOK_KEY, buyer_key, kind_of, skus_key_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
 from domain.rules import judge
@@ -40,6 +40,7 @@ DECIDERS: Mapping[str, Decider] = {
     "mapping": mapping.mapping,
     "skus": skus.skus,
     "rulebook": rulebook.rulebook,
+    "buyer": buyers.buyer,
 }
 """Every kind of actor."""
 
@@ -52,6 +53,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     mapping.MappingRefused: "refused",
     skus.SkusRefused: "refused",
     rulebook.RulesRefused: "refused",
+    buyers.BuyerRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -178,6 +180,8 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return skus.SkusRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "rulebook":
         return rulebook.RulesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "buyer":
+        return buyers.BuyerRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -356,6 +360,8 @@ def _run(
             reactions = fulfilment.react_to_order(to, events, before, state, ledger_of)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
+        elif initial == "b":
+            reactions = fulfilment.react_to_buyer(events)
         elif initial == "s":
             reactions = fulfilment.react_to_skus(events, before, state)
             absent = [each.to for each in reactions if each.to not in touched and each.to not in states]
@@ -407,14 +413,25 @@ def _filled(to: str, command: order.TakeSnapshot, state: order.Order, world: _Wo
     return msgspec.structs.replace(command, snapshot=snapshot, mapped=mapped) if mapped else command
 
 
-def _judged(command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:
+def _judged(to: str, command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:
     """Return the command with what the rule book in force says of the order, unless it brings nothing new."""
     in_force: rulebook.InForce = world.state(RULEBOOK_KEY).in_force
     if not in_force.version or command.digest == state.digest:
         return command
     snapshot = command.snapshot
-    facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms)
-    return msgspec.structs.replace(command, ruling=judge(in_force.book, facts, in_force.version))
+    book = in_force.book
+    buyer, known = "", NOTHING_KNOWN
+    if book.asks_buyer and snapshot.customer:
+        buyer = buyer_key(snapshot.channel, snapshot.customer)
+        known = buyers.facts_of(world.state(buyer), to, snapshot)
+    facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms, known)
+    ruling = judge(book, facts, in_force.version)
+    if buyer:
+        ruling = msgspec.structs.replace(ruling, buyer=buyer)
+    return msgspec.structs.replace(command, ruling=ruling)
+
+
+NOTHING_KNOWN: Mapping[str, Any] = {}
 
 
 def _payload_step(
@@ -430,7 +447,7 @@ def _payload_step(
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
             flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
             return _Step(to, flawed, by, causation)
-        return _Step(to, _judged(_filled(to, command, state, world), state, world), by, causation, command.sealed)
+        return _Step(to, _judged(to, _filled(to, command, state, world), state, world), by, causation, command.sealed)
     if isinstance(prepared, Returned):
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from domain.buyers import DuplicateSuspected, NoteOrder, NoteOwed, goods_of
 from domain.canonical import Line
 from domain.decider import Command, Event
 from domain.ids import parts_of, skus_key_of, warehouse_key
@@ -21,14 +22,18 @@ from domain.order import (
     MapSkus,
     Order,
     OrderAmended,
+    OrderNormalized,
+    OrderRouted,
     OrderShipped,
     PartiallyShipped,
     Quantities,
+    ReportDuplicate,
     ReportShort,
     TakePlan,
     gift_line,
     live_lines,
     needs,
+    owed_of,
     unmapped,
 )
 from domain.routing import LedgerOf, default_warehouse, is_plain, plan, pre_plan
@@ -113,6 +118,8 @@ def react_to_order(
             for hold in before.ruled.pre_holds
             if hold.id not in kept
         ]
+    if after.ruled.buyer:
+        messages += _noted(key, events, before, after)
     lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
     if lines:
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
@@ -142,6 +149,26 @@ def react_to_order(
             for each in pre_plan(key, after, ledger_of)
         ]
     return messages
+
+
+def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
+    """Tell the buyer of his order, and of what he owes for it."""
+    owed = owed_of(after)
+    if before.ruled.buyer:
+        return [Message(after.ruled.buyer, NoteOwed(key, owed))] if owed != owed_of(before) else []
+    view = next(event.snapshot for event in events if isinstance(event, OrderNormalized | OrderAmended))
+    within_ms = max(event.suspect_within_ms for event in events if isinstance(event, OrderRouted))
+    note = NoteOrder(key, goods_of(view), view.ordered_at.utc_ms, owed, within_ms)
+    return [Message(after.ruled.buyer, note)]
+
+
+def react_to_buyer(events: Sequence[Event]) -> list[Message]:
+    """Return what a buyer's step means for his order."""
+    return [
+        Message(event.order, ReportDuplicate(event.of, event.apart_ms))
+        for event in events
+        if isinstance(event, DuplicateSuspected)
+    ]
 
 
 def _lost(before: Order, after: Order) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain import cellular, intake, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, intake, mapping, order, rulebook, skus, stock
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
@@ -58,6 +58,7 @@ Body = (
     | intake.RecordReconciled
     | intake.DiscardAside
     | mapping.ChangeMapping
+    | buyers.SetBuyer
     | skus.SetSkus
     | skus.RemoveSkus
     | rulebook.ChangeRules

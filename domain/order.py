@@ -223,6 +223,14 @@ class ReportShort(Command, frozen=True):
     short: tuple[tuple[str, int, int], ...]
 
 
+class ReportDuplicate(Command, frozen=True):
+    """In-turn: the same buyer has ordered the same goods shortly before."""
+
+    of: str
+    """Key of the earlier order."""
+    apart_ms: int
+
+
 class MapSkus(Command, frozen=True):
     """In-turn: items that the order waited for are in the table of SKUs now."""
 
@@ -359,6 +367,10 @@ class OrderRouted(Event, frozen=True):
     """(SKU, units) that must stay available in the warehouse: stock that is kept from campaigns."""
     lots: bool = False
     """Whether shipped goods must name their lot and carbon figure."""
+    buyer: str = ""
+    """Key of the buyer, where rules ask what is known of him."""
+    suspect_within_ms: int = 0
+    """Another order of the same goods by the same buyer within this time is suspected to be the same one."""
 
 
 class GiftsGranted(Event, frozen=True):
@@ -767,6 +779,7 @@ class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     priority: str = ""
     keep: Quantities = ()
     lots: bool = False
+    buyer: str = ""
     gifts: tuple[Gift, ...] = ()
     waived: bool = False
     """Whether somebody decided that it goes without gifts."""
@@ -922,6 +935,7 @@ def _routed(state: Order, event: OrderRouted) -> Order:
         priority=event.priority,
         keep=event.keep,
         lots=event.lots,
+        buyer=event.buyer,
     )
     return _replace(state, ruled=ruled)
 
@@ -1682,10 +1696,13 @@ def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
     rules = ruling.rules
     ruled = state.ruled
     kits = ruling.kits if state.lines != before.lines or not ruled.kits else ruled.kits
-    routed = (ruling.routes, ruling.warehouses, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots)
-    known = (ruled.routes, ruled.warehouses, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots)
+    buyer = ruled.buyer or ruling.buyer
+    routed = (ruling.routes, ruling.warehouses, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots, buyer)
+    known = (
+        ruled.routes, ruled.warehouses, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots, ruled.buyer
+    )  # fmt: skip
     if routed != known:
-        steps.add(OrderRouted(rules, *routed))
+        steps.add(OrderRouted(rules, *routed, 0 if ruled.buyer else ruling.suspect_within_ms))
     if ruling.gifts != ruled.gifts and not ruled.waived and not any(each.picked for each in state.allocations):
         steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_holds(state, "gifts_changed"))
     promise = ruling.promise
@@ -2106,6 +2123,26 @@ def _report_short(command: ReportShort, state: Order, now_ms: int) -> Sequence[E
     )
 
 
+DUPLICATE = "suspected_duplicate"
+
+
+def _report_duplicate(command: ReportDuplicate, state: Order, now_ms: int) -> Sequence[Event]:
+    if state.status not in ("awaiting_payment", "paid", "allocating"):
+        return ()
+    steps = _Steps(state)
+    evidence = f"the same buyer ordered the same goods {command.apart_ms // 1000} s apart: {command.of}"
+    advice = "ask the customer whether both are meant; release this one, or cancel it"
+    _intercept(steps, DUPLICATE, evidence, advice, "service", now_ms)
+    return steps
+
+
+def owed_of(state: Order) -> int:
+    """Return what the buyer owes for an order that goes on account, in minor units."""
+    if state.status not in PAID or state.kind == "counter":
+        return 0
+    return max(state.amounts.payable - state.amounts.paid, 0)
+
+
 def _waits_already(command: Quarantine | QueueBehind, state: Order) -> bool:
     """Whether the same bytes (or the same body) wait: a sender that tries again must not fill the queue."""
     waiting = state.queue if state.quarantined is None else (state.quarantined, *state.queue)
@@ -2223,6 +2260,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     ConfirmPreReserved: _confirm_pre_reserved,
     ConfirmArrived: _confirm_arrived,
     ReportShort: _report_short,
+    ReportDuplicate: _report_duplicate,
     Quarantine: _quarantine,
     QueueBehind: _queue,
     ResendQuarantined: _resend,

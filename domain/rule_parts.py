@@ -97,6 +97,13 @@ class Approval(NamedTuple):
     form: Form
 
 
+class Suspicion(NamedTuple):
+    """How close two orders of the same goods must be to be taken for one."""
+
+    when: Run | None
+    within_ms: int
+
+
 class Keeping(NamedTuple):
     """Stock that is left."""
 
@@ -146,14 +153,17 @@ class Book(NamedTuple):
     approvals: tuple[Approval, ...] = ()
     protections: tuple[Keeping, ...] = ()
     lots: tuple[Run | None, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
     notices: tuple[Notice, ...] = ()
     acts: Mapping[str, Act] = {}
     """Name of the effect → how it is tried."""
+    asks_buyer: bool = False
+    """Whether rules ask what is known of the buyer."""
 
     @property
     def ruled(self) -> bool:
         """Whether the book says anything of orders, if only that they have other warehouses than the one that ships."""
-        return any(self[1:10]) or self.codes != ("A",)
+        return any(self[1:11]) or self.codes != ("A",)
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -139,6 +139,12 @@ class LotsRow(RuleRow, frozen=True, kw_only=True):
     """`[[lots]]`: shipped lines name their production lot and carbon figure."""
 
 
+class DuplicateRow(RuleRow, frozen=True, kw_only=True):
+    """`[[duplicate]]`: an order of the same goods by the same buyer within a time is stopped as a repeated one."""
+
+    within: str
+
+
 class NotifyRow(RuleRow, frozen=True, kw_only=True):
     """`[[notify]]`: who is told of what."""
 
@@ -182,6 +188,7 @@ class BookRow(_Shape, frozen=True, kw_only=True):
     approve: list[ApproveRow] = []
     protect: list[ProtectRow] = []
     lots: list[LotsRow] = []
+    duplicate: list[DuplicateRow] = []
     notify: list[NotifyRow] = []
     act: list[ActRow] = []
 
@@ -197,6 +204,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "approve": ApproveRow,
     "protect": ProtectRow,
     "lots": LotsRow,
+    "duplicate": DuplicateRow,
     "notify": NotifyRow,
     "act": ActRow,
 }

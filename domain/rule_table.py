@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from domain.buyers import RECENT_MS
 from domain.condition_values import Run
 from domain.conditions import BadCondition, read_condition
 from domain.documents import BadDocument, Places, Where, read_document
@@ -33,6 +34,7 @@ from domain.rule_parts import (
     Routing,
     Step,
     Stop,
+    Suspicion,
     Tagging,
     Warehouse,
 )
@@ -41,6 +43,7 @@ from domain.rule_shapes import (
     ActRow,
     ApproveRow,
     BookRow,
+    DuplicateRow,
     GiftRow,
     InterceptRow,
     KitRow,
@@ -158,6 +161,7 @@ class _Checker:
         self._tags: set[str] = set()
         self._warehouses: dict[str, Warehouse] = {}
         self._kits = {kit.sku for kit in document.kit}
+        self._asks_buyer = bool(document.duplicate)
 
     def book(self) -> Book:
         document = self._document
@@ -180,8 +184,10 @@ class _Checker:
             self._all("approve", document.approve, self._approval),
             self._all("protect", document.protect, self._keeping),
             self._all("lots", document.lots, lambda _at, _row, when: when),
+            self._all("duplicate", document.duplicate, self._suspicion),
             self._all("notify", document.notify, self._notice),
             acts,
+            self._asks_buyer,
         )
 
     def _all(self, table: str, rows: Sequence[R], make: Callable[[Where, R, Run | None], T]) -> tuple[T, ...]:
@@ -229,6 +235,7 @@ class _Checker:
     def _condition(self, at: Where, key: str, text: str, *, of_line: bool = False) -> Run | None:
         if not text:
             return None
+        self._asks_buyer = self._asks_buyer or ASKS_BUYER in text
         try:
             return read_condition(text, of_line=of_line, tags=self._tags)
         except BadCondition as error:
@@ -429,6 +436,14 @@ class _Checker:
         )
         return Approval(when, form)
 
+    def _suspicion(self, at: Where, row: DuplicateRow, when: Run | None) -> Suspicion:
+        within = self._duration(at, "within", row.within)
+        if not 0 < within <= RECENT_MS:
+            raise self._fault(
+                at, "within", f'{row.within!r}: a time up to {RECENT_MS // DAY_MS} days, for example "30m"'
+            )
+        return Suspicion(when, within)
+
     def _keeping(self, at: Where, row: ProtectRow, when: Run | None) -> Keeping:
         if not row.skus:
             raise self._fault(at, "skus", "it names no SKU")
@@ -465,6 +480,8 @@ class _Checker:
 
 
 _FOR_EVER = 1 << 62
+ASKS_BUYER = "customer("
+"""Stands in a condition that asks what is known of the buyer."""
 
 
 def _instant(time: datetime) -> int:

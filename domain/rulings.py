@@ -130,6 +130,10 @@ class Ruling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """(SKU, units) that this order's reservation must leave available in each warehouse: stock kept from campaigns."""
     lots: bool = False
     """Whether each shipped line must name its production lot and carbon figure (goods into the EU)."""
+    suspect_within_ms: int = 0
+    """An order of the same goods by the same buyer within this time is suspected to be a repeated one; 0 = none is."""
+    buyer: str = ""
+    """Key of the buyer that rules ask about; "" where they ask about none."""
     warehouses: tuple[str, ...] = ()
     """Codes of all the merchant's warehouses, the first preferred; empty = the one that ships."""
 

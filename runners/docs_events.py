@@ -44,6 +44,7 @@ _OTHER_AXES: Final = {
     "mapping": "field mapping",
     "skus": "SKUs",
     "rules": "rule book",
+    "buyer": "buyer",
     "cell": "cell",
 }
 
@@ -57,6 +58,7 @@ _TITLES: Final = {
         "Streams `skus-<channel>:<shop>`: which SKU a channel's item is, and which orders wait.",
     ),
     "rules": ("The rule book", "Stream `rulebook-main`: which rules are in force."),
+    "buyer": ("Buyers", "Streams `buyer-<channel>:<keyed digest>`: what was agreed with a customer, and what he owes."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

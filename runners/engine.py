@@ -13,10 +13,10 @@ import structlog
 
 from domain import cellular, stock
 from domain.catalogue import decode_event
-from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Timer, Turn, quarantine_turn, run_turn
+from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Timer, Turn, quarantine_turn, run_turn
 from domain.decider import Command, fold
 from domain.envelope import By
-from domain.ids import CELL_KEY, RULEBOOK_KEY, is_key, kind_of, mapping_key, parts_of, warehouse_key
+from domain.ids import CELL_KEY, RULEBOOK_KEY, buyer_key, is_key, kind_of, mapping_key, parts_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.mapping import SHIPPED, InForce
 from domain.order import Order
@@ -232,6 +232,7 @@ class Engine:
         assert delivered[0].seq == self._decided.position + 1, "mail must follow the last decided message"
         self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE), RULEBOOK_KEY})
         self._load(self._mappings.values())
+        self._load(self._buyers(beforehand))
         incarnation = self.tracked.incarnation
         records: list[Record] = []
         payloads: list[Payload] = []
@@ -271,6 +272,13 @@ class Engine:
         snapshots = self._snapshots()
         self._evict()
         return Batch(number, records, payloads, snapshots, advance, timers, replies, len(delivered))
+
+    def _buyers(self, beforehand: Mapping[int, Ready]) -> set[str]:
+        """Return the keys of the buyers that rules will ask about, as far as they can be told beforehand."""
+        if not beforehand or not self._states[RULEBOOK_KEY].state.in_force.book.asks_buyer:
+            return set()
+        views = [ready.prepared.command.snapshot for ready in beforehand.values() if isinstance(ready.prepared, Taken)]
+        return {buyer_key(view.channel, view.customer) for view in views if view.customer}
 
     def _turn(
         self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str

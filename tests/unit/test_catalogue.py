@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import cellular, intake, mail, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, intake, mail, mapping, order, rulebook, skus, stock
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -124,6 +124,11 @@ SAMPLES: dict[str, Event] = {
     "skus.refused": skus.SkusRefused("SetSkus", "BadEntry", "two SKUs", "c-16"),
     "rules.changed": rulebook.RulesChanged(1, "format = 1\n", "d9", "Double 11", "c-17"),
     "rules.refused": rulebook.RulesRefused("ChangeRules", "RefusedRules", "line 3: there is no 'wen'", "c-18"),
+    "buyer.set": buyers.BuyerSet("dealer", ("vip",), "CNY", 1_000_000, (("S1", 900),), "c-30", "contract 7"),
+    "buyer.ordered": buyers.BuyerOrdered("order-b2b:s:1", "00aa", T0, 5_000),
+    "buyer.owes": buyers.BuyerOwes("order-b2b:s:1", 0),
+    "buyer.duplicate_suspected": buyers.DuplicateSuspected("order-b2b:s:2", "order-b2b:s:1", 60_000),
+    "buyer.refused": buyers.BuyerRefused("SetBuyer", "BadTerms", "below zero", "c-31"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

@@ -1,0 +1,176 @@
+"""Buyers: terms, credit, price lists, repeated orders; and what rules make of them in a cell."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.buyers import (
+    RECENT_MS,
+    BadTerms,
+    Buyer,
+    BuyerOrdered,
+    BuyerOwes,
+    BuyerRefused,
+    BuyerSet,
+    DuplicateSuspected,
+    MissingCommandId,
+    NoteOrder,
+    NoteOwed,
+    SetBuyer,
+    WrongActor,
+    buyer,
+    evolve,
+    facts_of,
+)
+from domain.canonical import Amounts, Line, Snapshot
+from domain.decider import RefusedBefore
+from domain.ids import RULEBOOK_KEY, buyer_key, order_key
+from domain.order import CancelLines, ScanOut
+from domain.rulebook import ChangeRules
+from tests.spec import T0, Cell, Spec, line, replayed, snapshot
+
+TERMS = SetBuyer("c-1", "dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "contract")
+SET = BuyerSet("dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "c-1", "contract")
+MINUTE_MS = 60_000
+
+
+def note(number: int, goods: str = "g", minute: int = 0, owed: int = 0, within: int = 30) -> NoteOrder:
+    return NoteOrder(f"o-{number}", goods, T0 + minute * MINUTE_MS, owed, within * MINUTE_MS)
+
+
+def test_terms_are_entered_once_and_replace_those_before() -> None:
+    spec = Spec(buyer).when(TERMS).then(SET)
+    spec.when(TERMS).then_nothing()
+    spec.when(msgspec.structs.replace(TERMS, command_id="c-2")).then_nothing()
+    spec.when(SetBuyer("c-3", "dealer")).then(BuyerSet("dealer", (), "CNY", 0, (), "c-3"))
+
+
+@pytest.mark.parametrize("bad", [
+    {"credit_limit": -1}, {"prices": (("S1", -1),)}, {"prices": (("", 1),)}, {"grade": " dealer"}, {"tags": ("",)},
+    {"tags": ("x" * 61,)}, {"currency": "yuan"},
+])  # fmt: skip
+def test_terms_that_cannot_be_are_refused_and_answered_alike_again(bad: dict[str, Any]) -> None:
+    command = msgspec.structs.replace(TERMS, **bad)
+    spec = Spec(buyer).when(command).then_raises(BadTerms)
+    spec.given(BuyerRefused("SetBuyer", "BadTerms", "no", "c-1")).when(command).then_raises(RefusedBefore)
+
+
+def test_a_message_without_an_id_or_of_another_actor_is_refused() -> None:
+    Spec(buyer).when(SetBuyer("", "dealer")).then_raises(MissingCommandId)
+    Spec(buyer).when(ScanOut("c-1")).then_raises(WrongActor)
+
+
+def test_the_same_goods_within_the_time_are_suspected_and_others_are_not() -> None:
+    spec = Spec(buyer).when(note(1)).then(BuyerOrdered("o-1", "g", T0))
+    spec.when(note(2, "other", 5)).then(BuyerOrdered("o-2", "other", T0 + 5 * MINUTE_MS))
+    spec.when(note(3, minute=31)).then(BuyerOrdered("o-3", "g", T0 + 31 * MINUTE_MS))
+    spec.when(note(4, minute=40, within=0)).then(BuyerOrdered("o-4", "g", T0 + 40 * MINUTE_MS))
+    late = BuyerOrdered("o-5", "g", T0 + 12 * MINUTE_MS)
+    spec.when(note(5, minute=12)).then(late, DuplicateSuspected("o-5", "o-4", 28 * MINUTE_MS))
+
+
+def test_old_orders_are_forgotten_as_candidates_and_still_counted() -> None:
+    spec = Spec(buyer).when(note(1)).then_some(BuyerOrdered)
+    spec.when(NoteOrder("o-2", "g", T0 + RECENT_MS + 1, 0, RECENT_MS)).then_some(BuyerOrdered)
+    assert (len(spec.state.recent), spec.state.orders) == (1, 2)
+
+
+def test_what_is_owed_is_kept_by_order_until_it_is_paid() -> None:
+    spec = Spec(buyer).when(note(1, owed=300)).then_some(BuyerOrdered)
+    spec.when(NoteOwed("o-1", 300)).then_nothing()
+    spec.when(NoteOwed("o-1", 100)).then(BuyerOwes("o-1", 100))
+    spec.when(NoteOwed("o-1", 0)).then(BuyerOwes("o-1", 0))
+    assert dict(spec.state.owes) == {}
+    assert evolve(spec.state, BuyerOwes("o-9", 0)) == spec.state
+
+
+def view(price: int = 100, payable: int = 400, paid: int = 0, currency: str = "CNY", **more: Any) -> Snapshot:
+    lines = (Line("1", "S1", 4, unit_price=price, **more),)
+    amounts = Amounts(currency, payable=payable, paid=paid)
+    return msgspec.structs.replace(snapshot(lines=lines), amounts=amounts)
+
+
+def known(events: Sequence[Any] = ()) -> Buyer:
+    state = Buyer()
+    for event in (SET, *events):
+        state = evolve(state, event)
+    return state
+
+
+def test_rules_learn_what_credit_this_order_would_leave() -> None:
+    state = known([BuyerOrdered("o-1", "g", T0, 500), BuyerOrdered("o-2", "g", T0, 400)])
+    facts = facts_of(state, "o-2", view())
+    assert (facts["credit_limit"], facts["owed"], facts["credit_left"]) == (1_000, 500, 100)
+    assert (facts["grade"], facts["tags"], facts["orders"]) == ("dealer", ["vip"], 1)
+    assert facts_of(state, "o-3", view(paid=400))["credit_left"] == 100
+    assert "credit_left" not in facts_of(state, "o-3", view(currency="EUR"))
+
+
+@pytest.mark.parametrize(("price", "more", "differs"), [
+    (100, {}, False), (99, {}, True), (0, {"gift": True}, False), (99, {"state": "cancelled"}, False),
+])  # fmt: skip
+def test_rules_learn_whether_the_price_list_is_kept(price: int, more: dict[str, Any], differs: bool) -> None:
+    assert facts_of(known(), "o-1", view(price, **more))["price_differs"] is differs
+
+
+BOOK = """
+format = 1
+[[duplicate]]
+id = "twice"
+within = "30m"
+[[intercept]]
+id = "over-credit"
+when = 'customer("credit_left") < 0'
+reason = "over_credit"
+evidence = "{payable} on account"
+advice = "have it paid, or raise the limit"
+role = "finance"
+"""
+WHO = buyer_key("taobao", "cafe")
+
+
+def ordered(cell: Cell, number: str, minute: int = 0, payable: int = 400, units: int = 1) -> None:
+    at = snapshot(number=number, lines=(line("1", quantity=units),)).ordered_at
+    when = msgspec.structs.replace(at, utc_ms=T0 + minute * MINUTE_MS)
+    made = snapshot(number=number, lines=(line("1", quantity=units),), paid=0)
+    amounts = msgspec.structs.replace(made.amounts, payable=payable)
+    cell.take(msgspec.structs.replace(made, customer="cafe", ordered_at=when, amounts=amounts))
+
+
+def ruled() -> Cell:
+    cell = Cell()
+    cell.receive(("S1", 99))
+    cell.send(RULEBOOK_KEY, ChangeRules("r-1", BOOK, "for the test"))
+    cell.send(WHO, SetBuyer("c-1", "dealer", (), "CNY", 1_000))
+    return cell
+
+
+def reasons(cell: Cell, number: str) -> list[str]:
+    return [reason for _, reason in cell.order(number).interceptions]
+
+
+def test_an_order_that_was_placed_twice_is_stopped_with_the_other_one_as_evidence() -> None:
+    cell = ruled()
+    ordered(cell, "o-1")
+    ordered(cell, "o-2", 5)
+    ordered(cell, "o-3", 6, units=2)
+    assert (reasons(cell, "o-1"), reasons(cell, "o-2"), reasons(cell, "o-3")) == (
+        [],
+        ["suspected_duplicate"],
+        ["over_credit"],
+    )
+    assert replayed(cell.records) == cell.living
+
+
+def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled() -> None:
+    cell = ruled()
+    ordered(cell, "o-1", payable=700)
+    ordered(cell, "o-2", 60, payable=400)
+    assert (reasons(cell, "o-1"), reasons(cell, "o-2")) == ([], ["over_credit"])
+    assert dict(cell.states[WHO].state.owes) == {order_key("taobao", "shop1", f"o-{number}"): owed
+                                                 for number, owed in ((1, 700), (2, 400))}  # fmt: skip
+    cell.send(order_key("taobao", "shop1", "o-1"), CancelLines("x-1", (), "no more"))
+    ordered(cell, "o-3", 120, payable=500)
+    assert reasons(cell, "o-3") == []
