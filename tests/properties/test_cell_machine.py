@@ -101,7 +101,7 @@ def run(messages: list[tuple[Mail, Prepared | None, bool]]) -> tuple[Cell, list[
 
 def suspect(cell: Cell, mail: Mail, prepared: Prepared | None) -> Turn:
     cell.sequence += 1
-    for stream in (mail.to, UNREADABLE):
+    for stream in (mail.to, UNREADABLE, RULEBOOK_KEY):
         cell.states.setdefault(stream, Held(0, DECIDERS[kind_of(stream)].initial))
     payload = prepared.payload if isinstance(prepared, Untranslatable) else ""
     if isinstance(prepared, Taken):

@@ -11,10 +11,11 @@ from domain import order, stock
 from domain import skus as skus_table
 from domain.canonical import Return, ReturnLine, Snapshot
 from domain.cell import Prepared, Returned, Taken, Turn, Untranslatable
-from domain.ids import order_key, skus_key
+from domain.ids import order_key, skus_key, warehouse_key
 from domain.order import Order
+from domain.rulings import UNRULED, Found, Gift, Kit, Promise, Route, Ruling
 from tests.properties.shadow import PROVENANCE, Shadow
-from tests.spec import WAREHOUSE, Cell, at, line, snapshot, taking
+from tests.spec import T0, WAREHOUSE, Cell, at, line, snapshot, taking
 
 NUMBERS = ("o-1", "o-2", "o-3")
 SKUS = ("SA", "SB")
@@ -29,6 +30,22 @@ statuses = st.sampled_from(
     ("awaiting_payment", "awaiting_payment", "paid", "paid", "paid", "allocating", "shipped", "completed", "cancelled")
 )
 seldom = st.integers(0, 9).map(lambda number: number == 0)
+
+
+rulings = st.sampled_from(
+    (
+        UNRULED,
+        UNRULED,
+        UNRULED,
+        Ruling(1, gifts=(Gift("g", "GA", 1),)),
+        Ruling(2, gifts=(Gift("g", "GA", 2, "B"), Gift("h", "SA", 1)), warehouses=("A", "B")),
+        Ruling(3, warehouses=("A", "B"), routes=(Route("any", split="units"),)),
+        Ruling(4, routes=(Route("craft", ("1",), area="C", processing=True),), priority="urgent"),
+        Ruling(5, kits=(Kit("2", (("SA", 2), ("SB", 1))),), warehouses=("B", "A"), gifts=(Gift("g", "GA", 1),)),
+        Ruling(6, found=(Found("big", "large", "many", "ask", "sales"),), keep=(("SA", 15),)),
+        Ruling(7, promise=Promise("p", 600_000), lots=True),
+    )
+)
 
 
 @st.composite
@@ -78,6 +95,9 @@ class OrderMachine(RuleBasedStateMachine):
         self.ids = 0
         self.receive("SA", 20, "d-0")
         self.receive("SB", 5, "d-1")
+        self.receive("GA", 3, "d-2")
+        self.receive("SB", 4, "d-3", "B")
+        self.receive("GA", 2, "d-4", "B")
 
     def new_id(self) -> str:
         self.ids += 1
@@ -134,13 +154,13 @@ class OrderMachine(RuleBasedStateMachine):
         self.channel_tells(first, "addr-1")
         self.channel_tells(second, "addr-1")
 
-    @rule(view=honest_views())
-    def channel_tells_honestly(self, view: Snapshot) -> None:
-        self.channel_tells(view, "addr-1")
+    @rule(view=honest_views(), ruling=rulings)
+    def channel_tells_honestly(self, view: Snapshot, ruling: Ruling) -> None:
+        self.channel_tells(view, "addr-1", ruling)
 
-    @rule(view=views(), address=st.sampled_from(("addr-1", "addr-1", "addr-2")))
-    def channel_tells(self, view: Snapshot, address: str) -> None:
-        command = taking(view, address)
+    @rule(view=views(), address=st.sampled_from(("addr-1", "addr-1", "addr-2")), ruling=rulings)
+    def channel_tells(self, view: Snapshot, address: str, ruling: Ruling = UNRULED) -> None:
+        command = taking(view, address, ruling=ruling)
         key = order_key("taobao", "shop1", view.order_no)
         if not order.flaw_of(view):
             self.run[key][command.payload] = command
@@ -176,6 +196,29 @@ class OrderMachine(RuleBasedStateMachine):
     def keeper_ships(self, number: str) -> None:
         self.put(order_key("taobao", "shop1", number), order.Ship(self.new_id(), "T2", "SF"))
 
+    @precondition(lambda self: any(len(state.allocations) > 1 for state in self.states_of().values()))
+    @rule(which=st.integers(0, 5), scan=st.booleans())
+    def keeper_ships_one_of_several(self, which: int, scan: bool) -> None:
+        known = [(key, each) for key, state in self.states_of().items() for each in state.allocations
+                 if len(state.allocations) > 1]  # fmt: skip
+        key, allocation = known[which % len(known)]
+        lots = tuple(order.Lot(sku, "L", units, "1", "kg", "m", "s") for sku, units in allocation.lines)
+        command = order.ScanOut if scan else order.Ship
+        self.put(key, command(self.new_id(), "T4", "SF", allocation.id, lots))
+
+    @rule(number=numbers)
+    def craftsmen_are_done(self, number: str) -> None:
+        self.put(order_key("taobao", "shop1", number), order.ConfirmProcessing(self.new_id()))
+
+    @rule(units=st.integers(0, 6), sku=st.sampled_from(SKUS), days=st.integers(1, 3))
+    def goods_are_announced(self, units: int, sku: str, days: int) -> None:
+        lines = ((sku, units),) if units else ()
+        self.put(WAREHOUSE, stock.ExpectStock(self.new_id(), f"PO-{sku}", lines, T0 + days))
+
+    @rule(units=st.integers(1, 4), sku=st.sampled_from(SKUS))
+    def announced_goods_arrive(self, units: int, sku: str) -> None:
+        self.put(WAREHOUSE, stock.ReceiveStock(self.new_id(), ((sku, units),), f"PO-{sku}"))
+
     @rule(
         number=numbers,
         lines=st.lists(st.tuples(st.sampled_from(LINES), st.integers(-1, 3)), max_size=2),
@@ -196,7 +239,7 @@ class OrderMachine(RuleBasedStateMachine):
             self.put(key, order.CancelLines(self.new_id(), ((wanted.id, min(units, have)),), "less"))
 
     @precondition(lambda self: any(state.interceptions for state in self.states_of().values()))
-    @rule(which=st.integers(0, 5), decision=st.sampled_from(("release", "release", "cancel")), wrong=seldom)
+    @rule(which=st.integers(0, 5), decision=st.sampled_from(("release", "release", "waive", "cancel")), wrong=seldom)
     def somebody_decides(self, which: int, decision: Any, wrong: bool) -> None:
         open_ones = [(key, name) for key, state in self.states_of().items() for name, _ in state.interceptions]
         key, name = open_ones[which % len(open_ones)]
@@ -216,9 +259,14 @@ class OrderMachine(RuleBasedStateMachine):
         assert {record.tag for record in self.cell.records[before:]} <= {
             "order.effect_succeeded",
             "order.effect_failed",
+            "order.intercepted",
+            "order.resolved",
+            "order.pick_list_issued",
         }
 
-    @rule(number=numbers, timer=st.sampled_from(("payment", "order", "other")), late=st.booleans())
+    @rule(
+        number=numbers, timer=st.sampled_from(("payment", "order", "promise", "presale", "other")), late=st.booleans()
+    )
     def time_comes(self, number: str, timer: str, late: bool) -> None:
         key = order_key("taobao", "shop1", number)
         due = self.shadow.timers.get((key, timer), at(20).utc_ms) - (0 if late else 1)
@@ -244,8 +292,8 @@ class OrderMachine(RuleBasedStateMachine):
         self.put(TABLE, skus_table.RemoveSkus(self.new_id(), (f"item-{name}",)))
 
     @rule(sku=st.sampled_from(SKUS), units=st.integers(0, 5), document=st.integers(0, 9).map("d-{}".format))
-    def receive(self, sku: str, units: int, document: str) -> None:
-        self.put(WAREHOUSE, stock.ReceiveStock(document, ((sku, units),)))
+    def receive(self, sku: str, units: int, document: str, warehouse: str = "A") -> None:
+        self.put(warehouse_key(warehouse), stock.ReceiveStock(document, ((sku, units),)))
 
     @rule(sku=st.sampled_from(SKUS), delta=st.integers(-3, 3), document=st.integers(0, 9).map("d-{}".format))
     def count(self, sku: str, delta: int, document: str) -> None:
