@@ -1,12 +1,11 @@
-"""Buyers: what the merchant knows of a customer and agreed with him. One stream for each, named by a keyed digest.
+"""Buyers: what the merchant agreed with customers whom he knows. One stream for all of them, always in memory.
 
-A buyer's grade, tags, prices and credit limit are entered by people; what he has ordered lately, and what he owes for
-orders that go on account, is noted by his orders in their own turns. Rules ask of it with `customer("…")`. Consulted
-only where the rule book asks.
+Grade, tags, prices and credit limit are entered by people; what a buyer with a credit limit owes is noted by his
+orders in their own turns. Rules ask of it with `customer("…")`. A buyer is named by the channel that knows him and the
+keyed digest of its id of him, so that nobody is named here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import immutables
@@ -14,14 +13,9 @@ import msgspec
 
 from domain.canonical import Snapshot
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
-from domain.time_units import DAY_MS
 
-RECENT_MAX = 50
-"""How many of a buyer's orders are looked through for one of the same goods."""
-RECENT_MS = 7 * DAY_MS
-"""How long an order may be taken for a repeated one, at most."""
 PRICES_MAX = 20_000
-COMMANDS_MAX = 200
+COMMANDS_MAX = 10_000
 """How many command ids are remembered to know repeats."""
 TEXT_MAX = 60
 
@@ -32,6 +26,8 @@ class SetBuyer(Command, frozen=True):
     """Enter what was agreed with a buyer; it takes the place of what was entered before."""
 
     command_id: str
+    buyer: str
+    """`<channel>:<keyed digest>` (`domain.ids.buyer_of`)."""
     grade: str = ""
     """The merchant's own word, for example `dealer`."""
     tags: tuple[str, ...] = ()
@@ -44,29 +40,19 @@ class SetBuyer(Command, frozen=True):
     reason: str = ""
 
 
-class NoteOrder(Command, frozen=True):
-    """In-turn: an order of the buyer came in."""
+class NoteOwed(Command, frozen=True):
+    """In-turn: what a buyer owes for one of his orders changed."""
 
     order: str
-    goods: str
-    """Fingerprint of what was ordered."""
-    ordered_ms: int
+    buyer: str
     owed: int
     """Minor units; 0 = nothing (any more)."""
-    within_ms: int = 0
-    """An order of the same goods within this time is suspected to be the same one; 0 = none is."""
-
-
-class NoteOwed(Command, frozen=True):
-    """In-turn: what the buyer owes for one of his orders changed."""
-
-    order: str
-    owed: int
 
 
 class BuyerSet(Event, frozen=True):
-    """What was agreed with the buyer."""
+    """What was agreed with a buyer."""
 
+    buyer: str
     grade: str
     tags: tuple[str, ...]
     currency: str
@@ -76,32 +62,15 @@ class BuyerSet(Event, frozen=True):
     reason: str = ""
 
 
-class BuyerOrdered(Event, frozen=True):
-    """An order of the buyer came in."""
-
-    order: str
-    goods: str
-    ordered_ms: int
-    owed: int = 0
-
-
 class BuyerOwes(Event, frozen=True):
-    """What the buyer owes for an order changed."""
+    """What a buyer owes for an order changed."""
 
+    buyer: str
     order: str
     owed: int
 
 
-class DuplicateSuspected(Event, frozen=True):
-    """The buyer ordered the same goods twice within a short time."""
-
-    order: str
-    of: str
-    """The earlier order's key."""
-    apart_ms: int
-
-
-class BuyerRefused(Event, frozen=True):
+class BuyersRefused(Event, frozen=True):
     """A message broke a rule; nothing else happened."""
 
     what: str
@@ -119,51 +88,38 @@ class MissingCommandId(DomainError):
 
 
 class WrongActor(DomainError):
-    """A buyer knows no such command."""
-
-
-class Recent(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """An order of late."""
-
-    order: str
-    goods: str
-    ordered_ms: int
+    """Buyers know no such command."""
 
 
 class Buyer(msgspec.Struct, frozen=True):
-    """State of a buyer."""
+    """What is known of a buyer."""
 
     grade: str = ""
     tags: tuple[str, ...] = ()
     currency: str = "CNY"
     credit_limit: int = 0
     prices: "immutables.Map[str, int]" = immutables.Map()
-    recent: tuple[Recent, ...] = ()
-    """Newest last."""
-    orders: int = 0
-    """How many he has placed."""
     owes: "immutables.Map[str, int]" = immutables.Map()
     """Order → minor units that he owes for it."""
-    commands: tuple[tuple[str, str], ...] = ()
-    """(command id, why it was refused, "" = it was not) of the newest that were handled."""
+
+
+class Buyers(msgspec.Struct, frozen=True):
+    """All buyers whom the merchant knows."""
+
+    known: "immutables.Map[str, Buyer]" = immutables.Map()
+    """`<channel>:<keyed digest>` → what is known of him."""
+    commands: "immutables.Map[str, tuple[int, str]]" = immutables.Map()
+    """Command id → (running number, why it was refused, "" = it was not) of those that were handled."""
+    count: int = 0
 
 
 _replace = msgspec.structs.replace
-
-
-def goods_of(snapshot: Snapshot) -> str:
-    """Return the fingerprint of what an order is for: which goods, and how many units of each."""
-    units: dict[str, int] = {}
-    for line in snapshot.lines:
-        units[line.sku or line.item] = units.get(line.sku or line.item, 0) + line.quantity
-    return blake2b(msgspec.json.encode(sorted(units.items())), digest_size=8).hexdigest()
+STRANGER = Buyer()
 
 
 def facts_of(buyer: Buyer, order: str, snapshot: Snapshot) -> dict[str, Any]:
     """Return what rules may ask of a buyer about one of his orders. Money in minor units of the order's currency."""
-    facts: dict[str, Any] = {"grade": buyer.grade or None, "tags": list(buyer.tags), "orders": buyer.orders}
-    if any(each.order == order for each in buyer.recent):
-        facts["orders"] -= 1
+    facts: dict[str, Any] = {"grade": buyer.grade or None, "tags": list(buyer.tags)}
     amounts = snapshot.amounts
     if amounts.currency == buyer.currency:
         others = sum(owed for name, owed in buyer.owes.items() if name != order)
@@ -178,8 +134,12 @@ def facts_of(buyer: Buyer, order: str, snapshot: Snapshot) -> dict[str, Any]:
     return facts
 
 
-def _set(command: SetBuyer, state: Buyer) -> Sequence[Event]:
+def _set(command: SetBuyer, state: Buyers) -> Sequence[Event]:
     words = (command.grade, *command.tags)
+    if not all(part and part == part.strip() for part in command.buyer.partition(":")):
+        raise BadTerms(
+            f"{command.buyer[:TEXT_MAX]!r} names no buyer: a channel, a colon, and the digest of its customer"
+        )
     if any(len(word) > TEXT_MAX or word != word.strip() for word in words) or "" in command.tags:
         raise BadTerms(f"grade and tags are words of at most {TEXT_MAX} characters without blanks around them")
     if command.credit_limit < 0:
@@ -189,6 +149,7 @@ def _set(command: SetBuyer, state: Buyer) -> Sequence[Event]:
     if len(command.prices) > PRICES_MAX or any(not sku or price < 0 for sku, price in command.prices):
         raise BadTerms(f"a price list has at most {PRICES_MAX:,} lines, each with a SKU and a price of 0 or more")
     event = BuyerSet(
+        command.buyer,
         command.grade,
         command.tags,
         command.currency,
@@ -197,20 +158,11 @@ def _set(command: SetBuyer, state: Buyer) -> Sequence[Event]:
         command.command_id,
         command.reason,
     )
-    after = _was_set(state, event)
-    return () if _replace(after, commands=state.commands) == state else (event,)
+    known = state.known.get(command.buyer, STRANGER)
+    return () if _agreed(known, event) == known else (event,)
 
 
-def _note(command: NoteOrder, state: Buyer) -> Sequence[Event]:
-    ordered = BuyerOrdered(command.order, command.goods, command.ordered_ms, command.owed)
-    for each in reversed(state.recent if command.within_ms else ()):
-        apart_ms = abs(command.ordered_ms - each.ordered_ms)
-        if each.goods == command.goods and apart_ms <= command.within_ms:
-            return (ordered, DuplicateSuspected(command.order, each.order, apart_ms))
-    return (ordered,)
-
-
-def decide(command: Command, state: Buyer, now_ms: int = 0) -> Sequence[Event]:
+def decide(command: Command, state: Buyers, now_ms: int = 0) -> Sequence[Event]:
     """Return what follows; nothing for a command that was handled, or for what is so already.
 
     Raises:
@@ -218,64 +170,61 @@ def decide(command: Command, state: Buyer, now_ms: int = 0) -> Sequence[Event]:
         DomainError: it breaks a rule.
     """
     del now_ms
-    if isinstance(command, NoteOrder):
-        return _note(command, state)
     if isinstance(command, NoteOwed):
-        same = state.owes.get(command.order, 0) == command.owed
-        return () if same else (BuyerOwes(command.order, command.owed),)
+        owed = state.known.get(command.buyer, STRANGER).owes.get(command.order, 0)
+        return () if owed == command.owed else (BuyerOwes(command.buyer, command.order, command.owed),)
     if not isinstance(command, SetBuyer):
-        raise WrongActor(f"{type(command).__name__} is nothing that a buyer could do")
-    for known, refusal in state.commands:
-        if known == command.command_id:
-            if refusal:
-                raise RefusedBefore(refusal)
-            return ()
+        raise WrongActor(f"{type(command).__name__} is nothing that buyers could do")
+    handled = state.commands.get(command.command_id)
+    if handled is not None:
+        if handled[1]:
+            raise RefusedBefore(handled[1])
+        return ()
     if not command.command_id:
         raise MissingCommandId("the message has no command id; its sender must give it one of its own")
     return _set(command, state)
 
 
-def _handled(state: Buyer, command: str, refusal: str = "") -> tuple[tuple[str, str], ...]:
-    return (*state.commands, (command, refusal))[-COMMANDS_MAX:] if command else state.commands
+def _handled(state: Buyers, command: str, refusal: str = "") -> Buyers:
+    """Remember a command; the oldest ones are forgotten."""
+    if not command:
+        return state
+    count = state.count + 1
+    commands = state.commands.set(command, (count, refusal))
+    if len(commands) > COMMANDS_MAX:
+        commands = immutables.Map(sorted(commands.items(), key=lambda pair: pair[1])[COMMANDS_MAX // 2 :])
+    return _replace(state, commands=commands, count=count)
 
 
-def _was_set(state: Buyer, event: BuyerSet) -> Buyer:
-    return _replace(
-        state,
-        grade=event.grade,
-        tags=event.tags,
-        currency=event.currency,
-        credit_limit=event.credit_limit,
-        prices=immutables.Map(event.prices),
-        commands=_handled(state, event.command),
-    )
+def _agreed(known: Buyer, event: BuyerSet) -> Buyer:
+    return Buyer(event.grade, event.tags, event.currency, event.credit_limit, immutables.Map(event.prices), known.owes)
 
 
-def _ordered(state: Buyer, event: BuyerOrdered) -> Buyer:
-    fresh = Recent(event.order, event.goods, event.ordered_ms)
-    recent = [each for each in (*state.recent, fresh) if event.ordered_ms - each.ordered_ms <= RECENT_MS]
-    owes = state.owes.set(event.order, event.owed) if event.owed else state.owes
-    return _replace(state, recent=tuple(recent[-RECENT_MAX:]), orders=state.orders + 1, owes=owes)
+def _was_set(state: Buyers, event: BuyerSet) -> Buyers:
+    known = state.known.get(event.buyer, STRANGER)
+    return _handled(_replace(state, known=state.known.set(event.buyer, _agreed(known, event))), event.command)
 
 
-def _owes(state: Buyer, event: BuyerOwes) -> Buyer:
+def _owes(state: Buyers, event: BuyerOwes) -> Buyers:
+    known = state.known.get(event.buyer, STRANGER)
+    owes = known.owes
     if event.owed:
-        return _replace(state, owes=state.owes.set(event.order, event.owed))
-    return _replace(state, owes=state.owes.delete(event.order)) if event.order in state.owes else state
+        owes = owes.set(event.order, event.owed)
+    elif event.order in owes:
+        owes = owes.delete(event.order)
+    return _replace(state, known=state.known.set(event.buyer, _replace(known, owes=owes)))
 
 
-EVOLVE: Mapping[type[Event], Callable[[Buyer, Any], Buyer]] = {
+EVOLVE: Mapping[type[Event], Callable[[Buyers, Any], Buyers]] = {
     BuyerSet: _was_set,
-    BuyerOrdered: _ordered,
     BuyerOwes: _owes,
-    DuplicateSuspected: lambda state, _: state,
-    BuyerRefused: lambda state, event: _replace(state, commands=_handled(state, event.command, event.reason)),
+    BuyersRefused: lambda state, event: _handled(state, event.command, event.reason),
 }
 
 
-def evolve(state: Buyer, event: Event) -> Buyer:
+def evolve(state: Buyers, event: Event) -> Buyers:
     """Return the state after the event."""
     return EVOLVE[type(event)](state, event)
 
 
-buyer = Decider(Buyer(), decide, evolve)
+buyers = Decider(Buyers(), decide, evolve)

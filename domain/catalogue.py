@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from domain import buyers, cellular, intake, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, intake, mapping, order, rulebook, skus, stock, trail
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
@@ -87,11 +87,12 @@ TYPES: Mapping[str, type[Event]] = {
     "skus.refused": skus.SkusRefused,
     "rules.changed": rulebook.RulesChanged,
     "rules.refused": rulebook.RulesRefused,
-    "buyer.set": buyers.BuyerSet,
-    "buyer.ordered": buyers.BuyerOrdered,
-    "buyer.owes": buyers.BuyerOwes,
-    "buyer.duplicate_suspected": buyers.DuplicateSuspected,
-    "buyer.refused": buyers.BuyerRefused,
+    "buyers.set": buyers.BuyerSet,
+    "buyers.owes": buyers.BuyerOwes,
+    "buyers.refused": buyers.BuyersRefused,
+    "trail.noted": trail.OrderNoted,
+    "trail.duplicate_suspected": trail.DuplicateSuspected,
+    "trail.refused": trail.TrailRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

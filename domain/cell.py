@@ -11,15 +11,16 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import buyers, cellular, fulfilment, intake, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, fulfilment, intake, mapping, order, rulebook, skus, stock, trail
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import RULEBOOK_KEY, buyer_key, kind_of, skus_key_of, warehouse_key
+from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, kind_of, skus_key_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
+from domain.routing import Stock
 from domain.rules import judge
 from domain.rulings import Facts
 
@@ -40,7 +41,8 @@ DECIDERS: Mapping[str, Decider] = {
     "mapping": mapping.mapping,
     "skus": skus.skus,
     "rulebook": rulebook.rulebook,
-    "buyer": buyers.buyer,
+    "buyers": buyers.buyers,
+    "trail": trail.trail,
 }
 """Every kind of actor."""
 
@@ -53,7 +55,8 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     mapping.MappingRefused: "refused",
     skus.SkusRefused: "refused",
     rulebook.RulesRefused: "refused",
-    buyers.BuyerRefused: "refused",
+    buyers.BuyersRefused: "refused",
+    trail.TrailRefused: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -180,8 +183,10 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return skus.SkusRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "rulebook":
         return rulebook.RulesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
-    if kind == "buyer":
-        return buyers.BuyerRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "trail":
+        return trail.TrailRefused(what, refusal.rule, refusal.reason)
+    if kind == "buyers":
+        return buyers.BuyersRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -298,6 +303,7 @@ def _run(
         ledger: stock.Ledger = world.state(warehouse_key(code))
         return ledger
 
+    warehouses: Any = None
     while queue or waiting:
         steps += 1
         if steps > STEPS_MAX:
@@ -311,6 +317,12 @@ def _run(
         if type(step.command) is _Again:
             step = _again(step, step.command, state, world)
         initial = to[0]
+        if initial == "o":
+            in_force = world.state(RULEBOOK_KEY).in_force
+            rules = in_force.version
+            warehouses = Stock(in_force.book.codes, ledger_of)
+        else:
+            rules = 0
         decide, evolve = _BY_INITIAL[initial]
         try:
             events = decide(step.command, state, now_ms)
@@ -333,7 +345,7 @@ def _run(
                 step.causation,
                 mail.correlation or message.id,
                 mail.source_tag,
-                world.state(RULEBOOK_KEY).in_force.version if initial == "o" else 0,
+                rules,
             )
         )
         before = state
@@ -357,11 +369,11 @@ def _run(
             state = events.state
         touched[to] = Held(version, state)
         if initial == "o":
-            reactions = fulfilment.react_to_order(to, events, before, state, ledger_of)
+            reactions = fulfilment.react_to_order(to, events, before, state, warehouses)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
-        elif initial == "b":
-            reactions = fulfilment.react_to_buyer(events)
+        elif initial == "t":
+            reactions = fulfilment.react_to_trail(events)
         elif initial == "s":
             reactions = fulfilment.react_to_skus(events, before, state)
             absent = [each.to for each in reactions if each.to not in touched and each.to not in states]
@@ -422,13 +434,12 @@ def _judged(to: str, command: order.TakeSnapshot, state: order.Order, world: _Wo
     book = in_force.book
     buyer, known = "", NOTHING_KNOWN
     if book.asks_buyer and snapshot.customer:
-        buyer = buyer_key(snapshot.channel, snapshot.customer)
-        known = buyers.facts_of(world.state(buyer), to, snapshot)
-    facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms, known)
-    ruling = judge(book, facts, in_force.version)
-    if buyer:
-        ruling = msgspec.structs.replace(ruling, buyer=buyer)
-    return msgspec.structs.replace(command, ruling=ruling)
+        buyer = buyer_of(snapshot.channel, snapshot.customer)
+        profile = world.state(BUYERS_KEY).known.get(buyer)
+        if profile is not None:
+            known = buyers.facts_of(profile, to, snapshot)
+    facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms, known, buyer)
+    return msgspec.structs.replace(command, ruling=judge(book, facts, in_force.version))
 
 
 NOTHING_KNOWN: Mapping[str, Any] = {}

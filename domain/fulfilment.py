@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.buyers import DuplicateSuspected, NoteOrder, NoteOwed, goods_of
+from domain.buyers import NoteOwed
 from domain.canonical import Line
 from domain.decider import Command, Event
-from domain.ids import parts_of, skus_key_of, warehouse_key
+from domain.ids import BUYERS_KEY, buyer_of, parts_of, skus_key_of, trail_key, warehouse_key
 from domain.order import (
     PAID,
     Allocation,
@@ -36,7 +36,7 @@ from domain.order import (
     owed_of,
     unmapped,
 )
-from domain.routing import LedgerOf, default_warehouse, is_plain, plan, pre_plan
+from domain.routing import Stock, plain_warehouse, plan, pre_plan
 from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
 from domain.stock import (
     Issue,
@@ -51,6 +51,7 @@ from domain.stock import (
     StockReserved,
     summed,
 )
+from domain.trail import DuplicateSuspected, NoteOrder, goods_of
 
 RULE = "fulfilment"
 
@@ -100,9 +101,7 @@ def pre_wanted(state: Order) -> bool:
     return state.status == "awaiting_payment" and not state.overdue_ms and bool(state.ruled.gifts)
 
 
-def react_to_order(
-    key: str, events: Sequence[Event], before: Order, after: Order, ledger_of: LedgerOf
-) -> list[Message]:
+def react_to_order(key: str, events: Sequence[Event], before: Order, after: Order, stock: Stock) -> list[Message]:
     """Return what an order's step means for the warehouses."""
     if after is before:
         return []
@@ -118,12 +117,12 @@ def react_to_order(
             for hold in before.ruled.pre_holds
             if hold.id not in kept
         ]
-    if after.ruled.buyer:
+    if after.ruled is not before.ruled or after.ruled.buyer:
         messages += _noted(key, events, before, after)
     lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
     if lines:
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
-        messages.append(Message(warehouse_key(default_warehouse(after)), issue))
+        messages.append(Message(warehouse_key(stock.codes[0]), issue))
     if (
         after.lines is not before.lines
         or after.cancelled is not before.cancelled
@@ -135,7 +134,7 @@ def react_to_order(
     wanted = stock_wanted(after)
     if wanted:
         if not stock_wanted(before):
-            messages.append(_allocating(key, after, wanted, ledger_of))
+            messages.append(_allocating(key, after, wanted, stock))
     elif after.allocations:
         planned = next((each for each in after.allocations if not each.held), None)
         if planned is not None:
@@ -146,24 +145,28 @@ def react_to_order(
         future = after.kind == "presale"
         messages += [
             Message(warehouse_key(each.warehouse), PreReserve(each.id, key, each.lines, after.ruled.keep, future))
-            for each in pre_plan(key, after, ledger_of)
+            for each in pre_plan(key, after, stock)
         ]
     return messages
 
 
 def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
-    """Tell the buyer of his order, and of what he owes for it."""
-    owed = owed_of(after)
-    if before.ruled.buyer:
-        return [Message(after.ruled.buyer, NoteOwed(key, owed))] if owed != owed_of(before) else []
-    view = next(event.snapshot for event in events if isinstance(event, OrderNormalized | OrderAmended))
-    within_ms = max(event.suspect_within_ms for event in events if isinstance(event, OrderRouted))
-    note = NoteOrder(key, goods_of(view), view.ordered_at.utc_ms, owed, within_ms)
-    return [Message(after.ruled.buyer, note)]
+    """Tell who keeps it of an order that may be a repeated one, and of what its buyer owes for it."""
+    messages = []
+    within_ms = max((event.suspect_within_ms for event in events if isinstance(event, OrderRouted)), default=0)
+    if within_ms or after.ruled.buyer:
+        view = next((event.snapshot for event in events if isinstance(event, OrderNormalized | OrderAmended)), None)
+        if view is not None and within_ms and view.customer:
+            note = NoteOrder(key, goods_of(view), view.ordered_at.utc_ms, within_ms)
+            messages.append(Message(trail_key(buyer_of(view.channel, view.customer)), note))
+        owed = owed_of(after) if after.ruled.buyer else 0
+        if owed != (owed_of(before) if before.ruled.buyer else 0):
+            messages.append(Message(BUYERS_KEY, NoteOwed(key, after.ruled.buyer, owed)))
+    return messages
 
 
-def react_to_buyer(events: Sequence[Event]) -> list[Message]:
-    """Return what a buyer's step means for his order."""
+def react_to_trail(events: Sequence[Event]) -> list[Message]:
+    """Return what a trail's step means for the order that was noted."""
     return [
         Message(event.order, ReportDuplicate(event.of, event.apart_ms))
         for event in events
@@ -177,15 +180,15 @@ def _lost(before: Order, after: Order) -> bool:
     return any(hold.id not in kept for hold in before.ruled.pre_holds)
 
 
-def _allocating(key: str, order: Order, wanted: Quantities, ledger_of: LedgerOf) -> Message:
+def _allocating(key: str, order: Order, wanted: Quantities, stock: Stock) -> Message:
     """Ask the one warehouse that serves all of it, or have the order note which ones share the work."""
-    if not is_plain(order):
-        planned = plan(key, order, ledger_of)
-        if len(planned) > 1 or planned[0].area or planned[0].unprocessed:
-            return Message(key, TakePlan(planned))
-        return _reserving(key, order, planned[0])
-    name = f"{key}/{order.attempts + 1}"
-    return _reserving(key, order, Allocation(name, default_warehouse(order), wanted))
+    code = plain_warehouse(order, stock)
+    if code:
+        return _reserving(key, order, Allocation(f"{key}/{order.attempts + 1}", code, wanted))
+    planned = plan(key, order, stock)
+    if len(planned) > 1 or planned[0].area or planned[0].unprocessed:
+        return Message(key, TakePlan(planned))
+    return _reserving(key, order, planned[0])
 
 
 def _reserving(key: str, order: Order, allocation: Allocation) -> Message:

@@ -108,16 +108,22 @@ RULEBOOK_KEY = "rulebook-main"
 """Key of the cell's rule book."""
 
 
-@lru_cache(maxsize=65_536)
-def buyer_key(channel: str, customer: str) -> str:
-    """Key of a buyer: the channel that knows him, and the keyed digest of its id of him.
+def buyer_of(channel: str, customer: str) -> str:
+    """Return the name of a buyer: the channel that knows him, and the keyed digest of its id of him.
 
     Raises:
         BadId: a part is empty, blank or too long.
     """
-    return f"buyer-{encode_id(checked_part(channel, 'channel'))}:{encode_id(checked_part(customer, 'customer'))}"
+    return f"{encode_id(checked_part(channel, 'channel'))}:{encode_id(checked_part(customer, 'customer'))}"
 
 
+def trail_key(buyer: str) -> str:
+    """Key of what a buyer (`buyer_of`) has ordered of late."""
+    return f"trail-{buyer}"
+
+
+BUYERS_KEY = "buyers-main"
+"""Key of what is agreed with buyers."""
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

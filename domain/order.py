@@ -358,8 +358,6 @@ class OrderRouted(Event, frozen=True):
     rules: int
     """Version of the rule book; each route names its rule."""
     routes: tuple[Route, ...] = ()
-    warehouses: tuple[str, ...] = ()
-    """Codes of all warehouses, the first preferred, for lines without a route; empty = the one that ships."""
     kits: tuple[Kit, ...] = ()
     tags: tuple[str, ...] = ()
     priority: str = ""
@@ -368,7 +366,7 @@ class OrderRouted(Event, frozen=True):
     lots: bool = False
     """Whether shipped goods must name their lot and carbon figure."""
     buyer: str = ""
-    """Key of the buyer, where rules ask what is known of him."""
+    """Who owes what is not paid yet, where he is a buyer with a credit limit."""
     suspect_within_ms: int = 0
     """Another order of the same goods by the same buyer within this time is suspected to be the same one."""
 
@@ -773,7 +771,6 @@ class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What was ruled of the order, as far as later decisions need it."""
 
     routes: tuple[Route, ...] = ()
-    warehouses: tuple[str, ...] = ()
     kits: tuple[Kit, ...] = ()
     tags: tuple[str, ...] = ()
     priority: str = ""
@@ -929,7 +926,6 @@ def _routed(state: Order, event: OrderRouted) -> Order:
     ruled = _replace(
         state.ruled,
         routes=event.routes,
-        warehouses=event.warehouses,
         kits=event.kits,
         tags=event.tags,
         priority=event.priority,
@@ -1697,12 +1693,11 @@ def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
     ruled = state.ruled
     kits = ruling.kits if state.lines != before.lines or not ruled.kits else ruled.kits
     buyer = ruled.buyer or ruling.buyer
-    routed = (ruling.routes, ruling.warehouses, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots, buyer)
-    known = (
-        ruled.routes, ruled.warehouses, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots, ruled.buyer
-    )  # fmt: skip
-    if routed != known:
-        steps.add(OrderRouted(rules, *routed, 0 if ruled.buyer else ruling.suspect_within_ms))
+    routed = (ruling.routes, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots, buyer)
+    known = (ruled.routes, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots, ruled.buyer)
+    within_ms = 0 if before.status else ruling.suspect_within_ms
+    if routed != known or within_ms:
+        steps.add(OrderRouted(rules, *routed, within_ms))
     if ruling.gifts != ruled.gifts and not ruled.waived and not any(each.picked for each in state.allocations):
         steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_holds(state, "gifts_changed"))
     promise = ruling.promise

@@ -7,14 +7,22 @@ them refuses is given up whole. Fewer parcels go before nearer warehouses, excep
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from domain.order import Allocation, Order, gift_line, goods, needs
+from domain.order import NOT_RULED, Allocation, Order, gift_line, goods, held_of, needs
 from domain.rulings import Gift, Quantities, Route
 from domain.stock import NONE, Ledger
 
 WAREHOUSE = "A"
 """The warehouse of a merchant whose rule book names none."""
-LedgerOf = Callable[[str], Ledger]
-"""Warehouse code → its ledger as it stands in the turn."""
+
+
+class Stock(NamedTuple):
+    """The warehouses as they are in the turn."""
+
+    codes: tuple[str, ...]
+    """Of all warehouses, the first preferred where no route says otherwise."""
+    ledger_of: Callable[[str], Ledger]
+    """Warehouse code → its ledger."""
+
 
 _ANYWHERE = Route("")
 
@@ -31,8 +39,8 @@ class _Piece(NamedTuple):
 class _Free:
     """What may still be promised while a plan is made."""
 
-    def __init__(self, ledger_of: LedgerOf, order: Order) -> None:
-        self._ledger_of = ledger_of
+    def __init__(self, stock: Stock, order: Order) -> None:
+        self._ledger_of = stock.ledger_of
         self._keep = dict(order.ruled.keep)
         self._own = {hold.warehouse: dict(hold.lines) for hold in order.ruled.pre_holds}
         self._taken: dict[tuple[str, str], int] = {}
@@ -66,37 +74,42 @@ _Place = tuple[str, str, bool]
 """(warehouse, area, whether it must be processed)."""
 
 
-def is_plain(order: Order) -> bool:
-    """Whether one warehouse serves all of it without a question: nothing was ruled that says otherwise."""
+def plain_warehouse(order: Order, stock: Stock) -> str:
+    """Return the code of the one warehouse that serves all of it without a question; "" where there may be several."""
     ruled = order.ruled
-    if len(ruled.warehouses) > 1 or any(hold.warehouse != default_warehouse(order) for hold in ruled.pre_holds):
-        return False
-    if any(gift.warehouse not in ("", default_warehouse(order)) for gift in ruled.gifts):
-        return False
-    return all(
-        not route.area and not route.processing and route.warehouses in ((), (default_warehouse(order),))
-        for route in ruled.routes
-    )
+    code = stock.codes[0]
+    if ruled is not NOT_RULED:
+        if any(route.area or route.processing or route.warehouses not in ((), (code,)) for route in ruled.routes):
+            return ""
+        if any(hold.warehouse != code for hold in ruled.pre_holds):
+            return ""
+        if any(gift.warehouse not in ("", code) for gift in ruled.gifts):
+            return ""
+    if len(stock.codes) == 1:
+        return code
+    # Most orders are served by the warehouse that is preferred.
+    levels = stock.ledger_of(code).levels
+    keep = dict(ruled.keep)
+    own = held_of(ruled.pre_holds)
+    for sku, units in needs(order):
+        if levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0) < units:
+            return ""
+    return code
 
 
-def default_warehouse(order: Order) -> str:
-    """Return the code of the warehouse that is asked first."""
-    return order.ruled.warehouses[0] if order.ruled.warehouses else WAREHOUSE
-
-
-def plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
+def plan(key: str, order: Order, stock: Stock) -> tuple[Allocation, ...]:
     """Return the allocations that would serve all that the order still needs.
 
     What no warehouse has is asked of the first one that its route names, so that it is refused there, with the figures.
     """
-    free = _Free(ledger_of, order)
+    free = _Free(stock, order)
     placed: dict[_Place, list[_Piece]] = {}
     for route, pieces in _by_route(order):
-        codes = route.warehouses or order.ruled.warehouses or (WAREHOUSE,)
+        codes = route.warehouses or stock.codes
         for code, piece in _places(route, codes, pieces, free):
             placed.setdefault((code, route.area, route.processing), []).append(piece)
     wanted = {line for line, _, _ in goods(order)}
-    _add_gifts(order, [gift for gift in order.ruled.gifts if gift_line(gift) in wanted], placed, free)
+    _add_gifts(order, [gift for gift in order.ruled.gifts if gift_line(gift) in wanted], placed, free, stock.codes)
     name = f"{key}/{order.attempts + 1}"
     several = len(placed) > 1
     return tuple(
@@ -113,15 +126,15 @@ def plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
     )
 
 
-def pre_plan(key: str, order: Order, ledger_of: LedgerOf) -> tuple[Allocation, ...]:
+def pre_plan(key: str, order: Order, stock: Stock) -> tuple[Allocation, ...]:
     """Return what is still to be pre-reserved: gifts of an order that is not paid yet, all goods of a presale."""
     first = order.ruled.pre_attempts + 1
     if order.kind == "presale":
-        return (Allocation(f"{key}/pre-{first}", default_warehouse(order), needs(order), held=False),)
-    free = _Free(ledger_of, order)
+        return (Allocation(f"{key}/pre-{first}", stock.codes[0], needs(order), held=False),)
+    free = _Free(stock, order)
     placed: dict[_Place, list[_Piece]] = {}
     held = {sku for hold in order.ruled.pre_holds for sku, _ in hold.lines}
-    _add_gifts(order, [gift for gift in order.ruled.gifts if gift.sku not in held], placed, free)
+    _add_gifts(order, [gift for gift in order.ruled.gifts if gift.sku not in held], placed, free, stock.codes)
     return tuple(
         Allocation(f"{key}/pre-{number}", place[0], _summed(pieces), held=False)
         for number, (place, pieces) in enumerate(placed.items(), first)
@@ -191,7 +204,9 @@ def _taken(found: list[tuple[str, _Piece]], free: _Free) -> list[tuple[str, _Pie
     return found
 
 
-def _add_gifts(order: Order, gifts: Sequence[Gift], placed: dict[_Place, list[_Piece]], free: _Free) -> None:
+def _add_gifts(
+    order: Order, gifts: Sequence[Gift], placed: dict[_Place, list[_Piece]], free: _Free, others: tuple[str, ...]
+) -> None:
     """Put each gift where it lies; where that may be anywhere, into a parcel that is sent in any case."""
     held = {sku: hold.warehouse for hold in order.ruled.pre_holds for sku, _ in hold.lines}
     sent_anyway = [place[0] for place in placed if not place[1]]
@@ -202,7 +217,7 @@ def _add_gifts(order: Order, gifts: Sequence[Gift], placed: dict[_Place, list[_P
         elif gift.warehouse:
             codes = [gift.warehouse]
         else:
-            codes = list(dict.fromkeys((*sent_anyway, *(order.ruled.warehouses or (WAREHOUSE,)))))
+            codes = list(dict.fromkeys((*sent_anyway, *others)))
         code = next((code for code in codes if free.has(code, (piece,))), codes[0])
         free.take(code, piece)
         placed.setdefault((code, "", False), []).append(piece)

@@ -159,16 +159,13 @@ class Book(NamedTuple):
     """Name of the effect → how it is tried."""
     asks_buyer: bool = False
     """Whether rules ask what is known of the buyer."""
+    codes: tuple[str, ...] = ("A",)
+    """Codes of the warehouses, the first preferred."""
 
     @property
     def ruled(self) -> bool:
-        """Whether the book says anything of orders, if only that they have other warehouses than the one that ships."""
-        return any(self[1:11]) or self.codes != ("A",)
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """Codes of the warehouses, the first preferred."""
-        return tuple(each.code for each in self.warehouses)
+        """Whether any rule is about orders."""
+        return any(self[1:11])
 
     def notices_on(self, tag: str, facts: Facts | None = None) -> list[Notice]:
         """Return who is to be told of an event.

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from domain.buyers import RECENT_MS
 from domain.condition_values import Run
 from domain.conditions import BadCondition, read_condition
 from domain.documents import BadDocument, Places, Where, read_document
@@ -59,6 +58,7 @@ from domain.rule_shapes import (
 from domain.rule_texts import EVIDENCE_PLACES, NOTICE_PLACES, BadText, check_places, evidence
 from domain.rulings import Form, Promise, Route
 from domain.time_units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from domain.trail import RECENT_MS
 
 TEXT_MAX = 200_000
 """Longest document, in characters."""
@@ -161,7 +161,7 @@ class _Checker:
         self._tags: set[str] = set()
         self._warehouses: dict[str, Warehouse] = {}
         self._kits = {kit.sku for kit in document.kit}
-        self._asks_buyer = bool(document.duplicate)
+        self._asks_buyer = False
 
     def book(self) -> Book:
         document = self._document
@@ -188,6 +188,7 @@ class _Checker:
             self._all("notify", document.notify, self._notice),
             acts,
             self._asks_buyer,
+            tuple(each.code for each in known),
         )
 
     def _all(self, table: str, rows: Sequence[R], make: Callable[[Where, R, Run | None], T]) -> tuple[T, ...]:

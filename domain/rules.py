@@ -48,9 +48,8 @@ def judge(book: Book, facts: Facts, version: int = 0) -> Ruling:
         tuple(_forms(book, scope).values()),
         _keep(book, scope, gifts, kits) if book.protections else (),
         any(when is None or when(scope) for when in book.lots),
-        max([ms for when, ms in book.suspicions if when is None or when(scope)], default=0),
-        "",
-        book.codes if book.codes != ("A",) else (),
+        max([ms for when, ms in book.suspicions if when is None or when(scope)], default=0) if book.suspicions else 0,
+        facts.buyer if facts.customer.get("credit_limit") else "",
     )
 
 

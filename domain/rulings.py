@@ -27,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """When the order was first taken in, UTC ms: promotions apply by it, so that an amended order keeps its gifts."""
     customer: Mapping[str, Any] = {}
     """What the merchant knows of the customer (tags, grade); empty for one he does not know."""
+    buyer: str = ""
+    """The customer's name among buyers (`domain.ids.buyer_of`); "" where the rules ask for none."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -133,9 +135,7 @@ class Ruling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     suspect_within_ms: int = 0
     """An order of the same goods by the same buyer within this time is suspected to be a repeated one; 0 = none is."""
     buyer: str = ""
-    """Key of the buyer that rules ask about; "" where they ask about none."""
-    warehouses: tuple[str, ...] = ()
-    """Codes of all the merchant's warehouses, the first preferred; empty = the one that ships."""
+    """Who owes what is not paid yet, where he is a buyer with a credit limit."""
 
 
 UNRULED = Ruling()

@@ -44,7 +44,8 @@ _OTHER_AXES: Final = {
     "mapping": "field mapping",
     "skus": "SKUs",
     "rules": "rule book",
-    "buyer": "buyer",
+    "buyers": "buyers",
+    "trail": "buyers",
     "cell": "cell",
 }
 
@@ -58,7 +59,11 @@ _TITLES: Final = {
         "Streams `skus-<channel>:<shop>`: which SKU a channel's item is, and which orders wait.",
     ),
     "rules": ("The rule book", "Stream `rulebook-main`: which rules are in force."),
-    "buyer": ("Buyers", "Streams `buyer-<channel>:<keyed digest>`: what was agreed with a customer, and what he owes."),
+    "buyers": ("Buyers", "Stream `buyers-main`: what was agreed with customers, and what they owe."),
+    "trail": (
+        "Trails of buyers",
+        "Streams `trail-<channel>:<keyed digest>`: what a customer has ordered of late, where rules look for repeats.",
+    ),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

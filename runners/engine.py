@@ -16,7 +16,18 @@ from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Timer, Turn, quarantine_turn, run_turn
 from domain.decider import Command, fold
 from domain.envelope import By
-from domain.ids import CELL_KEY, RULEBOOK_KEY, buyer_key, is_key, kind_of, mapping_key, parts_of, warehouse_key
+from domain.ids import (
+    BUYERS_KEY,
+    CELL_KEY,
+    RULEBOOK_KEY,
+    buyer_of,
+    is_key,
+    kind_of,
+    mapping_key,
+    parts_of,
+    trail_key,
+    warehouse_key,
+)
 from domain.mail import AsideReport, ChannelPayload, Mail, Replies, Reply, decode_mail
 from domain.mapping import SHIPPED, InForce
 from domain.order import Order
@@ -31,7 +42,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook", "buyers"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -230,9 +241,9 @@ class Engine:
         """
         delivered, mails, keys = messages if isinstance(messages, Opened) else self.open(messages)
         assert delivered[0].seq == self._decided.position + 1, "mail must follow the last decided message"
-        self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE), RULEBOOK_KEY})
+        self._load({mail.to for mail in mails} | {warehouse_key(WAREHOUSE), RULEBOOK_KEY, BUYERS_KEY})
         self._load(self._mappings.values())
-        self._load(self._buyers(beforehand))
+        self._load(self._trails(beforehand))
         incarnation = self.tracked.incarnation
         records: list[Record] = []
         payloads: list[Payload] = []
@@ -273,12 +284,12 @@ class Engine:
         self._evict()
         return Batch(number, records, payloads, snapshots, advance, timers, replies, len(delivered))
 
-    def _buyers(self, beforehand: Mapping[int, Ready]) -> set[str]:
-        """Return the keys of the buyers that rules will ask about, as far as they can be told beforehand."""
-        if not beforehand or not self._states[RULEBOOK_KEY].state.in_force.book.asks_buyer:
+    def _trails(self, beforehand: Mapping[int, Ready]) -> set[str]:
+        """Return the keys of the trails that orders of the batch will be noted in, as far as that can be told now."""
+        if not beforehand or not self._states[RULEBOOK_KEY].state.in_force.book.suspicions:
             return set()
         views = [ready.prepared.command.snapshot for ready in beforehand.values() if isinstance(ready.prepared, Taken)]
-        return {buyer_key(view.channel, view.customer) for view in views if view.customer}
+        return {trail_key(buyer_of(view.channel, view.customer)) for view in views if view.customer}
 
     def _turn(
         self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str

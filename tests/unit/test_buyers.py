@@ -1,89 +1,98 @@
 """Buyers: terms, credit, price lists, repeated orders; and what rules make of them in a cell."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from domain import trail as trails
 from domain.buyers import (
-    RECENT_MS,
+    COMMANDS_MAX,
     BadTerms,
     Buyer,
-    BuyerOrdered,
     BuyerOwes,
-    BuyerRefused,
+    Buyers,
     BuyerSet,
-    DuplicateSuspected,
+    BuyersRefused,
     MissingCommandId,
-    NoteOrder,
     NoteOwed,
     SetBuyer,
     WrongActor,
-    buyer,
+    buyers,
     evolve,
     facts_of,
 )
 from domain.canonical import Amounts, Line, Snapshot
 from domain.decider import RefusedBefore
-from domain.ids import RULEBOOK_KEY, buyer_key, order_key
+from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, order_key
 from domain.order import CancelLines, ScanOut
 from domain.rulebook import ChangeRules
+from domain.trail import RECENT_MS, DuplicateSuspected, NoteOrder, OrderNoted, trail
 from tests.spec import T0, Cell, Spec, line, replayed, snapshot
 
-TERMS = SetBuyer("c-1", "dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "contract")
-SET = BuyerSet("dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "c-1", "contract")
+WHO = buyer_of("taobao", "cafe")
+TERMS = SetBuyer("c-1", WHO, "dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "contract")
+SET = BuyerSet(WHO, "dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "c-1", "contract")
 MINUTE_MS = 60_000
 
 
-def note(number: int, goods: str = "g", minute: int = 0, owed: int = 0, within: int = 30) -> NoteOrder:
-    return NoteOrder(f"o-{number}", goods, T0 + minute * MINUTE_MS, owed, within * MINUTE_MS)
-
-
 def test_terms_are_entered_once_and_replace_those_before() -> None:
-    spec = Spec(buyer).when(TERMS).then(SET)
+    spec = Spec(buyers).when(TERMS).then(SET)
     spec.when(TERMS).then_nothing()
     spec.when(msgspec.structs.replace(TERMS, command_id="c-2")).then_nothing()
-    spec.when(SetBuyer("c-3", "dealer")).then(BuyerSet("dealer", (), "CNY", 0, (), "c-3"))
+    spec.when(SetBuyer("c-3", WHO, "dealer")).then(BuyerSet(WHO, "dealer", (), "CNY", 0, (), "c-3"))
 
 
 @pytest.mark.parametrize("bad", [
     {"credit_limit": -1}, {"prices": (("S1", -1),)}, {"prices": (("", 1),)}, {"grade": " dealer"}, {"tags": ("",)},
-    {"tags": ("x" * 61,)}, {"currency": "yuan"},
+    {"tags": ("x" * 61,)}, {"currency": "yuan"}, {"buyer": "taobao"}, {"buyer": ":cafe"},
 ])  # fmt: skip
 def test_terms_that_cannot_be_are_refused_and_answered_alike_again(bad: dict[str, Any]) -> None:
     command = msgspec.structs.replace(TERMS, **bad)
-    spec = Spec(buyer).when(command).then_raises(BadTerms)
-    spec.given(BuyerRefused("SetBuyer", "BadTerms", "no", "c-1")).when(command).then_raises(RefusedBefore)
+    spec = Spec(buyers).when(command).then_raises(BadTerms)
+    spec.given(BuyersRefused("SetBuyer", "BadTerms", "no", "c-1")).when(command).then_raises(RefusedBefore)
+    Spec(buyers).given(BuyersRefused("Ship", "WrongActor", "no")).when(TERMS).then(SET)
 
 
 def test_a_message_without_an_id_or_of_another_actor_is_refused() -> None:
-    Spec(buyer).when(SetBuyer("", "dealer")).then_raises(MissingCommandId)
-    Spec(buyer).when(ScanOut("c-1")).then_raises(WrongActor)
+    Spec(buyers).when(SetBuyer("", WHO, "dealer")).then_raises(MissingCommandId)
+    Spec(buyers).when(ScanOut("c-1")).then_raises(WrongActor)
+    Spec(trail).when(ScanOut("c-1")).then_raises(trails.WrongActor)
+
+
+def test_old_commands_are_forgotten_before_memory_is() -> None:
+    state = Buyers()
+    for number in range(COMMANDS_MAX + 1):
+        state = evolve(state, msgspec.structs.replace(SET, command=f"c-{number}"))
+    assert COMMANDS_MAX // 2 <= len(state.commands) <= COMMANDS_MAX
+    assert f"c-{COMMANDS_MAX}" in state.commands
+
+
+def note(number: int, goods: str = "g", minute: int = 0, within: int = 30) -> NoteOrder:
+    return NoteOrder(f"o-{number}", goods, T0 + minute * MINUTE_MS, within * MINUTE_MS)
 
 
 def test_the_same_goods_within_the_time_are_suspected_and_others_are_not() -> None:
-    spec = Spec(buyer).when(note(1)).then(BuyerOrdered("o-1", "g", T0))
-    spec.when(note(2, "other", 5)).then(BuyerOrdered("o-2", "other", T0 + 5 * MINUTE_MS))
-    spec.when(note(3, minute=31)).then(BuyerOrdered("o-3", "g", T0 + 31 * MINUTE_MS))
-    spec.when(note(4, minute=40, within=0)).then(BuyerOrdered("o-4", "g", T0 + 40 * MINUTE_MS))
-    late = BuyerOrdered("o-5", "g", T0 + 12 * MINUTE_MS)
-    spec.when(note(5, minute=12)).then(late, DuplicateSuspected("o-5", "o-4", 28 * MINUTE_MS))
+    spec = Spec(trail).when(note(1)).then(OrderNoted("o-1", "g", T0))
+    spec.when(note(1)).then_nothing()
+    spec.when(note(2, "other", 5)).then(OrderNoted("o-2", "other", T0 + 5 * MINUTE_MS))
+    spec.when(note(3, minute=31)).then(OrderNoted("o-3", "g", T0 + 31 * MINUTE_MS))
+    late = OrderNoted("o-5", "g", T0 + 12 * MINUTE_MS)
+    spec.when(note(5, minute=12)).then(late, DuplicateSuspected("o-5", "o-3", 19 * MINUTE_MS))
 
 
-def test_old_orders_are_forgotten_as_candidates_and_still_counted() -> None:
-    spec = Spec(buyer).when(note(1)).then_some(BuyerOrdered)
-    spec.when(NoteOrder("o-2", "g", T0 + RECENT_MS + 1, 0, RECENT_MS)).then_some(BuyerOrdered)
-    assert (len(spec.state.recent), spec.state.orders) == (1, 2)
+def test_orders_of_last_week_are_no_candidates() -> None:
+    spec = Spec(trail).when(note(1)).then_some(OrderNoted)
+    spec.when(NoteOrder("o-2", "g", T0 + RECENT_MS + 1, RECENT_MS)).then_some(OrderNoted)
+    assert [each.order for each in spec.state.recent] == ["o-2"]
 
 
 def test_what_is_owed_is_kept_by_order_until_it_is_paid() -> None:
-    spec = Spec(buyer).when(note(1, owed=300)).then_some(BuyerOrdered)
-    spec.when(NoteOwed("o-1", 300)).then_nothing()
-    spec.when(NoteOwed("o-1", 100)).then(BuyerOwes("o-1", 100))
-    spec.when(NoteOwed("o-1", 0)).then(BuyerOwes("o-1", 0))
-    assert dict(spec.state.owes) == {}
-    assert evolve(spec.state, BuyerOwes("o-9", 0)) == spec.state
+    spec = Spec(buyers).given(SET).when(NoteOwed("o-1", WHO, 300)).then(BuyerOwes(WHO, "o-1", 300))
+    spec.when(NoteOwed("o-1", WHO, 300)).then_nothing()
+    spec.when(NoteOwed("o-1", WHO, 0)).then(BuyerOwes(WHO, "o-1", 0))
+    assert dict(spec.state.known[WHO].owes) == {}
+    assert evolve(spec.state, BuyerOwes(WHO, "o-9", 0)) == spec.state
 
 
 def view(price: int = 100, payable: int = 400, paid: int = 0, currency: str = "CNY", **more: Any) -> Snapshot:
@@ -92,18 +101,19 @@ def view(price: int = 100, payable: int = 400, paid: int = 0, currency: str = "C
     return msgspec.structs.replace(snapshot(lines=lines), amounts=amounts)
 
 
-def known(events: Sequence[Any] = ()) -> Buyer:
-    state = Buyer()
-    for event in (SET, *events):
-        state = evolve(state, event)
-    return state
+def known(owes: dict[str, int] | None = None) -> Buyer:
+    state = evolve(Buyers(), SET)
+    for name, owed in (owes or {}).items():
+        state = evolve(state, BuyerOwes(WHO, name, owed))
+    buyer: Buyer = state.known[WHO]
+    return buyer
 
 
 def test_rules_learn_what_credit_this_order_would_leave() -> None:
-    state = known([BuyerOrdered("o-1", "g", T0, 500), BuyerOrdered("o-2", "g", T0, 400)])
+    state = known({"o-1": 500, "o-2": 400})
     facts = facts_of(state, "o-2", view())
     assert (facts["credit_limit"], facts["owed"], facts["credit_left"]) == (1_000, 500, 100)
-    assert (facts["grade"], facts["tags"], facts["orders"]) == ("dealer", ["vip"], 1)
+    assert (facts["grade"], facts["tags"]) == ("dealer", ["vip"])
     assert facts_of(state, "o-3", view(paid=400))["credit_left"] == 100
     assert "credit_left" not in facts_of(state, "o-3", view(currency="EUR"))
 
@@ -128,7 +138,6 @@ evidence = "{payable} on account"
 advice = "have it paid, or raise the limit"
 role = "finance"
 """
-WHO = buyer_key("taobao", "cafe")
 
 
 def ordered(cell: Cell, number: str, minute: int = 0, payable: int = 400, units: int = 1) -> None:
@@ -143,7 +152,7 @@ def ruled() -> Cell:
     cell = Cell()
     cell.receive(("S1", 99))
     cell.send(RULEBOOK_KEY, ChangeRules("r-1", BOOK, "for the test"))
-    cell.send(WHO, SetBuyer("c-1", "dealer", (), "CNY", 1_000))
+    cell.send(BUYERS_KEY, SetBuyer("c-1", WHO, "dealer", (), "CNY", 1_000))
     return cell
 
 
@@ -169,7 +178,7 @@ def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled()
     ordered(cell, "o-1", payable=700)
     ordered(cell, "o-2", 60, payable=400)
     assert (reasons(cell, "o-1"), reasons(cell, "o-2")) == ([], ["over_credit"])
-    assert dict(cell.states[WHO].state.owes) == {order_key("taobao", "shop1", f"o-{number}"): owed
+    assert dict(cell.states[BUYERS_KEY].state.known[WHO].owes) == {order_key("taobao", "shop1", f"o-{number}"): owed
                                                  for number, owed in ((1, 700), (2, 400))}  # fmt: skip
     cell.send(order_key("taobao", "shop1", "o-1"), CancelLines("x-1", (), "no more"))
     ordered(cell, "o-3", 120, payable=500)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import buyers, cellular, intake, mail, mapping, order, rulebook, skus, stock
+from domain import buyers, cellular, intake, mail, mapping, order, rulebook, skus, stock, trail
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -35,12 +35,13 @@ SAMPLES: dict[str, Event] = {
     "order.routed": order.OrderRouted(
         3,
         (Route("engraving", ("1",), ("A",), "units", "C", processing=True),),
-        ("A", "B"),
         (Kit("2", (("P1", 2), ("P2", 1))),),
         ("urgent",),
         "urgent",
         (("S1", 20),),
         lots=True,
+        buyer="b2b:00aa",
+        suspect_within_ms=1_800_000,
     ),
     "order.gifts_granted": order.GiftsGranted(3, (Gift("buy-2", "G1", 1, "B"),), (Saving("over-199", 2_000),)),
     "order.gift_pre_reserved": order.GiftPreReserved("o/gift-1", "B", (("G1", 1),)),
@@ -124,11 +125,14 @@ SAMPLES: dict[str, Event] = {
     "skus.refused": skus.SkusRefused("SetSkus", "BadEntry", "two SKUs", "c-16"),
     "rules.changed": rulebook.RulesChanged(1, "format = 1\n", "d9", "Double 11", "c-17"),
     "rules.refused": rulebook.RulesRefused("ChangeRules", "RefusedRules", "line 3: there is no 'wen'", "c-18"),
-    "buyer.set": buyers.BuyerSet("dealer", ("vip",), "CNY", 1_000_000, (("S1", 900),), "c-30", "contract 7"),
-    "buyer.ordered": buyers.BuyerOrdered("order-b2b:s:1", "00aa", T0, 5_000),
-    "buyer.owes": buyers.BuyerOwes("order-b2b:s:1", 0),
-    "buyer.duplicate_suspected": buyers.DuplicateSuspected("order-b2b:s:2", "order-b2b:s:1", 60_000),
-    "buyer.refused": buyers.BuyerRefused("SetBuyer", "BadTerms", "below zero", "c-31"),
+    "buyers.set": buyers.BuyerSet(
+        "b2b:00aa", "dealer", ("vip",), "CNY", 1_000_000, (("S1", 900),), "c-30", "contract 7"
+    ),
+    "buyers.owes": buyers.BuyerOwes("b2b:00aa", "order-b2b:s:1", 5_000),
+    "buyers.refused": buyers.BuyersRefused("SetBuyer", "BadTerms", "below zero", "c-31"),
+    "trail.noted": trail.OrderNoted("order-b2b:s:1", "00aa", T0),
+    "trail.duplicate_suspected": trail.DuplicateSuspected("order-b2b:s:2", "order-b2b:s:1", 60_000),
+    "trail.refused": trail.TrailRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

@@ -49,7 +49,7 @@ def reasons(cell: Cell) -> list[str]:
 
 def test_the_first_warehouse_that_has_everything_serves_the_order() -> None:
     cell = stocked({"S1": 9}, {"S1": 9, "S2": 9})
-    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH))
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(Route("all", warehouses=BOTH),)))
     assert places(cell) == {"B": (("S1", 1), ("S2", 3))}
     assert cell.tags(KEY).count("order.pick_list_issued") == 1
     send(cell, order.Ship("c-1", "T1", "SF"))
@@ -58,7 +58,7 @@ def test_the_first_warehouse_that_has_everything_serves_the_order() -> None:
 
 def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_parcels() -> None:
     cell = stocked({"S1": 9}, {"S2": 9})
-    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH))
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(Route("all", warehouses=BOTH),)))
     assert places(cell) == {"A": (("S1", 1),), "B": (("S2", 3),)}
     assert cell.tags(KEY).count("order.pick_list_issued") == 2
     assert send(cell, order.Ship("c-1", "T1", "SF")).outcome == "refused", "which of the two?"
@@ -71,7 +71,7 @@ def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_par
 
 
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
-    units = Ruling(1, warehouses=BOTH, routes=(Route("big", split="units"),))
+    units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
     cell = stocked({"S2": 2}, {"S2": 2})
     cell.take(snapshot(lines=(line("2", quantity=3),)), ruling=units)
     assert places(cell) == {"A": (("S2", 2),), "B": (("S2", 1),)}
@@ -90,7 +90,7 @@ def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
 def test_units_are_not_shared_without_leave(split: Any) -> None:
     cell = stocked({"S2": 2}, {"S2": 2})
     cell.take(
-        snapshot(lines=(line("2", quantity=3),)), ruling=Ruling(1, warehouses=BOTH, routes=(Route("r", split=split),))
+        snapshot(lines=(line("2", quantity=3),)), ruling=Ruling(1, routes=(Route("r", warehouses=BOTH, split=split),))
     )
     assert (places(cell), reasons(cell)) == ({}, ["stock_short"])
     assert (figures(cell, "S2"), figures(cell, "S2", "B")) == ((2, 0, 0), (2, 0, 0))
@@ -99,7 +99,7 @@ def test_units_are_not_shared_without_leave(split: Any) -> None:
 def test_what_nobody_has_gives_everything_back_and_says_where_it_is_short() -> None:
     cell = stocked({"S1": 9, "S2": 1}, {"S1": 0 + 9})
     routes = (Route("near", ("1",), ("B",)), Route("far", ("2",), ("A",)))
-    cell.take(snapshot(lines=TWO), ruling=Ruling(1, warehouses=BOTH, routes=routes))
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=routes))
     assert (places(cell), reasons(cell), cell.order().status) == ({}, ["stock_short"], "paid")
     assert (figures(cell, "S1", "B"), len(cell.ledger.allocations)) == ((9, 0, 0), 0), "what was held is given back"
     cell.receive(("S2", 9), document="more")
@@ -227,7 +227,7 @@ def test_a_changed_order_gets_the_gifts_that_it_now_deserves() -> None:
 
 def test_a_gift_from_another_warehouse_leaves_in_a_parcel_of_its_own() -> None:
     cell = stocked({"S1": 9, "S2": 9}, {"G1": 1})
-    ruling = Ruling(1, warehouses=BOTH, gifts=(Gift("buy-2", "G1", 1, "B"),))
+    ruling = Ruling(1, gifts=(Gift("buy-2", "G1", 1, "B"),))
     cell.take(snapshot("awaiting_payment", 1, TWO), ruling=ruling)
     assert figures(cell, "G1", "B") == (1, 0, 1)
     cell.take(snapshot("paid", 2, TWO), ruling=ruling)
@@ -347,7 +347,7 @@ def test_a_counter_sale_is_not_routed_nor_stopped() -> None:
 
 
 def test_20_buyers_of_10_units_and_1000_of_one_sell_exactly_what_is_there() -> None:
-    ruling = Ruling(1, warehouses=BOTH, routes=(Route("any", split="units"),), gifts=(Gift("g", "G1", 1),))
+    ruling = Ruling(1, routes=(Route("any", warehouses=BOTH, split="units"),), gifts=(Gift("g", "G1", 1),))
     for buyers, units, a, b in ((20, 10, 60, 47), (1_000, 1, 400, 300)):
         cell = stocked({"S1": a, "G1": buyers}, {"S1": b})
         for number in range(buyers):
