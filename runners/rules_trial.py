@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from domain import order
-from domain.canonical import Snapshot
 from domain.catalogue import TAGS, decode_event
 from domain.envelope import decode_envelope
 from domain.ids import kind_of
@@ -16,6 +15,9 @@ from domain.rule_table import rows_of
 from domain.rules import judge
 from domain.rulings import Facts, Ruling
 from runners.replay import ReplayLog
+
+if TYPE_CHECKING:
+    from domain.canonical import Snapshot
 
 PAGE_EVENTS = 2_000
 _VIEWS = frozenset({TAGS[order.OrderNormalized], TAGS[order.OrderAmended]})
@@ -107,7 +109,7 @@ def sighting(log: ReplayLog, key: str) -> Sighting | None:
             taken_ms = taken_ms or seen_ms
             snapshot = facts.snapshot
         elif isinstance(facts, order.OrderSkusMapped) and snapshot is not None:
-            given = dict(facts.skus)
+            given = dict(facts.lines)
             lines = [msgspec.structs.replace(line, sku=given.get(line.id, line.sku)) for line in snapshot.lines]
             snapshot = msgspec.structs.replace(snapshot, lines=tuple(lines))
     return None if snapshot is None else Sighting(key, Facts(snapshot, (), seen_ms, taken_ms))
@@ -149,8 +151,9 @@ def try_rules(now: Book, then: Book, sightings: Iterable[Sighting]) -> Trial:
 
 def _rules(ruling: Ruling) -> set[str]:
     """Return the rules that a ruling names."""
-    parts = [*ruling.found, *ruling.gifts, *ruling.savings, *ruling.routes, *ruling.forms]
-    return {part.rule for part in parts} | ({ruling.promise.rule} if ruling.promise else set())
+    kinds: tuple[Iterable[Any], ...] = (ruling.found, ruling.gifts, ruling.savings, ruling.routes, ruling.forms)
+    named = {part.rule for parts in kinds for part in parts}
+    return named | ({ruling.promise.rule} if ruling.promise else set())
 
 
 def _differences(one: Ruling, two: Ruling) -> Iterator[tuple[str, tuple[Any, Any]]]:
