@@ -141,7 +141,7 @@ def _unfit(reason: str, places: Places, what: str, advice: Callable[[Where, str]
     match = _AT_KEY.search(reason)
     where: Where = ()
     if match is not None:
-        reason = reason[: match.start()]
+        reason = reason[: match.start()].replace(" | null", "")
         where = tuple(int(number) if number.isdigit() else name for name, number in _PART.findall(match[1]))
     named = _NAMED.search(reason)
     if named is not None:
@@ -199,6 +199,8 @@ def _scan_toml(text: str) -> dict[Where, int]:
                 counts[names] = counts.get(names, 0) + 1
             table = _table(names, counts) if len(names) <= _DEEPEST else None
             if table is not None:
+                if isinstance(table[-1], int):
+                    found.setdefault(table[:-1], number)  # the list as a whole
                 found.setdefault(table, number)
         elif table is not None and (key := _KEY.match(line)) is not None:
             found.setdefault((*table, key[1] or key[2] or key[3]), number)
