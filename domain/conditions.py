@@ -66,6 +66,7 @@ def read_condition(text: str, *, of_line: bool = False, tags: Collection[str] | 
     """
     if len(text) > TEXT_MAX:
         raise BadCondition(f"a condition has at most {TEXT_MAX:,} characters; give a part of it a tag", 1, 1)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise BadCondition("there is no condition: leave it out where a rule is always meant", 1, 1)
     reader = _Reader(text, of_line=of_line, tags=tags)
