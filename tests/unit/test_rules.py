@@ -73,6 +73,7 @@ def test_a_route_for_lines_leaves_those_that_are_taken() -> None:
     of_one, of_both = "route; lines = 'sku == \"S1\"'; area = 'x'", "route; lines = 'quantity > 0'; area = 'y'"
     ruling = routed(of_one, of_both, of_one, "route; area = 'z'", "route; lines = 'gift'; area = 'w'")
     assert [(each.rule, each.lines) for each in ruling.routes] == [("r1", ("1",)), ("r2", ("2",))]
+    assert [each.rule for each in routed(of_one, of_one, "route; area = 'z'").routes] == ["r1", "r3"]
 
 
 @pytest.mark.parametrize(
