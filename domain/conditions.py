@@ -299,7 +299,11 @@ class _Reader:
                 if left.kind not in ("any", value.kind):
                     raise self._fault(each, f"{_CALLED[left.kind]} is never {_CALLED[value.kind]}")
                 self._check_known(left, value.const, each)
-            return among(left.run, frozenset(value.const for value in values), wanted=wanted)
+            words = frozenset(value.const for value in values)
+            if left.sure and left.kind != "any":
+                one = left.run
+                return lambda scope: (one(scope) in words) is wanted
+            return among(left.run, words, wanted=wanted)
         right = self._part(node, depth)
         if type(right.const) is str:
             raise self._fault(node, f"a list of one is written ({right.const!r},)")
@@ -310,6 +314,9 @@ class _Reader:
             raise self._fault(left_node, f"{_CALLED[left.kind]} cannot be in {_CALLED[right.kind]}")
         if right.kind == "words":
             self._check_word(node, right, left.const, left_node)
+            if left.const is not None:
+                word, whole = left.const, right.run
+                return lambda scope: (word in whole(scope)) is wanted
         return within(left.run, right.run, wanted=wanted)
 
     def _check_word(self, node: ast.expr, right: _Part, word: Any, at: ast.expr) -> None:

@@ -72,6 +72,7 @@ TRUE = (
     'customer("grade") == "dealer" and customer("since.year") == 2020 and customer("name") == None',
     'endswith(lower(attr("service")), "sh") and lower(channel) == "taobao" and contains(attr("service"), "us")',
     'matches(shop, "shop?") and matches(shop, "*[0-9]") and not matches(shop, "hop1")',
+    'attr("service") not in tags and "urgent" in tags and not channel in tags',
     "True and not False",
     "(\n  units == 3\n  # a remark\n  and line_count == 2\n)",
     "units == 1 or units == 2 or units == 3",
