@@ -15,8 +15,8 @@ from domain.rulings import Facts
 
 BOOK = Path(__file__).resolve().parents[1] / "docs" / "examples" / "rules.toml"
 AT = SourceTime("2026-11-11 20:15:00", 1_794_399_300_000, 480, "2026-11-11T20:15:00.000+08:00")
-ROUNDS = 5
-"""The best of them counts: the machine does other things, too."""
+ROUNDS = 20
+"""In so many parts; the best of them counts: the machine does other things, too."""
 
 
 def _order(**more: Any) -> Facts:
@@ -44,12 +44,13 @@ def _order(**more: Any) -> Facts:
 
 def _us(book: Any, facts: Facts, times: int) -> float:
     best = float("inf")
+    part = max(1, times // ROUNDS)
     for _ in range(ROUNDS):
-        started = time.perf_counter()
-        for _ in range(times):
+        started = time.process_time()
+        for _ in range(part):
             judge(book, facts, 1)
-        best = min(best, time.perf_counter() - started)
-    return round(best / times * 1e6, 1)
+        best = min(best, time.process_time() - started)
+    return round(best / part * 1e6, 1)
 
 
 def measure(orders: int) -> dict[str, Any]:
