@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.canonical import Amounts, Line, Snapshot, SourceTime
-from domain.rule_table import read_rules
+from domain.rule_table import read_rules, rows_of
 from domain.rules import judge
 from domain.rulings import Facts
 
@@ -62,7 +62,7 @@ def measure(orders: int) -> dict[str, Any]:
     engraved = tuple(Line(str(number), f"BIT-{number}-ENG", 3, amount=9_900) for number in range(5))
     busy = _order(channel="miniprogram", attributes={"service": "rush"}, lines=engraved)
     return {
-        "rules": sum(len(part) for part in book[1:]),
+        "rules": len(rows_of(text)),
         "typical_us_per_order": _us(book, _order(), orders),
         "busy_us_per_order": _us(book, busy, orders),
         "empty_book_us_per_order": _us(read_rules(""), _order(), orders),

@@ -53,13 +53,16 @@ class BadCondition(ValueError):
         self.column = column
 
 
-def read_condition(text: str, *, of_line: bool = False, tags: Collection[str] | None = None) -> Callable[[Scope], bool]:
+def read_condition(
+    text: str, *, of_line: bool = False, tags: Collection[str] | None = None, used: set[str] | None = None
+) -> Callable[[Scope], bool]:
     """Read a condition.
 
     Args:
         text: as people write it.
         of_line: it is asked of a line (`Scope.line`); names of lines then mean that one.
         tags: the tags that can be there; None = any.
+        used: gathers the functions that it calls.
 
     Raises:
         BadCondition: with the reason, where it is, and what would be right.
@@ -70,7 +73,10 @@ def read_condition(text: str, *, of_line: bool = False, tags: Collection[str] | 
     if not text.strip():
         raise BadCondition("there is no condition: leave it out where a rule is always meant", 1, 1)
     reader = _Reader(text, of_line=of_line, tags=tags)
-    return reader.flag(reader.root, 0)
+    run = reader.flag(reader.root, 0)
+    if used is not None:
+        used |= reader.used
+    return run
 
 
 class _Part(NamedTuple):
@@ -131,6 +137,7 @@ class _Reader:
         self._lines = text.split("\n")
         self._of_line = of_line
         self._tags = tags
+        self.used: set[str] = set()
         self.root = self._parsed(text)
 
     def _parsed(self, text: str) -> ast.expr:
@@ -357,6 +364,7 @@ class _Reader:
             hint = f'write {named}(name, "…")' if named in _OF_TEXTS else f"use one of {', '.join(_FUNCTIONS)}"
             raise self._fault(node, f"functions stand alone here: {hint}")
         name = node.func.id
+        self.used.add(name)
         if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
             raise self._fault(node, f"{name}(…) takes plain values only, without = and *")
         if name in MINOR_DIGITS:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from domain import order
+from domain import buyers, order
 from domain.catalogue import TAGS, decode_event
+from domain.cell import DECIDERS
+from domain.decider import fold
 from domain.envelope import decode_envelope
-from domain.ids import kind_of
+from domain.ids import buyer_key, kind_of
 from domain.rule_parts import Book
 from domain.rule_table import rows_of
 from domain.rules import judge
@@ -94,25 +96,34 @@ def recent(log: ReplayLog, count: int) -> Iterator[str]:
 
 
 def sighting(log: ReplayLog, key: str) -> Sighting | None:
-    """Return an order as its channel told of it last, by the log alone; None where no channel has.
+    """Return an order as its channel told of it last, with its buyer as he is known now; None where no channel has.
 
-    What is wrong with its address, and what is known of its customer, the log does not tell: rules see nothing there.
+    What is wrong with its address the log does not tell: rules see nothing there.
     """
     if kind_of(key) != "order":
         return None
     snapshot: Snapshot | None = None
-    taken_ms = seen_ms = 0
+    seen_ms = 0
     for event in log.select(key):
         facts = decode_event(event.tag, event.data)
         if isinstance(facts, order.OrderNormalized | order.OrderAmended):
             seen_ms = decode_envelope(event.envelope).observed_at
-            taken_ms = taken_ms or seen_ms
             snapshot = facts.snapshot
         elif isinstance(facts, order.OrderSkusMapped) and snapshot is not None:
             given = dict(facts.lines)
             lines = [msgspec.structs.replace(line, sku=given.get(line.id, line.sku)) for line in snapshot.lines]
             snapshot = msgspec.structs.replace(snapshot, lines=tuple(lines))
-    return None if snapshot is None else Sighting(key, Facts(snapshot, (), seen_ms, taken_ms))
+    if snapshot is None:
+        return None
+    return Sighting(key, Facts(snapshot, (), seen_ms, snapshot.ordered_at.utc_ms, _buyer(log, key, snapshot)))
+
+
+def _buyer(log: ReplayLog, key: str, snapshot: "Snapshot") -> dict[str, Any]:
+    if not snapshot.customer:
+        return {}
+    stream = buyer_key(snapshot.channel, snapshot.customer)
+    events = [decode_event(event.tag, event.data) for event in log.select(stream)]
+    return buyers.facts_of(fold(DECIDERS[kind_of(stream)], events), key, snapshot)
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -145,7 +145,7 @@ def try_(
 ) -> Exit:
     """What a file would say of orders in the log, beside what is in force; nothing is changed by it.
 
-    The log does not tell what is wrong with an address and what is known of a customer: rules see nothing there.
+    The log does not tell what is wrong with an address: rules that ask for it see nothing there.
     """
     from runners.bootstrap import open_log  # noqa: PLC0415
     from runners.rules_trial import recent, sighting, try_rules  # noqa: PLC0415

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.condition_values import FLAWS, LINE_FIELDS, ORDER_FIELDS
+from domain.address import FLAWS
+from domain.condition_values import LINE_FIELDS, ORDER_FIELDS
 from domain.conditions import _FUNCTIONS, DEPTH_MAX, TEXT_MAX, read_condition
 from domain.rule_shapes import TABLES
 from domain.rule_table import RULES_MAX, read_rules, rows_of
@@ -39,7 +40,7 @@ def test_the_page_names_everything_there_is() -> None:
         assert f"`[[{name}]]`" in PAGE, name
         for key in shape.__struct_encode_fields__:
             assert f"`{key}" in PAGE, (name, key)
-    assert {field.known for field in ORDER_FIELDS.values()} <= {frozenset(), FLAWS} | {
+    assert {field.known for field in ORDER_FIELDS.values()} <= {frozenset(), frozenset(FLAWS)} | {
         frozenset(words) for words in (re.findall(r"`\"(\w+)\"`", row) for row in PAGE.splitlines()) if words
     }
 

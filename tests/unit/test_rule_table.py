@@ -163,6 +163,7 @@ FAULTS = (
     (rule("notify", 'on = ["order.paid"]', "to = []", 'title = "x"'), "line 5: to: it is empty"),
     (rule("notify", 'on = ["order.paid"]', 'to = ["a"]', 'title = " "'), "line 6: title: it is empty"),
     (rule("notify", 'on = ["order.paid"]', 'to = ["a"]', 'title = "{x}"'), "line 6: title: there is no place {x}"),
+    (rule("duplicate", 'within = "8d"'), "line 4: within: '8d': a time up to 7 days"),
     (rule("act", 'effect = "e"', "tries = 101"), "line 5: tries: 101 tries"),
     (rule("act", 'effect = "e"') + rule("act", 'effect = "e"', name="s"), "line 7: effect: 'r' says already how 'e'"),
     (rule("act", 'effect = "e"', 'backoff = "x"'), "line 5: backoff: 'x' is no span of time"),

@@ -2,10 +2,11 @@
 
 import msgspec
 
-from domain import rulebook as rulebook_
 from domain.decider import RefusedBefore
 from domain.ids import RULEBOOK_KEY
-from domain.rule_table import EMPTY, read_rules
+from domain.order import ScanOut
+from domain.rule_parts import EMPTY
+from domain.rule_table import read_rules
 from domain.rulebook import (
     COMMANDS_MAX,
     ChangeRules,
@@ -57,7 +58,7 @@ def test_a_bad_document_is_refused_with_its_line_and_changes_nothing() -> None:
     assert spec._refusal.reason.startswith("line 4: 'id' is missing")
     spec.when(ChangeRules("c-3", "", "  ")).then_raises(MissingReason)
     spec.when(ChangeRules("", "", "why")).then_raises(MissingCommandId)
-    spec.when(rulebook_.Command()).then_raises(WrongActor)
+    spec.when(ScanOut("c-4")).then_raises(WrongActor)
 
 
 def test_a_refusal_is_remembered_by_its_command_and_answered_alike() -> None:

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from domain.canonical import Amounts, Line
-from domain.rule_table import EMPTY, read_rules
+from domain.rule_parts import EMPTY
+from domain.rule_table import read_rules
 from domain.rules import judge
 from domain.rulings import UNRULED, Facts, Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
 from tests.spec import T0, line, snapshot
@@ -18,7 +19,7 @@ FULL = (Path(__file__).parents[2] / "docs" / "examples" / "rules.toml").read_tex
 
 def book(*rules: str) -> Any:
     """Return a book of rules written in short: `kind; key = value; …`; each gets an id, r1 and so on."""
-    text = 'format = 1\nwarehouse = [{code = "A"}, {code = "B"}]\n'
+    text = "format = 1\n" + ('warehouse = [{code = "A"}, {code = "B"}]\n' if "'B'" in str(rules) else "")
     for number, rule in enumerate(rules, 1):
         kind, *keys = rule.split("; ")
         text += "\n".join([f"[[{kind}]]", f'id = "r{number}"', *keys, ""])
@@ -50,6 +51,27 @@ def test_tags_see_those_before_them_and_are_given_once() -> None:
     rules = book("tag; tag = 'a'", "tag; tag = 'b'; when = '\"a\" in tags'", "tag; tag = 'a'",
                  "tag; tag = 'c'; when = 'units > 9'", "lots; when = '\"b\" in tags'")  # fmt: skip
     assert judge(rules, facts(), 1) == Ruling(1, tags=("a", "b"), lots=True)
+
+
+def test_the_widest_time_counts_in_which_an_order_is_suspected_and_warehouses_are_named() -> None:
+    rules = book(
+        "duplicate; within = '10m'", "duplicate; within = '1h'", "duplicate; within = '2h'; when = 'units > 9'"
+    )
+    assert rules.asks_buyer
+    assert judge(rules, facts(), 1) == Ruling(1, suspect_within_ms=HOUR)
+    assert judge(read_rules("format = 1\n[[warehouse]]\ncode = 'B'"), facts(), 1) == Ruling(1, warehouses=("B",))
+
+
+@pytest.mark.parametrize(
+    ("rule", "asks"),
+    [
+        ('lots; when = \'customer ("grade") == "x"\'', True),
+        ('promotion; every = 1; gift = {}; buy = \'customer("grade") == "x"\'', True),
+        ("lots; when = 'channel == \"customer(\"'", False),
+    ],
+)
+def test_a_book_knows_whether_it_asks_for_the_buyer(rule: str, asks: bool) -> None:
+    assert book(rule).asks_buyer is asks
 
 
 # --- routes
@@ -245,12 +267,17 @@ def full(*lines: Line, channel: str = "taobao", grade: str = "", **more: Any) ->
     attributes = more.pop("attributes", {})
     now_ms = more.pop("now_ms", T0)
     view = {"channel": channel, "attributes": attributes}
-    customer = {"grade": grade} if grade else {}
+    customer = more.pop("customer", {"grade": grade} if grade else {})
     return judge(read_rules(FULL), facts(*lines, **view, customer=customer, now_ms=now_ms, taken_ms=now_ms, **more), 3)
 
 
 def test_full_a_plain_order_has_only_its_promise() -> None:
-    assert full() == Ruling(3, promise=Promise("promise-everyone", 48 * HOUR))
+    assert full() == Ruling(
+        3,
+        promise=Promise("promise-everyone", 48 * HOUR),
+        suspect_within_ms=HOUR // 2,
+        warehouses=("A", "B", "C"),
+    )
 
 
 def test_full_rush_goes_from_a_and_engraving_waits_in_c() -> None:
@@ -314,8 +341,9 @@ def test_full_campaign_stock_is_left_to_the_live_show() -> None:
 def test_full_risks_are_told_with_what_was_seen() -> None:
     many = full(sold("X", 201, 100), amounts=Amounts("CNY", payable=100))
     assert [(each.reason, each.evidence) for each in many.found] == [("large_quantity", "201 units of X for CNY 1.00")]
-    address = full(flaws=("bad_phone", "no_detail"))
-    assert address.found[0].evidence == "the address lacks: bad_phone, no_detail"
+    credit = {"credit_left": -1, "price_differs": True}
+    buyer = full(customer=credit, attributes={"terms": "credit"}, amounts=Amounts("CNY", payable=100))
+    assert [(each.rule, each.role) for each in buyer.found] == [("price-list", "sales"), ("over-credit", "finance")]
     cheap = full(sold("X", 5, 100, unit_price=20), amounts=Amounts("CNY", goods=100))
     assert [each.reason for each in cheap.found] == ["price_suspicious"]
 
