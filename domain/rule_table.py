@@ -124,6 +124,10 @@ def _document(text: str) -> tuple[BookRow, Places]:
         document, places = read_document(text, BookRow, "rule book", _advice)
     except BadDocument as error:
         raise BadRules(error.reason, error.line) from None
+    try:
+        msgspec.json.encode(document)
+    except UnicodeEncodeError:  # JSON can write halves of characters; rulings with them could not be stored
+        raise BadRules("a text in it has half of a character in it (\\ud800 to \\udfff)") from None
     if sum(len(getattr(document, table)) for table in TABLES) > RULES_MAX:
         raise BadRules(f"the rule book has more than {RULES_MAX} rules")
     return document, places

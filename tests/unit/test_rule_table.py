@@ -184,6 +184,11 @@ def test_a_book_says_its_format(text: str) -> None:
         read_rules(text)
 
 
+def test_a_book_that_could_not_be_stored_is_refused() -> None:
+    with pytest.raises(BadRules, match="half of a character"):
+        read_rules('{"format": 1, "tag": [{"id": "a", "tag": "\\ud800"}]}')
+
+
 def test_where_a_line_cannot_be_told_the_rule_is() -> None:
     text = '# """\n' + HEAD + rule("tag", 'tag = "x"') + rule("tag", 'tag = "a b"', name="s") + '# """'
     with pytest.raises(BadRules, match=r"^tag\.1\.tag: 'a b' is no tag"):
