@@ -12,15 +12,13 @@ from fnmatch import translate
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, get_args
 
+from domain.address import FLAWS
 from domain.canonical import Line, Snapshot, Status
 from domain.rulings import Facts
 
 Kind = Literal["text", "number", "money", "flag", "words", "any", "nothing"]
 """What a part of a condition gives. `flag` = yes or no; `words` = several texts; `any` = told only by the order."""
 Run = Callable[["Scope"], Any]
-
-FLAWS = frozenset({"no_name", "no_phone", "bad_phone", "no_region", "no_detail"})
-"""What can be wrong with an address."""
 
 
 class Scope:
@@ -80,7 +78,7 @@ ORDER_FIELDS: Mapping[str, Field] = {
     "units": Field("number", lambda scope: sum(line.quantity for line in scope.lines)),
     "line_count": Field("number", lambda scope: len(scope.lines)),
     "tags": Field("words", attrgetter("tags")),
-    "flaws": Field("words", attrgetter("facts.flaws"), FLAWS),
+    "flaws": Field("words", attrgetter("facts.flaws"), frozenset(FLAWS)),
     "holds": Field("words", attrgetter("snapshot.holds")),
     "hour": Field("number", _hour, sure=False),
     "weekday": Field("number", _weekday, sure=False),

@@ -53,23 +53,30 @@ class BadCondition(ValueError):
         self.column = column
 
 
-def read_condition(text: str, *, of_line: bool = False, tags: Collection[str] | None = None) -> Callable[[Scope], bool]:
+def read_condition(
+    text: str, *, of_line: bool = False, tags: Collection[str] | None = None, used: set[str] | None = None
+) -> Callable[[Scope], bool]:
     """Read a condition.
 
     Args:
         text: as people write it.
         of_line: it is asked of a line (`Scope.line`); names of lines then mean that one.
         tags: the tags that can be there; None = any.
+        used: gathers the functions that it calls.
 
     Raises:
         BadCondition: with the reason, where it is, and what would be right.
     """
     if len(text) > TEXT_MAX:
         raise BadCondition(f"a condition has at most {TEXT_MAX:,} characters; give a part of it a tag", 1, 1)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise BadCondition("there is no condition: leave it out where a rule is always meant", 1, 1)
     reader = _Reader(text, of_line=of_line, tags=tags)
-    return reader.flag(reader.root, 0)
+    run = reader.flag(reader.root, 0)
+    if used is not None:
+        used |= reader.used
+    return run
 
 
 class _Part(NamedTuple):
@@ -130,6 +137,7 @@ class _Reader:
         self._lines = text.split("\n")
         self._of_line = of_line
         self._tags = tags
+        self.used: set[str] = set()
         self.root = self._parsed(text)
 
     def _parsed(self, text: str) -> ast.expr:
@@ -298,7 +306,11 @@ class _Reader:
                 if left.kind not in ("any", value.kind):
                     raise self._fault(each, f"{_CALLED[left.kind]} is never {_CALLED[value.kind]}")
                 self._check_known(left, value.const, each)
-            return among(left.run, frozenset(value.const for value in values), wanted=wanted)
+            words = frozenset(value.const for value in values)
+            if left.sure and left.kind != "any":
+                one = left.run
+                return lambda scope: (one(scope) in words) is wanted
+            return among(left.run, words, wanted=wanted)
         right = self._part(node, depth)
         if type(right.const) is str:
             raise self._fault(node, f"a list of one is written ({right.const!r},)")
@@ -309,6 +321,9 @@ class _Reader:
             raise self._fault(left_node, f"{_CALLED[left.kind]} cannot be in {_CALLED[right.kind]}")
         if right.kind == "words":
             self._check_word(node, right, left.const, left_node)
+            if left.const is not None:
+                word, whole = left.const, right.run
+                return lambda scope: (word in whole(scope)) is wanted
         return within(left.run, right.run, wanted=wanted)
 
     def _check_word(self, node: ast.expr, right: _Part, word: Any, at: ast.expr) -> None:
@@ -349,6 +364,7 @@ class _Reader:
             hint = f'write {named}(name, "…")' if named in _OF_TEXTS else f"use one of {', '.join(_FUNCTIONS)}"
             raise self._fault(node, f"functions stand alone here: {hint}")
         name = node.func.id
+        self.used.add(name)
         if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
             raise self._fault(node, f"{name}(…) takes plain values only, without = and *")
         if name in MINOR_DIGITS:

@@ -11,6 +11,10 @@ import msgspec
 T = TypeVar("T")
 Where = tuple[str | int, ...]
 """Path of a key: names of tables, places in lists (from 0), the key's own name."""
+KEY_PARTS_MAX = 32
+"""Most parts of a dotted key."""
+REASON_MAX = 1_000
+"""Longest reason, in characters: it may quote the document, and is stored."""
 
 
 class BadDocument(ValueError):
@@ -18,6 +22,7 @@ class BadDocument(ValueError):
 
     def __init__(self, reason: str, line: int = 0) -> None:
         """Keep both; the text joins them."""
+        reason = reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}…"
         super().__init__(f"line {line}: {reason}" if line else reason)
         self.reason = reason
         self.line = line
@@ -104,6 +109,9 @@ def decoded(text: str) -> Any:
             if isinstance(error, BadDocument):
                 raise
             raise BadDocument(f"not JSON: {error}") from None
+    if (long := _LONG_KEY.search(text)) is not None:  # reading one costs the square of its parts
+        line = text.count("\n", 0, long.start()) + 1
+        raise BadDocument(f"not TOML as it is read here: a key of more than {KEY_PARTS_MAX} parts", line)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -128,6 +136,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    rf"{{{KEY_PARTS_MAX}}}"
+)
+
+
 # --- what does not fit
 
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
@@ -141,7 +155,7 @@ def _unfit(reason: str, places: Places, what: str, advice: Callable[[Where, str]
     match = _AT_KEY.search(reason)
     where: Where = ()
     if match is not None:
-        reason = reason[: match.start()]
+        reason = reason[: match.start()].replace(" | null", "")
         where = tuple(int(number) if number.isdigit() else name for name, number in _PART.findall(match[1]))
     named = _NAMED.search(reason)
     if named is not None:
@@ -168,7 +182,6 @@ def _length(document: Any, where: Where) -> int:
 
 # --- where things stand
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
 _KEY = re.compile(r"\s*(?:\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+))\s*=(?!=)")
 _LONG = re.compile(r'"""|\'\'\'')
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
@@ -178,8 +191,20 @@ _DEEPEST = 5
 
 def header_of(line: str) -> str:
     """Return the name of the table that a line of TOML begins; "" = it begins none."""
-    match = _HEADER.fullmatch(line)
-    return "" if match is None else match[2].split(".")[0].strip().strip("\"'")
+    found = _header(line)
+    return "" if found is None else found[1].split(".")[0].strip().strip("\"'")
+
+
+def _header(line: str) -> tuple[str, str] | None:
+    """Return the brackets and the name of a line that begins a table. No pattern: blanks would cost their square."""
+    line = line.strip()
+    brackets = "[[" if line.startswith("[[") else "["
+    end = line.find("]")
+    name = line[len(brackets) : end].strip()
+    rest = line[end:].lstrip("]").lstrip()
+    if line[:1] != "[" or end < 0 or not name or "[" in name or rest[:1] not in ("", "#"):
+        return None
+    return brackets, name
 
 
 def _scan_toml(text: str) -> dict[Where, int]:
@@ -193,12 +218,15 @@ def _scan_toml(text: str) -> dict[Where, int]:
             inside = mark if not inside else ("" if inside == mark else inside)
         if before:
             continue
-        if (header := _HEADER.fullmatch(line)) is not None:
-            names = tuple(name.strip().strip("\"'") for name in header[2].split("."))
-            if header[1] == "[[" and len(names) <= _DEEPEST:
+        if (header := _header(line)) is not None:
+            brackets, title = header
+            names = tuple(name.strip().strip("\"'") for name in title.split("."))
+            if brackets == "[[" and len(names) <= _DEEPEST:
                 counts[names] = counts.get(names, 0) + 1
             table = _table(names, counts) if len(names) <= _DEEPEST else None
             if table is not None:
+                if isinstance(table[-1], int):
+                    found.setdefault(table[:-1], number)  # the list as a whole
                 found.setdefault(table, number)
         elif table is not None and (key := _KEY.match(line)) is not None:
             found.setdefault((*table, key[1] or key[2] or key[3]), number)

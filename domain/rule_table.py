@@ -76,8 +76,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 RESERVED_REASONS = frozenset(
     {
-        "alive_after_cancelling", "changed_after_allocation", "moved_backwards", "order_unknown", "payment_timeout",
-        "shipped_without_stock", "stock_short", "unmapped_sku",
+        "address_anomaly", "alive_after_cancelling", "changed_after_allocation", "effect_failed", "gift_short",
+        "moved_backwards", "order_unknown", "overdue_promise", "payment_timeout", "presale_overdue",
+        "shipped_without_stock", "stock_short", "suspected_duplicate", "unmapped_sku",
     }
 )  # fmt: skip
 """Reasons for which the order stops itself, and which it lifts itself."""
@@ -123,6 +124,10 @@ def _document(text: str) -> tuple[BookRow, Places]:
         document, places = read_document(text, BookRow, "rule book", _advice)
     except BadDocument as error:
         raise BadRules(error.reason, error.line) from None
+    try:
+        msgspec.json.encode(document)
+    except UnicodeEncodeError:  # JSON can write halves of characters; rulings with them could not be stored
+        raise BadRules("a text in it has half of a character in it (\\ud800 to \\udfff)") from None
     if sum(len(getattr(document, table)) for table in TABLES) > RULES_MAX:
         raise BadRules(f"the rule book has more than {RULES_MAX} rules")
     return document, places
@@ -161,7 +166,7 @@ class _Checker:
         self._tags: set[str] = set()
         self._warehouses: dict[str, Warehouse] = {}
         self._kits = {kit.sku for kit in document.kit}
-        self._asks_buyer = False
+        self._used: set[str] = set()
 
     def book(self) -> Book:
         document = self._document
@@ -187,7 +192,7 @@ class _Checker:
             self._all("duplicate", document.duplicate, self._suspicion),
             self._all("notify", document.notify, self._notice),
             acts,
-            self._asks_buyer,
+            "customer" in self._used,
             tuple(each.code for each in known),
         )
 
@@ -236,9 +241,8 @@ class _Checker:
     def _condition(self, at: Where, key: str, text: str, *, of_line: bool = False) -> Run | None:
         if not text:
             return None
-        self._asks_buyer = self._asks_buyer or ASKS_BUYER in text
         try:
-            return read_condition(text, of_line=of_line, tags=self._tags)
+            return read_condition(text, of_line=of_line, tags=self._tags, used=self._used)
         except BadCondition as error:
             line = self._places.inside(error.line, *at, key)
             where = f"{key}, column {error.column}" if line else f"{'.'.join(map(str, at))}.{key}"
@@ -481,8 +485,6 @@ class _Checker:
 
 
 _FOR_EVER = 1 << 62
-ASKS_BUYER = "customer("
-"""Stands in a condition that asks what is known of the buyer."""
 
 
 def _instant(time: datetime) -> int:

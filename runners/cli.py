@@ -68,6 +68,7 @@ VERBS = (
         "cancel", "fulfil:cancel", ACT, "Cancel an order, or units of its lines.", "cancel 2231958349 --reason refund"
     ),
     Verb("skus", "skus:app", ACT, "Which SKU a channel's item is; what waits for one.", "skus unmapped"),
+    Verb("rules", "rules:app", ACT, "The rule book: show, check, try, diff, apply.", "rules check rules.toml"),
     Verb("buyers", "buyers:app", ACT, "What was agreed with customers: grade, credit, prices.", "buyers list"),
     Verb("effects", "effects:app", ACT, "What others are still to be told: ship notices, the ERP.", "effects list"),
     Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),

@@ -69,7 +69,10 @@ def resolve(
     interception: Annotated[str, Parameter(name="INTERCEPTION", help="Its id, or how it begins (`order` shows it).")],
     /,
     *,
-    decision: Annotated[Literal["release", "cancel", "waive"], Parameter(help="Go on with the order; cancel it; or waive: go on without gifts.")],
+    decision: Annotated[
+        Literal["release", "cancel", "waive"],
+        Parameter(help="Go on with the order; cancel it; or go on without gifts."),
+    ],
     note: Annotated[str, Parameter(help="Why; it is recorded. Name no customer in it.")] = "",
     command_id: CommandIdOption = "",
     data: DataOption = DATA_DEFAULT,
