@@ -304,6 +304,7 @@ def _run(
         return ledger
 
     warehouses: Any = None
+    rules = 0
     while queue or waiting:
         steps += 1
         if steps > STEPS_MAX:
@@ -317,12 +318,11 @@ def _run(
         if type(step.command) is _Again:
             step = _again(step, step.command, state, world)
         initial = to[0]
-        if initial == "o":
+        if initial == "o" and warehouses is None:
+            # No turn that reaches an order changes the rule book before.
             in_force = world.state(RULEBOOK_KEY).in_force
             rules = in_force.version
             warehouses = Stock(in_force.book.codes, ledger_of)
-        else:
-            rules = 0
         decide, evolve = _BY_INITIAL[initial]
         try:
             events = decide(step.command, state, now_ms)
@@ -345,7 +345,7 @@ def _run(
                 step.causation,
                 mail.correlation or message.id,
                 mail.source_tag,
-                rules,
+                rules if initial == "o" else 0,
             )
         )
         before = state

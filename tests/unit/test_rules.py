@@ -274,8 +274,8 @@ def test_full_a_plain_order_has_only_its_promise() -> None:
     assert full() == Ruling(
         3,
         promise=Promise("promise-everyone", 48 * HOUR),
-        suspect_within_ms=HOUR // 2,
     )
+    assert full(channel="generic").suspect_within_ms == HOUR // 2
 
 
 def test_full_rush_goes_from_a_and_engraving_waits_in_c() -> None:
