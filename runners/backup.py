@@ -27,7 +27,7 @@ from domain.ports import LogDamaged
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
-from runners.effects_outlets import ERP_FILE
+from runners.effects_erp import ERP_FILE
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.settings import FILE as SETTINGS_FILE
