@@ -4,7 +4,6 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +17,8 @@ from domain.time_units import DAY_MS
 from runners.effects_store import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from domain.ports import EventLog, Recorded
 
 ACT_WITHIN_MS = 7 * DAY_MS
@@ -87,6 +88,7 @@ class Kind(ABC):
     def tags(self) -> frozenset[str]:
         """Of the events that may ask for an act now."""
 
+    @abstractmethod
     async def refresh(self) -> None:
         """Read the files anew.
 

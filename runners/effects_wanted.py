@@ -15,7 +15,7 @@ from runners.effects_store import GivenUp, Job
 if TYPE_CHECKING:
     from domain.ports import EventLog, Recorded
 
-ENDS = frozenset({"order.effect_succeeded", "order.effect_failed"})
+ENDS = frozenset(f"{noun}.effect_{end}" for noun in ("order", "cell") for end in ("succeeded", "failed"))
 """Events that say how an act stands."""
 
 
