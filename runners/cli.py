@@ -69,6 +69,13 @@ VERBS = (
     ),
     Verb("skus", "skus:app", ACT, "Which SKU a channel's item is; what waits for one.", "skus unmapped"),
     Verb("effects", "effects:app", ACT, "What others are still to be told: ship notices, the ERP.", "effects list"),
+    Verb(
+        "receivers",
+        "receivers:app",
+        ACT,
+        "Who is told of what happened: robots, SMS, e-mail, webhooks.",
+        "receivers list",
+    ),
     Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),
     Verb("orders", "orders:orders", LOOK, "List orders.", "orders --state paid"),
     Verb("order", "orders:order", LOOK, "Everything about one order.", "order taobao:flagship:2231958349"),

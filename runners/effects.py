@@ -21,7 +21,6 @@ from domain.envelope import By
 from domain.mail import Mail
 from domain.order import RecordEffect
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
-from domain.time_units import DAY_MS
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.effects_kind import Gone
@@ -42,8 +41,6 @@ AT_ONCE_EACH = 4
 """The same, for one target."""
 TRIES_MAX = 12
 """Tries of one act whose outcome stays unknown, or that a bug breaks, until a person must look."""
-GIVE_UP_MS = 3 * DAY_MS
-"""A target that is down so long is not waited for any more."""
 LATE_MS = 60_000
 """An act that is learnt of so long after its event is asked about before it is first tried."""
 BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
@@ -189,7 +186,7 @@ class Effects:
     async def _later(self, job: Job, reason: str, *, doubt: int, wait_s: float = 0.0) -> Job:
         """Put an act off, or give it up where it was tried long enough."""
         now = _now_ms()
-        if job.tries >= TRIES_MAX or now - job.at_ms > GIVE_UP_MS:
+        if job.tries >= TRIES_MAX or now - job.at_ms > self._kinds.of(job).give_up_ms:
             return await self._ended(job, Ending("failed", reason=f"given up after {job.tries} tries: {reason}"))
         first = not job.reason
         log.warning("effect.later", effect=job.effect, target=job.target, key=job.key, reason=reason)

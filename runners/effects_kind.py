@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ACT_WITHIN_MS = 7 * DAY_MS
 """What happened longer ago is not told to anybody by itself any more (a log that is followed from its beginning)."""
-_VIEWS = frozenset({"order.normalized", "order.amended"})
+VIEWS = frozenset({"order.normalized", "order.amended"})
+"""Events that hold the channel's view of an order; its personal half is sealed beside them."""
 
 
 class Gone(Exception):
@@ -80,6 +81,8 @@ class Kind(ABC):
     """Whether its acts go in a lane of their own, before all others."""
     within_ms: ClassVar[int] = ACT_WITHIN_MS
     """Events that are older ask for nothing."""
+    give_up_ms: ClassVar[int] = 3 * DAY_MS
+    """A target that is down so long is not waited for any more."""
     again_all: ClassVar[bool] = True
     """Whether a person who lets an order's acts be done again means also those that were never asked for."""
 
@@ -125,7 +128,10 @@ class Kind(ABC):
         return 0.0
 
     def wait_s(self, target: str) -> float:
-        """Return for how long a target must be left alone so that it is not told too often; 0 = tell it now."""
+        """Return for how long a target must be left alone so that it is not told too often.
+
+        0 = it may be told now, and this counts as one telling.
+        """
         del target
         return 0.0
 
@@ -137,7 +143,7 @@ class Kind(ABC):
 def last_view(events: "Sequence[Recorded]") -> Snapshot | None:
     """Return the channel's latest view of an order among its events."""
     for event in reversed(events):
-        fact = decode_event(event.tag, event.data) if event.tag in _VIEWS else None
+        fact = decode_event(event.tag, event.data) if event.tag in VIEWS else None
         if isinstance(fact, OrderNormalized | OrderAmended):
             return fact.snapshot
     return None

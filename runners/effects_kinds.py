@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from domain.notices import DEFAULT_RULES
 from runners.effects_erp import ErpRows
 from runners.effects_kind import Gone, Kind, Unusable
+from runners.effects_notes import Notes
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
 
@@ -23,6 +25,7 @@ def all_kinds(settings: "Settings", now_ms: Callable[[], int]) -> tuple[Kind, ..
     return (
         ShipNotices(settings.path, now_ms),
         ErpRows(settings.path),
+        Notes(settings, now_ms, lambda: DEFAULT_RULES),
     )
 
 

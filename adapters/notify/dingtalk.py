@@ -1,7 +1,7 @@
-"""DingTalk's custom group robot (钉钉自定义机器人).
+r"""DingTalk's custom group robot (钉钉自定义机器人).
 
 `POST https://oapi.dingtalk.com/robot/send?access_token=…&timestamp=…&sign=…`; the signature is the Base64 of
-HMAC-SHA256 over `timestamp\\nsecret` under the secret, percent-encoded; the timestamp in milliseconds may be off by an
+HMAC-SHA256 over `timestamp\nsecret` under the secret, percent-encoded; the timestamp in milliseconds may be off by an
 hour. Messages: `msgtype` `text` or `markdown`, `at.atMobiles`. At most 20 messages a minute for each robot, then
 `errcode` 130101. Sources: open.dingtalk.com, "Custom robot access" and "Custom robot security settings"
 (open.dingtalk.com/document/robots/custom-robot-access, …/customize-robot-security-settings).
@@ -30,8 +30,8 @@ CODES: Final = Codes(
     busy=frozenset({"-1", "130101", "410100"}),
     keys=frozenset({"300001", "300005", "400013", "400101", "400102", "400106", _SAFETY}),
 )
-"""-1 system busy; 130101, 410100 too many; 300001, 300005, 400101 no such token; 400013 the group is dissolved; 400102 the
-robot is switched off; 400106 there is no such robot."""
+"""-1 system busy; 130101, 410100 too many; 300001, 300005, 400101 no such token; 400013 the group is dissolved; 400102
+the robot is switched off; 400106 there is no such robot."""
 
 
 def sign(timestamp_ms: int, secret: str) -> str:
@@ -77,6 +77,7 @@ class DingTalk:
     async def knows(self, note: Note, tried_ms: int, numbers: Sequence[str] = ()) -> bool | None:
         """Return None: a robot cannot be asked."""
         del note, tried_ms, numbers
+        return None
 
     async def close(self) -> None:
         """Release connections."""

@@ -1,7 +1,7 @@
-"""Feishu's custom robot (飞书自定义机器人).
+r"""Feishu's custom robot (飞书自定义机器人).
 
 `POST https://open.feishu.cn/open-apis/bot/v2/hook/…`; with signature check on, the body holds `timestamp` (seconds, at
-most an hour off) and `sign`: the Base64 of HMAC-SHA256 of nothing under the key `timestamp\\nsecret` (the other way
+most an hour off) and `sign`: the Base64 of HMAC-SHA256 of nothing under the key `timestamp\nsecret` (the other way
 round than DingTalk's). Messages go as rich text (`post`), whose plain elements hold no markup. At most 100 a minute and
 5 a second, 20 KB each; busy is code 11232. Source: open.feishu.cn/document/client-docs/bot-v3/add-custom-bot; the rates
 also in open.feishu.cn/document/server-docs/api-call-guide/frequency-control.
@@ -73,6 +73,7 @@ class Feishu:
     async def knows(self, note: Note, tried_ms: int, numbers: Sequence[str] = ()) -> bool | None:
         """Return None: a robot cannot be asked."""
         del note, tried_ms, numbers
+        return None
 
     async def close(self) -> None:
         """Release connections."""

@@ -138,10 +138,14 @@ def check(receiver: Receiver) -> None:
             raise BadReceivers(f"{where}: kind {receiver.kind} has no {field}{advice}")
     if strange := receiver.options.keys() - wants.options:
         known = ", ".join(sorted(wants.options)) or "none"
-        raise BadReceivers(f"{where}: kind {receiver.kind} reads no option {', '.join(sorted(strange))}; known: {known}")
+        raise BadReceivers(
+            f"{where}: kind {receiver.kind} reads no option {', '.join(sorted(strange))}; known: {known}"
+        )
     if strange := receiver.secrets.keys() - wants.needed - wants.secrets:
         known = ", ".join(sorted(wants.needed | wants.secrets)) or "none"
-        raise BadReceivers(f"{where}: kind {receiver.kind} reads no secret {', '.join(sorted(strange))}; known: {known}")
+        raise BadReceivers(
+            f"{where}: kind {receiver.kind} reads no secret {', '.join(sorted(strange))}; known: {known}"
+        )
     if missing := wants.needed - receiver.secrets.keys():
         name = min(missing)
         raise BadReceivers(f"{where}: it needs its secret {name}: --secret {name}=file:PATH or {name}=env:VARIABLE")

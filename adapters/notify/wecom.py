@@ -20,9 +20,8 @@ from domain.notices import Note
 _WHO: Final = "WeCom"
 _TEXT_BYTES_MAX: Final = 2_048
 _MARKDOWN_BYTES_MAX: Final = 4_096
-CODES: Final = Codes(busy=frozenset({"-1", "45009", "45033"}), keys=frozenset({"93000", "93017", "93008"}))
-"""-1 system busy; 45009 too many calls; 45033 too many at once; 93000 the robot's address is none; 93008, 93017 it is not in
-the group any more."""
+CODES: Final = Codes(busy=frozenset({"-1", "45009", "45033"}), keys=frozenset({"93000"}))
+"""-1 system busy; 45009 too many calls; 45033 too many at once; 93000 the robot's address is none (any more)."""
 
 
 class WeCom:
@@ -54,6 +53,7 @@ class WeCom:
     async def knows(self, note: Note, tried_ms: int, numbers: Sequence[str] = ()) -> bool | None:
         """Return None: a robot cannot be asked."""
         del note, tried_ms, numbers
+        return None
 
     async def close(self) -> None:
         """Release connections."""
