@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -18,9 +18,8 @@ from adapters.notify.receivers import BadReceivers, Receiver
 from adapters.platforms.connection import MissingSecret
 from adapters.storage.sealing import SealBroken, open_sealed
 from domain.canonical import Personal
-from domain.decider import Event
 from domain.ids import kind_of, parts_of
-from domain.notices import CUSTOMER, EFFECT, Context, NoticeRule, Note, Notifier, Occurred, note_key, notes_of
+from domain.notices import CUSTOMER, EFFECT, Context, Note, NoticeRule, Notifier, Occurred, note_key, notes_of
 from domain.order import EffectFailed
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused
 from domain.time_units import DAY_MS
@@ -40,7 +39,7 @@ _NEVER_TWICE: Final = "its answer never came: it may have arrived, and is not se
 class Pace(NamedTuple):
     """How often something may be told."""
 
-    count: int
+    most: int
     span_s: float
 
 
@@ -157,9 +156,9 @@ class Notes(Kind):
         paces = PACES.get(receiver.kind, ()) if receiver is not None else ()
         if not paces:
             return 0.0
-        sent = self._sent.setdefault(target, deque(maxlen=max(pace.count for pace in paces)))
+        sent = self._sent.setdefault(target, deque(maxlen=max(pace.most for pace in paces)))
         now = time.monotonic()
-        wait_s = max(sent[-pace.count] + pace.span_s - now if len(sent) >= pace.count else 0.0 for pace in paces)
+        wait_s = max(sent[-pace.most] + pace.span_s - now if len(sent) >= pace.most else 0.0 for pace in paces)
         if wait_s <= 0:
             sent.append(now)
         return max(0.0, wait_s)
@@ -249,7 +248,7 @@ _PHONE_MIN: Final = 7
 
 def _about(happened: Happened) -> str:
     """Return the tag of the event that a failed note was about."""
-    fact: Event | Any = happened.fact
+    fact = happened.fact
     if not isinstance(fact, EffectFailed) or fact.effect != EFFECT:
         return ""
     event = fact.key.rpartition("/")[0]

@@ -173,8 +173,8 @@ def remove(name: ReceiverName, /, *, data: DataOption = DATA_DEFAULT, json: Json
     return Exit.OK
 
 
-@app.command
-def test(
+@app.command(name="test")
+def try_(
     name: ReceiverName,
     /,
     *,
