@@ -49,7 +49,8 @@ def read(answer: Answer, who: str) -> Mapping[str, Any]:
 
 def fail(who: str, code: str, said: str, codes: Codes, advice: str = "") -> Never:
     """Raise what a service's own code means; `said` is its text."""
-    reason = f"{who} answered {code}: {' '.join(said.split())[:_SAID_MAX]}"
+    words = " ".join(said.split())[:_SAID_MAX]
+    reason = f"{who} answered {code or 'without a code'}" + (f": {words}" if words else "")
     if code in codes.busy:
         raise PlatformBusy(reason, advice, retry_after_s=codes.pause_s)
     if code in codes.keys:

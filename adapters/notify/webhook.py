@@ -54,10 +54,10 @@ class Webhook:
         self._url = receiver.url
         self._key = key_of(keys.secret("sign"))
         self._now_ms = now_ms
-        self._http = Http(self._url, per_s=50, burst=50, timeout_s=10.0, tries=2)
+        self._http = Http(self._url, per_s=50, burst=50, timeout_s=10.0, tries=1)
 
     async def send(self, note: Note, numbers: Sequence[str] = ()) -> str:
-        """Send; see `Notifier.send`. The delivery's id is the reference."""
+        """Send; see `Notifier.send`. The delivery's id is the reference; one without an answer counts as not sent."""
         del numbers
         when = datetime.fromtimestamp(note.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
         body = msgspec.json.encode(

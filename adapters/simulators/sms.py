@@ -12,7 +12,7 @@ from adapters.simulators.told import Message, SimReceiver
 
 KEY_ID: Final = "LTAI-simulated"
 SIGN_NAME: Final = "某某五金"
-TEMPLATES: Final = {"SMS_100": ("title",), "SMS_200": ("no", "advice"), "SMS_300": ()}
+TEMPLATES: Final = {"SMS_100": ("title",), "SMS_200": ("no",), "SMS_300": ()}
 """Code → places that must be filled."""
 BLOCKED: Final = "13900000000"
 """A number that got too many texts today."""
