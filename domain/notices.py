@@ -203,8 +203,10 @@ def notes_of(
         if fields is None:
             fields = fields_of(occurred, context)
         for word in rule.to:
-            for name in receivers.get(word.format_map(_Fields(fields)), ()):
-                if name not in notes:
+            meant = word.format_map(_Fields(fields))
+            for name in receivers.get(meant, ()):
+                # A customer is told only by a rule that says so.
+                if name not in notes and (name != CUSTOMER or word == CUSTOMER):
                     notes[name] = _note(rule, occurred, name, fields)
     return list(notes.values())
 

@@ -198,9 +198,11 @@ class Jobs:
             )
 
     def again(self, job: Job) -> None:
-        """Put a job on the list, anew, whatever became of it before."""
+        """Put a job on the list, anew, whatever became of its tries."""
         with self._lock, transaction(self._db):
-            self._db.execute(f"INSERT OR REPLACE {_INSERT}", job)
+            # One that has come to its end, of which the log does not know yet, stays as it is.
+            self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ? AND ending = x''", (job.key, job.effect))
+            self._db.execute(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", job)
             self._db.execute("DELETE FROM given_up WHERE key = ? AND effect = ?", (job.key, job.effect))
 
     def drop(self, job: Job) -> None:

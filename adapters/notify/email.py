@@ -14,6 +14,7 @@ from email.policy import SMTP
 from typing import Final, Never
 from urllib.parse import urlsplit
 
+from adapters.notify.answers import OK
 from adapters.notify.receivers import Receiver
 from adapters.platforms.connection import Keys
 from domain.notices import Note
@@ -85,7 +86,7 @@ class Mailer:
                 self._answered(error.smtp_code, error.smtp_error)
             except (OSError, smtplib.SMTPException) as error:
                 raise OutcomeUnknown(f"{self._host} did not say whether it took the mail: {_name(error)}") from None
-            if code >= _FOR_GOOD or not 200 <= code < 300:  # noqa: PLR2004  SMTP's successes
+            if code not in OK:
                 self._answered(code, said)
         finally:
             server.close()
@@ -110,11 +111,11 @@ class Mailer:
             server.login(self._user, self._password)
         server.ehlo_or_helo_if_needed()
         code, said = server.mail(self._from)
-        if not 200 <= code < 300:  # noqa: PLR2004
+        if code not in OK:
             self._answered(code, said)
         for place, address in enumerate(self._to, 1):
             code, said = server.rcpt(address)
-            if not 200 <= code < 300:  # noqa: PLR2004
+            if code not in OK:
                 self._answered(code, said, f"address {place} of the receiver")
 
     def _before(self, error: Exception) -> Never:

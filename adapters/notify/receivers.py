@@ -159,6 +159,8 @@ def check(receiver: Receiver) -> None:
             f"{where}: `{CUSTOMER}` is the order's own customer: kind sms, without numbers; every other receiver of "
             "kind sms needs --number"
         )
+    if receiver.name == CUSTOMER and receiver.roles:
+        raise BadReceivers(f"{where}: the customer stands for no role; leave out --role")
     _check_kind(receiver, where)
 
 

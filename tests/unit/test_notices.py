@@ -105,6 +105,12 @@ def test_the_same_note_has_the_same_key_and_others_have_others() -> None:
     assert len(set(again)) == 2
 
 
+def test_a_customer_is_told_only_by_a_rule_that_names_him() -> None:
+    stopped = order.OrderIntercepted("i-1", "odd", "x", "y", "customer", T0)
+    assert told(stopped) == []
+    assert [note.receiver for note in told(stopped, rule("x", "customer"))] == ["customer"]
+
+
 def test_a_condition_is_asked() -> None:
     rules = rule("x", when=lambda occurred, context: context.shop == "shop2" and occurred.version == 4)
     assert told(STOPPED, rules) == []

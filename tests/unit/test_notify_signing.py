@@ -80,6 +80,7 @@ def test_a_receiver_that_can_work_is_read(good: dict[str, Any]) -> None:
         ({**SMS, "name": "keeper"}, "needs --number"),
         ({**SMS, "numbers": ["13800000000"]}, "own customer"),
         ({**SMS, "templates": {"*": {"code": "S", "params": {"a": "phone"}}}}, "no placeholder phone"),
+        ({**SMS, "roles": ["operations"]}, "stands for no role"),
         ({**SMS, "templates": {}}, "approved template"),
         ({**MAIL, "url": "smtp://user:KEY@mail.example"}, "without user and password"),
         ({**MAIL, "url": "https://mail.example"}, "smtps://host"),
