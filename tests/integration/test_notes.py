@@ -10,9 +10,10 @@ import pytest
 
 from adapters.notify.receivers import Receiver
 from adapters.storage.sealing import payload_digest, seal
+from adapters.storage.vault import SqliteVault
 from domain import order
 from domain.catalogue import decode_event
-from domain.cell import Taken
+from domain.cell import Taken, Untranslatable
 from domain.cellular import CellEffectFailed, CellEffectSucceeded, NoteMailLost
 from domain.ids import CELL_KEY
 from domain.mail import ChannelPayload
@@ -294,10 +295,25 @@ async def test_a_person_who_was_forgotten_gets_no_sms(place: Place) -> None:
     place.know(CUSTOMER)
     place.rules = (SHIPPED,)
     ship(place, 1, b'{"receiver":{"phone":"13800000001"}}')
-    place.story.vault.close()
-    (place.directory / "keys.db").unlink()
-    await place.go(1)
+    vault = place.story.vault
+    assert isinstance(vault, SqliteVault)
+    vault.destroy([key_of(1)])
+    await place.go(2)
+    (end,) = place.ends(key_of(1))
+    assert isinstance(end, EffectFailed)
+    assert "erased" in end.reason
     assert place.way("customer").calls == 0
+
+
+async def test_an_order_of_which_nothing_could_be_read_is_told_of(place: Place) -> None:
+    key = key_of(1)
+    failed = Untranslatable("no such status", "status", "correct the mapping", "00ff")
+    place.story.send(key, ChannelPayload("taobao", "shop1", "10001"), failed)
+    await place.go(2)
+    ((note, _),) = place.way("operations").arrived
+    assert note.rule == "quarantined"
+    assert "advice: correct the mapping" in note.text
+    assert isinstance(place.ends(key)[-1], EffectSucceeded)
 
 
 async def test_what_befell_the_cell_is_told_and_recorded_in_the_cell(place: Place) -> None:
@@ -336,15 +352,15 @@ async def test_a_robot_is_told_no_more_often_than_its_platform_allows(place: Pla
 
 
 async def test_a_long_list_of_one_receiver_does_not_hide_another(place: Place) -> None:
+    last = SHORT + 7 * 200  # whose key comes last, too
     place.know(msgspec.structs.replace(ROBOT, name="service"), KEEPER, ROBOT)
     place.rules = (
         NoticeRule("all", frozenset({"order.received"}), ("service",), "x", ""),
         *DEFAULT_RULES,
     )
-    place.way("service").script = [fail(PlatformBusy("later"))] * 1_000
     for number in range(7, 7 + 7 * 100, 7):
         place.story.take(number, "awaiting_payment")
-    place.story.take(SHORT, "paid")
+    place.story.take(last, "paid")
     await place.go(1)
     assert place.way("operations").rules == ["intercepted"]
 
