@@ -229,8 +229,10 @@ async def _tried(settings: "Settings", receiver: "Receiver", rule: str, number: 
 
     try:
         way = notifier(receiver, keys_of(settings.path, receiver), _now_ms)
-    except (MissingSecret, ValueError) as error:
-        raise Failure(Exit.REFUSED, f"receiver {receiver.name}: {error}") from error
+    except MissingSecret as error:
+        raise Failure(Exit.REFUSED, str(error)) from error
+    except ValueError as error:
+        raise Failure(Exit.REFUSED, f"the address (or a secret) of receiver {receiver.name}: {error}") from error
     try:
         return await way.send(_test_note(receiver.name, rule), (number,) if number else ())
     except OutcomeUnknown as error:
