@@ -96,6 +96,8 @@ TYPES: Mapping[str, type[Event]] = {
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,
+    "cell.effect_succeeded": cellular.CellEffectSucceeded,
+    "cell.effect_failed": cellular.CellEffectFailed,
 }
 """Tag → type of every current shape."""
 

@@ -1,10 +1,11 @@
 """What befalls the cell itself: mail that the broker lost, a broker that went back or was wiped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from domain.decider import Command, Decider, DomainError, Event
+from domain.order import EffectFailed, Effects, EffectSucceeded, RecordEffect, effects_after, reported
 
 
 class NoteMailLost(Command, frozen=True):
@@ -52,25 +53,43 @@ class CellRefused(Event, frozen=True):
     reason: str
 
 
+class CellEffectSucceeded(EffectSucceeded, frozen=True):
+    """The outside took what we told it because of an event of the cell."""
+
+
+class CellEffectFailed(EffectFailed, frozen=True):
+    """The outside did not take what we told it because of an event of the cell."""
+
+
 class WrongActor(DomainError):
     """The cell knows no such command."""
 
 
 class CellState(msgspec.Struct, frozen=True, gc=False):
-    """Nothing is decided from it; it counts."""
+    """It counts, and knows which acts outside were reported."""
 
     lost: int = 0
     resets: int = 0
+    effects: Effects = ()
+    """How each act outside stands by its last report."""
+
+
+_OF_CELL: Mapping[type[Event], type[Event]] = {
+    EffectSucceeded: CellEffectSucceeded,
+    EffectFailed: CellEffectFailed,
+}
 
 
 def decide(command: Command, state: CellState, now_ms: int = 0) -> Sequence[Event]:
     """Record it."""
-    del state, now_ms
+    del now_ms
     match command:
         case NoteMailLost():
             return (MailLost(command.first, command.last),)
         case NoteBrokerReset():
             return (BrokerReset(command.lost, command.begun, command.after, command.reason),)
+        case RecordEffect():
+            return [_OF_CELL[type(each)](**msgspec.structs.asdict(each)) for each in reported(command, state.effects)]
         case Tick():
             return ()
     raise WrongActor(f"{type(command).__name__} is nothing that the cell itself could do")
@@ -80,9 +99,11 @@ def evolve(state: CellState, event: Event) -> CellState:
     """Return the state after the event."""
     match event:
         case MailLost():
-            return CellState(state.lost + event.last - event.first + 1, state.resets)
+            return msgspec.structs.replace(state, lost=state.lost + event.last - event.first + 1)
         case BrokerReset():
-            return CellState(state.lost, state.resets + 1)
+            return msgspec.structs.replace(state, resets=state.resets + 1)
+        case EffectSucceeded() | EffectFailed():
+            return msgspec.structs.replace(state, effects=effects_after(state.effects, event))
         case CellRefused():
             return state
     raise TypeError(f"not an event of the cell: {type(event).__name__}")

@@ -85,6 +85,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "cell.mail_lost": ("消息丢失", "mail lost"),
     "cell.refused": ("已拒绝", "refused"),
     "cell.broker_reset": ("消息代理重置", "broker reset"),
+    "cell.effect_succeeded": ("外部动作成功", "told outside"),
+    "cell.effect_failed": ("外部动作失败", "not told outside"),
 }
 """Tag → (Chinese, English)."""
 

@@ -53,6 +53,9 @@ PAID: frozenset[str] = frozenset({"paid", "allocating", "shipped", "completed"})
 Quantities = tuple[tuple[str, int], ...]
 """(line id or SKU, quantity) pairs; which of the two is said where it is used."""
 
+Effects = tuple[tuple[str, str, tuple[bool, int, bool]], ...]
+"""(effect, key, (succeeded, tries, final)) of acts outside: how each stands by its last report."""
+
 
 # --- commands
 
@@ -847,8 +850,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """(command id, reason) of those that were refused."""
     quarantined: Waiting | None = None
     queue: tuple[Waiting, ...] = ()
-    effects: tuple[tuple[str, str, tuple[bool, int, bool]], ...] = ()
-    """(effect, key, (succeeded, tries, final)): how each stands by its last report."""
+    effects: Effects = ()
+    """How each act outside stands by its last report."""
 
 
 _replace = msgspec.structs.replace
@@ -1134,9 +1137,14 @@ def _queue_released(state: Order, event: QueueReleased) -> Order:
 
 
 def _effect_known(state: Order, event: EffectSucceeded | EffectFailed) -> Order:
-    stands = (True, event.tries, True) if isinstance(event, EffectSucceeded) else (False, event.tries, event.final)
-    others = tuple(each for each in state.effects if each[:2] != (event.effect, event.key))
-    return _replace(state, effects=(*others, (event.effect, event.key, stands)))
+    return _replace(state, effects=effects_after(state.effects, event))
+
+
+def effects_after(effects: Effects, event: EffectSucceeded | EffectFailed) -> Effects:
+    """Return how acts outside stand after a report that was recorded."""
+    stands = (isinstance(event, EffectSucceeded), event.tries, isinstance(event, EffectSucceeded) or event.final)
+    others = tuple(each for each in effects if each[:2] != (event.effect, event.key))
+    return (*others, (event.effect, event.key, stands))
 
 
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
@@ -2207,32 +2215,45 @@ def _map_skus(command: MapSkus, state: Order, now_ms: int) -> Sequence[Event]:
 
 
 def _record_effect(command: RecordEffect, state: Order, now_ms: int) -> Sequence[Event]:
-    """Record a report that says more than the one before; what has succeeded stays so. In any state of the order."""
-    effect, key, tries = command.effect, command.key, command.tries
-    if not effect or not key:
-        raise UnnamedEffect("an effect's outcome needs the effect's name and its key")
-    known = next((stands for *name, stands in state.effects if name == [effect, key]), (False, -1, False))
-    if known[0]:
+    """Record a report, in any state of the order; an act that is given up may stop the order until it succeeds."""
+    found = reported(command, state.effects)
+    if not found:
         return ()
-    name = f"{EFFECT_FAILED}-{effect}-{key.rpartition('@')[2]}"
-    if command.outcome == "succeeded":
+    name = f"{EFFECT_FAILED}-{command.effect}-{command.key.rpartition('@')[2]}"
+    if isinstance(found[0], EffectSucceeded):
         steps = _Steps(state)
-        steps.add(EffectSucceeded(effect, key, command.reference, tries))
+        steps.add(found[0])
         if name in dict(state.interceptions):
             steps.add(InterceptionResolved(name, "succeeded"))
             _issue_pick_lists(steps)
         return steps
+    pauses = command.then == "intercept" or (not command.then and command.effect in PAUSING)
+    if not command.final or not pauses or state.status in ("", "completed", "cancelled"):
+        return found
+    if name in dict(state.interceptions):
+        return found
+    evidence = f"{command.effect} failed after {command.tries} tries: {command.reason}"[:EVIDENCE_MAX]
+    advice = "repair the cause and have it tried again (orderspine effects retry); or do it by hand and release"
+    return (*found, OrderIntercepted(name, EFFECT_FAILED, evidence, advice, "operations", now_ms))
+
+
+def reported(command: RecordEffect, effects: Effects) -> Sequence[EffectSucceeded | EffectFailed]:
+    """Return what a report says beyond the one before; what has succeeded stays so.
+
+    Raises:
+        UnnamedEffect: it does not say of what act it is.
+    """
+    effect, key, tries = command.effect, command.key, command.tries
+    if not effect or not key:
+        raise UnnamedEffect("an effect's outcome needs the effect's name and its key")
+    known = next((stands for *name, stands in effects if name == [effect, key]), (False, -1, False))
+    if known[0]:
+        return ()
+    if command.outcome == "succeeded":
+        return (EffectSucceeded(effect, key, command.reference, tries),)
     if (False, tries, command.final) <= known:
         return ()
-    failed = EffectFailed(effect, key, command.reason, command.reference, tries, command.final)
-    pauses = command.then == "intercept" or (not command.then and effect in PAUSING)
-    if not command.final or not pauses or state.status in ("", "completed", "cancelled"):
-        return (failed,)
-    if name in dict(state.interceptions):
-        return (failed,)
-    evidence = f"{effect} failed after {tries} tries: {command.reason}"[:EVIDENCE_MAX]
-    advice = "repair the cause and have it tried again (orderspine effects retry); or do it by hand and release"
-    return (failed, OrderIntercepted(name, EFFECT_FAILED, evidence, advice, "operations", now_ms))
+    return (EffectFailed(effect, key, command.reason, command.reference, tries, command.final),)
 
 
 EFFECT_FAILED = "effect_failed"

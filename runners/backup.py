@@ -27,9 +27,10 @@ from domain.ports import LogDamaged
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
-from runners.effects_outlets import ERP_FILE
+from runners.effects_erp import ERP_FILE
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
+from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
 
@@ -38,7 +39,7 @@ SIGNING_KEY_FILE = "checkpoint_key.pem"
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
-_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE)
+_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE, RECEIVERS_FILE)
 """Plain files that are part of a backup where they are there. They hold no secret, only where secrets are."""
 _LOOSE = {LOG_FILE, PULLS_FILE, MANIFEST_FILE, *_COPIED}
 _KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
@@ -170,11 +171,10 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
-        if (work / ERP_FILE).exists():
-            (work / ERP_FILE).rename(work / f"{ERP_FILE}.off")
-            notes.append(
-                f"the ERP is not told from here: rename {ERP_FILE}.off to {ERP_FILE} in the copy to go on with"
-            )
+        for name, who in ((ERP_FILE, "the ERP is"), (RECEIVERS_FILE, "receivers of notes are")):
+            if (work / name).exists():
+                (work / name).rename(work / f"{name}.off")
+                notes.append(f"{who} not told from here: rename {name}.off to {name} in the copy to go on with")
         with DataLock(work):  # writes which build the directory is of
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:

@@ -71,6 +71,13 @@ VERBS = (
     Verb("rules", "rules:app", ACT, "The rule book: show, check, try, diff, apply.", "rules check rules.toml"),
     Verb("buyers", "buyers:app", ACT, "What was agreed with customers: grade, credit, prices.", "buyers list"),
     Verb("effects", "effects:app", ACT, "What others are still to be told: ship notices, the ERP.", "effects list"),
+    Verb(
+        "receivers",
+        "receivers:app",
+        ACT,
+        "Who is told of what happened: robots, SMS, e-mail, webhooks.",
+        "receivers list",
+    ),
     Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),
     Verb("orders", "orders:orders", LOOK, "List orders.", "orders --state paid"),
     Verb("order", "orders:order", LOOK, "Everything about one order.", "order taobao:flagship:2231958349"),

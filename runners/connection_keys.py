@@ -29,8 +29,16 @@ _LOOK_S = 0.05
 class FileKeys:
     """The port `adapters.platforms.connection.Keys`: `env:VARIABLE`, `file:PATH`, and tokens in files of their own."""
 
-    def __init__(self, data: Path, connection: Connection, environment: Mapping[str, str] = os.environ) -> None:
-        """Nothing is read yet. Relative paths of secrets begin at the data directory."""
+    def __init__(
+        self,
+        data: Path,
+        connection: Connection,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        what: str = "connection",
+    ) -> None:
+        """Nothing is read yet. Relative paths of secrets begin at the data directory; `what` is what people call it."""
+        self._what = f"{what} {connection.name}"
         self._data = data
         self._connection = connection
         self._environment = environment
@@ -51,12 +59,12 @@ class FileKeys:
             value = self._environment.get(rest, "").strip()
             if not value:
                 raise MissingSecret(
-                    f"secret {name} of connection {self._connection.name}: the variable {rest} is not set for this "
+                    f"secret {name} of {self._what}: the variable {rest} is not set for this "
                     "process; set it where `orderspine up` is started, and start that again"
                 )
             return value
         path = self._data / Path(rest).expanduser()
-        return self._secret_in(path, f"secret {name} of connection {self._connection.name}")
+        return self._secret_in(path, f"secret {name} of {self._what}")
 
     def token(self) -> Token | None:
         """Return the token that was kept last; see `Keys.token`."""

@@ -10,6 +10,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,10 +21,10 @@ from domain.envelope import By
 from domain.mail import Mail
 from domain.order import RecordEffect
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
-from domain.time_units import DAY_MS
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
-from runners.effects_outlets import Gone, Outlets
+from runners.effects_kind import Gone
+from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
 from runners.pulling_mail import AWAY, Mailroom
@@ -34,13 +35,12 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = 4_000
 AT_ONCE = 16
-"""Acts under way at once, over all targets."""
+"""Acts under way at once in a lane, over all targets. Urgent ones have a lane of their own: whatever hangs in the other
+one cannot hold them up."""
 AT_ONCE_EACH = 4
 """The same, for one target."""
 TRIES_MAX = 12
 """Tries of one act whose outcome stays unknown, or that a bug breaks, until a person must look."""
-GIVE_UP_MS = 3 * DAY_MS
-"""A target that is down so long is not waited for any more."""
 LATE_MS = 60_000
 """An act that is learnt of so long after its event is asked about before it is first tried."""
 BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
@@ -56,23 +56,29 @@ log = structlog.get_logger(__name__)
 class Effects:
     """Follows the log and does what it asks for."""
 
-    def __init__(self, event_log: "EventLog", jobs: Jobs, outlets: Outlets, mailroom: Mailroom) -> None:
+    def __init__(self, event_log: "EventLog", jobs: Jobs, kinds: Kinds, mailroom: Mailroom) -> None:
         """Go on where it was left."""
         self._log = event_log
         self._jobs = jobs
-        self._outlets = outlets
+        self._kinds = kinds
         self._mailroom = mailroom
-        self._looking = Looking(event_log, outlets.seller_of, outlets.erp_tells)
+        self._looking = Looking(event_log, kinds.all)
         self._generation, self._position = jobs.followed()
         self._shut: dict[str, float] = {}
-        """Target → when it is tried again (monotonic seconds)."""
+        """Circuit → when it is tried again (monotonic seconds)."""
         self._failures: dict[str, int] = {}
-        """Target → failures in a row."""
+        """Circuit → failures in a row."""
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
+        """(key, effect) → circuit, and what is under way."""
+        self._lanes = [
+            names
+            for urgent in (True, False)
+            if (names := frozenset(kind.name for kind in kinds.all if kind.urgent is urgent))
+        ]
 
     async def refresh(self) -> None:
         """Take over changed settings: what was shut is tried again."""
-        if await self._outlets.refresh():
+        if await self._kinds.refresh():
             self._shut.clear()
 
     def follow(self) -> int:
@@ -89,29 +95,43 @@ class Effects:
         # What is learnt of late may have been tried by a runner whose notes were lost, or behind a log's old state.
         begun = [job._replace(doubt=1) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
         self._position = events[-1].position if events else 0
-        self._jobs.follow(generation, self._position, begun, wanted.ended, anew=anew)
+        self._jobs.follow(generation, self._position, begun, wanted.ended, wanted.given_up, anew=anew)
         return len(events)
 
     def start_due(self) -> None:
         """Begin acts whose time has come, as many as may run at once."""
         for key in [key for key, (_, task) in self._running.items() if task.done()]:
             self._running.pop(key)[1].result()
+        for lane in self._lanes:
+            self._start(lane)
+
+    def _start(self, lane: frozenset[str]) -> None:
         now = time.monotonic()
-        each: dict[str, int] = {}
-        for target, _ in self._running.values():
-            each[target] = each.get(target, 0) + 1
-        shut = [target for target, until in self._shut.items() if until > now]
-        shut += [target for target, count in each.items() if count >= AT_ONCE_EACH]
-        for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, shut):
-            if len(self._running) >= AT_ONCE:
-                return
-            # One that was shut before is tried with a single act first.
-            most = 1 if self._failures.get(job.target) else AT_ONCE_EACH
-            if (job.key, job.effect) in self._running or each.get(job.target, 0) >= most:
-                continue
-            each[job.target] = each.get(job.target, 0) + 1
-            task = asyncio.create_task(self._see_through(job), name=f"{job.effect} {job.key}")
-            self._running[job.key, job.effect] = (job.target, task)
+        each = Counter(circuit for (_, effect), (circuit, _) in self._running.items() if effect in lane)
+        shut = {circuit for circuit, until in self._shut.items() if until > now}
+        shut |= {circuit for circuit, count in each.items() if count >= self._most(circuit)}
+        full = True
+        while full:  # a target with a long list must not hide those behind it
+            full = False
+            for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, lane, shut):
+                if each.total() >= AT_ONCE:
+                    return
+                if (job.key, job.effect) in self._running or job.circuit in shut:
+                    continue
+                wait_s = 0.0 if job.ending else self._kinds.of(job).wait_s(job.target)
+                if wait_s > 0:
+                    self._shut[job.circuit] = now + wait_s
+                else:
+                    each[job.circuit] += 1
+                    task = asyncio.create_task(self._see_through(job), name=f"{job.effect} {job.key}")
+                    self._running[job.key, job.effect] = (job.circuit, task)
+                if wait_s > 0 or each[job.circuit] >= self._most(job.circuit):
+                    shut.add(job.circuit)
+                    full = True
+
+    def _most(self, circuit: str) -> int:
+        """Return how many acts may be under way: one that was shut before is tried with a single act first."""
+        return 1 if self._failures.get(circuit) else AT_ONCE_EACH
 
     async def finish(self) -> None:
         """Wait for the acts under way."""
@@ -129,21 +149,23 @@ class Effects:
         # What a failure leaves behind: one that says nothing was done ends no doubt of an earlier try.
         doubt = job.doubt
         try:
-            if job.doubt and await self._outlets.is_done(job):
+            if job.doubt and await self._kinds.is_done(job):
                 return await self._ended(job, Ending("succeeded"))
             doubt = 0
-            job = job._replace(doubt=1, tries=job.tries + 1)
+            # Should this be its end: it is looked at again when asking makes sense.
+            asked_ms = _now_ms() + round(self._kinds.of(job).ask_after_s(job) * 1000)
+            job = job._replace(doubt=1, tries=job.tries + 1, due_ms=asked_ms)
             await asyncio.to_thread(self._jobs.change, job)
-            reference = await self._outlets.do(job)
+            reference = await self._kinds.do(job)
         except OutcomeUnknown as error:
-            return await self._later(job, str(error), doubt=1)
+            return await self._later(job, str(error), doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
         except PlatformBusy as busy:
-            self._close_for(job.target, busy.retry_after_s)
+            self._close_for(job.circuit, busy.retry_after_s)
             return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=doubt)
         except (NotAuthorised, MissingSecret, Gone, ValueError) as error:
             # Nothing left: the settings, the keys or the connection must be put right first. (A wrong option is told
             # by a ValueError, but so is an answer that an adapter cannot read.)
-            self._shut[job.target] = time.monotonic() + SHUT_S
+            self._shut[job.circuit] = time.monotonic() + SHUT_S
             doubt = doubt or int(isinstance(error, ValueError))
             return await self._later(job._replace(tries=max(0, job.tries - 1)), str(error), doubt=doubt, wait_s=SHUT_S)
         except PlatformError as error:
@@ -151,19 +173,20 @@ class Effects:
         except Exception as error:  # noqa: BLE001  a broken adapter must not stop the other targets
             # Neither its text nor its values: they may hold what a platform sent, or a key.
             return await self._later(job, f"a fault in the program: {type(error).__name__}", doubt=1)
-        self._failures.pop(job.target, None)
-        self._shut.pop(job.target, None)
+        self._failures.pop(job.circuit, None)
+        self._shut.pop(job.circuit, None)
         return await self._ended(job, Ending("succeeded", reference))
 
     async def _ended(self, job: Job, ending: Ending) -> Job:
-        job = job._replace(ending=msgspec.json.encode(ending), doubt=0, reason=ending.reason[:REASON_MAX])
+        reason = ending.reason[:REASON_MAX]
+        job = job._replace(ending=msgspec.json.encode(ending), doubt=0, reason=reason, due_ms=_now_ms())
         await asyncio.to_thread(self._jobs.change, job)
         return job
 
     async def _later(self, job: Job, reason: str, *, doubt: int, wait_s: float = 0.0) -> Job:
         """Put an act off, or give it up where it was tried long enough."""
         now = _now_ms()
-        if job.tries >= TRIES_MAX or now - job.at_ms > GIVE_UP_MS:
+        if job.tries >= TRIES_MAX or now - job.at_ms > self._kinds.of(job).give_up_ms:
             return await self._ended(job, Ending("failed", reason=f"given up after {job.tries} tries: {reason}"))
         first = not job.reason
         log.warning("effect.later", effect=job.effect, target=job.target, key=job.key, reason=reason)
@@ -203,9 +226,9 @@ class Effects:
             return False
         return True
 
-    def _close_for(self, target: str, retry_after_s: float | None) -> None:
-        failures = self._failures[target] = self._failures.get(target, 0) + 1
-        self._shut[target] = time.monotonic() + max(retry_after_s or 0.0, backoff_s(failures))
+    def _close_for(self, circuit: str, retry_after_s: float | None) -> None:
+        failures = self._failures[circuit] = self._failures.get(circuit, 0) + 1
+        self._shut[circuit] = time.monotonic() + max(retry_after_s or 0.0, backoff_s(failures))
 
 
 def backoff_s(failures: int) -> float:
@@ -222,14 +245,14 @@ async def effects(settings: Settings) -> None:
     if event_log is None:
         return
     jobs = Jobs(settings.path)
-    outlets = Outlets(settings.path, _now_ms)
+    kinds = Kinds(settings.path, all_kinds(settings, _now_ms))
     link = Link(settings, f"effects-{settings.cell}")
     try:
         async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:
-            runner = Effects(event_log, jobs, outlets, mailroom)
+            runner = Effects(event_log, jobs, kinds, mailroom)
             while not background.stopping.is_set():
                 await runner.refresh()
-                if not outlets.known:
+                if not kinds.known:
                     # Who is to be told is not known yet; what is asked for meanwhile must not pass unheard.
                     await background.pause(POLL_S)
                     continue
@@ -240,7 +263,7 @@ async def effects(settings: Settings) -> None:
                 await background.pause(min(POLL_S, LOOK_S), link.hints)
             await runner.finish()
     finally:
-        await outlets.close()
+        await kinds.close()
         await link.close()
         jobs.close()
         event_log.close()

@@ -4,7 +4,7 @@ A SQLite file of its own, `effects.db`. Losing it loses nothing: it is made agai
 acts came to an end. All times are UTC milliseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Literal, NamedTuple
@@ -25,6 +25,12 @@ _TABLES = (
     ) STRICT""",
     "CREATE INDEX jobs_due ON jobs (due_ms)",
 )
+_GIVEN_UP = """CREATE TABLE IF NOT EXISTS given_up (
+    key TEXT NOT NULL, effect TEXT NOT NULL, stream TEXT NOT NULL, reason TEXT NOT NULL, tries INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL, PRIMARY KEY (key, effect)
+) STRICT"""
+GIVEN_UP_MAX = 1_000
+"""Acts that failed for good of which so many are remembered here, the latest; their orders remember all."""
 _FIELDS = "key, effect, target, stream, document, at_ms, due_ms, tries, doubt, reason, ending"
 
 _INSERT = f"INTO jobs ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -38,17 +44,29 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class GivenUp(NamedTuple):
+    """An act that failed for good, as the log says."""
+
+    key: str
+    effect: str
+    stream: str
+    reason: str
+    tries: int
+    at_ms: int
+    """When that was recorded."""
+
+
 class Job(NamedTuple):
     """One act outside that an event asks for."""
 
     key: str
     """`<stream>@<version>` of the event, and `#n` where it asks for several: with `effect` its identity for ever."""
     effect: str
-    """`ship_notice`, `erp` …"""
+    """`ship_notice`, `erp` …: name of its kind."""
     target: str
     """Who is told: the name of a connection, or of another outlet."""
     stream: str
-    """The order it belongs to."""
+    """Whose event it is: the order's, or the cell's own."""
     document: bytes
     """JSON of what is told. Not personal."""
     at_ms: int
@@ -62,6 +80,11 @@ class Job(NamedTuple):
     """Why the last try failed."""
     ending: bytes = b""
     """JSON of its `Ending`, once it has one that the log may not have yet."""
+
+    @property
+    def circuit(self) -> str:
+        """Name of what is left alone, as one, while it is down."""
+        return f"{self.effect}:{self.target}"
 
 
 class Jobs:
@@ -79,6 +102,8 @@ class Jobs:
         self._db = connect(path, read_only=read_only)
         try:
             make_tables(self._db, path, "followed", self._make, read_only=read_only)
+            if not read_only:
+                self._db.execute(_GIVEN_UP)  # files of earlier builds have none
         except BaseException:
             self._db.close()
             raise
@@ -95,7 +120,14 @@ class Jobs:
         return generation, position
 
     def follow(
-        self, generation: str, position: int, begun: Sequence[Job], ended: Sequence[tuple[str, str]], *, anew: bool
+        self,
+        generation: str,
+        position: int,
+        begun: Sequence[Job],
+        ended: Sequence[tuple[str, str]],
+        given_up: Sequence[GivenUp] = (),
+        *,
+        anew: bool,
     ) -> None:
         """Note in one step how far the log is followed, what it asks for, and what has come to its end.
 
@@ -104,25 +136,35 @@ class Jobs:
             position: up to which it was read.
             begun: acts it asks for; one that is known already stays as it is.
             ended: (key, effect) of acts that need nothing more.
+            given_up: those of `ended` that failed for good.
             anew: the log is followed from its beginning: what was known is dropped first.
         """
         with self._lock, transaction(self._db):
             if anew:
                 self._db.execute("DELETE FROM jobs")
+                self._db.execute("DELETE FROM given_up")
             for job in begun:
                 self._db.execute(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", job)
             for key, effect in ended:
-                self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ?", (key, effect))
+                for table in ("jobs", "given_up"):
+                    self._db.execute(f"DELETE FROM {table} WHERE key = ? AND effect = ?", (key, effect))  # noqa: S608
+            for failed in given_up:
+                self._db.execute("INSERT OR REPLACE INTO given_up VALUES (?, ?, ?, ?, ?, ?)", failed)
+            if given_up:
+                self._db.execute(
+                    "DELETE FROM given_up WHERE rowid NOT IN (SELECT rowid FROM given_up ORDER BY at_ms DESC LIMIT ?)",
+                    (GIVEN_UP_MAX,),
+                )
             self._db.execute("UPDATE followed SET generation = ?, position = ?", (generation, position))
 
-    def due(self, now_ms: int, limit: int, busy: Sequence[str] = ()) -> list[Job]:
-        """Return acts whose time has come, the longest due first, none for the targets in `busy`."""
-        marks = ", ".join("?" * len(busy))
+    def due(self, now_ms: int, limit: int, effects: Collection[str], busy: Collection[str] = ()) -> list[Job]:
+        """Return acts of these kinds whose time has come, the longest due first, none for the circuits in `busy`."""
+        kinds, marks = ", ".join("?" * len(effects)), ", ".join("?" * len(busy))
         with self._lock:
             rows = self._db.execute(
-                f"SELECT {_FIELDS} FROM jobs WHERE due_ms <= ? AND target NOT IN ({marks}) "  # noqa: S608  marks only
-                "ORDER BY due_ms, key LIMIT ?",
-                (now_ms, *busy, limit),
+                f"SELECT {_FIELDS} FROM jobs WHERE due_ms <= ? AND effect IN ({kinds}) "  # noqa: S608  marks only
+                f"AND effect || ':' || target NOT IN ({marks}) ORDER BY due_ms, key LIMIT ?",
+                (now_ms, *effects, *busy, limit),
             ).fetchall()
         return [Job(*row) for row in rows]
 
@@ -135,6 +177,17 @@ class Jobs:
             ).fetchall()
         return [Job(*row) for row in rows]
 
+    def given_up(self) -> list[GivenUp]:
+        """Return acts that failed for good, the latest first, at most `GIVEN_UP_MAX`."""
+        with self._lock:
+            # A file of an earlier build that nobody has opened for writing since has no such table.
+            if not self._db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'given_up'").fetchone()[0]:
+                return []
+            rows = self._db.execute(
+                "SELECT key, effect, stream, reason, tries, at_ms FROM given_up ORDER BY at_ms DESC, key"
+            ).fetchall()
+        return [GivenUp(*row) for row in rows]
+
     def change(self, job: Job) -> None:
         """Keep how a job stands now."""
         with self._lock, transaction(self._db):
@@ -145,9 +198,12 @@ class Jobs:
             )
 
     def again(self, job: Job) -> None:
-        """Put a job on the list, anew, whatever became of it before."""
+        """Put a job on the list, anew, whatever became of its tries."""
         with self._lock, transaction(self._db):
-            self._db.execute(f"INSERT OR REPLACE {_INSERT}", job)
+            # One that has come to its end, of which the log does not know yet, stays as it is.
+            self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ? AND ending = x''", (job.key, job.effect))
+            self._db.execute(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", job)
+            self._db.execute("DELETE FROM given_up WHERE key = ? AND effect = ?", (job.key, job.effect))
 
     def drop(self, job: Job) -> None:
         """The log has its end."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
@@ -11,10 +11,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from adapters.simulators.exchange import Reply, Request
-from adapters.simulators.platform import Cut, SimPlatform
+from adapters.simulators.platform import Cut
 
 _BODY_MAX: Final = 8 << 20
 _CUT: Final = "orderspine.cut"
+
+
+class Answers(Protocol):
+    """What can be served: a simulated platform, or a receiver of notes."""
+
+    closing: asyncio.Event
+
+    async def answer(self, request: Request) -> Reply:
+        """Answer a request.
+
+        Raises:
+            Cut: the connection is to be cut.
+        """
+        ...
+
 
 Scope = dict[str, Any]
 Receive = Callable[[], Any]
@@ -30,8 +45,8 @@ class _Cuttable(HttpToolsProtocol):
 
 
 @contextlib.asynccontextmanager
-async def served(platform: SimPlatform, port: int = 0) -> AsyncIterator[str]:
-    """Serve a platform on a port of loopback (0 = a free one) and return its address."""
+async def served(platform: Answers, port: int = 0) -> AsyncIterator[str]:
+    """Serve one on a port of loopback (0 = a free one) and return its address."""
     config = uvicorn.Config(
         _application(platform), lifespan="off", log_config=None, access_log=False, server_header=False
     )
@@ -53,7 +68,7 @@ async def served(platform: SimPlatform, port: int = 0) -> AsyncIterator[str]:
         await server.wait_closed()
 
 
-def _application(platform: SimPlatform) -> Callable[[Scope, Receive, Send], Any]:
+def _application(platform: Answers) -> Callable[[Scope, Receive, Send], Any]:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         request = Request(

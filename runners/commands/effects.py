@@ -22,8 +22,11 @@ from runners.commands.common import (
 from runners.commands.fulfil import OrderName
 
 if TYPE_CHECKING:
-    from runners.effects_store import Job
+    from runners.effects_store import GivenUp, Job
     from runners.settings import Settings
+
+SHOWN_MAX = 50
+"""Acts that were given up of which so many are shown, the latest; --json has all that are remembered."""
 
 app = App(
     name="effects",
@@ -34,22 +37,25 @@ app = App(
 
 @app.command(name="list")
 def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
-    """List what is not told yet, the oldest first; works without a running `up`."""
+    """List what is not told yet, the oldest first, and what was given up; works without a running `up`."""
     from runners.effects_store import Jobs  # noqa: PLC0415
 
     settings = settings_of(data)
+    waiting: list[Job] = []
+    given_up: list[GivenUp] = []
     try:
         jobs = Jobs(settings.path, read_only=True)
     except FileNotFoundError:
-        waiting: list[Job] = []
+        pass
     else:
         try:
-            waiting = jobs.waiting()
+            waiting, given_up = jobs.waiting(), jobs.given_up()
         finally:
             jobs.close()
     now = _now_ms()
     if json:
-        print_json([_document(job) for job in waiting])
+        failed = [{**each._asdict(), "order": each.stream} for each in given_up]
+        print_json({"waiting": [_document(job) for job in waiting], "given_up": failed})
         return Exit.OK
     made = table("order", "effect", "target", "tries", "next try", "why it waits", right=("tries", "next try"))
     for job in waiting:
@@ -57,6 +63,14 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
         name = escape(job.stream.partition("-")[2])
         made.add_row(name, job.effect, escape(job.target), str(job.tries), f"in {wait_s} s", escape(job.reason))
     show(made, f"{len(waiting)} to be told")
+    if given_up:
+        failed_table = table("order", "effect", "tries", "why it was given up", right=("tries",))
+        for each in given_up[:SHOWN_MAX]:
+            effect = f"{each.effect} to {each.key.partition('/')[2]}" if "/" in each.key else each.effect
+            failed_table.add_row(
+                escape(each.stream.partition("-")[2]), escape(effect), str(each.tries), escape(each.reason)
+            )
+        show(failed_table, f"{len(given_up)} given up; `orderspine effects retry ORDER` tells them again")
     return Exit.OK
 
 
@@ -78,35 +92,35 @@ def retry(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
 
 async def _again(settings: "Settings", key: str) -> "list[Job]":
     from domain.catalogue import decode_event  # noqa: PLC0415
-    from domain.order import EffectSucceeded  # noqa: PLC0415
+    from domain.order import EffectFailed, EffectSucceeded  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
-    from runners.effects_outlets import Outlets  # noqa: PLC0415
+    from runners.effects_kinds import Kinds, all_kinds  # noqa: PLC0415
     from runners.effects_store import Jobs  # noqa: PLC0415
-    from runners.effects_wanted import ERP_WORDS, Looking  # noqa: PLC0415
+    from runners.effects_wanted import ENDS, Looking  # noqa: PLC0415
 
     log = open_log(settings, read_only=True)
-    outlets = Outlets(settings.path, _now_ms)
+    kinds = Kinds(settings.path, all_kinds(settings, _now_ms))
     jobs = Jobs(settings.path)
     try:
-        await outlets.refresh()
+        await kinds.refresh()
         now = _now_ms()
-        looking = Looking(log, outlets.seller_of, outlets.erp_tells)
+        looking = Looking(log, kinds.all)
         events = log.select_many([key])[key].events
-        facts = [decode_event(event.tag, event.data) for event in events if event.tag == "order.effect_succeeded"]
-        told = {(fact.key, fact.effect) for fact in facts if isinstance(fact, EffectSucceeded)}
+        ends = [decode_event(event.tag, event.data) for event in events if event.tag in ENDS]
+        told = {(fact.key, fact.effect) for fact in ends if isinstance(fact, EffectSucceeded)}
+        failed = {(fact.key, fact.effect) for fact in ends if isinstance(fact, EffectFailed)}
         again = [
             # In doubt: it may have been told before by somebody else, or in a try nobody heard the end of.
             job._replace(at_ms=now, doubt=1)
             for event in events
-            if event.tag in ERP_WORDS
-            for job in looking.asked_by(event, now, within_ms=now)
-            if (job.key, job.effect) not in told
+            for kind, job in looking.asked_by(event, now)
+            if (job.key, job.effect) not in told and (kind.again_all or (job.key, job.effect) in failed)
         ]
         for job in again:
             jobs.again(job)
     finally:
         jobs.close()
-        await outlets.close()
+        await kinds.close()
         log.close()
     return again
 

@@ -56,6 +56,7 @@ def trade(number: int, status: str, created_ms: int, modified_ms: int, **more: A
         "receiver_state": "浙江省",
         "receiver_city": "杭州市",
         "receiver_address": f"转塘街道**路{number}号",
+        "receiver_mobile": "138****8000",
         "buyer_message": "周末送货，谢谢",
         "orders": {"order": [line]},
         **more,

@@ -89,6 +89,7 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     save(data, [shop])
     FileKeys(data, shop).keep(Token("access", refresh="refresh"))
     (data / "erp.json").write_text('{"kind": "csv", "folder": "erp"}')
+    (data / "notify.json").write_text('{"receivers": []}')
     with closing(Pulls(data)) as pulls:
         pulls.begin(shop, 1_770_000_000_000, 1_770_000_100_000)
     make_backup(settings_for(data), tmp_path / name, tmp_path / "keys")
@@ -101,6 +102,8 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     with closing(Pulls(again)) as pulls:
         assert pulls.cursor(shop) == 1_770_000_000_000
     assert (again / "erp.json.off").read_text() == '{"kind": "csv", "folder": "erp"}'
+    assert (again / "notify.json.off").exists(), "two copies must not tell people twice"
+    assert not (again / "notify.json").exists()
     assert FileKeys(again, shop).token() is None
     for file in (again / "channels.json", again / "pulls.db"):
         assert file.stat().st_mode & 0o077 == 0

@@ -48,6 +48,7 @@ def trade(number: str, *, status: str = "WAIT_SELLER_SEND_GOODS", sku: str = "SK
         "receiver_name": "王小明",
         "receiver_mobile": "13800138000",
         "receiver_state": "浙江省",
+        "receiver_address": "转塘街道 1 号",
         "orders": {"order": [line]},
     }
 

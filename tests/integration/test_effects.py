@@ -21,8 +21,12 @@ from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, T
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from runners.cli import run
+from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects
-from runners.effects_outlets import Gone
+from runners.effects_erp import ErpRows
+from runners.effects_kind import Gone
+from runners.effects_kinds import Kinds
+from runners.effects_ship import ShipNotices
 from runners.effects_store import Job, Jobs
 from runners.effects_wanted import Looking
 from runners.lock import DataLock
@@ -32,10 +36,11 @@ from tests.audit_log import Story, key_of, open_story
 HOUR = 3_600_000
 
 
-class Platform:
+class Platform(ShipNotices):
     """An outside that remembers what it was told, and errs as it is told to."""
 
     def __init__(self) -> None:
+        super().__init__(Path(), lambda: 0)
         self.told: list[str] = []
         """Keys of notices, in the order in which they took effect."""
         self.calls = 0
@@ -44,17 +49,12 @@ class Platform:
         """How it fails when it is asked."""
         self.notices: list[ShipNotice] = []
         self.sells = True
-        self.changed = False
 
-    async def refresh(self) -> bool:
-        changed, self.changed = self.changed, False
-        return changed
+    async def refresh(self) -> None:
+        pass
 
     def seller_of(self, channel: str, shop: str) -> str | None:
         return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
-
-    def erp_tells(self) -> frozenset[str]:
-        return frozenset()
 
     async def do(self, job: Job) -> str:
         self.calls += 1
@@ -98,14 +98,17 @@ class Place:
         self.directory, self.story = directory, story
         self.platform, self.mailroom = Platform(), Mailroom(story)
         self.late_ms = 0
-        self.erp_hears: frozenset[str] = frozenset()
         monkeypatch.setattr("runners.effects._now_ms", lambda: story.now + self.late_ms)
         monkeypatch.setattr("runners.effects.time.monotonic", lambda: (story.now + self.late_ms) / 1000)
         self.restart()
 
     def restart(self) -> None:
         self.jobs = Jobs(self.directory)
-        self.runner = Effects(self.story.log, self.jobs, self.platform, self.mailroom)  # type: ignore[arg-type]
+        kinds = Kinds(self.directory, [self.platform])
+        self.runner = Effects(self.story.log, self.jobs, kinds, self.mailroom)  # type: ignore[arg-type]
+
+    def settings_change(self) -> None:
+        (self.directory / CONNECTIONS_FILE).write_bytes(b"[]\n")
 
     def ship(self, number: int) -> None:
         self.story.take(number, "paid")
@@ -266,7 +269,7 @@ async def test_keys_that_do_not_fit_wait_for_new_ones_and_hold_up_nobody_for_goo
     calls = place.platform.calls
     await place.go(3, step_ms=1_000)
     assert place.platform.calls == calls, "shut until the settings change"
-    place.platform.changed = True
+    place.settings_change()
     place.late_ms += 400_000
     await place.go(3, step_ms=400_000)
     assert len(place.platform.told) == 2
@@ -348,7 +351,18 @@ async def test_one_target_that_is_down_does_not_stop_the_log_from_being_followed
     await asyncio.sleep(0)
 
 
-def sold(place: Place, *rows: str) -> Sequence[ErpRecord]:
+class Erp(ErpRows):
+    """An ERP of which only is known what it hears."""
+
+    def __init__(self, hears: set[str]) -> None:
+        super().__init__(Path())
+        self._hears = frozenset(hears)
+
+    def tells(self) -> frozenset[str]:
+        return self._hears
+
+
+def sold(place: Place, hears: set[str], *rows: str) -> Sequence[ErpRecord]:
     """A till's file comes in; what the ERP is to be told of it."""
     raw = "\n".join(("小票号,门店编号,销售时间,行号,货号,数量,金额,状态", *rows)).encode()
     (piece,) = TILL.identify(raw, "")
@@ -359,7 +373,7 @@ def sold(place: Place, *rows: str) -> Sequence[ErpRecord]:
     view = TakeSnapshot(found.snapshot, sha256(piece.raw).hexdigest(), "", "", b"")
     before = place.story.log.tracked().head
     place.story.send(key, ChannelPayload("pos", piece.shop, piece.order_no), Taken(view))
-    looking = Looking(place.story.log, place.platform.seller_of, lambda: place.erp_hears)
+    looking = Looking(place.story.log, [Erp(hears)])
     wanted = looking.look(place.story.log.read(before, 100), place.story.now)
     return [msgspec.json.decode(job.document, type=ErpRecord) for job in wanted.begun]
 
@@ -380,19 +394,18 @@ ROWS = ["7,S1,2026-02-02 10:00:00,1,A,1,10.00,", "7,S1,2026-02-02 10:00:00,2,B,1
 async def test_goods_that_a_later_export_adds_to_a_counter_sale_are_told_to_the_erp(
     place: Place, hears: set[str], first: list[str], second: list[str]
 ) -> None:
-    place.erp_hears = frozenset(hears)
-    assert [each.status for each in sold(place, ROWS[0])] == first
-    told = sold(place, *ROWS)
+    assert [each.status for each in sold(place, hears, ROWS[0])] == first
+    told = sold(place, hears, *ROWS)
     assert [each.status for each in told] == second
     assert all([line.amount for line in each.lines] == [1000, 2000] for each in told)
-    assert sold(place, *ROWS) == [], "the same again is no change"
-    assert sold(place, ROWS[0]) == [], "and a smaller view is an old one"
+    assert sold(place, hears, *ROWS) == [], "the same again is no change"
+    assert sold(place, hears, ROWS[0]) == [], "and a smaller view is an old one"
 
 
 async def test_a_counter_sale_that_is_voided_is_told_as_cancelled_only(place: Place) -> None:
-    place.erp_hears = frozenset({"completed", "cancelled"})
-    sold(place, *ROWS)
-    assert [each.status for each in sold(place, *(row + "作废" for row in ROWS))] == ["cancelled"]
+    hears = {"completed", "cancelled"}
+    sold(place, hears, *ROWS)
+    assert [each.status for each in sold(place, hears, *(row + "作废" for row in ROWS))] == ["cancelled"]
 
 
 async def test_what_was_refused_is_told_again_when_a_person_says_so(
@@ -403,11 +416,13 @@ async def test_what_was_refused_is_told_again_when_a_person_says_so(
     place.ship(2)
     await place.go(2)
     assert isinstance(place.ends(1)[-1], EffectFailed)
-    monkeypatch.setattr("runners.effects_outlets.Outlets.seller_of", lambda *_: "flagship")
+    monkeypatch.setattr("runners.effects_ship.ShipNotices.seller_of", lambda *_: "flagship")
     with DataLock(place.directory):  # says whose the directory is
         data = ["--data", str(place.directory), "--json"]
     assert await asyncio.to_thread(run, ["effects", "list", *data]) == 0
-    assert msgspec.json.decode(capsys.readouterr().out) == []
+    listed = msgspec.json.decode(capsys.readouterr().out)
+    assert [each["reason"] for each in listed["given_up"]] == ["unknown carrier"]
+    assert listed["waiting"] == []
     assert await asyncio.to_thread(run, ["effects", "retry", "taobao:shop1:10001", *data]) == 0
     (asked,) = msgspec.json.decode(capsys.readouterr().out)
     assert (asked["effect"], asked["target"]) == ("ship_notice", "flagship")

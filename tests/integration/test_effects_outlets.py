@@ -11,9 +11,10 @@ from adapters.erp.outlets import BadErp, read_settings
 from adapters.platforms.connection import Connection
 from domain.platforms import NotAuthorised
 from runners.connections import FILE, save
-from runners.effects_outlets import ERP_FILE, Outlets
+from runners.effects_erp import ERP_FILE, ErpRows
+from runners.effects_kinds import Kinds
+from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
-from runners.effects_wanted import ERP
 from tests.platform_world import Asked, Reply, Served
 
 RECORD = ErpRecord(
@@ -28,14 +29,15 @@ async def test_nobody_is_known_while_a_file_can_be_written_by_others(tmp_path: P
     (tmp_path / ERP_FILE).write_text('{"kind": "csv", "folder": "erp"}')
     (tmp_path / ERP_FILE).chmod(0o600)
     (tmp_path / name).chmod(0o666)
-    outlets = Outlets(tmp_path, lambda: 0)
-    assert not await outlets.refresh()
-    assert not outlets.known
+    erp = ErpRows(tmp_path)
+    kinds = Kinds(tmp_path, [ShipNotices(tmp_path, lambda: 0), erp])
+    await kinds.refresh()
+    assert not kinds.known
     (tmp_path / name).chmod(0o600)
-    assert await outlets.refresh()
-    assert outlets.known
-    assert "paid" in outlets.erp_tells()
-    await outlets.close()
+    assert await kinds.refresh()
+    assert kinds.known
+    assert "paid" in erp.tells()
+    await kinds.close()
 
 
 async def test_a_shops_parcels_are_told_whichever_of_its_connections_comes_first(tmp_path: Path) -> None:
@@ -52,10 +54,10 @@ async def test_a_shops_parcels_are_told_whichever_of_its_connections_comes_first
         place = tmp_path / str(number)
         place.mkdir()
         save(place, connections)
-        outlets = Outlets(place, lambda: 0)
-        await outlets.refresh()
-        assert outlets.seller_of("generic", "own") == found
-        await outlets.close()
+        notices = ShipNotices(place, lambda: 0)
+        await notices.refresh()
+        assert notices.seller_of("generic", "own") == found
+        await notices.close()
 
 
 def test_two_fields_of_an_erp_cannot_share_a_name() -> None:
@@ -72,11 +74,11 @@ async def test_a_good_token_put_where_a_bad_one_was_is_used_at_the_next_try(tmp_
         for name, text in ((ERP_FILE, json.dumps(settings)), ("erp-token", "bad")):
             (tmp_path / name).write_text(text)
             (tmp_path / name).chmod(0o600)
-        outlets = Outlets(tmp_path, lambda: 0)
-        await outlets.refresh()
-        job = Job("order-generic:own:1@3", ERP, ERP, "order-generic:own:1", msgspec.json.encode(RECORD), 0, 0)
+        rows = ErpRows(tmp_path)
+        await rows.refresh()
+        job = Job("order-generic:own:1@3", "erp", "erp", "order-generic:own:1", msgspec.json.encode(RECORD), 0, 0)
         with pytest.raises(NotAuthorised):
-            await outlets.do(job)
+            await rows.do(job)
         (tmp_path / "erp-token").write_text("good")
-        assert await outlets.do(job) == "E-1"
-        await outlets.close()
+        assert await rows.do(job) == "E-1"
+        await rows.close()

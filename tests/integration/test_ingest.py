@@ -40,6 +40,8 @@ def trade(tid: str, **more: Any) -> dict[str, Any]:
         "payment": "19.90",
         "total_fee": "19.90",
         "receiver_name": "李四",
+        "receiver_mobile": "13800138001",
+        "receiver_address": "转塘街道 2 号",
         "orders": {
             "order": [{"oid": tid, "num": 1, "price": "19.90", "payment": "19.90", "outer_sku_id": "SKU-1"}],
         },

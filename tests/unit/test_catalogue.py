@@ -136,6 +136,8 @@ SAMPLES: dict[str, Event] = {
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),
+    "cell.effect_succeeded": cellular.CellEffectSucceeded("notify", "cell-main@2/operations", "r-9", 2),
+    "cell.effect_failed": cellular.CellEffectFailed("notify", "cell-main@2/operations", "no such robot", "", 3),
 }
 """One of each shape of today; behind a tag, the name of a further sample (fields that came later)."""
 
