@@ -146,8 +146,11 @@ class _Reader:
                 warnings.simplefilter("error")
                 root = ast.parse(f"({text}\n)", mode="eval").body
         except SyntaxError as error:
-            line = min(max(error.lineno or 1, 1), len(self._lines))
-            column = (error.offset or 1) - (line == 1) if error.lineno == line else len(self._lines[-1]) + 1
+            line, column = error.lineno or 0, error.offset or 1
+            if 1 <= line <= len(self._lines):
+                column -= line == 1
+            else:  # at our own closing parenthesis, or nowhere
+                line, column = len(self._lines), len(self._lines[-1]) + 1
             for written, right in (("&&", "and"), ("||", "or"), ("!", "not")):
                 if written in text.replace("!=", ""):
                     raise BadCondition(f"{error.msg}: write {right!r} for {written!r}", line, max(column, 1)) from None

@@ -140,6 +140,8 @@ REFUSED = (
     ("units >", 1, 8, "syntax"),
     ("(", 1, 1, "never closed"),
     ("'\0'", 1, 4, "null"),
+    ("units >\r\n", 2, 1, "syntax"),
+    ("\runits\0", 2, 7, "null"),
     ("\ud800", 1, 1, "cannot be read"),
     ("units", 1, 1, "a number and not yes or no"),
     ("channel and gift", 1, 1, "text and not yes or no"),
