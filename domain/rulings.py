@@ -20,7 +20,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
     snapshot: Snapshot
     flaws: tuple[str, ...] = ()
-    """What is wrong with the address: `no_name`, `no_phone`, `bad_phone`, `no_region`, `no_detail`."""
+    """What is wrong with the address: `no_name`, `no_phone`, `bad_phone`, `no_detail`."""
     now_ms: int = 0
     """The message's observed time, UTC ms: rules with a time window apply by it."""
     taken_ms: int = 0
