@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from domain import buyers, cellular, intake, mapping, order, rulebook, skus, stock, trail
+from domain import approvals, buyers, care, cellular, intake, mapping, order, rulebook, skus, stock, talk, trail
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
@@ -54,6 +54,18 @@ TYPES: Mapping[str, type[Event]] = {
     "order.service_opened": order.ServiceOpened,
     "order.effect_succeeded": order.EffectSucceeded,
     "order.effect_failed": order.EffectFailed,
+    "order.approval_requested": approvals.ApprovalRequested,
+    "order.approved": approvals.ApprovalGiven,
+    "order.rejected": approvals.ApprovalRejected,
+    "order.approval_escalated": approvals.ApprovalEscalated,
+    "order.approval_withdrawn": approvals.ApprovalWithdrawn,
+    "order.document_attached": approvals.DocumentAttached,
+    "order.document_detached": approvals.DocumentDetached,
+    "order.commented": talk.OrderCommented,
+    "order.mentions_read": talk.MentionsRead,
+    "order.complained": care.OrderComplained,
+    "order.complaint_closed": care.ComplaintClosed,
+    "order.enquired": care.OrderEnquired,
     "order.timer_set": order.TimerSet,
     "order.timer_cleared": order.TimerCleared,
     "stock.received": stock.StockReceived,

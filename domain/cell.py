@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import buyers, cellular, fulfilment, intake, mapping, order, rulebook, skus, stock, trail
+from domain import buyers, cellular, fulfilment, intake, mapping, order, people, rulebook, skus, stock, trail
+from domain.acts import Act
 from domain.canonical import Return
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
@@ -79,9 +80,11 @@ _SPECIAL = frozenset(
         order.QueueReleased,
         order.OrderNormalized,
         order.OrderAmended,
+        *people.WORDED,
     }
 )
-"""Events the turn itself looks at. The last two are stored with the sealed personal half of their snapshot."""
+"""Events the turn itself looks at. With views the sealed personal half of their snapshot is stored, with what people do
+the sealed words that they wrote."""
 
 _KEEPS_NO_PAYLOAD = frozenset({"repeated"})
 
@@ -360,6 +363,8 @@ def _run(
                     released = event
                 elif isinstance(event, order.OrderNormalized | order.OrderAmended):
                     sealed = step.sealed
+                elif kind in people.WORDED:
+                    sealed = (step.command.sealed or None) if isinstance(step.command, Act) else None
                 else:
                     timers.extend(Timer(to, *timer) for timer in order.timers_of(event))
             records.append(_new(Record, (to, version, TAGS[kind], envelope, _encode(event), sealed)))
@@ -411,6 +416,8 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
         policy = _World(NOTHING, states, 0).state(RULEBOOK_KEY).in_force.book.acts.get(body.effect)
         if policy is not None:
             body = msgspec.structs.replace(body, then=policy.then)
+    if isinstance(body, Act):
+        body = msgspec.structs.replace(body, who=mail.by)
     return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
 
 
@@ -475,16 +482,18 @@ def _payload_step(
 def _again(step: _Step, again: "_Again", state: order.Order, world: _World) -> _Step:
     """Return the step a waiting message has become, now that it runs."""
     if isinstance(again.what, Command):
-        return msgspec.structs.replace(step, command=_or_queued(state, again.what, again.item))
+        by = again.what.who if isinstance(again.what, Act) else step.by
+        return msgspec.structs.replace(step, command=_or_queued(state, again.what, again.item), by=by)
     return _payload_step(step.to, state, again.item, again.what, step.by, step.causation, world)
 
 
-_ALWAYS_RUN = (
+_ALWAYS_RUN: tuple[type[Command], ...] = (
     order.ResendQuarantined,
     order.DiscardQuarantined,
     order.TimerDue,
     order.ResolveInterception,
     order.RecordEffect,
+    *people.AT_ONCE,
 )
 
 

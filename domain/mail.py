@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain import buyers, cellular, intake, mapping, order, rulebook, skus, stock
+from domain import approvals, buyers, care, cellular, intake, mapping, order, rulebook, skus, stock, talk
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
@@ -50,6 +50,16 @@ Body = (
     | order.RecordEffect
     | order.ResendQuarantined
     | order.DiscardQuarantined
+    | approvals.RequestApproval
+    | approvals.Approve
+    | approvals.Reject
+    | approvals.AttachDocument
+    | approvals.DetachDocument
+    | talk.Comment
+    | talk.ReadMentions
+    | care.Complain
+    | care.CloseComplaint
+    | care.Enquire
     | stock.ReceiveStock
     | stock.ExpectStock
     | stock.AdjustStock

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain import approvals, people
+from domain.acts import Act
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.ids import order_key
@@ -852,6 +854,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     queue: tuple[Waiting, ...] = ()
     effects: Effects = ()
     """How each act outside stands by its last report."""
+    people: people.People = people.NO_PEOPLE
+    """Approvals, talk, complaints and enquiries."""
 
 
 _replace = msgspec.structs.replace
@@ -879,6 +883,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         quarantined=state.quarantined,
         queue=state.queue,
         effects=state.effects,
+        people=state.people,
     )
 
 
@@ -1147,6 +1152,11 @@ def effects_after(effects: Effects, event: EffectSucceeded | EffectFailed) -> Ef
     return (*others, (event.effect, event.key, stands))
 
 
+def _of_people(state: Order, event: Event) -> Order:
+    commands = _with_command(state, getattr(event, "command", ""))
+    return _replace(state, people=people.evolve(state.people, event), commands=commands)
+
+
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderReceived: lambda state, _: state,
     OrderNormalized: _normalized,
@@ -1208,6 +1218,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     EffectFailed: _effect_known,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
+    **dict.fromkeys(people.EVENTS, _of_people),
 }
 
 
@@ -1335,8 +1346,19 @@ def unmapped(state: Order) -> tuple[tuple[str, str], ...]:
 
 
 def on_hold(state: Order) -> bool:
-    """Whether something blocks shipping: a platform hold, an open interception, a refund asked for before shipping."""
-    return bool(state.holds or state.interceptions or (state.after_sales and _refund_asked(state)))
+    """Whether something blocks shipping: a hold, an interception, a refund asked for, an approval that is not given."""
+    return bool(
+        state.holds
+        or state.interceptions
+        or (state.after_sales and _refund_asked(state))
+        or (state.people.approvals.asked and approvals.blocking(state.people.approvals))
+    )
+
+
+def why_held(state: Order) -> str:
+    """Return for people what blocks shipping."""
+    asked = (f"approval {each.asked.approval} is {each.verdict}" for each in approvals.blocking(state.people.approvals))
+    return ", ".join((*state.holds, *(reason for _, reason in state.interceptions), *asked)) or "a refund is asked for"
 
 
 def _refund_asked(state: Order) -> bool:
@@ -1373,6 +1395,8 @@ PAYMENT_TIMER = "payment"
 ORDER_TIMER = "order"
 PROMISE_TIMER = "promise"
 PRESALE_TIMER = "presale"
+APPROVAL_TIMER = "approval"
+"""Open while an approval is to be escalated, for the first of them."""
 
 
 def _guard(state: Order, to: str) -> None:
@@ -1447,6 +1471,7 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
     _look_for_changes(steps, state, now_ms)
     _look_for_flaws(steps, command.flaws, now_ms)
     _look_for_risks(steps, now_ms)
+    _ask_approvals(steps, command.ruling, now_ms)
     _issue_pick_lists(steps)
     if state.status == "" and state.queue:
         steps.add(QueueReleased("order", "order_known"))
@@ -1810,6 +1835,50 @@ def _look_for_risks(steps: _Steps, now_ms: int) -> None:
         steps.add(*_resolve_reason(state, "unmapped_sku", "mapped"))
 
 
+def _ask_approvals(steps: _Steps, ruling: Ruling, now_ms: int) -> None:
+    """Ask for what the rule book wants approved of a paid order, and again for what was approved of another one."""
+    state = steps.state
+    known = state.people.approvals
+    if (ruling.forms or known.asked) and _to_be_sent(state):
+        forms = ruling.forms if state.status in PAID else ()
+        subject = approvals.subject_of(state.lines, state.amounts)
+        steps.add(*approvals.request_approvals(known, forms, ruling.rules, subject, now_ms))
+    _follow_approvals(steps)
+
+
+def _follow_approvals(steps: _Steps) -> None:
+    """Withdraw approvals that nothing is left for, and keep the timer at the next one that is due."""
+    state = steps.state
+    known = state.people.approvals
+    if not known.asked:
+        return
+    if not _to_be_sent(state):
+        steps.add(*approvals.withdraw(known, "cancelled" if state.status == "cancelled" else "nothing_left"))
+    due_ms = approvals.next_due(steps.state.people.approvals)
+    set_ms = dict(state.timers).get(APPROVAL_TIMER)
+    if set_ms != due_ms:
+        if set_ms is not None:
+            steps.add(TimerCleared(APPROVAL_TIMER, fired=False))
+        if due_ms is not None:
+            steps.add(TimerSet(APPROVAL_TIMER, due_ms))
+
+
+def _to_be_sent(state: Order) -> bool:
+    return state.status in ("awaiting_payment", "paid", "allocating")
+
+
+def _act(command: Act, state: Order, now_ms: int) -> Sequence[Event]:
+    """What people do on an order: also on one of which nothing but a quarantined message is known."""
+    if state.quarantined is None:
+        _known(state)
+    steps = _Steps(state)
+    stand = people.Stand(_to_be_sent(state), approvals.subject_of(state.lines, state.amounts))
+    steps.add(*people.decide(command, state.people, stand, now_ms))
+    _follow_approvals(steps)
+    _issue_pick_lists(steps)
+    return steps
+
+
 def _issue_pick_lists(steps: _Steps) -> None:
     """Ask warehouses to pick what is held, once all is and nothing blocks it."""
     state = steps.state
@@ -1857,8 +1926,7 @@ def _to_leave(command: ScanOut | Ship, state: Order) -> Allocation:
     if state.status not in ("paid", "allocating"):
         raise NothingToShip(f"the order is {state.status}; goods leave only while it is allocating")
     if on_hold(state):
-        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions))) or "a refund is asked for"
-        raise OrderOnHold(f"held ({why}); resolve it first")
+        raise OrderOnHold(f"held ({why_held(state)}); resolve it first")
     if not state.allocations or state.status != "allocating":
         raise NothingToShip("no stock is allocated to the order, so there is no pick list to scan")
     allocation = allocation_of(state, command.allocation)
@@ -1933,6 +2001,7 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
     steps = _Steps(state)
     if not command.lines:
         _cancel(steps, command.reason, now_ms, command.command_id)
+        _follow_approvals(steps)
         return steps
     gone = frozenset(live) if state.status in ("shipped", "completed") else state.shipped
     back = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id in gone)
@@ -1949,6 +2018,7 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
         _look_for_locks(steps)
         _look_for_risks(steps, now_ms)
         _issue_pick_lists(steps)
+    _follow_approvals(steps)
     return steps
 
 
@@ -1961,6 +2031,7 @@ def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequenc
     if command.decision == "cancel":
         _known(state)
         _cancel(steps, f"decided on {command.interception}", now_ms, command.command_id)
+        _follow_approvals(steps)
         return steps
     if command.decision == "waive":
         if reason != GIFT_SHORT:
@@ -2025,7 +2096,9 @@ def _timer_due(command: TimerDue, state: Order, now_ms: int) -> Sequence[Event]:
                 command.due_ms,
             )
         )
-    del now_ms
+    elif command.timer == APPROVAL_TIMER:
+        steps.add(*approvals.escalate(steps.state.people.approvals, max(now_ms, command.due_ms)))
+        _follow_approvals(steps)
     return steps
 
 
@@ -2281,6 +2354,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     QueueBehind: _queue,
     ResendQuarantined: _resend,
     DiscardQuarantined: _discard,
+    **dict.fromkeys(people.ACTS, _act),
 }
 
 NEEDS_ORDER: frozenset[type[Command]] = frozenset({ScanOut, Ship, ConfirmProcessing, CancelLines, ReturnGoods})

@@ -35,6 +35,11 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("refused", "quarantined", "queued_behind", "queue_released"), "messages"),
     **dict.fromkeys(("effect_succeeded", "effect_failed"), "effects"),
     "service_opened": "service",
+    **dict.fromkeys(("approval_requested", "approved", "rejected"), "hold"),
+    **dict.fromkeys(("approval_escalated", "approval_withdrawn"), "hold"),
+    **dict.fromkeys(("document_attached", "document_detached"), "documents"),
+    **dict.fromkeys(("commented", "mentions_read"), "talk"),
+    **dict.fromkeys(("complained", "complaint_closed", "enquired"), "customer"),
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
 }
 """Which axis of the order an event moves."""
@@ -69,7 +74,8 @@ _TITLES: Final = {
 
 _HEAD: Final = """What is stored of each: stream, version, tag, the envelope, and the JSON of its fields;
 fields with their default value are left out. Nothing here is personal: names, addresses and whatever nobody
-declared harmless are sealed beside `order.normalized` and `order.amended`. Times are UTC milliseconds, money is
+declared harmless are sealed beside `order.normalized` and `order.amended`, what people write beside what they
+did (`order.commented`, `order.approved` …). Times are UTC milliseconds, money is
 in minor units (分 of CNY), quantities are units. A tag is never used again for another meaning; a shape that
 must change gets a new tag, and the old one is read for ever."""
 
