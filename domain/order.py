@@ -15,6 +15,7 @@ from domain.acts import Act
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.ids import order_key
+from domain.people import NO_PEOPLE, People
 from domain.rulings import UNRULED, Gift, Kit, Route, Ruling, Saving
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
@@ -854,7 +855,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     queue: tuple[Waiting, ...] = ()
     effects: Effects = ()
     """How each act outside stands by its last report."""
-    people: people.People = people.NO_PEOPLE
+    people: People = NO_PEOPLE
     """Approvals, talk, complaints and enquiries."""
 
 
