@@ -284,7 +284,7 @@ def _with(state: Approvals, approval: str, **changes: Any) -> Approvals:
 
 
 def _given(state: Approvals, event: ApprovalGiven) -> Approvals:
-    approvers = next(each.approvers for each in state.asked if each.asked.approval == event.approval)
+    approvers = next((each.approvers for each in state.asked if each.asked.approval == event.approval), ())
     verdict = "approved" if event.complete else "open"
     return _with(state, event.approval, approvers=(*approvers, event.person), verdict=verdict)
 

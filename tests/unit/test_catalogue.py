@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import buyers, cellular, intake, mail, mapping, order, rulebook, skus, stock, trail
+from domain import approvals, buyers, care, cellular, intake, mail, mapping, order, rulebook, skus, stock, talk, trail
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -89,6 +89,37 @@ SAMPLES: dict[str, Event] = {
     ),
     "order.effect_succeeded": order.EffectSucceeded("ship_notice", "o@7", "r-9", 2),
     "order.effect_failed": order.EffectFailed("ship_notice", "o@7", "unknown carrier", "r-8", 3, final=False),
+    "order.approval_requested": approvals.ApprovalRequested(
+        "credit", "credit", "finance", 1, rule="large", rules=3, subject="00ff"
+    ),
+    "order.approval_requested.by_person": approvals.ApprovalRequested(
+        "customs-2",
+        "customs",
+        "operations",
+        2,
+        ("hs_code",),
+        ("invoice", "declaration"),
+        2,
+        T0,
+        86_400_000,
+        "finance",
+        asked_by="zhang",
+        subject="00fe",
+        command="c-20",
+    ),
+    "order.approved": approvals.ApprovalGiven("credit", 1, "li.wei", "finance", 1, True, ("limit", "note"), "c-21"),
+    "order.rejected": approvals.ApprovalRejected("credit", 1, "li.wei", "finance", "c-22"),
+    "order.approval_escalated": approvals.ApprovalEscalated("credit", 1, "operations", T0),
+    "order.approval_withdrawn": approvals.ApprovalWithdrawn("credit", 1, "cancelled"),
+    "order.document_attached": approvals.DocumentAttached("invoice-1", "invoice", "00f7", 900, "wu", "sales", "c-23"),
+    "order.document_detached": approvals.DocumentDetached("invoice-1", "wu", "sales", "c-24"),
+    "order.commented": talk.OrderCommented(2, 2, "li.wei", "finance", ("sales", "wu"), "c-25"),
+    "order.mentions_read": talk.MentionsRead((2,), "wu", "sales", "c-26"),
+    "order.complained": care.OrderComplained(
+        "complaint-1", "gift_missing", "wechat", True, ("1",), "chen", "service", "c-27"
+    ),
+    "order.complaint_closed": care.ComplaintClosed("complaint-1", "settled", "chen", "service", "c-28"),
+    "order.enquired": care.OrderEnquired("logistics", "miniprogram", True, 1, T0, ("T1",), command="c-29"),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),

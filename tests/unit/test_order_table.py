@@ -5,8 +5,11 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from domain import approvals, care, talk
+from domain.acts import Act
 from domain.canonical import SourceTime, Status
-from domain.decider import Command, DomainError, Event
+from domain.decider import Command, DomainError, Event, fold
+from domain.envelope import By
 from domain.order import (
     DECIDE,
     EVOLVE,
@@ -37,8 +40,9 @@ from domain.order import (
     Waiting,
     decide,
     evolve,
+    order,
 )
-from domain.rulings import Found, Gift, Kit, Promise, Route, Ruling
+from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling
 from tests.spec import T0, at, line, snapshot, taking
 from tests.unit.test_catalogue import SAMPLES
 
@@ -50,9 +54,36 @@ RULING = Ruling(
     kits=(Kit("2", (("P1", 2), ("P2", 1))),),
     priority="urgent",
     promise=Promise("p", 3_600_000),
+    forms=(Form("f", "customs", "operations", due_within_ms=1, escalate_to="finance"), Form("g", "credit", "finance")),
     keep=(("S1", 5),),
     lots=True,
 )
+FINANCE = By("person", "li.wei", "finance")
+ACTS: tuple[Act, ...] = (
+    approvals.RequestApproval("c-1", FINANCE, form="credit", role="finance"),
+    approvals.RequestApproval("c-1", FINANCE, form="craft", role="engineer", due_within_ms=1, escalate_to="finance"),
+    approvals.Approve("c-1", FINANCE, approval="credit"),
+    approvals.Reject("c-1", FINANCE, ("reason",), b"sealed", approval="credit"),
+    approvals.AttachDocument("c-1", FINANCE, ("name",), b"sealed", kind="invoice", size=1, payload="00f7"),
+    approvals.DetachDocument("c-1", FINANCE, document="invoice-1"),
+    talk.Comment("c-1", FINANCE, ("text",), b"sealed", mentions=("sales",)),
+    talk.ReadMentions("c-1", FINANCE, upto=1),
+    care.Complain("c-1", FINANCE, cause="late", channel="phone"),
+    care.CloseComplaint("c-1", FINANCE, complaint="complaint-1", outcome="settled"),
+    care.Enquire("c-1", FINANCE, topic="logistics", channel="phone"),
+)
+PEOPLE = fold(
+    order,
+    (
+        approvals.ApprovalRequested("credit", "credit", "finance", 1, due_ms=T0, escalate_to="sales"),
+        approvals.ApprovalRequested("customs", "customs", "operations", 1, rule="r", subject="another"),
+        approvals.ApprovalRejected("customs", 1, "wu", "operations"),
+        approvals.DocumentAttached("invoice-1", "invoice", "00f8", 1, "wu", "sales"),
+        talk.OrderCommented(1, 1, "wu", "sales", ("finance",)),
+        care.OrderComplained("complaint-1", "late", "phone"),
+    ),
+).people
+"""What may stand open: approvals, a document, an unread mention, a complaint."""
 Kind = Literal["normal", "presale", "counter"]
 LINES = (line("1"), line("2", quantity=2))
 
@@ -65,12 +96,13 @@ def states() -> list[Order]:
             state,
             interceptions=(("i-1", "unmapped_sku"), ("i-2", "payment_timeout"), ("i-3", "gift_short")),
             after_sales=(("1", "open"),),
-            timers=(("payment", T0), ("order", T0), ("promise", T0)),
+            timers=(("payment", T0), ("order", T0), ("promise", T0), ("approval", T0)),
             ruled=Ruled(gifts=(Gift("g", "G1", 1),), pre_holds=(Allocation("o/pre-1", "A", (("G1", 1),)),)),
             cancelled=(("2", 1),),
             quarantined=Waiting("m-1", "p-1", ""),
             queue=(Waiting("m-2", "p-2", ""),),
             holds=("locked",),
+            people=PEOPLE,
             allocations=(Allocation("o/1", "A", (("S1", 1), ("S2", 1)), picked=True),)
             if state.status == "allocating"
             else (),
@@ -131,6 +163,7 @@ def commands() -> list[Command]:
         ResolveInterception("c-1", "i-1", "waive"),
         ResolveInterception("c-1", "i-3", "waive"),
         TimerDue("promise", T0),
+        TimerDue("approval", T0),
         CancelLines("c-1", (), ""),
         CancelLines("c-1", (("1", 1),), ""),
         CancelLines("c-1", (("1", 9),), ""),
@@ -148,6 +181,7 @@ def commands() -> list[Command]:
         RecordEffect("c-1", "ship_notice", "k-1", "failed", reason="busy", final=False),
         Quarantine("m-1", "bad", "", "", "p-9", ""),
         QueueBehind("m-2", "p-8", ""),
+        *ACTS,
         ResendQuarantined("c-1", "m-1"),
         DiscardQuarantined("c-1", "m-1", ""),
         DiscardQuarantined("c-1", "order", ""),
