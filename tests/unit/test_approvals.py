@@ -35,16 +35,19 @@ from domain.approvals import (
     subject_of,
 )
 from domain.canonical import Snapshot
+from domain.cell import Untranslatable
 from domain.decider import Event, RefusedBefore
 from domain.envelope import By
 from domain.order import (
     CancelLines,
+    DiscardQuarantined,
     OrderOnHold,
     OrderPaid,
     OrderRefused,
     OrderReserved,
     OrderUnknown,
     PickListIssued,
+    ResolveInterception,
     ScanOut,
     Ship,
     TimerCleared,
@@ -311,9 +314,6 @@ def test_an_approval_that_waits_behind_a_quarantined_message_keeps_its_author() 
     cell.take(VIEW)
     key = next(iter(cell.living))
     cell.send(key, ask("ask-1", WU), by=WU)
-    from domain.cell import Untranslatable  # noqa: PLC0415
-    from domain.order import DiscardQuarantined  # noqa: PLC0415
-
     cell.channel(Untranslatable("no such status", "status", "correct it", "nonsense"), key)
     assert cell.send(key, approve("c-1", LI), by=LI).outcome == "queued"
     item = cell.order().quarantined
@@ -336,8 +336,6 @@ def test_what_is_released_by_cancelling_an_interception_withdraws_it_too() -> No
     key = next(key for key in cell.living if key.startswith("order-"))
     cell.send(key, ask("ask-1", WU, due_within_ms=5, escalate_to="sales"), by=WU)
     (name, _), *_ = cell.order().interceptions
-    from domain.order import ResolveInterception  # noqa: PLC0415
-
     cell.send(key, ResolveInterception("r-1", name, "cancel"))
     assert blocking(cell.order().people.approvals) == ()
     assert dict(cell.order().timers) == {}
