@@ -59,8 +59,8 @@ class AttachDocument(Act, frozen=True, kw_only=True):
 
     kind: str
     """What it is, as forms name it: `customs_declaration`, `drawing` …"""
-    size: int
-    """Bytes of the document itself."""
+    size: int = 0
+    """Bytes of the document itself: counted by whoever stores them."""
     raw: bytes = b""
     """The document, sealed under the order's key; it leaves the command before the turn."""
     ref: str = ""
@@ -519,7 +519,7 @@ def attach(act: AttachDocument, state: Approvals) -> Sequence[Event]:
     kind = word(act.kind, "a kind of document")
     check_words(act, "name")
     if not act.payload:
-        raise BytesGone("the document's bytes are gone; attach it once more")
+        raise BytesGone("the document's bytes did not arrive, or not sealed for this order; attach it once more")
     if any((each.kind, each.payload) == (kind, act.payload) for each in state.documents):
         return ()
     if len(state.documents) >= DOCUMENTS_MAX:

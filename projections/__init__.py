@@ -3,9 +3,10 @@
 from typing import Any
 
 from projections.base import Projection
+from projections.desk import Desk
 from projections.intake import Intake
 from projections.inventory import Inventory
 from projections.orders import Orders
 
-PROJECTIONS: tuple[Projection[Any, Any], ...] = (Orders(), Inventory(), Intake())
+PROJECTIONS: tuple[Projection[Any, Any], ...] = (Orders(), Inventory(), Intake(), Desk())
 """Every read model there is. One more is one file and one line here."""

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from domain import cellular, stock
+from domain.acts import Act
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Timer, Turn, quarantine_turn, run_turn
 from domain.decider import Command, fold
@@ -35,6 +36,7 @@ from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSna
 from domain.routing import WAREHOUSE
 from runners.preparing import Preparer, Ready, plain
 from runners.timers import Timers, load_timers
+from runners.words import checked
 
 LEDGER_SNAPSHOT_EVERY = 20_000
 """Events of a ledger between two snapshots of it."""
@@ -294,6 +296,9 @@ class Engine:
     def _turn(
         self, message: Message, keys: dict[str, bytes], ready: Ready | None, failure: str
     ) -> tuple[Turn, Payload | None]:
+        document: Payload | None = None
+        if isinstance(message.mail.body, Act):
+            message, document = self._written(message, message.mail.body)
         if ready is None or not self._is_read_by(message.mail.body, ready):
             ready = self._ready(message, keys, failure)
         prepared = ready.prepared if ready else None
@@ -309,7 +314,7 @@ class Engine:
                 log.exception("turn.broken", message=message.id, to=message.mail.to)
                 break
             else:
-                return turn, ready.payload if ready else None
+                return turn, ready.payload if ready else document
             # Outside of what is put down to the message: a log that cannot be read is no message's fault.
             self._load(missing.streams)
             payloads.update(self._stored(message, missing.payloads))
@@ -318,9 +323,16 @@ class Engine:
         self._load((message.mail.to, UNREADABLE_KEY))
         while True:
             try:
-                return quarantine_turn(message, self._states, failure, digest), payload
+                return quarantine_turn(message, self._states, failure, digest), payload or document
             except Missing as missing:
                 self._load(missing.streams)
+
+    def _written(self, message: Message, act: Act) -> tuple[Message, Payload | None]:
+        """Return an act as its sealed words say it is, and the document that came with it."""
+        mail = message.mail
+        key = self._vault.keys((mail.to,), create=False).get(mail.to)
+        body, document = checked(act, mail.to, key, self._fetch)
+        return msgspec.structs.replace(message, mail=msgspec.structs.replace(mail, body=body)), document
 
     def _ready(self, message: Message, keys: dict[str, bytes], failure: str) -> Ready | None:
         mail = message.mail

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from domain import intake, order, stock
 from domain.canonical import Amounts, Line, Parcel, Snapshot, SourceTime, Status
+from domain.care import CloseComplaint
 from domain.catalogue import TAGS, encode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Untranslatable, run_turn
 from domain.envelope import By, Envelope, encode_envelope
 from domain.ids import intake_key, kind_of, order_key, warehouse_key
 from domain.mail import Body, ChannelPayload, Mail
 from domain.ports import EventLog, Record
+from domain.talk import ReadMentions
+from tests.colleagues import CHEN, LI, WU, ZHAO, approve, ask, attach, comment, complain, enquire, reject
 
 NOON_MS = 1_770_600_000_000
 LEDGER = warehouse_key("A")
@@ -100,6 +103,23 @@ class Trade:
         self.log.append(records)
 
 
+def _act(command: str, who: By, chance: random.Random) -> Body:
+    """Return something that a colleague could do."""
+    acts: list[Body] = [
+        comment(command, who, chance.choice(["x", "@finance", "@sales @li.wei"])),
+        comment(command, who, "@财务 @zhao"),
+        ReadMentions(command, who, upto=chance.randrange(4)),
+        ask(command, who),
+        approve(command, who),
+        reject(command, who),
+        attach(command, who, payload="payload"),
+        complain(command, who),
+        CloseComplaint(command, who, complaint="complaint-1", outcome="settled"),
+        enquire(command, who),
+    ]
+    return chance.choice(acts)
+
+
 def trade_day(trade: Trade, seed: int, acts: int) -> None:
     """Let `acts` random things befall a few orders: every kind of event comes up sooner or later."""
     chance = random.Random(seed)
@@ -108,7 +128,7 @@ def trade_day(trade: Trade, seed: int, acts: int) -> None:
         number = f"{chance.randrange(max(acts // 6, 2))}"
         key = order_key("taobao", chance.choice(["s1", "s1", "s 2"]), number)
         person = By("person", "p1", "service")
-        match chance.randrange(12):
+        match chance.randrange(14):
             case 0 | 1 | 2 | 3 | 4:
                 trade.take(
                     view(
@@ -136,6 +156,9 @@ def trade_day(trade: Trade, seed: int, acts: int) -> None:
                     trade.send(key, order.DiscardQuarantined(f"discard-{trade.mails}", item, "junk"), by=person)
             case 10:
                 trade.receive(chance.randrange(1, 50))
+            case 11 | 12:
+                who = chance.choice([WU, LI, ZHAO, CHEN])
+                trade.send(key, _act(f"act-{trade.mails}", who, chance), by=who)
             case _:
                 body = intake.RecordUnmatched(f"unmatched-{trade.mails}", "cancellation", "no such order")
                 trade.send(intake_key("taobao", "s1"), body)

@@ -28,6 +28,7 @@ from sqlalchemy import (
     insert,
     inspect,
     literal_column,
+    or_,
     select,
     table,
     tuple_,
@@ -357,6 +358,56 @@ class ReadModels:
         """Return what became of everything that came in, by channel and shop."""
         return self._listed("intake", {"channel": channel, "shop": shop}, ("channel", "shop"), 100_000)
 
+    def desk(
+        self,
+        *,
+        role: str | None = None,
+        person: str | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+        limit: int = 1_000,
+    ) -> list[dict[str, Any]]:
+        """Return what waits for people: what is due first comes first, then what has waited longest.
+
+        Args:
+            role: only what waits for this role, or (where `person` is given) for this person.
+            person: only what waits for this person, or (where `role` is given) for this role.
+            kind: only approvals, mentions, interceptions or complaints.
+            key: only of this order.
+            limit: most rows.
+        """
+        with self._engine.connect() as db:
+            if self._live(db, "desk") is None:
+                return []
+            due: ColumnClause[int] = column("due_ms")
+            names = ("key", "kind", "item")
+            query = self._query(db, "desk_items", ("*",), "desk").limit(limit)
+            query = query.order_by(due == 0, due, column("since_ms"), *(column(name) for name in names))
+            mine = [column(name) == value for name, value in (("role", role), ("person", person)) if value is not None]
+            if mine:
+                query = query.where(or_(*mine))
+            for name, value in (("kind", kind), ("key", key)):
+                if value is not None:
+                    query = query.where(column(name) == value)
+            return [dict(row) for row in db.execute(query).mappings()]
+
+    def thread(self, key: str) -> list[dict[str, Any]]:
+        """Return what people did and said about an order, oldest first; `sealed` is what was written."""
+        with self._engine.connect() as db:
+            if self._live(db, "desk") is None:
+                return []
+            query = self._query(db, "desk_thread", ("*",), "desk").where(_key == key).order_by(column("version"))
+            rows = [dict(row) for row in db.execute(query).mappings()]
+        return [{**row, "facts": json.loads(row["facts"])} for row in rows]
+
+    def desked(self, key: str) -> dict[str, Any] | None:
+        """Return an order's counts: messages, rounds, complaints, enquiries, what waits; None where none is known."""
+        with self._engine.connect() as db:
+            if self._live(db, "desk") is None:
+                return None
+            row = db.execute(self._query(db, "desk", ("*",)).where(_key == key)).mappings().first()
+        return {name: value for name, value in row.items() if name != "document"} if row else None
+
     def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
         """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.
 
@@ -455,8 +506,8 @@ class ReadModels:
         version: int | None = db.execute(query).scalar()
         return version
 
-    def _query(self, db: Connection, name: str, columns: Sequence[str]) -> Select[Any]:
-        live = table(f"{name}_v{self._live(db, name)}", schema=self._schema)
+    def _query(self, db: Connection, name: str, columns: Sequence[str], of: str = "") -> Select[Any]:
+        live = table(f"{name}_v{self._live(db, of or name)}", schema=self._schema)
         shown: list[ColumnElement[Any]] = [literal_column(each) for each in columns]
         return select(*shown).select_from(live)
 

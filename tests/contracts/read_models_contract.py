@@ -14,6 +14,7 @@ from domain.order import ScanOut
 from projections import PROJECTIONS
 from projections.base import Change, versioned
 from runners.projector import Projector
+from tests.colleagues import CHEN, WU, ask, comment, complain
 from tests.trade import SECRET, Trade, trade_day, view
 
 
@@ -125,6 +126,9 @@ class ReadModelsContract:
         assert read_models.order("order-a:b:c") is None
         assert read_models.inventory() == []
         assert read_models.intake() == []
+        assert read_models.desk() == []
+        assert read_models.thread("order-a:b:c") == []
+        assert read_models.desked("order-a:b:c") is None
         assert read_models.count_orders() == {}
 
     def test_orders_are_found_by_everything_people_ask_by(self, read_models: ReadModels) -> None:
@@ -197,6 +201,37 @@ class ReadModelsContract:
             2500,
             "t1770600000001",
         )
+
+    def test_the_desk_shows_what_is_due_first_and_then_what_has_waited_longest(self, read_models: ReadModels) -> None:
+        log = MemoryEventLog()
+        trade = Trade(log)
+        trade.receive()
+        one, two = trade.take(view("1")), trade.take(view("2"))
+        short = trade.take(view("3", units=900))
+        trade.send(one, comment("c-1", WU, "who? @finance @li.wei"), by=WU)
+        trade.send(two, ask("c-2", WU, due_within_ms=9_000_000, escalate_to="sales"), by=WU)
+        trade.send(one, ask("c-3", WU, due_within_ms=1_000, escalate_to="sales"), by=WU)
+        trade.send(two, complain("c-4"), by=CHEN)
+        Projector(log, read_models, PROJECTIONS).run()
+        rows = [(row["key"], row["kind"]) for row in read_models.desk()]
+        assert rows == [
+            (one, "approval"),
+            (two, "approval"),
+            (short, "interception"),
+            (one, "mention"),
+            (one, "mention"),
+            (two, "complaint"),
+        ]
+        assert [row["key"] for row in read_models.desk(role="finance")] == [one, two, one]
+        assert [row["item"] for row in read_models.desk(role="finance", person="li.wei", kind="mention")] == [
+            "1/finance",
+            "1/li.wei",
+        ]
+        assert [row["kind"] for row in read_models.desk(key=two, limit=1)] == ["approval"]
+        assert read_models.thread(one)[0]["sealed"] == comment("c-1", WU, "who? @finance @li.wei").sealed
+        desked = read_models.desked(one)
+        assert desked is not None
+        assert (desked["messages"], desked["rounds"], desked["waiting"]) == (1, 1, 3)
 
     def test_rows_come_back_in_one_order_everywhere(self, read_models: ReadModels) -> None:
         log = MemoryEventLog()

@@ -144,7 +144,7 @@ class PeopleMachine(RuleBasedStateMachine):
 
     @rule(who=people, form=names, count=st.integers(1, 2), due=st.booleans())
     def somebody_asks(self, who: Any, form: str, count: int, due: bool) -> None:
-        more = {"due_within_ms": 60_000, "escalate_to": "operations"} if due else {}
+        more: dict[str, Any] = {"due_within_ms": 60_000, "escalate_to": "operations"} if due else {}
         self.put(ask(self.new_id(), who, form, people=count, **more), who)
 
     @rule(who=people, name=names)

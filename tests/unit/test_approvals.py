@@ -83,7 +83,13 @@ def test_a_person_asks_for_an_approval() -> None:
 
 
 def test_a_form_says_what_is_needed_and_when_it_goes_to_whom() -> None:
-    form = {"fields": ("hs_code",), "documents": ("invoice",), "people": 2, "due_within_ms": 5, "escalate_to": "sales"}
+    form: dict[str, Any] = {
+        "fields": ("hs_code",),
+        "documents": ("invoice",),
+        "people": 2,
+        "due_within_ms": 5,
+        "escalate_to": "sales",
+    }
     spec = paid().when(ask("ask-1", form="customs", role="operations", **form))
     spec.then(
         ApprovalRequested(
