@@ -67,6 +67,46 @@ VERBS = (
     Verb(
         "cancel", "fulfil:cancel", ACT, "Cancel an order, or units of its lines.", "cancel 2231958349 --reason refund"
     ),
+    Verb(
+        "approve", "people:approve", ACT, "Say yes to what an order waits for.", "approve 2231958349 credit --note fine"
+    ),
+    Verb(
+        "reject", "people:reject", ACT, "Say no: the order stays on hold.", "reject 2231958349 credit --reason overdue"
+    ),
+    Verb(
+        "request-approval",
+        "people:request_approval",
+        ACT,
+        "Keep an order until somebody approves it.",
+        "request-approval 2231958349 credit --of finance --people 2",
+    ),
+    Verb("attach", "people:attach", ACT, "Attach a document to an order.", "attach 2231958349 scan.pdf --kind invoice"),
+    Verb("detach", "people:detach", ACT, "Take a document off an order.", "detach 2231958349 invoice-1"),
+    Verb(
+        "comment",
+        "people:comment",
+        ACT,
+        "Say something about an order; @role or @person calls.",
+        'comment 2231958349 "is the credit fine? @finance"',
+    ),
+    Verb(
+        "mentions", "people:mentions", ACT, "Where you are called; --read marks it as read.", "mentions --role finance"
+    ),
+    Verb(
+        "complain",
+        "people:complain",
+        ACT,
+        "Record a customer's complaint.",
+        "complain 2231958349 --cause gift_missing --channel phone",
+    ),
+    Verb(
+        "close-complaint",
+        "people:close_complaint",
+        ACT,
+        "Close a complaint.",
+        "close-complaint 2231958349 complaint-1",
+    ),
+    Verb("enquire", "people:enquire", ACT, "Record a customer's enquiry.", "enquire 2231958349 logistics"),
     Verb("skus", "skus:app", ACT, "Which SKU a channel's item is; what waits for one.", "skus unmapped"),
     Verb("rules", "rules:app", ACT, "The rule book: show, check, try, diff, apply.", "rules check rules.toml"),
     Verb("buyers", "buyers:app", ACT, "What was agreed with customers: grade, credit, prices.", "buyers list"),
@@ -81,6 +121,15 @@ VERBS = (
     Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),
     Verb("orders", "orders:orders", LOOK, "List orders.", "orders --state paid"),
     Verb("order", "orders:order", LOOK, "Everything about one order.", "order taobao:flagship:2231958349"),
+    Verb("desk", "desk_page:desk", LOOK, "What waits for people, the most urgent first.", "desk --role finance"),
+    Verb("thread", "desk_page:thread", LOOK, "What was done and said about an order.", "thread 2231958349"),
+    Verb(
+        "document",
+        "desk_page:document",
+        LOOK,
+        "Write an attached document into a file.",
+        "document 2231958349 invoice-1 --to invoice.pdf",
+    ),
     Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
     Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
     Verb("backup", "backup:backup", PROVE, "A consistent copy while it runs; the keys apart.", "backup copies/monday"),
