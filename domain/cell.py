@@ -274,7 +274,7 @@ def quarantine_turn(message: Message, states: Mapping[str, Held], reason: str, p
     Orders keep their own; a message to any other actor is recorded in the cell's intake, and blocks nobody.
     """
     mail = message.mail
-    body = "" if payload else encode_body(mail.body)
+    body = "" if payload else encode_body(_signed(mail))
     if kind_of(mail.to) == "order":
         advice = "repair the cause and resend it, or discard it"
         command: Command = order.Quarantine(message.id, reason, "", advice, payload, body)
@@ -417,8 +417,13 @@ def _first_step(message: Message, states: Mapping[str, Held], prepared: Prepared
         if policy is not None:
             body = msgspec.structs.replace(body, then=policy.then)
     if isinstance(body, Act):
-        body = msgspec.structs.replace(body, who=mail.by)
+        body = _signed(mail)
     return _Step(mail.to, _or_queued(held.state, body, message.id), mail.by, message.id)
+
+
+def _signed(mail: Mail) -> Any:
+    """Return a mail's body; what a person does is done by who sent it, whatever it says."""
+    return msgspec.structs.replace(mail.body, who=mail.by) if isinstance(mail.body, Act) else mail.body
 
 
 def _filled(to: str, command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:

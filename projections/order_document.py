@@ -120,6 +120,8 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     completed_ms: int = 0
     cancel_reason: str = ""
     interceptions: tuple[Interception, ...] = ()
+    approvals: dict[str, str] = {}
+    """Approval that keeps the order from shipping → open or rejected."""
     allocations: tuple[Allocation, ...] = ()
     ruled: Ruled = NOT_RULED
     """Where it is sent from and how, its gifts, as the rule book says."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from domain.approvals import ApprovalGiven, ApprovalRejected, ApprovalRequested, ApprovalWithdrawn
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
 from domain.ids import parts_of
@@ -241,6 +242,23 @@ def _resolved(entry: Entry, facts: InterceptionResolved, _: Recorded) -> None:
     )
 
 
+def _approval_requested(entry: Entry, facts: ApprovalRequested, _: Recorded) -> None:
+    entry.document.approvals[facts.approval] = "open"
+
+
+def _approval_given(entry: Entry, facts: ApprovalGiven, _: Recorded) -> None:
+    if facts.complete:
+        entry.document.approvals.pop(facts.approval, None)
+
+
+def _approval_rejected(entry: Entry, facts: ApprovalRejected, _: Recorded) -> None:
+    entry.document.approvals[facts.approval] = "rejected"
+
+
+def _approval_withdrawn(entry: Entry, facts: ApprovalWithdrawn, _: Recorded) -> None:
+    entry.document.approvals.pop(facts.approval, None)
+
+
 def _refused(entry: Entry, facts: OrderRefused, _: Recorded) -> None:
     entry.document.refused += 1
     entry.document.last_refusal = Refusal(facts.what, facts.rule, facts.reason, facts.command)
@@ -292,6 +310,14 @@ def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, ow
         document.parcels.append(ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own))
         if parcel.tracking:
             entry.search.setdefault(("tracking", parcel.tracking), event.position)
+
+
+_APPROVALS: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
+    ApprovalRequested: _approval_requested,
+    ApprovalGiven: _approval_given,
+    ApprovalRejected: _approval_rejected,
+    ApprovalWithdrawn: _approval_withdrawn,
+}
 
 
 class Rule(NamedTuple):
@@ -353,6 +379,8 @@ def _rules() -> dict[str, Rule]:
     rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
     rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
     rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
+    for kind, shows in _APPROVALS.items():
+        rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
     for effect in (EffectSucceeded, EffectFailed):
         rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
     rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)

@@ -12,7 +12,7 @@ from projections.base import FIXED, Change, Projection, Public, versioned
 from projections.order_document import Document
 from projections.order_fold import RULES, Entry, begun, finish, restored
 
-VERSION = 3
+VERSION = 4
 
 TABLE = versioned(
     "orders",
@@ -108,7 +108,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         view.ordered_at.local,
         view.amounts.currency,
         document.amount_paid,
-        1 if view.holds or document.interceptions else 0,
+        1 if view.holds or document.interceptions or document.approvals else 0,
         document.quarantine.item if document.quarantine else "",
         waiting and f"pick-{waiting}",
         document.source_tag,

@@ -314,7 +314,7 @@ class Engine:
                 log.exception("turn.broken", message=message.id, to=message.mail.to)
                 break
             else:
-                return turn, ready.payload if ready else document
+                return turn, ready.payload if ready else document if turn.outcome != "refused" else None
             # Outside of what is put down to the message: a log that cannot be read is no message's fault.
             self._load(missing.streams)
             payloads.update(self._stored(message, missing.payloads))

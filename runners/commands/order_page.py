@@ -196,6 +196,9 @@ def _head(order: dict[str, Any]) -> "RenderableType":
     ):
         if order.get(name):
             made.add_row(title, escape(str(order[name])))
+    if order.get("approvals"):
+        approvals = ", ".join(f"{name} ({state})" for name, state in order["approvals"].items())
+        made.add_row("waits for approval", escape(approvals))
     if order.get("holds"):
         made.add_row("held by the platform", escape(", ".join(order["holds"])))
     for allocation in order.get("allocations", ()):
