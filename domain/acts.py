@@ -22,7 +22,7 @@ ROLES: Mapping[str, str] = {
     "auditor": "审计",
     "engineer": "工程师",
 }
-"""Role → the merchant's word for it."""
+"""The usual roles → the merchant's word for each. A rule book may name others (a workshop); any one word is a role."""
 SEALED_BYTES_MAX = 64 * 1024
 """Most bytes of sealed words with one act: some twenty thousand Chinese characters."""
 CUSTOMER = "customer"
@@ -50,7 +50,7 @@ class NobodyActs(DomainError):
 
 
 class UnknownRole(DomainError):
-    """The person's role, or the one that is to act, is none that there is."""
+    """The person's role, or the one that is to act, is missing or no single word."""
 
 
 class WordsMissing(DomainError):
@@ -75,7 +75,7 @@ def acting(act: Act) -> tuple[str, str]:
 
     Raises:
         NobodyActs: no person sent the mail.
-        UnknownRole: the person's role is none of ours.
+        UnknownRole: it is not said as what.
     """
     person = person_id(act.who)
     if act.who.kind != "person" or not person:
@@ -87,10 +87,10 @@ def known_role(role: str) -> str:
     """Return a role.
 
     Raises:
-        UnknownRole: there is none of that name.
+        UnknownRole: it is no single word.
     """
-    if role not in ROLES:
-        raise UnknownRole(f"there is no role {role[:40]!r}; known are {', '.join(ROLES)}")
+    if not _WORD.fullmatch(role):
+        raise UnknownRole(f"{role[:40]!r} is no role; a role is one word, usually {', '.join(ROLES)}")
     return role
 
 

@@ -46,6 +46,8 @@ class Approve(Act, frozen=True, kw_only=True):
     """A person says yes. The form's fields are among the sealed words."""
 
     approval: str
+    attempt: int = 0
+    """Which asking the person has seen; 0 = whichever stands."""
 
 
 class Reject(Act, frozen=True, kw_only=True):
@@ -191,6 +193,10 @@ class NotYourForm(DomainError):
 
 class FourEyes(DomainError):
     """Nobody approves what he asked for, and nobody counts twice."""
+
+
+class AskedAnew(DomainError):
+    """The order was changed, and the approval asked for anew, since the person looked."""
 
 
 class DocumentsMissing(DomainError):
@@ -489,6 +495,8 @@ def approve(act: Approve, state: Approvals) -> Sequence[Event]:
     approval = _open(state, act.approval)
     asked = approval.asked
     _check_role(approval, role)
+    if act.attempt not in (0, asked.attempt):
+        raise AskedAnew(f"{asked.approval} was asked for anew since: look at the order as it is now, then decide")
     if person == asked.asked_by:
         raise FourEyes(f"{person} asked for {asked.approval}; somebody else must approve it")
     if person in approval.approvers:

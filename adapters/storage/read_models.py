@@ -370,7 +370,8 @@ class ReadModels:
         """Return what waits for people: what is due first comes first, then what has waited longest.
 
         Args:
-            role: only what waits for this role, or (where `person` is given) for this person.
+            role: only what waits for this role, or (where `person` is given) for this person. One that is none of the
+                usual roles is called in comments like a person.
             person: only what waits for this person, or (where `role` is given) for this role.
             kind: only approvals, mentions, interceptions or complaints.
             key: only of this order.
@@ -383,9 +384,9 @@ class ReadModels:
             names = ("key", "kind", "item")
             query = self._query(db, "desk_items", ("*",), "desk").limit(limit)
             query = query.order_by(due == 0, due, column("since_ms"), *(column(name) for name in names))
-            mine = [column(name) == value for name, value in (("role", role), ("person", person)) if value is not None]
+            mine = [each for each in (role, person) if each is not None]
             if mine:
-                query = query.where(or_(*mine))
+                query = query.where(or_(column("role") == role, column("person").in_(mine)))
             for name, value in (("kind", kind), ("key", key)):
                 if value is not None:
                     query = query.where(column(name) == value)

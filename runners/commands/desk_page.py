@@ -248,6 +248,7 @@ def _thread_page(settings: "Settings", rows: list[dict[str, Any]]) -> "Renderabl
         at = datetime.fromtimestamp(row["at"] / 1000, zone).isoformat(" ", "seconds")
         facts = row["facts"]
         about = next((facts[name] for name in ("approval", "document", "complaint", "topic") if name in facts), "")
+        about += f" #{facts['attempt']}" if "attempt" in facts else ""
         written = [text if name == "text" else f"{name}: {text}" for name, text in row["words"].items()]
         made.add_row(
             at[:19],

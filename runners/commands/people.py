@@ -10,6 +10,7 @@ from cyclopts import Parameter, validators
 from runners.commands.acting import GOOD, act, command_id_of, order_of, send
 from runners.commands.common import (
     DATA_DEFAULT,
+    NOT_NEGATIVE,
     CommandIdOption,
     DataOption,
     Exit,
@@ -40,6 +41,8 @@ RoleOption = Annotated[
         help="As what: sales, warehouse, finance, service, operations, keeper, auditor, engineer, or its Chinese word.",
     ),
 ]
+SEAL_BYTES_MAX = 100
+"""Bytes that sealing adds, at most."""
 NoteOption = Annotated[str, Parameter(help="A remark; it is sealed with the order's personal data.")]
 ChannelOption = Annotated[
     str, Parameter(help="How it came: phone, wechat …; the order's own channel where it is left out.")
@@ -60,6 +63,13 @@ def approve(
         tuple[str, ...], Parameter(help="NAME=VALUE: fills a field of the form in; may be given again.")
     ] = (),
     note: NoteOption = "",
+    attempt: Annotated[
+        int,
+        Parameter(
+            validator=NOT_NEGATIVE,
+            help="Which asking you have seen (`thread` shows it): refused where the order was changed since.",
+        ),
+    ] = 0,
     person: PersonOption = "",
     role: RoleOption = "",
     command_id: CommandIdOption = "",
@@ -74,7 +84,7 @@ def approve(
     settings = settings_of(data)
     key = order_of(settings, order)
     name = _approval_of(settings, key, approval)
-    body = Approve(command_id_of(command_id), **_sealed(settings, key, words), approval=name)
+    body = Approve(command_id_of(command_id), **_sealed(settings, key, words), approval=name, attempt=attempt)
     return _act(settings, key, body, who, "approve", f"{name} of {order}", json=json)
 
 
@@ -379,19 +389,24 @@ def person_of(person: str, role: str) -> "By":
 
 
 def role_of(text: str, option: str) -> str:
-    """Return the role of this name or Chinese word.
+    """Return the role of this name or Chinese word; a word that is none of the usual ones is taken, and remarked on.
 
     Raises:
-        Failure: there is none.
+        Failure: it is no single word.
     """
-    from domain.acts import ROLES  # noqa: PLC0415
+    from domain.acts import ROLES, UnknownRole, known_role  # noqa: PLC0415
 
     wanted = text.strip()
     for name, word in ROLES.items():
         if wanted.lower() == name or wanted == word:
             return name
-    known = ", ".join(f"{name} {word}" for name, word in ROLES.items())
-    raise Failure(Exit.USAGE, f"{option} {text[:40]!r} is no role; known are {known}")
+    usual = ", ".join(f"{name} {word}" for name, word in ROLES.items())
+    try:
+        known_role(wanted)
+    except UnknownRole:
+        raise Failure(Exit.USAGE, f"{option} {text[:40]!r} is no role: one word, usually {usual}") from None
+    say(f"{wanted} is none of the usual roles ({usual}); it is taken as it is")
+    return wanted
 
 
 def fields_of(pairs: tuple[str, ...]) -> dict[str, str]:

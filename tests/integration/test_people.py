@@ -150,7 +150,11 @@ def test_enquiries_are_counted_with_their_repeats(up: Running) -> None:
     [
         (("comment", ORDER, "x"), 2, "--person (or ORDERSPINE_PERSON) and --role (or ORDERSPINE_ROLE)"),
         (("comment", ORDER, "x", "--person", "wu"), 2, "--role (or ORDERSPINE_ROLE)"),
-        (("comment", ORDER, "x", "--person", "wu", "--role", "boss"), 2, "is no role; known are sales 销售"),
+        (
+            ("comment", ORDER, "x", "--person", "wu", "--role", "the boss"),
+            2,
+            "one word, usually sales 销售",
+        ),
         (("comment", ORDER, " ", *WU), 2, "needs a text"),
         (("comment", "taobao:s1:77", "x", *WU), 1, "no channel has sent such an order"),
         (("approve", ORDER, "credit", "--field", "limit", *LI), 2, "write NAME=VALUE"),
@@ -158,7 +162,7 @@ def test_enquiries_are_counted_with_their_repeats(up: Running) -> None:
         (("approve", ORDER, "nothing", *LI), 1, "nobody has asked for it"),
         (("complain", ORDER, "--cause", "weather", *CHEN), 1, "known are gift_missing"),
         (("document", ORDER, "x-1", "--to", "nowhere"), 1, "known are contract-1"),
-        (("request-approval", ORDER, "credit", "--of", "boss", *WU), 2, "--of 'boss' is no role"),
+        (("request-approval", ORDER, "credit", "--of", "a b", *WU), 2, "--of 'a b' is no role"),
     ],
 )
 def test_a_slip_is_answered_with_what_to_do(up: Running, words: tuple[str, ...], code: int, told: str) -> None:
@@ -171,6 +175,15 @@ def test_who_acts_may_be_said_once_for_all(up: Running, monkeypatch: pytest.Monk
     monkeypatch.setenv("ORDERSPINE_ROLE", "运营")
     done(up.run("comment", ORDER, "x"))
     until(lambda: up.run("thread", ORDER, "--json").json["thread"][-1]["role"] == "operations")
+
+
+def test_a_role_of_the_merchants_own_is_called_and_reads(up: Running) -> None:
+    sun = ("--person", "sun", "--role", "workshop")
+    done(up.run("comment", "taobao:s1:9002", "@workshop, is it cut?", *WU))
+    until(lambda: desk(up, "--role", "workshop") == [("mention", "1/workshop", "open")])
+    said = done(up.run("mentions", "--read", *sun))
+    assert "workshop is none of the usual roles" in said.err
+    until(lambda: not desk(up, "--role", "workshop"))
 
 
 def test_everything_verifies_and_replays(up: Running) -> None:

@@ -15,6 +15,7 @@ from domain.approvals import (
     ApprovalWithdrawn,
     Approve,
     AskedAlready,
+    AskedAnew,
     AskedOtherwise,
     AttachDocument,
     BadForm,
@@ -115,9 +116,9 @@ def test_what_is_open_is_not_asked_for_again() -> None:
     [
         (ask("c-1", By("system", "timer")), NobodyActs),
         (ask("c-1", By("person", " ", "sales")), NobodyActs),
-        (ask("c-1", By("person", "wu", "boss")), UnknownRole),
+        (ask("c-1", By("person", "wu", "the boss")), UnknownRole),
         (ask("c-1", form="credit of Mr Wang"), NotAWord),
-        (ask("c-1", role="boss"), UnknownRole),
+        (ask("c-1", role="the boss"), UnknownRole),
         (ask("c-1", fields=("a b",)), NotAWord),
         (ask("c-1", documents=("",)), NotAWord),
         (ask("c-1", people=0), BadForm),
@@ -125,7 +126,7 @@ def test_what_is_open_is_not_asked_for_again() -> None:
         (ask("c-1", due_within_ms=-1, escalate_to="sales"), BadForm),
         (ask("c-1", due_within_ms=5), BadForm),
         (ask("c-1", escalate_to="sales"), BadForm),
-        (ask("c-1", due_within_ms=5, escalate_to="boss"), UnknownRole),
+        (ask("c-1", due_within_ms=5, escalate_to="the boss"), UnknownRole),
     ],
 )
 def test_a_request_that_nobody_could_follow_is_refused(act: Any, refusal: type[Any]) -> None:
@@ -140,6 +141,11 @@ def test_nothing_is_approved_of_an_order_that_has_left() -> None:
 
 def test_of_an_order_that_nobody_knows_nothing_is_approved() -> None:
     Spec(order).when(ask("c-1")).then_raises(OrderUnknown)
+
+
+def test_a_role_of_the_merchants_own_approves_what_is_asked_of_it() -> None:
+    spec = paid().when(ask("ask-1", form="craft", role="workshop")).then_some(ApprovalRequested)
+    spec.when(approve("c-1", By("person", "sun", "workshop"), "craft")).then_some(ApprovalGiven)
 
 
 # --- asking again
@@ -244,6 +250,13 @@ def test_who_asked_does_not_approve() -> None:
 )
 def test_a_yes_that_does_not_count_is_refused(act: Any, refusal: type[Any]) -> None:
     paid(ASKED).when(act).then_raises(refusal)
+
+
+def test_a_yes_to_what_the_order_was_before_does_not_count() -> None:
+    spec = paid(ASKED).when(taking(snapshot(minute=9, freight=900)))
+    spec.given(*spec._events)
+    spec.when(Approve("c-1", LI, approval="credit", attempt=1)).then_raises(AskedAnew)
+    spec.when(Approve("c-2", LI, approval="credit", attempt=2)).then_some(ApprovalGiven)
 
 
 def test_every_field_must_be_filled_in() -> None:
