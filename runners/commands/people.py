@@ -160,9 +160,7 @@ def request_approval(
 
 def attach(
     order: OrderName,
-    file: Annotated[
-        Path, Parameter(name="FILE", help="The document.", validator=validators.Path(exists=True, dir_okay=False))
-    ],
+    file: Annotated[Path, Parameter(name="FILE", help="The document.")],
     /,
     *,
     kind: Annotated[str, Parameter(help="What it is, as forms name it: invoice, customs_declaration, drawing …")],

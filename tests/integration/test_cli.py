@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def test_the_examples_of_the_help_are_understood() -> None:
     app = build_app()
     for verb in VERBS:
         if verb.name in app:
-            app.parse_args(verb.example.split(), exit_on_error=False, print_error=False)
+            app.parse_args(shlex.split(verb.example), exit_on_error=False, print_error=False)
 
 
 def test_help_needs_nothing_heavy() -> None:
