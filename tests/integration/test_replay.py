@@ -105,7 +105,7 @@ def test_a_projector_that_is_behind_is_compared_where_it_stands(data: Path, tmp_
         (f"DELETE FROM {ORDERS} WHERE key = '{key_of(3)}'", "does not have it"),
         (f"UPDATE {LEVELS} SET reserved = reserved - 1 WHERE sku = 'SKU3'", "reserved is"),
         (
-            f"""INSERT INTO {LEVELS} SELECT warehouse, 'SKU3x', on_hand, reserved, pre_reserved, protected, available,
+            f"""INSERT INTO {LEVELS} SELECT warehouse, 'SKU3x', on_hand, reserved, pre_reserved, protected, promised, available,
             position, updated_at, updated_by FROM {LEVELS} WHERE sku = 'SKU3'""",
             "nothing in the log made it",
         ),
@@ -216,7 +216,7 @@ def test_history_tells_who_why_and_what_changed(data: Path, log: SqliteEventLog)
     assert (reserved.by.kind, reserved.by.id) == ("rule", "fulfilment")
     assert [(other.stream, other.tag) for other in reserved.related] == [("warehouse-A", "stock.reserved")]
     assert reserved.causation == f"warehouse-A@{reserved.related[0].version}"
-    assert reserved.changes["allocation"][0] is None
+    assert reserved.changes["allocations"][0] == ()
     assert [entry.version for entry in history(log, key_of(2), ZONE, last=2)] == [len(entries) - 1, len(entries)]
 
 
