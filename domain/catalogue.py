@@ -10,7 +10,24 @@ from typing import Any
 
 import msgspec
 
-from domain import approvals, buyers, care, cellular, intake, mapping, order, rulebook, skus, stock, talk, trail
+from domain import (
+    approvals,
+    barcodes,
+    buyers,
+    care,
+    cellular,
+    intake,
+    mapping,
+    order,
+    picking,
+    reorder,
+    rulebook,
+    shelf,
+    skus,
+    stock,
+    talk,
+    trail,
+)
 from domain.decider import Event
 
 TYPES: Mapping[str, type[Event]] = {
@@ -35,6 +52,9 @@ TYPES: Mapping[str, type[Event]] = {
     "order.released": order.OrderReleased,
     "order.pick_list_issued": order.PickListIssued,
     "order.processed": order.OrderProcessed,
+    "order.item_scanned": picking.ItemScanned,
+    "order.item_unscanned": picking.ItemUnscanned,
+    "order.pick_error": picking.PickError,
     "order.picked": order.OrderPicked,
     "order.lots_recorded": order.LotsRecorded,
     "order.partially_shipped": order.PartiallyShipped,
@@ -82,6 +102,15 @@ TYPES: Mapping[str, type[Event]] = {
     "stock.picked_out": stock.StockPickedOut,
     "stock.issued": stock.StockIssued,
     "stock.refused": stock.StockRefused,
+    "stock.counted": shelf.StockCounted,
+    "stock.moved_out": shelf.StockMovedOut,
+    "stock.moved_in": shelf.StockMovedIn,
+    "stock.damaged": shelf.StockDamaged,
+    "stock.scrapped": shelf.StockScrapped,
+    "stock.picking_set": shelf.PickingSet,
+    "stock.reorder_level_set": reorder.ReorderLevelSet,
+    "stock.reorder_signalled": reorder.ReorderSignalled,
+    "stock.reorder_cleared": reorder.ReorderCleared,
     "intake.hinted": intake.IntakeHinted,
     "intake.ignored": intake.IntakeIgnored,
     "intake.refused": intake.IntakeRefused,
@@ -105,6 +134,9 @@ TYPES: Mapping[str, type[Event]] = {
     "trail.noted": trail.OrderNoted,
     "trail.duplicate_suspected": trail.DuplicateSuspected,
     "trail.refused": trail.TrailRefused,
+    "barcodes.set": barcodes.BarcodesSet,
+    "barcodes.removed": barcodes.BarcodesRemoved,
+    "barcodes.refused": barcodes.BarcodesRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

@@ -11,7 +11,24 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from domain import buyers, cellular, fulfilment, intake, mapping, order, people, rulebook, skus, stock, trail
+from domain import (
+    barcodes,
+    buyers,
+    cellular,
+    floor,
+    fulfilment,
+    intake,
+    mapping,
+    order,
+    people,
+    picking,
+    rulebook,
+    shelf,
+    skus,
+    stock,
+    trail,
+    warehouse,
+)
 from domain.acts import Act
 from domain.canonical import Return
 from domain.catalogue import TAGS
@@ -36,7 +53,7 @@ Outcome = Literal[
 
 DECIDERS: Mapping[str, Decider] = {
     "order": order.order,
-    "warehouse": stock.ledger,
+    "warehouse": warehouse.warehouse,
     "intake": intake.intake,
     "cell": cellular.cell_actor,
     "mapping": mapping.mapping,
@@ -44,6 +61,7 @@ DECIDERS: Mapping[str, Decider] = {
     "rulebook": rulebook.rulebook,
     "buyers": buyers.buyers,
     "trail": trail.trail,
+    "goods": barcodes.barcodes,
 }
 """Every kind of actor."""
 
@@ -52,12 +70,15 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     order.OrderOutdated: "outdated",
     order.OrderRefused: "refused",
     stock.StockRefused: "refused",
+    shelf.StockCounted: "accepted",
     cellular.CellRefused: "refused",
     mapping.MappingRefused: "refused",
     skus.SkusRefused: "refused",
     rulebook.RulesRefused: "refused",
     buyers.BuyersRefused: "refused",
     trail.TrailRefused: "refused",
+    barcodes.BarcodesRefused: "refused",
+    picking.PickError: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
     intake.IntakeHinted: "hint",
@@ -190,6 +211,8 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return trail.TrailRefused(what, refusal.rule, refusal.reason)
     if kind == "buyers":
         return buyers.BuyersRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "goods":
+        return barcodes.BarcodesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -327,8 +350,11 @@ def _run(
             rules = in_force.version
             warehouses = Stock(in_force.book.codes, ledger_of)
         decide, evolve = _BY_INITIAL[initial]
+        command = step.command
+        if type(command) in floor.ASKING:
+            command = floor.informed(command, state, world.state)
         try:
-            events = decide(step.command, state, now_ms)
+            events = decide(command, state, now_ms)
         except RefusedBefore as refusal:
             if steps == 1:
                 outcome, reason = "refused", refusal.reason
@@ -499,6 +525,8 @@ _ALWAYS_RUN: tuple[type[Command], ...] = (
     order.ResolveInterception,
     order.RecordEffect,
     *people.AT_ONCE,
+    picking.ScanItem,
+    picking.UnscanItem,
 )
 
 

@@ -37,6 +37,7 @@ from domain.order import (
     unmapped,
 )
 from domain.routing import Stock, plain_warehouse, plan, pre_plan
+from domain.shelf import StockMovedOut, TakeMoved
 from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
 from domain.stock import (
     Issue,
@@ -275,7 +276,7 @@ def _shipped_ms(events: Sequence[Event], after: Order) -> int:
 
 
 def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
-    """Return what a ledger's step means for the order it was asked for."""
+    """Return what a ledger's step means for the order it was asked for, or for the warehouse that goods go to."""
     messages = []
     warehouse = parts_of(key)[0]
     for place, event in enumerate(events):
@@ -295,6 +296,9 @@ def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
             case PromiseCovered():
                 if event.whole:
                     messages.append(Message(event.order, ConfirmArrived(event.allocation)))
+            case StockMovedOut():
+                moved = TakeMoved(event.document, parts_of(key)[0], event.lines)
+                messages.append(Message(warehouse_key(event.to), moved))
             case ReservationRefused():
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))
     return messages

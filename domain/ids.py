@@ -124,6 +124,8 @@ def trail_key(buyer: str) -> str:
 
 BUYERS_KEY = "buyers-main"
 """Key of what is agreed with buyers."""
+BARCODES_KEY = "goods-main"
+"""Key of the actor that knows which SKU a barcode is of."""
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

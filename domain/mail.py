@@ -8,7 +8,23 @@ from typing import Any
 
 import msgspec
 
-from domain import approvals, buyers, care, cellular, intake, mapping, order, rulebook, skus, stock, talk
+from domain import (
+    approvals,
+    barcodes,
+    buyers,
+    care,
+    cellular,
+    intake,
+    mapping,
+    order,
+    picking,
+    reorder,
+    rulebook,
+    shelf,
+    skus,
+    stock,
+    talk,
+)
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
@@ -41,6 +57,8 @@ class AsideReport(Command, frozen=True):
 Body = (
     ChannelPayload
     | AsideReport
+    | picking.ScanItem
+    | picking.UnscanItem
     | order.ScanOut
     | order.Ship
     | order.ConfirmProcessing
@@ -64,6 +82,12 @@ Body = (
     | stock.ExpectStock
     | stock.AdjustStock
     | stock.ProtectStock
+    | shelf.CountStock
+    | shelf.MoveStock
+    | shelf.MarkDamaged
+    | shelf.ScrapDamaged
+    | shelf.SetPicking
+    | reorder.SetReorderLevel
     | intake.RecordUnmatched
     | intake.RecordReconciled
     | intake.DiscardAside
@@ -72,6 +96,8 @@ Body = (
     | skus.SetSkus
     | skus.RemoveSkus
     | rulebook.ChangeRules
+    | barcodes.SetBarcodes
+    | barcodes.RemoveBarcodes
     | cellular.Tick
 )
 """Everything that may be mailed. Other commands exist inside a turn only."""

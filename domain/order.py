@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain import approvals, people
+from domain import approvals, people, picking
 from domain.acts import Act
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.ids import order_key
 from domain.people import NO_PEOPLE, People
+from domain.picking import ItemScanned, ItemUnscanned, PickError, ScanItem, UnscanItem
 from domain.rulings import UNRULED, Gift, Kit, Route, Ruling, Saving
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
@@ -109,6 +110,8 @@ class ScanOut(Command, frozen=True):
     allocation: str = ""
     """Which of several: its id, its pick list's, or its warehouse's code; may be "" where there is but one."""
     lots: tuple[Lot, ...] = ()
+    verify: bool = False
+    """In-turn: whether its warehouse lets only verified goods leave; a message cannot say so."""
 
 
 class Ship(Command, frozen=True):
@@ -120,6 +123,8 @@ class Ship(Command, frozen=True):
     allocation: str = ""
     """As in `ScanOut`."""
     lots: tuple[Lot, ...] = ()
+    verify: bool = False
+    """As in `ScanOut`."""
 
 
 class ConfirmProcessing(Command, frozen=True):
@@ -771,6 +776,8 @@ class Allocation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of a presale: when the goods that were promised to it are expected, UTC ms; 0 = they are here."""
     unprocessed: bool = False
     """Whether a processing area has still to confirm its work."""
+    scanned: Quantities = ()
+    """(SKU, units) that were scanned into the parcel."""
 
 
 class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -1131,7 +1138,7 @@ def _timer_cleared(state: Order, event: TimerCleared) -> Order:
     return _replace(state, timers=timers, overdue_ms=overdue_ms)
 
 
-def _refused(state: Order, event: OrderRefused) -> Order:
+def _refused(state: Order, event: OrderRefused | PickError) -> Order:
     if not event.command:
         return state
     refused = (*state.refused, (event.command, event.reason))
@@ -1140,6 +1147,16 @@ def _refused(state: Order, event: OrderRefused) -> Order:
 
 def _queue_released(state: Order, event: QueueReleased) -> Order:
     return _replace(state, quarantined=None, queue=(), commands=_with_command(state, event.command))
+
+
+def _scanned(state: Order, event: ItemScanned | ItemUnscanned) -> Order:
+    units = event.units if isinstance(event, ItemScanned) else -event.units
+    return _replace(
+        _of_allocation(
+            state, event.allocation, lambda each: _replace(each, scanned=picking.taken(each.scanned, event.sku, units))
+        ),
+        commands=_with_command(state, event.command),
+    )
 
 
 def _effect_known(state: Order, event: EffectSucceeded | EffectFailed) -> Order:
@@ -1192,6 +1209,9 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
         _of_allocation(state, event.allocation, lambda each: _replace(each, unprocessed=False)),
         commands=_with_command(state, event.command),
     ),
+    ItemScanned: _scanned,
+    ItemUnscanned: _scanned,
+    PickError: _refused,
     OrderPicked: lambda state, event: _replace(
         _of_allocation(state, event.allocation, lambda each: _replace(each, picked=True)),
         commands=_with_command(state, event.command),
@@ -1903,6 +1923,23 @@ def _known(state: Order) -> None:
         raise OrderUnknown("no channel has sent this order yet")
 
 
+def _scan_item(command: ScanItem | UnscanItem, state: Order, now_ms: int) -> Sequence[Event]:
+    """Take a scan, unless picking must stop; what was scanned may be put back at any time."""
+    del now_ms
+    _known(state)
+    if isinstance(command, ScanItem):
+        if on_hold(state):
+            raise OrderOnHold(f"stop: held ({why_held(state)}); resolve it first")
+        if state.quarantined is not None:
+            raise OrderOnHold(f"stop: message {state.quarantined.item} of the order is quarantined; resolve it first")
+    allocation = allocation_of(state, command.allocation)
+    if not allocation.listed:
+        raise NothingToShip(f"no pick list of {allocation.id} is out, so there is nothing to scan")
+    if isinstance(command, UnscanItem):
+        return picking.unscan(command, allocation.id, allocation.lines, allocation.scanned)
+    return picking.scan(command, allocation.id, allocation.lines, allocation.scanned)
+
+
 def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Event]:
     allocation = _to_leave(command, state)
     if bool(command.tracking.strip()) is not bool(command.carrier.strip()) or (
@@ -1933,6 +1970,8 @@ def _to_leave(command: ScanOut | Ship, state: Order) -> Allocation:
     allocation = allocation_of(state, command.allocation)
     if allocation.unprocessed:
         raise NotProcessed(f"area {allocation.area} has not confirmed its work on {_spelled(allocation.lines)}")
+    if command.verify:
+        picking.require_verified(allocation.lines, allocation.scanned)
     if state.ruled.lots and command.tracking.strip():
         told: dict[str, int] = {}
         for lot in command.lots:
@@ -2336,6 +2375,8 @@ EVIDENCE_MAX = 500
 
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TakeSnapshot: _take_snapshot,
+    ScanItem: _scan_item,
+    UnscanItem: _scan_item,
     ScanOut: _scan_out,
     Ship: _scan_out,
     CancelLines: _cancel_lines,

@@ -1,8 +1,8 @@
 """A warehouse's stock ledger: one stream for each warehouse, so that an allocation is reserved whole or not at all.
 
-available = on hand − reserved − pre-reserved − protected, never negative by any decision of ours. *Reserved* is for
-paid orders, *pre-reserved* for gifts of orders that are not paid yet; picking out deducts on hand. Quantities are
-units.
+available = on hand − reserved − pre-reserved − protected − damaged, never negative by any decision of ours. *Reserved*
+is for paid orders, *pre-reserved* for gifts of orders that are not paid yet; picking out deducts on hand. Quantities
+are units. What people do on the shelves (count, move, set damaged goods apart) is in `domain.shelf`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import immutables
 import msgspec
 
-from domain.decider import Command, Decider, DomainError, Event
+from domain.decider import Command, DomainError, Event
 from domain.time_units import DAY_MS
 
 DOCUMENTS_KEPT_MS = 400 * DAY_MS
@@ -271,11 +271,13 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """When the ledger began to count this SKU; 0 = it never did."""
     promised: int = 0
     """Units of presales that wait for goods to arrive."""
+    damaged: int = 0
+    """Units on the shelf that nobody would want."""
 
     @property
     def available(self) -> int:
         """What may still be promised."""
-        return self.on_hand - self.reserved - self.pre_reserved - self.protected
+        return self.on_hand - self.reserved - self.pre_reserved - self.protected - self.damaged
 
 
 class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -297,6 +299,25 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """(SKU, quantity) still to come."""
 
 
+class Reorder(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """When a SKU is to be bought again."""
+
+    level: int
+    """Fewer units available than this are too few."""
+    target: int
+    """So many are wanted then."""
+    signalled: bool = False
+    """Whether it was told, and there are still too few."""
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """What was set for the warehouse's own people."""
+
+    verified: bool = False
+    """Whether goods leave only when all of them were scanned, and nothing else."""
+    reorder: "immutables.Map[str, Reorder]" = immutables.Map()
+
+
 class Ledger(msgspec.Struct, frozen=True):
     """State of a warehouse's ledger."""
 
@@ -309,6 +330,7 @@ class Ledger(msgspec.Struct, frozen=True):
     arrivals: "immutables.Map[str, Arrival]" = immutables.Map()
     promises: tuple[str, ...] = ()
     """Allocations that wait for goods to arrive, first come first served."""
+    floor: Floor = Floor()
 
 
 _replace = msgspec.structs.replace
@@ -327,13 +349,25 @@ def _levels(
 
 def _receive(level: Level, quantity: int) -> Level:
     return Level(
-        level.on_hand + quantity, level.reserved, level.pre_reserved, level.protected, level.since_ms, level.promised
+        level.on_hand + quantity,
+        level.reserved,
+        level.pre_reserved,
+        level.protected,
+        level.since_ms,
+        level.promised,
+        level.damaged,
     )
 
 
 def _reserve(level: Level, quantity: int) -> Level:
     return Level(
-        level.on_hand, level.reserved + quantity, level.pre_reserved, level.protected, level.since_ms, level.promised
+        level.on_hand,
+        level.reserved + quantity,
+        level.pre_reserved,
+        level.protected,
+        level.since_ms,
+        level.promised,
+        level.damaged,
     )
 
 
@@ -357,6 +391,7 @@ def _pick(level: Level, quantity: int) -> Level:
         level.protected,
         level.since_ms,
         level.promised,
+        level.damaged,
     )
 
 
@@ -381,6 +416,12 @@ def _documented(state: Ledger, document: str, at_ms: int) -> tuple["immutables.M
         if at_ms - seen > DOCUMENTS_KEPT_MS:
             documents = documents.delete(number)
     return documents, at_ms
+
+
+def noted(state: Ledger, document: str, at_ms: int, levels: "immutables.Map[str, Level]") -> Ledger:
+    """Return the ledger with these levels, and with a document that was handled."""
+    documents, expired = _documented(state, document, at_ms)
+    return _replace(state, levels=levels, documents=documents, expired_ms=expired)
 
 
 def _begun(levels: "immutables.Map[str, Level]", sku: str, at_ms: int) -> "immutables.Map[str, Level]":
@@ -418,15 +459,13 @@ def _expected(state: Ledger, event: StockExpected) -> Ledger:
 
 def _adjusted(state: Ledger, event: StockAdjusted) -> Ledger:
     levels = _begun(_levels(state, ((event.sku, event.delta),), _receive), event.sku, event.at_ms)
-    documents, expired = _documented(state, event.document, event.at_ms)
-    return _replace(state, levels=levels, documents=documents, expired_ms=expired)
+    return noted(state, event.document, event.at_ms, levels)
 
 
 def _protected(state: Ledger, event: StockProtected) -> Ledger:
     level = state.levels.get(event.sku, NONE)
     levels = state.levels.set(event.sku, _replace(level, protected=event.quantity))
-    documents, expired = _documented(state, event.document, event.at_ms)
-    return _replace(state, levels=levels, documents=documents, expired_ms=expired)
+    return noted(state, event.document, event.at_ms, levels)
 
 
 def _reserved(state: Ledger, event: StockReserved) -> Ledger:
@@ -437,6 +476,7 @@ def _reserved(state: Ledger, event: StockReserved) -> Ledger:
         state.expired_ms,
         state.arrivals,
         state.promises,
+        state.floor,
     )
 
 
@@ -501,14 +541,14 @@ def _released(state: Ledger, event: StockReleased) -> Ledger:
     give_back = _pre_reserve if held is not None and held.pre else _reserve
     levels = _levels(state, ((sku, -quantity) for sku, quantity in event.lines), give_back)
     left = _left(state, event.allocation, event.lines)
-    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises)
+    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises, state.floor)
 
 
 def _picked_out(state: Ledger, event: StockPickedOut) -> Ledger:
     held = state.allocations.get(event.allocation)
     levels = _levels(state, event.lines, _pick_pre if held is not None and held.pre else _pick)
     left = _left(state, event.allocation, event.lines)
-    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises)
+    return Ledger(levels, left, state.documents, state.expired_ms, state.arrivals, state.promises, state.floor)
 
 
 def _issued(state: Ledger, event: StockIssued) -> Ledger:
@@ -561,7 +601,7 @@ def summed(lines: Iterable[tuple[str, int]]) -> Quantities:
     return tuple(total.items())
 
 
-def _known(document: str, state: Ledger) -> bool:
+def is_known(document: str, state: Ledger) -> bool:
     """Whether a document was handled before. Raises MissingDocument where there is no number to tell."""
     if not document:
         raise MissingDocument("the message has no document number; its author must give it one")
@@ -569,13 +609,13 @@ def _known(document: str, state: Ledger) -> bool:
 
 
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if _known(command.document, state):
+    if is_known(command.document, state):
         return ()
-    received = StockReceived(command.document, _wanted(command.lines), now_ms, command.arrival)
-    return (received, *_covering(evolve(state, received))) if state.promises else (received,)
+    received = StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival)
+    return (received, *covering(evolve(state, received))) if state.promises else (received,)
 
 
-def _covering(state: Ledger) -> list[PromiseCovered]:
+def covering(state: Ledger) -> list[PromiseCovered]:
     """Give what is available to those who were promised it, first come first served."""
     covered: list[PromiseCovered] = []
     for allocation in state.promises:
@@ -594,7 +634,7 @@ def _on_shelf(state: Ledger, lines: Quantities, keep: Mapping[str, int] = NOTHIN
 
 
 def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if _known(command.document, state):
+    if is_known(command.document, state):
         return ()
     if not command.arrival or len(command.arrival) > ARRIVAL_MAX or command.due_ms <= 0:
         raise BadArrival(f"an arrival has a name of 1 to {ARRIVAL_MAX} characters and a day: {command.arrival[:40]!r}")
@@ -621,7 +661,7 @@ def _due(state: Ledger, missing: Quantities) -> int | None:
 
 
 def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if _known(command.document, state):
+    if is_known(command.document, state):
         return ()
     if command.delta == 0 or abs(command.delta) > QUANTITY_MAX or not command.sku:
         raise BadQuantity(f"an adjustment of {command.delta} units of SKU {command.sku!r}")
@@ -629,15 +669,16 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
     if level.available + command.delta < 0:
         raise NotEnoughOnHand(
             f"{command.sku}: {command.delta} would leave {level.available + command.delta} available; "
-            f"{level.on_hand} on hand, {level.reserved + level.pre_reserved} promised, {level.protected} protected. "
+            f"{level.on_hand} on hand, {level.reserved + level.pre_reserved} promised, {level.protected} protected, "
+            f"{level.damaged} damaged. "
             "Release or cancel what is promised first"
         )
     adjusted = StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms)
-    return (adjusted, *_covering(evolve(state, adjusted))) if state.promises else (adjusted,)
+    return (adjusted, *covering(evolve(state, adjusted))) if state.promises else (adjusted,)
 
 
 def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if _known(command.document, state):
+    if is_known(command.document, state):
         return ()
     level = state.levels.get(command.sku, NONE)
     if (
@@ -663,7 +704,8 @@ def _short(
     )
 
 
-def _wanted(lines: Quantities) -> Quantities:
+def some_lines(lines: Quantities) -> Quantities:
+    """Return lines added up by SKU. Raises BadQuantity where there are none, or one cannot be."""
     if not lines:
         raise BadQuantity("no lines")
     return summed(lines)
@@ -673,7 +715,7 @@ def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -
     del now_ms
     if command.allocation in state.allocations:
         return ()
-    lines = _wanted(command.lines)
+    lines = some_lines(command.lines)
     before: list[StockReleased] = []
     own: dict[str, int] = {}
     if isinstance(command, Reserve):
@@ -767,9 +809,6 @@ def decide(command: Command, state: Ledger, now_ms: int = 0) -> Sequence[Event]:
     return events
 
 
-ledger = Decider(Ledger(), decide, evolve)
-
-
 # --- snapshot
 
 
@@ -780,9 +819,11 @@ class _Frozen(msgspec.Struct):
     expired_ms: int
     arrivals: dict[str, Arrival]
     promises: tuple[str, ...]
+    verified: bool
+    reorder: dict[str, Reorder]
 
 
-SNAPSHOT_TAG = "stock.ledger.2"
+SNAPSHOT_TAG = "stock.ledger.3"
 _decoder = msgspec.json.Decoder(_Frozen)
 
 
@@ -796,6 +837,8 @@ def to_snapshot(state: Ledger) -> bytes:
             state.expired_ms,
             dict(sorted(state.arrivals.items())),
             state.promises,
+            state.floor.verified,
+            dict(sorted(state.floor.reorder.items())),
         )
     )
 
@@ -810,4 +853,5 @@ def from_snapshot(data: bytes) -> Ledger:
         frozen.expired_ms,
         immutables.Map(frozen.arrivals),
         frozen.promises,
+        Floor(frozen.verified, immutables.Map(frozen.reorder)),
     )

@@ -26,6 +26,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("received", "normalized", "amended", "repeated", "outdated", "skus_mapped"), "channel's view"),
     **dict.fromkeys(("paid", "deposit_paid", "completed", "cancelled", "lines_cancelled"), "fulfilment"),
     **dict.fromkeys(("reserved", "released", "reservation_failed", "pick_list_issued", "picked"), "fulfilment"),
+    **dict.fromkeys(("item_scanned", "item_unscanned", "pick_error"), "picking"),
     **dict.fromkeys(("routed", "promised", "allocated", "processed", "lots_recorded"), "fulfilment"),
     **dict.fromkeys(("gifts_granted", "gift_pre_reserved", "gifts_waived"), "gifts"),
     **dict.fromkeys(("presale_locked", "presale_arrived"), "fulfilment"),
@@ -51,6 +52,7 @@ _OTHER_AXES: Final = {
     "rules": "rule book",
     "buyers": "buyers",
     "trail": "buyers",
+    "barcodes": "barcodes",
     "cell": "cell",
 }
 
@@ -69,6 +71,7 @@ _TITLES: Final = {
         "Trails of buyers",
         "Streams `trail-<channel>:<keyed digest>`: what a customer has ordered of late, where rules look for repeats.",
     ),
+    "barcodes": ("Barcodes", "Stream `goods-main`: which SKU a barcode is of."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from domain import cellular, stock
+from domain import cellular, stock, warehouse
 from domain.acts import Act
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Timer, Turn, quarantine_turn, run_turn
@@ -44,7 +44,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook", "buyers"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook", "buyers", "goods"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -431,7 +431,7 @@ class Engine:
             found.update(self.log.select_many(foreign, snapshots=False))
         for stream in absent:
             decider = DECIDERS[kind_of(stream)]
-            if decider is stock.ledger:
+            if decider is warehouse.warehouse:
                 self._ledgers.add(stream)
             version, state = 0, decider.initial
             loaded = found.get(stream)

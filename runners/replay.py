@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from adapters.storage.read_models import ReadModels
-from domain import order, stock
+from domain import order, shelf, stock
 from domain.catalogue import TAGS, decode_event
 from domain.cell import DECIDERS
 from domain.decider import Event
@@ -267,6 +267,17 @@ class _Replay:
             case stock.StockAdjusted():
                 touched = ((facts.sku, facts.delta),)
                 sums[facts.sku] += facts.delta
+            case shelf.StockMovedIn():
+                for sku, quantity in facts.lines:
+                    sums[sku] += quantity
+            case shelf.StockMovedOut():
+                for sku, quantity in facts.lines:
+                    sums[sku] -= quantity
+            case shelf.StockDamaged():
+                touched = ((facts.sku, facts.delta),)
+            case shelf.StockScrapped():
+                touched = ((facts.sku, facts.quantity),)
+                sums[facts.sku] -= facts.quantity
             case stock.StockProtected():
                 touched = ((facts.sku, facts.quantity),)
             case stock.StockPickedOut() | stock.StockReleased():

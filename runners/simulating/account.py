@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from adapters.storage.sealing import SealBroken, Sealer
-from domain import stock
+from domain import stock, warehouse
 from domain.catalogue import decode_event
 from domain.ids import kind_of
 from domain.ports import EventLog, Vault
@@ -82,9 +82,8 @@ def account(log: EventLog, vault: Vault, sent: Ledger) -> Account:
                 for each in kept:
                     commands.pop(each, None)
             if kind_of(event.stream) == "warehouse":
-                ledger = stock.evolve(
-                    ledgers.get(event.stream, stock.ledger.initial), decode_event(event.tag, event.data)
-                )
+                before = ledgers.get(event.stream, warehouse.warehouse.initial)
+                ledger = warehouse.evolve(before, decode_event(event.tag, event.data))
                 ledgers[event.stream] = ledger
                 oversold.update(_below(event.stream, ledger, event.tag, event.data))
         payloads -= _opened(log, vault, sealer, digests)

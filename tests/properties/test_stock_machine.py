@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from domain import stock
 from domain.decider import DomainError, Event, fold
-from domain.stock import DOCUMENTS_KEPT_MS, NONE, Ledger, decide, evolve, from_snapshot, ledger, to_snapshot
+from domain.stock import DOCUMENTS_KEPT_MS, NONE, Ledger, from_snapshot, to_snapshot
 from domain.time_units import DAY_MS
+from domain.warehouse import decide, evolve, warehouse
 from tests.spec import T0
 
 SKUS = ("SA", "SB", "SC")
@@ -52,7 +53,7 @@ class StockMachine(RuleBasedStateMachine):
         return bool(events) and not isinstance(events[0], stock.ReservationRefused)
 
     def check(self) -> None:
-        assert fold(ledger, self.events) == self.state
+        assert fold(warehouse, self.events) == self.state
         assert from_snapshot(to_snapshot(self.state)) == self.state
         assert set(self.state.documents) == set(self.documents)
         for level in self.state.levels.values():

@@ -7,7 +7,25 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from domain import approvals, buyers, care, cellular, intake, mail, mapping, order, rulebook, skus, stock, talk, trail
+from domain import (
+    approvals,
+    barcodes,
+    buyers,
+    care,
+    cellular,
+    intake,
+    mail,
+    mapping,
+    order,
+    picking,
+    reorder,
+    rulebook,
+    shelf,
+    skus,
+    stock,
+    talk,
+    trail,
+)
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
@@ -61,6 +79,12 @@ SAMPLES: dict[str, Event] = {
     "order.pick_list_issued": order.PickListIssued("pick-o/1", "o/1", "A", SKUS),
     "order.pick_list_issued.area": order.PickListIssued("pick-o/1", "o/1", "A", SKUS, "C", "urgent"),
     "order.processed": order.OrderProcessed("o/1-2", "c-21"),
+    "order.item_scanned": picking.ItemScanned("o/1", "S1", 1, 1, 2, "c-23"),
+    "order.item_scanned.lot": picking.ItemScanned("o/1", "S1", 1, 0, 0, "c-24", "6901234567892", "L-2026-07"),
+    "order.item_unscanned": picking.ItemUnscanned("o/1", "S1", 1, 1, 1, "c-25", "6901234567892"),
+    "order.pick_error": picking.PickError(
+        "o/1", "wrong_item", "6901234567809", "S9", 1, SKUS, "S9: it is not on the pick list; put it back", "c-26"
+    ),
     "order.picked": order.OrderPicked("o/1", "c-1"),
     "order.lots_recorded": order.LotsRecorded(
         "o/1", (order.Lot("S1", "L-2026-07", 2, "1.84", "kgCO2e", "ISO 14067", "maker"),)
@@ -136,6 +160,15 @@ SAMPLES: dict[str, Event] = {
     "stock.released": stock.StockReleased("o/1", SKUS),
     "stock.picked_out": stock.StockPickedOut("o/1", SKUS),
     "stock.issued": stock.StockIssued("o/issued-1", "o", SKUS),
+    "stock.counted": shelf.StockCounted("d-5", (("S1", 7), ("S2", 0)), T0, (("S2", 0, 1),)),
+    "stock.moved_out": shelf.StockMovedOut("d-6", "B", SKUS, T0),
+    "stock.moved_in": shelf.StockMovedIn("d-6", "A", SKUS, T0),
+    "stock.damaged": shelf.StockDamaged("d-7", "S1", 2, "wet", T0),
+    "stock.scrapped": shelf.StockScrapped("d-8", "S1", 1, "thrown away", T0),
+    "stock.picking_set": shelf.PickingSet("d-9", verified=True, at_ms=T0),
+    "stock.reorder_level_set": reorder.ReorderLevelSet("d-10", "S1", 20, 50, T0),
+    "stock.reorder_signalled": reorder.ReorderSignalled("S1", 19, 20, 31),
+    "stock.reorder_cleared": reorder.ReorderCleared("S1", 60),
     "stock.refused": stock.StockRefused("AdjustStock", "NotEnoughOnHand", "S1: 0 left", "m-1"),
     "intake.hinted": intake.IntakeHinted("o-1", "fetch it", "00fb"),
     "intake.ignored": intake.IntakeIgnored("heartbeat", "00fa"),
@@ -164,6 +197,9 @@ SAMPLES: dict[str, Event] = {
     "trail.noted": trail.OrderNoted("order-b2b:s:1", "00aa", T0),
     "trail.duplicate_suspected": trail.DuplicateSuspected("order-b2b:s:2", "order-b2b:s:1", 60_000),
     "trail.refused": trail.TrailRefused("ScanOut", "WrongActor", "nothing it could do"),
+    "barcodes.set": barcodes.BarcodesSet((("6901234567892", "S1"),), "c-27"),
+    "barcodes.removed": barcodes.BarcodesRemoved(("6901234567892",), "c-28"),
+    "barcodes.refused": barcodes.BarcodesRefused("SetBarcodes", "BadBarcode", "two SKUs", "c-29"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

@@ -42,6 +42,7 @@ from domain.order import (
     evolve,
     order,
 )
+from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling
 from tests.spec import T0, at, line, snapshot, taking
 from tests.unit.test_catalogue import SAMPLES
@@ -116,7 +117,14 @@ def states() -> list[Order]:
             ruled=Ruled(kits=(Kit("2", (("P1", 2),)),), gifts=(Gift("g", "G1", 1),), lots=True, promised=True),
             sent=(("2", 1),),
             allocations=(
-                Allocation("o/1-1", "A", (("S1", 1), ("G1", 1)), listed=True, units=(("1", 1), ("gift:g:G1", 1))),
+                Allocation(
+                    "o/1-1",
+                    "A",
+                    (("S1", 1), ("G1", 1)),
+                    listed=True,
+                    units=(("1", 1), ("gift:g:G1", 1)),
+                    scanned=(("S1", 1),),
+                ),
                 Allocation("o/1-2", "B", (("P1", 2),), units=(("2", 1),), area="C", unprocessed=True),
             )
             if state.status == "allocating"
@@ -148,6 +156,10 @@ def commands() -> list[Command]:
     return [
         *(taking(view) for view in views),
         *(taking(view, ruling=RULING, flaws=("no_phone",)) for view in views),
+        ScanItem("c-1", "S1"),
+        ScanItem("c-1", "S9", "o/1-1", 2),
+        UnscanItem("c-1", "S1", "o/1-1"),
+        ScanOut("c-1", verify=True),
         ScanOut("c-1"),
         ScanOut("c-1", "T1", "SF"),
         Ship("c-1", "T1", "SF"),

@@ -34,10 +34,10 @@ from domain.stock import (
     StockReserved,
     WrongActor,
     from_snapshot,
-    ledger,
     to_snapshot,
 )
 from domain.time_units import DAY_MS
+from domain.warehouse import warehouse
 from tests.spec import T0, Spec
 
 TEN = StockReceived("d-0", (("S1", 10), ("S2", 10)), T0)
@@ -46,7 +46,7 @@ GIFTS = StockPreReserved("o/g", "o", (("S1", 2),))
 
 
 def ten() -> Spec:
-    return Spec(ledger).given(TEN)
+    return Spec(warehouse).given(TEN)
 
 
 def held() -> Spec:
@@ -63,7 +63,7 @@ def level(spec: Spec, sku: str) -> Level:
 
 
 def test_goods_that_come_in_are_on_hand() -> None:
-    Spec(ledger).when(ReceiveStock("d-1", (("S1", 2), ("S2", 1), ("S1", 3)))).then(
+    Spec(warehouse).when(ReceiveStock("d-1", (("S1", 2), ("S2", 1), ("S1", 3)))).then(
         StockReceived("d-1", (("S1", 5), ("S2", 1)), T0)
     )
 
@@ -189,7 +189,7 @@ def test_goods_that_left_before_the_count_began_are_not_deducted() -> None:
 
 
 def test_a_sku_that_was_only_protected_is_not_counted() -> None:
-    spec = Spec(ledger).given(StockProtected("d-1", "S1", 0, T0))
+    spec = Spec(warehouse).given(StockProtected("d-1", "S1", 0, T0))
     spec.when(Issue("o/issued-1", "o", (("S1", 3),), T0)).then_nothing()
 
 
