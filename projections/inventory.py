@@ -11,7 +11,7 @@ from domain.ports import Recorded
 from domain.stock import Quantities
 from projections.base import FIXED, Change, Projection, Public, stamp_of, versioned
 
-VERSION = 2
+VERSION = 3
 
 TABLE = versioned(
     "inventory",
@@ -23,13 +23,18 @@ TABLE = versioned(
     Column("pre_reserved", BigInteger, nullable=False),
     Column("protected", BigInteger, nullable=False),
     Column("promised", BigInteger, nullable=False),
+    Column("damaged", BigInteger, nullable=False),
     Column("available", BigInteger, nullable=False),
+    Column("reorder_level", BigInteger, nullable=False),
+    Column("reorder_target", BigInteger, nullable=False),
+    Column("to_order", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("updated_by", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Quantities in units; available = on hand − reserved − pre-reserved − protected."""
+"""Quantities in units; available = on hand − reserved − pre-reserved − protected − damaged. `reorder_level`:
+fewer available are too few, 0 = never; `to_order`: units that a signal asks to buy, 0 = there is none open."""
 
 HELD_TABLE = versioned(
     "inventory_pre_reserved",
@@ -54,7 +59,11 @@ class Level(msgspec.Struct, gc=False):
     protected: int = 0
     promised: int = 0
     """Units of presales that wait for goods to arrive."""
+    damaged: int = 0
     available: int = 0
+    reorder_level: int = 0
+    reorder_target: int = 0
+    to_order: int = 0
     position: int = 0
     updated_at: int = 0
     """UTC ms."""
@@ -86,6 +95,19 @@ class _Adjusted(msgspec.Struct, frozen=True, gc=False):
     delta: int
 
 
+class _Damaged(msgspec.Struct, frozen=True, gc=False):
+    sku: str
+    delta: int = 0
+    quantity: int = 0
+
+
+class _Reorder(msgspec.Struct, frozen=True, gc=False):
+    sku: str
+    level: int = 0
+    target: int = 0
+    quantity: int = 0
+
+
 class _Protected(msgspec.Struct, frozen=True, gc=False):
     sku: str
     quantity: int
@@ -95,6 +117,8 @@ _lines = msgspec.json.Decoder(_Lines).decode
 _allocated = msgspec.json.Decoder(_Allocated).decode
 _adjusted = msgspec.json.Decoder(_Adjusted).decode
 _protected = msgspec.json.Decoder(_Protected).decode
+_damaged = msgspec.json.Decoder(_Damaged).decode
+_reorder = msgspec.json.Decoder(_Reorder).decode
 _encode = msgspec.json.Encoder().encode
 _held_lines = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -211,6 +235,29 @@ def _issue(batch: _Batch, warehouse: str, event: Recorded) -> None:
         batch.level(warehouse, sku, event).on_hand -= quantity
 
 
+def _damage(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    facts = _damaged(event.data)
+    batch.level(warehouse, facts.sku, event).damaged += facts.delta
+
+
+def _scrap(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    facts = _damaged(event.data)
+    level = batch.level(warehouse, facts.sku, event)
+    level.on_hand -= facts.quantity
+    level.damaged -= facts.quantity
+
+
+def _set_reorder_level(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    facts = _reorder(event.data)
+    level = batch.level(warehouse, facts.sku, event)
+    level.reorder_level, level.reorder_target, level.to_order = facts.level, facts.target, 0
+
+
+def _signal(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    facts = _reorder(event.data)
+    batch.level(warehouse, facts.sku, event).to_order = facts.quantity
+
+
 HANDLERS: Mapping[str, Callable[[_Batch, str, Recorded], None]] = {
     "stock.received": _receive,
     "stock.adjusted": _adjust,
@@ -223,6 +270,13 @@ HANDLERS: Mapping[str, Callable[[_Batch, str, Recorded], None]] = {
     "stock.released": _release,
     "stock.picked_out": _pick_out,
     "stock.issued": _issue,
+    "stock.moved_out": _issue,
+    "stock.moved_in": _receive,
+    "stock.damaged": _damage,
+    "stock.scrapped": _scrap,
+    "stock.reorder_level_set": _set_reorder_level,
+    "stock.reorder_signalled": _signal,
+    "stock.reorder_cleared": _signal,
 }
 
 _PREFIX = len("warehouse-")
@@ -274,7 +328,7 @@ class Inventory(Projection[LevelKey, Level | PreReserved]):
                 stamp = stamp_of(envelope)
                 told = stamps[envelope] = (stamp.at, stamp.who)
             level = changed[key]
-            level.available = level.on_hand - level.reserved - level.pre_reserved - level.protected
+            level.available = level.on_hand - level.reserved - level.pre_reserved - level.protected - level.damaged
             level.position = event.position
             level.updated_at, level.updated_by = told
         return batch.changed

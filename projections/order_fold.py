@@ -58,6 +58,7 @@ from domain.order import (
     ServiceOpened,
     shown_status,
 )
+from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
 from projections.base import at_of, stamp_of
 from projections.order_document import (
@@ -264,6 +265,11 @@ def _refused(entry: Entry, facts: OrderRefused, _: Recorded) -> None:
     entry.document.last_refusal = Refusal(facts.what, facts.rule, facts.reason, facts.command)
 
 
+def _pick_error(entry: Entry, facts: PickError, _: Recorded) -> None:
+    entry.document.refused += 1
+    entry.document.last_refusal = Refusal("ScanItem", facts.error, facts.reason, facts.command)
+
+
 def _quarantined(entry: Entry, facts: OrderQuarantined, _: Recorded) -> None:
     entry.document.quarantine = Quarantined(facts.item, facts.reason, facts.where, facts.advice, facts.payload)
 
@@ -351,6 +357,8 @@ def _rules() -> dict[str, Rule]:
         OrderReleased: _released,
         PickListIssued: _pick_list_issued,
         OrderProcessed: None,
+        ItemScanned: None,
+        ItemUnscanned: None,
         OrderPicked: None,
         PartiallyShipped: _partially_shipped,
         OrderShipped: _shipped,
@@ -384,6 +392,7 @@ def _rules() -> dict[str, Rule]:
     for effect in (EffectSucceeded, EffectFailed):
         rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
     rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)
+    rules[TAGS[PickError]] = Rule(msgspec.json.Decoder(PickError).decode, None, _pick_error, False)
     return rules
 
 

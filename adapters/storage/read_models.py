@@ -354,6 +354,20 @@ class ReadModels:
         asked = {"warehouse": warehouse, "sku": sku}
         return self._listed("inventory", asked, ("warehouse", "sku"), limit)
 
+    def low_stock(self, warehouse: str | None = None, limit: int = 10_000) -> list[dict[str, Any]]:
+        """Return the stock levels that a reorder signal is open for, by warehouse and SKU."""
+        return self._listed("inventory", {"warehouse": warehouse}, ("warehouse", "sku"), limit, column("to_order") > 0)
+
+    def pick_lists(self, asked: Mapping[str, str | None], limit: int = 1_000) -> list[dict[str, Any]]:
+        """Return the open pick lists in the order in which they are to be picked, each with its lines.
+
+        `asked` may name warehouse, area, key (of the order) and pick_list; `lines` are [SKU, units, scanned].
+        """
+        # What was promised nothing comes behind what was promised something.
+        turn = ("rank", "ship_by_ms = 0", "ship_by_ms", "issued_ms", "pick_list")
+        found = self._listed("pick_lists", asked, turn, limit)
+        return [{**row, "lines": json.loads(row["lines"]), "processing": bool(row["processing"])} for row in found]
+
     def intake(self, channel: str | None = None, shop: str | None = None) -> list[dict[str, Any]]:
         """Return what became of everything that came in, by channel and shop."""
         return self._listed("intake", {"channel": channel, "shop": shop}, ("channel", "shop"), 100_000)
@@ -545,12 +559,18 @@ class ReadModels:
         return _key.in_(found)
 
     def _listed(
-        self, name: str, asked: Mapping[str, str | None], keys: Sequence[str], limit: int
+        self,
+        name: str,
+        asked: Mapping[str, str | None],
+        keys: Sequence[str],
+        limit: int,
+        *conditions: ColumnElement[bool],
     ) -> list[dict[str, Any]]:
         with self._engine.connect() as db:
             if self._live(db, name) is None:
                 return []
-            query = self._query(db, name, ("*",)).order_by(*(column(key) for key in keys)).limit(limit)
+            query = self._query(db, name, ("*",)).where(*conditions).limit(limit)
+            query = query.order_by(*(literal_column(key) for key in keys))
             for key, value in asked.items():
                 if value is not None:
                     query = query.where(column(key) == value)
