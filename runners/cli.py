@@ -45,8 +45,15 @@ VERBS = (
     ),
     Verb("api-token", "api_token:app", FEED, "Who may use the HTTP API: add, list, remove.", "api-token add erp"),
     Verb(
-        "stock", "stock:app", ACT, "Receive, import, adjust and show stock.", "stock receive SKU-1=100 --document D-1"
+        "stock",
+        "stock:app",
+        ACT,
+        "Receive, count, move and show stock; what is to be bought.",
+        "stock receive SKU-1=100 --document D-1",
     ),
+    Verb("pick", "picking:app", ACT, "What a warehouse is to pick next, and in which order.", "pick next"),
+    Verb("scan", "picking:scan", ACT, "An item was scanned into an order's parcel.", "scan 2231958349 6901234567892"),
+    Verb("processed", "fulfil:processed", ACT, "A processing area has done its work.", "processed 2231958349"),
     Verb(
         "scan-out", "fulfil:scan_out", ACT, "The goods of an order's pick list left the shelf.", "scan-out 2231958349"
     ),

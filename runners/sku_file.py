@@ -12,7 +12,8 @@ ITEM = frozenset(
 VARIANT = frozenset({"variant", "variant id", "variant_id", "规格id", "sku id", "sku_id", "skuid"})
 SKU = frozenset({"sku", "商家编码", "sku编码", "商品编码", "货号", "merchant sku", "outer_id", "outer_sku_id"})
 """Names of the columns, in lower case."""
-_DESTROYED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+?[0-9]+")
+DESTROYED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+?[0-9]+")
+"""What a spreadsheet makes of a long number."""
 _SEPARATORS = ",;\t|"
 
 
@@ -21,7 +22,7 @@ def read_skus(raw: bytes) -> tuple[list[tuple[str, str]], list[str]]:
 
     An item with a variant is `ITEM/VARIANT`, as orders name it.
     """
-    text = _decoded(raw)
+    text = decoded(raw)
     if text is None:
         return [], ["the file is neither UTF-8, UTF-16 nor GB18030"]
     head = text.partition("\n")[0]
@@ -60,7 +61,7 @@ def _wrong(item: str, variant: str, sku: str) -> str:
         if len(text) > TEXT_MAX:
             return f"the {what} is longer than {TEXT_MAX} characters"
     for text in (item, variant):
-        if _DESTROYED.fullmatch(text):
+        if DESTROYED.fullmatch(text):
             return f"the item {text} was destroyed by a spreadsheet: export the file again, with this column as text"
     return ""
 
@@ -69,7 +70,8 @@ def _place(header: list[str], names: frozenset[str]) -> int | None:
     return next((place for place, name in enumerate(header) if name in names), None)
 
 
-def _decoded(raw: bytes) -> str | None:
+def decoded(raw: bytes) -> str | None:
+    """Return the text of a file in one of the usual encodings, or None."""
     encodings = ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030")
     for encoding in encodings:
         try:

@@ -1,4 +1,4 @@
-"""`scan-out`, `ship`, `resolve`, `cancel`: what people do with an order. Answered after the commit."""
+"""`processed`, `scan-out`, `ship`, `resolve`, `cancel`: what people do with an order. Answered after the commit."""
 
 from typing import Annotated, Literal
 
@@ -14,10 +14,39 @@ from runners.commands.common import (
     JsonOption,
     settings_of,
 )
+from runners.commands.lots import LotOption, lots_of
 
 OrderName = Annotated[
     str, Parameter(name="ORDER", help="Its key, channel:shop:number, or just its number where only one order has it.")
 ]
+
+
+AllocationOption = Annotated[
+    str,
+    Parameter(
+        name="--allocation",
+        help="Which of several: its id, its pick list's, or its warehouse's code; needed only where there are several.",
+    ),
+]
+
+
+def processed(
+    order: OrderName,
+    /,
+    *,
+    allocation: AllocationOption = "",
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """A processing area has done its work on an order's goods (engraved, cut to length …): they may leave."""
+    from domain.order import ConfirmProcessing  # noqa: PLC0415
+
+    settings = settings_of(data)
+    key = order_of(settings, order)
+    own = command_id_of(command_id)
+    mail = mail_of(key, ConfirmProcessing(own, allocation), "keeper", "processed")
+    return act(settings, mail, f"processing of {order}", json=json, command_id=own)
 
 
 def scan_out(
@@ -26,6 +55,8 @@ def scan_out(
     *,
     tracking: Annotated[str, Parameter(help="The parcel's number, where it goes to the carrier at once.")] = "",
     carrier: Annotated[str, Parameter(help="Who carries it.")] = "",
+    allocation: AllocationOption = "",
+    lot: LotOption = (),
     command_id: CommandIdOption = "",
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
@@ -35,10 +66,11 @@ def scan_out(
 
     if bool(tracking.strip()) is not bool(carrier.strip()):
         raise Failure(Exit.USAGE, "a parcel has a number and a carrier: give both --tracking and --carrier, or neither")
+    lots = lots_of(lot)
     settings = settings_of(data)
     key = order_of(settings, order)
     own = command_id_of(command_id)
-    mail = mail_of(key, ScanOut(own, tracking, carrier), "keeper", "scan-out")
+    mail = mail_of(key, ScanOut(own, tracking, carrier, allocation, lots), "keeper", "scan-out")
     return act(settings, mail, f"scan-out of {order}", json=json, command_id=own)
 
 
@@ -48,6 +80,8 @@ def ship(
     *,
     tracking: Annotated[str, Parameter(help="The parcel's number.")],
     carrier: Annotated[str, Parameter(help="Who carries it.")],
+    allocation: AllocationOption = "",
+    lot: LotOption = (),
     command_id: CommandIdOption = "",
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
@@ -57,10 +91,11 @@ def ship(
 
     if not tracking.strip() or not carrier.strip():
         raise Failure(Exit.USAGE, "--tracking and --carrier may not be empty: nobody could follow such a parcel")
+    lots = lots_of(lot)
     settings = settings_of(data)
     key = order_of(settings, order)
     own = command_id_of(command_id)
-    mail = mail_of(key, Ship(own, tracking, carrier), "keeper", "ship")
+    mail = mail_of(key, Ship(own, tracking, carrier, allocation, lots), "keeper", "ship")
     return act(settings, mail, f"shipment of {order} with {carrier} {tracking}", json=json, command_id=own)
 
 
@@ -112,8 +147,8 @@ def cancel(
     return act(settings, mail, f"cancellation of {order}", json=json, command_id=own)
 
 
-def pair_of(text: str, where: str) -> tuple[str, int]:
-    """Read `NAME=UNITS`.
+def pair_of(text: str, where: str, *, least: int = 1) -> tuple[str, int]:
+    """Read `NAME=UNITS`, of `least` units or more.
 
     Raises:
         Failure: it is none.
@@ -121,11 +156,11 @@ def pair_of(text: str, where: str) -> tuple[str, int]:
     from domain.stock import QUANTITY_MAX  # noqa: PLC0415
 
     name, sign, units = (part.strip() for part in text.rpartition("="))
-    number = units.isascii() and units.isdigit() and len(units) <= len(str(QUANTITY_MAX)) and int(units)
-    if not sign or not name or not number or number > QUANTITY_MAX:
+    number = int(units) if units.isascii() and units.isdigit() and len(units) <= len(str(QUANTITY_MAX)) else -1
+    if not sign or not name or not least <= number <= QUANTITY_MAX:
         raise Failure(
             Exit.USAGE,
-            f"{where} {text[:80]!r}: write NAME=UNITS with a whole number from 1 to {QUANTITY_MAX:,}, "
+            f"{where} {text[:80]!r}: write NAME=UNITS with a whole number from {least} to {QUANTITY_MAX:,}, "
             "for example SKU-1=3",
         )
     return name, number

@@ -1,4 +1,4 @@
-"""`stock`: goods come in, counts are put right, and how much there is."""
+"""`stock`: goods come in, counts are put right, and how much there is. What people do at the shelves: `shelf`."""
 
 import csv
 import io
@@ -37,17 +37,23 @@ DIGITS_MAX = 40
 
 app = App(
     name="stock",
-    help="Receive, import, adjust and show stock.",
+    help="Receive, count, move, adjust and show stock; what is to be bought.",
     help_epilogue=(
         "Examples:\n"
         "  orderspine stock receive SKU-1=100 SKU-2=50 --document D-2026-17\n"
         "  orderspine stock import opening.csv\n"
         "  orderspine stock adjust SKU-1 --by -3 --reason broken --document C-9\n"
+        "  orderspine stock count SKU-1=17 SKU-2=0 --document C-10\n"
+        "  orderspine stock move SKU-1=20 --to B\n"
+        "  orderspine stock damage SKU-1 --by 2 --reason wet\n"
+        "  orderspine stock reorder SKU-1 20 --target 100\n"
+        "  orderspine stock low\n"
         "  orderspine stock show --sku SKU-1"
     ),
 )
 
 WarehouseOption = Annotated[str, Parameter(help="Code of the warehouse.")]
+OwnDocument = Annotated[str, Parameter(name="--document", help="Number of this act; made anew if left out.")]
 DocumentOption = Annotated[str, Parameter(help="Number of the document behind it; the same one again changes nothing.")]
 
 
@@ -66,7 +72,7 @@ def receive(
         raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
     settings = settings_of(data)
-    mail = mail_of(_warehouse(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
+    mail = mail_of(warehouse_of(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
     return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)
 
 
@@ -81,15 +87,7 @@ def import_(
     json: JsonOption = False,
 ) -> Exit:
     """Receive what a file lists: all of it, or, where a row is wrong, nothing."""
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
-    rows, errors = read_rows(raw, warehouse)
-    if errors:
-        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
-        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
-        raise Failure(Exit.REFUSED, f"{file.name}: nothing was received, because of\n  {shown}{more}")
+    rows, raw = read_file(file, warehouse)
     settings = settings_of(data)
     mails = receipts(rows, document or f"import-{sha256(raw).hexdigest()[:16]}")
     replies, position = send(settings, mails)
@@ -128,10 +126,10 @@ def adjust(
     """A count found another figure: put on hand right."""
     from domain.stock import AdjustStock  # noqa: PLC0415
 
-    _check_units(by, "--by")
+    checked_units(by, "--by")
     settings = settings_of(data)
     own = command_id_of(document)
-    mail = mail_of(_warehouse(warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
+    mail = mail_of(warehouse_of(warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
     return act(settings, mail, f"{sku} by {by:+d}", json=json, document=own)
 
 
@@ -149,10 +147,10 @@ def protect(
     """Keep units of a SKU out of what may be promised."""
     from domain.stock import ProtectStock  # noqa: PLC0415
 
-    _check_units(quantity, "UNITS")
+    checked_units(quantity, "UNITS")
     settings = settings_of(data)
     own = command_id_of(document)
-    mail = mail_of(_warehouse(warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
+    mail = mail_of(warehouse_of(warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
     return act(settings, mail, f"{quantity} units of {sku} protected", json=json, document=own)
 
 
@@ -177,8 +175,11 @@ def show_(
     if json:
         print_json(rows)
         return Exit.OK
-    numbers = ("on_hand", "reserved", "pre_reserved", "protected", "available")
-    words = ("在库 on hand", "占用 reserved", "预占 pre-reserved", "保护 protected", "可用 available")
+    numbers = ("on_hand", "reserved", "pre_reserved", "protected", "damaged", "available", "to_order")
+    words = (
+        *("在库 on hand", "占用 reserved", "预占 pre-reserved", "保护 protected", "残次 damaged", "可用 available"),
+        "补货 to order",
+    )
     made = table("warehouse", "SKU", *words, right=words)
     for row in rows:
         made.add_row(escape(row["warehouse"]), escape(row["sku"]), *(f"{row[name]:,}" for name in numbers))
@@ -196,7 +197,25 @@ class Row(NamedTuple):
     quantity: int
 
 
-def read_rows(raw: bytes, warehouse: str) -> tuple[list[Row], list[str]]:
+def read_file(file: Path, warehouse: str, *, least: int = 1) -> tuple[list[Row], bytes]:
+    """Return the rows of a stock file, each of `least` units or more, and its bytes.
+
+    Raises:
+        Failure: it cannot be read, or a row is wrong.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+    rows, errors = read_rows(raw, warehouse, least=least)
+    if errors:
+        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
+        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
+        raise Failure(Exit.REFUSED, f"{file.name}: nothing of it was taken, because of\n  {shown}{more}")
+    return rows, raw
+
+
+def read_rows(raw: bytes, warehouse: str, *, least: int = 1) -> tuple[list[Row], list[str]]:
     """Return the rows of a stock file, and what is wrong with it, by row."""
     from domain.stock import QUANTITY_MAX  # noqa: PLC0415
 
@@ -227,9 +246,9 @@ def read_rows(raw: bytes, warehouse: str) -> tuple[list[Row], list[str]]:
             quantity.isascii()
             and quantity.isdigit()
             and len(quantity) <= DIGITS_MAX
-            and 0 < int(quantity) <= QUANTITY_MAX
+            and least <= int(quantity) <= QUANTITY_MAX
         ):
-            wanted = f"a whole number from 1 to {QUANTITY_MAX:,} is needed"
+            wanted = f"a whole number from {least} to {QUANTITY_MAX:,} is needed"
             errors.append(f"row {number}: quantity {quantity[:DIGITS_MAX]!r} of {sku}: {wanted}")
         else:
             rows.append(Row(values.get("warehouse", "") or warehouse, sku, int(quantity)))
@@ -250,11 +269,11 @@ def receipts(rows: list[Row], document: str) -> "list[Mail]":
         for start in range(0, len(pairs), LINES_MAX):
             number = f"{document}/{start // LINES_MAX + 1}" if len(pairs) > LINES_MAX else document
             body = ReceiveStock(number, tuple(pairs[start : start + LINES_MAX]))
-            mails.append(mail_of(_warehouse(code), body, "keeper", "stock-import"))
+            mails.append(mail_of(warehouse_of(code), body, "keeper", "stock-import"))
     return mails
 
 
-def _check_units(units: int, what: str) -> None:
+def checked_units(units: int, what: str) -> None:
     """Refuse a number that no message can carry, and no shelf.
 
     Raises:
@@ -266,10 +285,27 @@ def _check_units(units: int, what: str) -> None:
         raise Failure(Exit.USAGE, f"{what}: at most {QUANTITY_MAX:,} units can be counted at once")
 
 
-def _warehouse(code: str) -> str:
+def warehouse_of(code: str) -> str:
+    """Return the key of a warehouse.
+
+    Raises:
+        Failure: its code is none.
+    """
     from domain.ids import BadId, warehouse_key  # noqa: PLC0415
 
     try:
         return warehouse_key(code)
     except BadId as error:
         raise Failure(Exit.USAGE, str(error)) from error
+
+
+app.command("runners.commands.barcodes:app", name="barcodes", help="Which SKU a barcode is of.")
+for _verb, _help in (
+    ("count", "Shelves were counted: put on hand right."),
+    ("move", "Goods go to another warehouse."),
+    ("damage", "Set units apart as damaged, or good again."),
+    ("scrap", "Damaged units are gone."),
+    ("reorder", "From which level on a SKU is to be bought again."),
+    ("low", "What is to be bought; works without a running `up`."),
+):
+    app.command(f"runners.commands.shelf:{_verb}", name=_verb, help=_help)
