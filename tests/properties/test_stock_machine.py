@@ -1,17 +1,19 @@
-"""Any message to a warehouse's ledger at any time: nothing is promised twice, nothing gets lost."""
+"""Any message to warehouses at any time: nothing is promised twice, nothing gets lost, also on the way between two."""
 
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from domain import stock
+from domain import reorder, shelf, stock
+from domain.catalogue import decode_event
 from domain.decider import DomainError, Event, fold
+from domain.ids import warehouse_key
 from domain.stock import DOCUMENTS_KEPT_MS, NONE, Ledger, from_snapshot, to_snapshot
 from domain.time_units import DAY_MS
 from domain.warehouse import decide, evolve, warehouse
-from tests.spec import T0
+from tests.spec import T0, Cell, replayed
 
 SKUS = ("SA", "SB", "SC")
 skus = st.sampled_from(SKUS)
@@ -31,11 +33,12 @@ class StockMachine(RuleBasedStateMachine):
         self.on_hand = dict.fromkeys(SKUS, 0)
         self.held: dict[str, dict[str, int]] = {}
         self.protected = dict.fromkeys(SKUS, 0)
+        self.damaged = dict.fromkeys(SKUS, 0)
         self.documents: dict[str, int] = {}
 
     def available(self, sku: str) -> int:
         promised = sum(held.get(sku, 0) for held in self.held.values())
-        return self.on_hand[sku] - promised - self.protected[sku]
+        return self.on_hand[sku] - promised - self.protected[sku] - self.damaged[sku]
 
     def ask(self, command: Any) -> bool:
         """Return whether the ledger acted; asking again must never act twice."""
@@ -50,6 +53,10 @@ class StockMachine(RuleBasedStateMachine):
             again = () if isinstance(command, stock.Issue) else decide(command, self.state, self.now_ms)
             assert all(isinstance(event, stock.ReservationRefused) for event in again)
         self.check()
+        signals = [event for event in events if isinstance(event, reorder.ReorderSignalled | reorder.ReorderCleared)]
+        for sku, entry in self.state.floor.reorder.items():
+            assert entry.signalled == (self.state.levels.get(sku, NONE).available < entry.level)
+        assert len({signal.sku for signal in signals}) == len(signals)
         return bool(events) and not isinstance(events[0], stock.ReservationRefused)
 
     def check(self) -> None:
@@ -58,7 +65,7 @@ class StockMachine(RuleBasedStateMachine):
         assert set(self.state.documents) == set(self.documents)
         for level in self.state.levels.values():
             assert level.available >= 0
-            assert min(level.on_hand, level.reserved, level.pre_reserved, level.protected) >= 0
+            assert min(level.on_hand, level.reserved, level.pre_reserved, level.protected, level.damaged) >= 0
 
     def agree(self) -> None:
         assert {name: dict(held.lines) for name, held in self.state.allocations.items()} == self.held
@@ -66,6 +73,7 @@ class StockMachine(RuleBasedStateMachine):
             level = self.state.levels.get(sku, NONE)
             assert level.on_hand == self.on_hand[sku]
             assert level.protected == self.protected[sku]
+            assert level.damaged == self.damaged[sku]
             assert level.available == self.available(sku)
 
     def documented(self, document: str, command: Any) -> bool:
@@ -107,6 +115,48 @@ class StockMachine(RuleBasedStateMachine):
         assert acted == fits
         if acted:
             self.protected[sku] = units
+        self.agree()
+
+    @rule(document=documents, what=lines)
+    def shelves_are_counted(self, document: str, what: tuple[tuple[str, int], ...]) -> None:
+        fits = bool(what) and len({sku for sku, _ in what}) == len(what) and document not in self.documents
+        assert self.documented(document, shelf.CountStock(document, what)) == fits
+        for sku, found in what if fits else ():
+            if found >= self.on_hand[sku] - self.available(sku):
+                self.on_hand[sku] = found
+        self.agree()
+
+    @rule(document=documents, what=lines)
+    def move_out(self, document: str, what: tuple[tuple[str, int], ...]) -> None:
+        wanted = dict.fromkeys(SKUS, 0)
+        for sku, units in what:
+            wanted[sku] += units
+        fits = bool(what) and all(units > 0 for _, units in what) and document not in self.documents
+        fits = fits and all(self.available(sku) >= units for sku, units in wanted.items())
+        assert self.documented(document, shelf.MoveStock(document, "B", what)) == fits, "all or nothing"
+        for sku, units in wanted.items() if fits else ():
+            self.on_hand[sku] -= units
+        self.agree()
+
+    @rule(document=documents, sku=skus, delta=st.integers(-3, 3))
+    def damage(self, document: str, sku: str, delta: int) -> None:
+        fits = delta != 0 and -self.damaged[sku] <= delta <= self.available(sku) and document not in self.documents
+        assert self.documented(document, shelf.MarkDamaged(document, sku, delta, "wet")) == fits
+        self.damaged[sku] += delta if fits else 0
+        self.agree()
+
+    @rule(document=documents, sku=skus, units=st.integers(0, 3))
+    def scrap(self, document: str, sku: str, units: int) -> None:
+        fits = 0 < units <= self.damaged[sku] and document not in self.documents
+        assert self.documented(document, shelf.ScrapDamaged(document, sku, units, "bin")) == fits
+        self.damaged[sku] -= units if fits else 0
+        self.on_hand[sku] -= units if fits else 0
+        self.agree()
+
+    @rule(document=documents, sku=skus, level=st.integers(-1, 5), more=st.integers(-1, 5))
+    def reorder_level(self, document: str, sku: str, level: int, more: int) -> None:
+        fits = level >= 0 and more >= 0 and document not in self.documents
+        assert self.documented(document, reorder.SetReorderLevel(document, sku, level, level + more)) == fits
         self.agree()
 
     @rule(allocation=allocations, what=lines, gifts=st.booleans())
@@ -166,3 +216,74 @@ class StockMachine(RuleBasedStateMachine):
 
 TestStockMachine = StockMachine.TestCase
 TestStockMachine.settings = settings(max_examples=settings().max_examples // 2)
+
+
+CODES = ("A", "B", "C")
+codes = st.sampled_from(CODES)
+
+
+class WarehousesMachine(RuleBasedStateMachine):
+    """Several warehouses of one cell beside one sum: what came in, less what left for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = Cell()
+        self.total = dict.fromkeys(SKUS, 0)
+        self.numbers = 0
+
+    def send(self, code: str, make: Any) -> tuple[str, list[Event]]:
+        """Send a command made with a new document number, and again; return what became of the first."""
+        self.numbers += 1
+        command = make(f"d-{self.numbers}")
+        turn = self.cell.send(warehouse_key(code), command)
+        again = self.cell.send(warehouse_key(code), command)
+        if turn.outcome == "accepted":
+            assert (again.outcome, again.records) == ("repeated", [])
+        return turn.outcome, [decode_event(record.tag, record.data) for record in turn.records]
+
+    @rule(code=codes, sku=skus, units=st.integers(1, 9))
+    def receive(self, code: str, sku: str, units: int) -> None:
+        self.send(code, lambda number: stock.ReceiveStock(number, ((sku, units),)))
+        self.total[sku] += units
+
+    @rule(source=codes, to=codes, what=lines)
+    def move(self, source: str, to: str, what: tuple[tuple[str, int], ...]) -> None:
+        before = [self.cell.level(sku, code) for code in CODES for sku in SKUS]
+        outcome, _ = self.send(source, lambda number: shelf.MoveStock(number, to, what))
+        if outcome == "refused" or source == to:
+            after = [self.cell.level(sku, code) for code in CODES for sku in SKUS]
+            assert [level.on_hand for level in after] == [level.on_hand for level in before]
+
+    @rule(code=codes, what=lines)
+    def count(self, code: str, what: tuple[tuple[str, int], ...]) -> None:
+        _, events = self.send(code, lambda number: shelf.CountStock(number, what))
+        for event in events:
+            if isinstance(event, stock.StockAdjusted):
+                self.total[event.sku] += event.delta
+
+    @rule(code=codes, sku=skus, delta=st.integers(-3, 3))
+    def damage(self, code: str, sku: str, delta: int) -> None:
+        self.send(code, lambda number: shelf.MarkDamaged(number, sku, delta, "wet"))
+
+    @rule(code=codes, sku=skus, units=st.integers(1, 3))
+    def scrap(self, code: str, sku: str, units: int) -> None:
+        outcome, _ = self.send(code, lambda number: shelf.ScrapDamaged(number, sku, units, "bin"))
+        self.total[sku] -= units if outcome == "accepted" else 0
+
+    @rule(code=codes, sku=skus, units=st.integers(1, 5))
+    def protect(self, code: str, sku: str, units: int) -> None:
+        self.send(code, lambda number: stock.ProtectStock(number, sku, units))
+
+    @invariant()
+    def nothing_is_lost_or_promised_twice(self) -> None:
+        for sku in SKUS:
+            levels = [self.cell.level(sku, code) for code in CODES]
+            assert sum(level.on_hand for level in levels) == self.total[sku]
+            assert min(level.available for level in levels) >= 0
+
+    def teardown(self) -> None:
+        assert replayed(self.cell.records) == self.cell.living
+
+
+TestWarehousesMachine = WarehousesMachine.TestCase
+TestWarehousesMachine.settings = settings(max_examples=settings().max_examples // 4)
