@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from domain import intake, order, stock
+from domain import intake, order, picking, stock
 from domain.canonical import Amounts, Line, Parcel, Snapshot, SourceTime, Status
 from domain.care import CloseComplaint
 from domain.catalogue import TAGS, encode_event
@@ -141,6 +141,10 @@ def trade_day(trade: Trade, seed: int, acts: int) -> None:
                     )
                 )
             case 5 | 6:
+                if chance.randrange(2):
+                    scan = picking.ScanItem(f"item-{trade.mails}", chance.choice(["SKU-1", "SKU-2", "SKU-9"]))
+                    trade.send(key, scan, by=person)
+                    continue
                 trade.send(key, order.ScanOut(f"scan-{trade.mails}", f"SF{trade.mails}", "SF"), by=person)
             case 7:
                 trade.send(

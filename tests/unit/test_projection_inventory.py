@@ -6,7 +6,7 @@ import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
-from domain import stock
+from domain import reorder, shelf, stock
 from domain.ids import warehouse_key
 from projections import PROJECTIONS
 from runners.projector import Projector
@@ -69,6 +69,34 @@ def test_what_a_gift_held_is_given_back_to_where_it_was_taken_from(read_models: 
     assert levels(read_models, log) == {("A", "S"): (9, 0, 0, 0, 9)}
     trade.append(LEDGER, stock.StockReserved("g1", "o", (("S", 2),)), stock.StockReleased("g1", (("S", 2),)))
     assert levels(read_models, log) == {("A", "S"): (9, 0, 0, 0, 9)}
+
+
+def test_what_people_do_at_the_shelves_shows(read_models: ReadModels) -> None:
+    log = MemoryEventLog()
+    trade = Trade(log)
+    trade.append(
+        LEDGER,
+        stock.StockReceived("d1", (("S", 100),), NOON_MS),
+        shelf.StockMovedOut("m1", "B", (("S", 20),), NOON_MS),
+        shelf.StockMovedIn("m2", "B", (("S", 3), ("T", 1)), NOON_MS),
+        shelf.StockDamaged("d2", "S", 5, "wet", NOON_MS),
+        shelf.StockDamaged("d3", "S", -1, "dry", NOON_MS),
+        shelf.StockScrapped("d4", "S", 2, "bin", NOON_MS),
+        shelf.StockCounted("c1", (("S", 81), ("U", 0)), NOON_MS),
+        reorder.ReorderLevelSet("r1", "S", 90, 200, NOON_MS),
+        reorder.ReorderSignalled("S", 79, 90, 121),
+    )
+    assert levels(read_models, log) == {("A", "S"): (81, 0, 0, 0, 79), ("A", "T"): (1, 0, 0, 0, 1)}
+    (row,) = read_models.low_stock()
+    assert (row["sku"], row["damaged"], row["reorder_level"], row["reorder_target"]) == ("S", 2, 90, 200)
+    assert row["to_order"] == 121
+    assert read_models.low_stock("B") == []
+    trade.append(LEDGER, reorder.ReorderCleared("S", 90))
+    levels(read_models, log)
+    assert read_models.low_stock() == []
+    trade.append(LEDGER, reorder.ReorderSignalled("S", 79, 90, 121), reorder.ReorderLevelSet("r2", "S", 0, 0, NOON_MS))
+    levels(read_models, log)
+    assert read_models.low_stock() == []
 
 
 def test_a_level_says_which_event_changed_it_and_who(read_models: ReadModels) -> None:
