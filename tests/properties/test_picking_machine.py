@@ -23,7 +23,7 @@ STOCK = 20
 CODES = st.sampled_from(("S1", "S2", "S3", "690", "691", "S9", "???"))
 TABLE = {"690": "S1", "691": "S2", "692": "S9"}
 names = st.sampled_from(("A", "B", ""))
-RULING = Ruling(1, routes=(Route("b", ("3",), ("B",)),), warehouses=("A", "B"))
+RULING = Ruling(1, routes=(Route("b", ("3",), ("B",)),))
 
 
 class PickingMachine(RuleBasedStateMachine):

@@ -247,7 +247,7 @@ def test_each_warehouse_of_a_split_order_has_its_own_setting() -> None:
     made.receive(("S2", 1), warehouse="B", document="b")
     made.send(warehouse_key("B"), SetPicking("p-1", verified=True))
     routes = (Route("all", warehouses=("A", "B")),)
-    made.take(snapshot(lines=(line("1"), line("2"))), ruling=Ruling(1, routes=routes, warehouses=("A", "B")))
+    made.take(snapshot(lines=(line("1"), line("2"))), ruling=Ruling(1, routes=routes))
     assert [each.warehouse for each in made.order().allocations] == ["A", "B"]
     assert made.send(KEY, Ship("c-1", "T1", "SF", "A")).outcome == "accepted"
     assert made.send(KEY, Ship("c-2", "T2", "SF", "B")).outcome == "refused"
