@@ -41,7 +41,9 @@ _SEALED_BYTES_MIN = 49
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NO_LEAF = bytes(LEAF_BYTES)
 _KIND_OF_TAG = {
-    tag: {"stock": "warehouse-"}.get(noun, f"{noun}-") for tag in TYPES for noun in (tag.partition(".")[0],)
+    tag: {"stock": "warehouse-", "rules": "rulebook-"}.get(noun, f"{noun}-")
+    for tag in TYPES
+    for noun in (tag.partition(".")[0],)
 }
 """Tag → how the keys of the streams begin that it may stand in."""
 TIMERS_STREAM = "cell-timers"

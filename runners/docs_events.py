@@ -52,7 +52,7 @@ _OTHER_AXES: Final = {
     "rules": "rule book",
     "buyers": "buyers",
     "trail": "buyers",
-    "barcodes": "barcodes",
+    "goods": "barcodes",
     "cell": "cell",
 }
 
@@ -71,7 +71,7 @@ _TITLES: Final = {
         "Trails of buyers",
         "Streams `trail-<channel>:<keyed digest>`: what a customer has ordered of late, where rules look for repeats.",
     ),
-    "barcodes": ("Barcodes", "Stream `goods-main`: which SKU a barcode is of."),
+    "goods": ("Barcodes", "Stream `goods-main`: which SKU a barcode is of."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 

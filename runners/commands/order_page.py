@@ -204,7 +204,9 @@ def _head(order: dict[str, Any]) -> "RenderableType":
     for allocation in order.get("allocations", ()):
         lines = ", ".join(f"{sku}×{units}" for sku, units in allocation["lines"])
         area = f", area {allocation['area']}" if allocation.get("area") else ""
-        made.add_row("allocated", escape(f"warehouse {allocation['warehouse']}{area}: {lines}"))
+        scanned = ", ".join(f"{sku}×{units}" for sku, units in allocation.get("scanned", ()))
+        seen = f"; scanned {scanned}" if scanned else ""
+        made.add_row("allocated", escape(f"warehouse {allocation['warehouse']}{area}: {lines}{seen}"))
     counts = {name: order.get(name, 0) for name in ("amended", "repeated", "outdated", "refused", "queued")}
     made.add_row("messages", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "one")
     made.add_row("version · position", f"{order.get('version', 0)} · {order.get('position', 0)}")

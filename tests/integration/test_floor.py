@@ -137,6 +137,12 @@ def test_shelves_are_counted_moved_and_bought_again(up: Running, tmp_path: Path)
     until(lambda: up.run("stock", "low", "--json").json == [])
 
 
+def test_the_log_of_such_a_day_replays_to_the_same_states_and_rows(up: Running) -> None:
+    assert up.run("audit", "verify").code == 0
+    said = up.run("audit", "replay")
+    assert said.code == 0, said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

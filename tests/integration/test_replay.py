@@ -31,7 +31,7 @@ from tests.audit_log import DAY, Story, key_of, make_log, open_story
 
 ZONE = "Asia/Shanghai"
 ORDERS, LEVELS = orders.TABLE.name, inventory.TABLE.name
-COPIED = ["'SKU3x'" if name == "sku" else name for name in inventory.TABLE.columns.keys()]
+COPIED = ["'SKU3x'" if each.name == "sku" else each.name for each in inventory.TABLE.columns]
 
 
 @pytest.fixture(scope="module")

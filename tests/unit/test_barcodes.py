@@ -64,7 +64,7 @@ def test_barcodes_are_taken_out() -> None:
 def test_a_refused_message_is_answered_alike() -> None:
     made = Cell()
     first = made.send(BARCODES_KEY, RemoveBarcodes("c-1", ("690",)))
-    assert (first.outcome, made.tags()) == ("refused", ["barcodes.refused"])
+    assert (first.outcome, made.tags()) == ("refused", ["goods.refused"])
     made.send(BARCODES_KEY, SetBarcodes("c-2", (("690", "S1"),)))
     again = made.send(BARCODES_KEY, RemoveBarcodes("c-1", ("690",)))
     assert (again.outcome, again.reason, again.records) == ("refused", first.reason, [])
