@@ -5,6 +5,8 @@ allocation is *verified* while exactly its goods are scanned: units that are can
 and scanned back before it is verified again.
 """
 
+import re
+
 from domain.decider import Command, DomainError, Event
 from domain.stock import QUANTITY_MAX
 
@@ -13,6 +15,8 @@ Quantities = tuple[tuple[str, int], ...]
 
 CODE_MAX = 80
 """Longest code that is taken for one, in characters; what is longer is the label of a parcel, or a whole page."""
+_PLAIN = re.compile(r"[A-Za-z0-9._/+-]{1,40}")
+_MOBILE = re.compile(r"(?:\+?86)?1[3-9][0-9]{9}")
 WANTED_SHOWN_MAX = 20
 """Most SKUs that a pick error lists as wanted."""
 
@@ -87,7 +91,7 @@ class PickError(Event, frozen=True):
     error: str
     """`wrong_item`, or `too_many` of a right one."""
     code: str
-    """What was scanned."""
+    """What was scanned; of what nobody knows and might be anything (a label with a customer's data), only its form."""
     sku: str
     """What it is, as far as it is known."""
     units: int
@@ -155,14 +159,15 @@ def scan(command: ScanItem, allocation: str, lines: Quantities, scanned: Quantit
         return (ItemScanned(allocation, sku, command.units, left, rest, command.command_id, code, command.lot),)
     on_list = any(sku == each for each, _ in lines)
     known = command.sku or (sku if on_list else "")
-    what = f"{command.code} is {known}" if known not in ("", command.code) else command.code
+    code = command.code if known else _form(command.code)
+    what = f"{code} is {known}" if known not in ("", code) else code
     if on_list:
         error, told = "too_many", f"{what}: {command.units} scanned, {wanted.get(sku, 0)} wanted; leave the rest"
     else:
         error, told = "wrong_item", f"{what}: it is not on the pick list; put it back"
     shown = before[:WANTED_SHOWN_MAX]
     reason = f"{told}. Still wanted: {_spelled(shown) if shown else 'nothing, all of it is scanned'}"
-    return (PickError(allocation, error, command.code, known, command.units, shown, reason, command.command_id),)
+    return (PickError(allocation, error, code, known, command.units, shown, reason, command.command_id),)
 
 
 def unscan(command: UnscanItem, allocation: str, lines: Quantities, scanned: Quantities) -> tuple[ItemUnscanned]:
@@ -175,7 +180,8 @@ def unscan(command: UnscanItem, allocation: str, lines: Quantities, scanned: Qua
     sku = _checked(command)
     have = dict(scanned).get(sku, 0)
     if have < command.units:
-        raise NotScanned(f"{command.units} × {command.code} cannot be put back: {have} scanned; check the code")
+        told = command.code if have or command.sku else _form(command.code)
+        raise NotScanned(f"{command.units} × {told} cannot be put back: {have} scanned; check the code")
     left = dict(left_of(lines, taken(scanned, sku, -command.units)))
     code = command.code if command.code != sku else ""
     back = (sku, command.units, left.get(sku, 0), sum(left.values()))
@@ -193,10 +199,17 @@ def _checked(command: ScanItem | UnscanItem) -> str:
     """Return the SKU that a scan is of; the code itself where no table knows it."""
     code = command.code
     if not code or code != code.strip() or len(code) > CODE_MAX or not code.isprintable():
-        raise BadScan(f"{code[:40]!r} is no code: it has 1 to {CODE_MAX} characters, without blanks around them")
+        raise BadScan(f"that is no code: one has 1 to {CODE_MAX} characters, without blanks around them")
     if not 0 < command.units <= QUANTITY_MAX:
         raise BadScan(f"{command.units} units cannot be scanned; one scan is of 1 to {QUANTITY_MAX:,}")
     return command.sku or code
+
+
+def _form(code: str) -> str:
+    """Return a code that nobody knows, as far as nothing personal can be in it."""
+    if _PLAIN.fullmatch(code) and not _MOBILE.fullmatch(code):
+        return code
+    return f"{code[0]}… ({len(code)} characters)"
 
 
 def _spelled(lines: Quantities) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
 from domain.catalogue import TAGS
-from domain.ids import parts_of
+from domain.ids import decode_id
 from domain.order import (
     EVOLVE,
     AfterSaleClosed,
@@ -23,7 +23,6 @@ from domain.order import (
     OrderAllocated,
     OrderAmended,
     OrderIntercepted,
-    OrderNormalized,
     OrderPicked,
     OrderProcessed,
     OrderPromised,
@@ -127,6 +126,10 @@ class Entry(msgspec.Struct, gc=False):
     """Allocations whose lists went in the batch."""
     over: bool = False
     """Whether nothing of it will be picked any more."""
+    written: bool = False
+    """Whether there may be rows of it."""
+    issued: set[str] = set()
+    """Allocations whose lists were issued in the batch: of them there are no rows yet."""
 
 
 class _Allocated(msgspec.Struct, frozen=True, gc=False):
@@ -134,6 +137,19 @@ class _Allocated(msgspec.Struct, frozen=True, gc=False):
     lines: Quantities
 
 
+class _NewView(msgspec.Struct, frozen=True, gc=False):
+    lines: tuple[ViewedLine, ...]
+    kind: str = "normal"
+    holds: tuple[str, ...] = ()
+
+
+class _New(msgspec.Struct, frozen=True, gc=False):
+    """A first view, as far as it is looked at."""
+
+    snapshot: _NewView
+
+
+_new = msgspec.json.Decoder(_New).decode
 _viewed = msgspec.json.Decoder(Viewed).decode
 _allocated = msgspec.json.Decoder(_Allocated).decode
 _kept = msgspec.json.Decoder(Kept).decode
@@ -151,7 +167,16 @@ def _restored(key: str, kept: Kept) -> Entry:
         shipped=frozenset(kept.shipped),
         sent=kept.sent,
     )
-    return Entry(key, kept, state)
+    return Entry(key, kept, state, written=True)
+
+
+def _begun(event: Recorded) -> Entry | None:
+    """Return the entry of a new order; None for a sale over the counter, of which nothing is picked."""
+    view = _new(event.data).snapshot
+    if view.kind == "counter":
+        return None
+    state = Order(status="awaiting_payment", lines=view.lines, holds=view.holds)  # type: ignore[arg-type]
+    return Entry(event.stream, Kept(), state, event.position)
 
 
 def _finish(entry: Entry) -> None:
@@ -161,25 +186,27 @@ def _finish(entry: Entry) -> None:
     kept.interceptions = state.interceptions
     kept.after_sales = state.after_sales
     kept.cancelled = state.cancelled
-    kept.shipped = tuple(sorted(state.shipped))
+    if state.shipped:
+        kept.shipped = tuple(sorted(state.shipped))
     kept.sent = state.sent
 
 
 def _stopped(entry: Entry) -> str:
     """Return why nothing of the order may be picked, or ""."""
     state = entry.state
+    if not entry.kept.quarantined and not on_hold(state):
+        return ""
     told = [*state.holds, *(reason for _, reason in state.interceptions)]
     if entry.kept.quarantined:
         told.append("quarantined")
-    return ", ".join(dict.fromkeys(told)) or ("refund" if on_hold(state) else "")
+    return ", ".join(dict.fromkeys(told)) or "refund"
 
 
 # --- what each event means for the lists
 
 
 def _issued(entry: Entry, facts: PickListIssued, event: Recorded) -> None:
-    # Of one allocation there is one list; it is issued again where an order was given back and reserved anew.
-    entry.gone.discard(facts.allocation)
+    entry.issued.add(facts.allocation)
     entry.kept.lists[facts.allocation] = List(facts.warehouse, facts.area, at_of(event.envelope), dict(facts.lines))
 
 
@@ -196,7 +223,7 @@ def _picked(entry: Entry, facts: OrderPicked, _: Recorded) -> None:
 
 
 def _drop(entry: Entry, allocation: str) -> None:
-    if entry.kept.lists.pop(allocation, None) is not None:
+    if entry.kept.lists.pop(allocation, None) is not None and allocation not in entry.issued:
         entry.gone.add(allocation)
 
 
@@ -288,7 +315,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 _VIEWS = frozenset({"order.normalized", "order.amended"})
 _GIVEN = frozenset({"stock.released", "stock.picked_out"})
-_NORMALIZED, _AMENDED = EVOLVE[OrderNormalized], EVOLVE[OrderAmended]
+_AMENDED = EVOLVE[OrderAmended]
 
 
 def order_of(allocation: str) -> str:
@@ -330,9 +357,8 @@ class PickLists(Projection[str, Entry]):
             if handler is None and tag not in _VIEWS:
                 continue
             if tag == "order.normalized":
-                facts = _viewed(event.data)
-                if facts.snapshot.kind != "counter":
-                    begun = Entry(event.stream, Kept(), _NORMALIZED(Order(), facts), event.position)
+                begun = _begun(event)
+                if begun is not None:
                     changed[event.stream] = begun
                 continue
             entry = self._entry(event.stream, changed, current)
@@ -345,7 +371,8 @@ class PickLists(Projection[str, Entry]):
                 decode, follow = handler
                 follow(entry, decode(event.data) if decode is not None else None, event)
         for entry in changed.values():
-            _finish(entry)
+            if not entry.over:
+                _finish(entry)
         return dict(changed)
 
     @staticmethod
@@ -356,7 +383,7 @@ class PickLists(Projection[str, Entry]):
             entry = current.get(key)
             if entry is None or entry.over:
                 return None
-            entry.gone = set()
+            entry.gone, entry.issued, entry.written = set(), set(), True
             changed[key] = entry
         return None if entry.over else entry
 
@@ -382,7 +409,8 @@ class PickLists(Projection[str, Entry]):
             assert entry is not None
             gone += [(f"pick-{allocation}",) for allocation in entry.gone]
             if entry.over:
-                over.append((key,))
+                if entry.written:
+                    over.append((key,))
                 continue
             orders.append((key, entry.position, _encode(entry.kept).decode()))
             lists += _rows(entry)
@@ -394,12 +422,20 @@ def _rows(entry: Entry) -> list[tuple[Any, ...]]:
     kept = entry.kept
     if not kept.lists:
         return []
-    order_no = parts_of(entry.key)[2].encode("utf-8", "replace").decode()
+    order_no = entry.key.rpartition(":")[2]
+    if "=" in order_no:
+        # An id may hold what no text column can.
+        order_no = decode_id(order_no).encode("utf-8", "replace").decode()
     stopped = _stopped(entry)
     rows: list[tuple[Any, ...]] = []
     for allocation, each in kept.lists.items():
-        lines = [(sku, units, each.scanned.get(sku, 0)) for sku, units in each.lines.items()]
-        lines += [(sku, 0, units) for sku, units in each.scanned.items() if units and sku not in each.lines]
+        scanned = each.scanned
+        lines = [(sku, units, scanned.get(sku, 0)) for sku, units in each.lines.items()]
+        total = sum(each.lines.values())
+        left = total
+        if scanned:
+            lines += [(sku, 0, units) for sku, units in scanned.items() if units and sku not in each.lines]
+            left = sum(max(units - seen, 0) for _, units, seen in lines)
         rows.append(
             (
                 f"pick-{allocation}",
@@ -414,8 +450,8 @@ def _rows(entry: Entry) -> list[tuple[Any, ...]]:
                 each.issued_ms,
                 stopped,
                 int(allocation in kept.processing),
-                sum(each.lines.values()),
-                sum(max(units - scanned, 0) for _, units, scanned in lines),
+                total,
+                left,
                 each.errors,
                 each.picker,
                 _encode(lines).decode(),

@@ -132,7 +132,8 @@ def next_(
     """The next pick list, or a wave of them; works without a running `up`."""
     from domain.waves import Waiting, next_wave, walk  # noqa: PLC0415
 
-    rows = _rows(settings_of(data), {"warehouse": warehouse, "area": area}, LISTS_MAX)
+    settings = settings_of(data)
+    rows = _rows(settings, {"warehouse": warehouse, "area": area}, LISTS_MAX)
     # What is still to be worked on is fetched by the area that works on it, never in a normal wave.
     free = [row for row in rows if row["open"] and not row["stopped"] and (area or not row["processing"])]
     waiting = [Waiting(row["pick_list"], row["priority"], _open(row)) for row in free]
@@ -153,7 +154,12 @@ def next_(
         return Exit.OK
     _show_lists(shown, f"拣货单 Pick lists, warehouse {warehouse}{f', area {area}' if area else ''}")
     _show_walk(stops, lists)
-    say(f"{len(waiting) - len(lists):,} more wait, {stopped:,} are stopped" if rows else "nothing is to be picked")
+    if rows:
+        say(f"{len(waiting) - len(lists):,} more wait, {stopped:,} are stopped")
+    else:
+        places = {(row["warehouse"], row["area"]) for row in _rows(settings, {}, LISTS_MAX)}
+        told = ", ".join(f"--warehouse {code}" + (f" --area {part}" if part else "") for code, part in sorted(places))
+        say("nothing is to be picked" + (f" here, but there is with {told}" if told else ""))
     return Exit.OK
 
 
@@ -215,13 +221,14 @@ def _open(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 def _show_lists(rows: "Sequence[dict[str, Any]]", title: str) -> None:
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    words = ("order", "allocation", "priority", "leave by", "area", "scanned", "errors", "picker", "stopped")
-    made = table(*words, title=title, right=("scanned", "errors"))
-    for row in rows:
+    words = ("#", "order", "allocation", "priority", "leave by", "area", "scanned", "errors", "picker", "stopped")
+    made = table(*words, title=title, right=("#", "scanned", "errors"))
+    for number, row in enumerate(rows, 1):
         by = datetime.fromtimestamp(row["ship_by_ms"] / 1000, UTC).strftime("%m-%d %H:%M UTC")
         back = any(scanned > units for _, units, scanned in row["lines"])
         marks = ([row["stopped"]] if row["stopped"] else []) + (["put back what is too much"] if back else [])
         made.add_row(
+            str(number),
             escape(row["order_no"]),
             escape(row["allocation"].rpartition("/")[2]),
             PRIORITIES.get(row["priority"], escape(row["priority"])),

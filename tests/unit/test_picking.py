@@ -79,6 +79,23 @@ def test_a_code_that_nobody_knows_is_a_wrong_item() -> None:
     assert (error.error, error.code, error.sku) == ("wrong_item", "4711", "")
 
 
+@pytest.mark.parametrize(
+    "code", ["13800138000", "+8613800138000", "王小明", "面单 13800138000", "https://x/?tel=1", "9" * 41]
+)
+def test_what_may_be_a_customer_s_label_is_not_written_down(code: str) -> None:
+    spec = given().when(ScanItem("c-1", code))
+    (error,) = spec._events
+    assert isinstance(error, PickError)
+    assert error.code == f"{code[0]}… ({len(code)} characters)"
+    assert code not in error.reason
+    spec = given().when(UnscanItem("c-1", code)).then_raises(NotScanned)
+    assert spec._refusal is not None
+    assert code not in spec._refusal.reason
+    known = given().when(ScanItem("c-1", code, sku="S9"))._events[0]
+    assert isinstance(known, PickError)
+    assert known.code == code
+
+
 def test_more_than_the_list_wants_is_refused_whole() -> None:
     spec = given().when(ScanItem("c-1", "S1", units=3))
     (error,) = spec._events
