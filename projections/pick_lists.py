@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
+from domain.approvals import ApprovalGiven, ApprovalRejected, ApprovalRequested, Approvals, ApprovalWithdrawn
 from domain.catalogue import TAGS
 from domain.ids import decode_id
 from domain.order import (
@@ -32,7 +33,9 @@ from domain.order import (
     PartiallyShipped,
     PickListIssued,
     on_hold,
+    why_held,
 )
+from domain.people import NO_APPROVALS, People
 from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
 from domain.stock import Quantities
@@ -105,6 +108,7 @@ class Kept(msgspec.Struct, gc=False, omit_defaults=True):
     cancelled: Quantities = ()
     shipped: tuple[str, ...] = ()
     sent: Quantities = ()
+    approvals: Approvals = NO_APPROVALS
     quarantined: bool = False
     priority: str = ""
     ship_by_ms: int = 0
@@ -166,6 +170,7 @@ def _restored(key: str, kept: Kept) -> Entry:
         cancelled=kept.cancelled,
         shipped=frozenset(kept.shipped),
         sent=kept.sent,
+        people=People(kept.approvals),
     )
     return Entry(key, kept, state, written=True)
 
@@ -189,17 +194,13 @@ def _finish(entry: Entry) -> None:
     if state.shipped:
         kept.shipped = tuple(sorted(state.shipped))
     kept.sent = state.sent
+    kept.approvals = state.people.approvals
 
 
 def _stopped(entry: Entry) -> str:
     """Return why nothing of the order may be picked, or ""."""
-    state = entry.state
-    if not entry.kept.quarantined and not on_hold(state):
-        return ""
-    told = [*state.holds, *(reason for _, reason in state.interceptions)]
-    if entry.kept.quarantined:
-        told.append("quarantined")
-    return ", ".join(dict.fromkeys(told)) or "refund"
+    told = [why_held(entry.state)] if on_hold(entry.state) else []
+    return ", ".join((*told, "quarantined") if entry.kept.quarantined else told)
 
 
 # --- what each event means for the lists
@@ -300,6 +301,10 @@ _SHOWN: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
             OrderRefunded,
             LinesCancelled,
             PartiallyShipped,
+            ApprovalRequested,
+            ApprovalGiven,
+            ApprovalRejected,
+            ApprovalWithdrawn,
         )
     },
 }

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
-from domain import order, stock
+from domain import approvals, order, stock
 from domain.envelope import By
 from domain.ids import order_key, warehouse_key
 from domain.order import Allocation
@@ -145,7 +145,21 @@ def test_what_blocks_an_order_stops_its_lists_and_lifting_it_frees_them(world: W
     for stop, go, why in (
         (intercepted, order.InterceptionResolved("i-1", "release"), "address"),
         (order.OrderQuarantined("m-1", "unreadable"), order.QueueReleased("m-1", "discard"), "quarantined"),
-        (order.AfterSaleOpened((("1", 2),), "late"), order.AfterSaleClosed(("1",)), "refund"),
+        (
+            order.AfterSaleOpened((("1", 2),), "late"),
+            order.AfterSaleClosed(("1",)),
+            "a refund is asked for",
+        ),
+        (
+            approvals.ApprovalRequested("a-1", "credit", "finance", 1),
+            approvals.ApprovalGiven("a-1", 1, "p-1", "finance", 1, complete=True),
+            "approval a-1 is open",
+        ),
+        (
+            approvals.ApprovalRequested("a-2", "credit", "finance", 1),
+            approvals.ApprovalWithdrawn("a-2", 1, "no_longer"),
+            "approval a-2 is open",
+        ),
         (
             order.OrderAmended(order_view("risk"), "d2", "a", ("holds",), "p"),
             order.OrderAmended(order_view(), "d3", "a", ("holds",), "p"),
