@@ -57,7 +57,11 @@ def test_everything_works_on_postgresql_by_one_setting(dsn: str, tmp_path: Path)
         assert (said.code, said.json["outcomes"]) == (1, {"accepted": 20, "quarantined": 1})
         until(lambda: up.run("status", "--json").json["projector_lag"] == 0, 30.0)
         assert len(up.run("orders", "--state", "allocating", "--json").json) == 5
-        assert up.run("order", "100", "--reveal", "--json").json["personal"]["receiver"] == {"name": "李四", "phone": "13800138001", "detail": "转塘街道 2 号"}
+        assert up.run("order", "100", "--reveal", "--json").json["personal"]["receiver"] == {
+            "name": "李四",
+            "phone": "13800138001",
+            "detail": "转塘街道 2 号",
+        }
         assert good(up.run("audit", "verify", "--json")).json["ok"]
         assert good(up.run("audit", "replay", "--json")).json["ok"]
         (item,) = up.run("quarantine", "list", "--json").json
