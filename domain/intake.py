@@ -57,6 +57,15 @@ class RecordReconciled(Command, frozen=True):
     reason: str = ""
 
 
+class RecordStockCompared(Command, frozen=True):
+    """A warehouse's own stock was compared with our ledger; fields as in `StockCompared`."""
+
+    command_id: str
+    warehouse: str
+    compared: int
+    differ: tuple[tuple[str, int, int], ...] = ()
+
+
 class DiscardAside(Command, frozen=True):
     """A person gives quarantined bytes up (they stay stored), or says that they were sent again."""
 
@@ -142,6 +151,21 @@ class IntakeReconciled(Event, frozen=True):
     """What it was asked for."""
 
 
+class StockCompared(Event, frozen=True):
+    """The stock of a warehouse that others run was compared with our ledger. Nothing was put right by it."""
+
+    warehouse: str
+    """Our code of it."""
+    compared: int
+    """SKUs that were looked at."""
+    differ: tuple[tuple[str, int, int], ...] = ()
+    """(SKU, units here, units there) where the two differ, the first of them."""
+    differing: int = 0
+    """SKUs that differ, in all."""
+    command: str = ""
+    """Id of the act."""
+
+
 class NothingQuarantined(DomainError):
     """There are no quarantined bytes of that digest."""
 
@@ -189,6 +213,7 @@ EVOLVE: Mapping[type[Event], Callable[[Intake, Any], Intake]] = {
     IntakeQuarantined: _quarantined,
     IntakeUnmatched: lambda state, event: _seen(state, event.command),
     IntakeReconciled: lambda state, event: _seen(state, event.command),
+    StockCompared: lambda state, event: _seen(state, event.command),
     IntakeDiscarded: _discarded,
 }
 
@@ -222,6 +247,11 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
             if command.command_id in state.seen:
                 return ()
             return (_reconciled(command),)
+        case RecordStockCompared():
+            if command.command_id in state.seen:
+                return ()
+            shown = command.differ[:RECONCILED_KEYS_MAX]
+            return (StockCompared(command.warehouse, command.compared, shown, len(command.differ), command.command_id),)
         case DiscardAside():
             if command.item not in state.quarantined:
                 raise NothingQuarantined(f"no quarantined bytes {command.item!r} in this intake")

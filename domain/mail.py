@@ -14,6 +14,7 @@ from domain import (
     buyers,
     care,
     cellular,
+    delivery,
     intake,
     mapping,
     order,
@@ -62,6 +63,7 @@ Body = (
     | order.ScanOut
     | order.Ship
     | order.ConfirmProcessing
+    | delivery.ConfirmDelivery
     | order.CancelLines
     | order.ResolveInterception
     | order.TimerDue
@@ -90,6 +92,7 @@ Body = (
     | reorder.SetReorderLevel
     | intake.RecordUnmatched
     | intake.RecordReconciled
+    | intake.RecordStockCompared
     | intake.DiscardAside
     | mapping.ChangeMapping
     | buyers.SetBuyer

@@ -14,6 +14,16 @@ from domain import approvals, people, picking
 from domain.acts import Act
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
+from domain.delivery import (
+    ConfirmDelivery,
+    Delivered,
+    DeliveryConfirmed,
+    added,
+    differences,
+    is_repeat,
+    of_pick_list,
+    summed,
+)
 from domain.ids import order_key
 from domain.people import NO_PEOPLE, People
 from domain.picking import ItemScanned, ItemUnscanned, PickError, ScanItem, UnscanItem
@@ -864,6 +874,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """How each act outside stands by its last report."""
     people: People = NO_PEOPLE
     """Approvals, talk, complaints and enquiries."""
+    deliveries: tuple[Delivered, ...] = ()
+    """What warehouses of others have confirmed, one for each pick list."""
 
 
 _replace = msgspec.structs.replace
@@ -1175,6 +1187,11 @@ def _of_people(state: Order, event: Event) -> Order:
     return _replace(state, people=people.evolve(state.people, event), commands=commands)
 
 
+def _delivery_confirmed(state: Order, event: DeliveryConfirmed) -> Order:
+    deliveries = added(state.deliveries, event)
+    return _replace(state, deliveries=deliveries, commands=_with_command(state, event.command))
+
+
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderReceived: lambda state, _: state,
     OrderNormalized: _normalized,
@@ -1237,6 +1254,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     QueueReleased: _queue_released,
     EffectSucceeded: _effect_known,
     EffectFailed: _effect_known,
+    DeliveryConfirmed: _delivery_confirmed,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
     **dict.fromkeys(people.EVENTS, _of_people),
@@ -2002,6 +2020,14 @@ def allocation_of(state: Order, name: str) -> Allocation:
 
 
 def _ship_one(command: ScanOut | Ship, allocation: Allocation, state: Order, now_ms: int) -> Sequence[Event]:
+    parcel = Parcel(command.carrier, command.tracking, tuple(dict(allocation.units)))
+    gone = _one_gone((parcel,), allocation, state, now_ms, command.command_id)
+    return (LotsRecorded(allocation.id, command.lots), gone) if command.lots else (gone,)
+
+
+def _one_gone(
+    parcels: tuple[Parcel, ...], allocation: Allocation, state: Order, now_ms: int, command: str
+) -> PartiallyShipped:
     """Send one of several allocations: of lines whose units it holds to the last nothing is left."""
     units = dict(allocation.units)
     left: dict[str, int] = {}
@@ -2012,9 +2038,7 @@ def _ship_one(command: ScanOut | Ship, allocation: Allocation, state: Order, now
     for line_id, sent in state.sent:
         left[line_id] = left.get(line_id, 0) - sent
     whole = tuple(line_id for line_id, sent in units.items() if sent >= left.get(line_id, 0))
-    parcel = Parcel(command.carrier, command.tracking, tuple(units))
-    gone = PartiallyShipped(whole, (parcel,), now_ms, allocation.id, allocation.units, command.command_id)
-    return (LotsRecorded(allocation.id, command.lots), gone) if command.lots else (gone,)
+    return PartiallyShipped(whole, parcels, now_ms, allocation.id, allocation.units, command)
 
 
 def _confirm_processing(command: ConfirmProcessing, state: Order, now_ms: int) -> Sequence[Event]:
@@ -2027,6 +2051,89 @@ def _confirm_processing(command: ConfirmProcessing, state: Order, now_ms: int) -
     if not allocation.unprocessed:
         raise NothingToShip(f"{allocation.id} needs no processing, or it is confirmed already")
     return (OrderProcessed(allocation.id, command.command_id),)
+
+
+def _confirm_delivery(command: ConfirmDelivery, state: Order, now_ms: int) -> Sequence[Event]:
+    """Record what a warehouse sent, and follow it where it is what was asked for and nothing holds it back."""
+    before = of_pick_list(state.deliveries, command.pick_list)
+    if is_repeat(before, command):
+        return ()
+    steps = _Steps(state)
+    steps.add(
+        DeliveryConfirmed(
+            command.pick_list,
+            command.allocation,
+            command.parcels,
+            summed(command.packed),
+            command.final,
+            command.reference,
+            command.command_id,
+        )
+    )
+    sent = of_pick_list(steps.state.deliveries, command.pick_list)
+    allocation = next((each for each in state.allocations if each.id == command.allocation), None)
+    stop = _why_not_shipped(before, sent, allocation, state)
+    if stop is not None:
+        _intercept(steps, *stop, "operations", now_ms)
+    elif sent.final and allocation is not None:
+        parcels = _parcels(sent, allocation, state)
+        if not parcels:
+            if not allocation.picked:
+                steps.add(OrderPicked(allocation.id, command.command_id))
+        elif len(state.allocations) > 1:
+            steps.add(_one_gone(parcels, allocation, state, now_ms, command.command_id))
+        else:
+            steps.add(OrderShipped(parcels, now_ms, allocation.id, command.command_id))
+    return steps
+
+
+def _why_not_shipped(
+    before: Delivered, sent: Delivered, allocation: Allocation | None, state: Order
+) -> tuple[str, str, str] | None:
+    """Return (reason, evidence, advice) of what people must look at before a confirmed delivery is followed."""
+    numbers = ", ".join(parcel.tracking for parcel in sent.parcels if parcel.tracking)[:200] or "no parcel number"
+    left = f"{_spelled(sent.packed)} left ({numbers})"
+    if before.final:
+        evidence = f"{sent.pick_list} was confirmed before; with this, {left}"
+        return "confirmed_twice", evidence, "ask the warehouse what has left, and put the stock right"
+    if state.status in ("shipped", "completed"):
+        return None
+    if allocation is None:
+        evidence = f"{sent.pick_list} is not asked for any more, and {left}"
+        return "left_after_release", evidence, "have the parcel stopped or brought back, and put the stock right"
+    if not sent.final:
+        return None
+    differ = differences(allocation.lines, sent.packed)
+    if differ:
+        evidence = ", ".join(f"{sku}: asked {asked}, packed {packed}" for sku, asked, packed in differ)[:400]
+        advice = (
+            "ask the warehouse; cancel what will not come, have wrong goods brought back and put the stock right; then "
+            "release, and scan the parcel out by its number"
+        )
+        return "packed_differently", f"{evidence} ({numbers})", advice
+    advice = "have the parcel stopped; or release, and scan it out by its number"
+    if on_hold(state):
+        return "left_while_held", f"while the order was held, {left}", advice
+    if allocation.unprocessed:
+        return "left_unprocessed", f"before area {allocation.area} had confirmed its work, {left}", advice
+    if state.ruled.lots:
+        return "left_without_lots", f"without lots and carbon figures, {left}", f"{advice} and its lots"
+    return None
+
+
+def _parcels(sent: Delivered, allocation: Allocation, state: Order) -> tuple[Parcel, ...]:
+    """Return the parcels that can be followed, with the lines whose goods are in each."""
+    mine = dict(allocation.units)
+    goods_of = [(line_id, sku) for line_id, sku, _ in goods(state) if not mine or line_id in mine]
+    return tuple(
+        Parcel(
+            parcel.carrier,
+            parcel.tracking,
+            tuple(dict.fromkeys(line_id for line_id, sku in goods_of if not parcel.lines or sku in dict(parcel.lines))),
+        )
+        for parcel in sent.parcels
+        if parcel.tracking
+    )
 
 
 def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[Event]:
@@ -2379,6 +2486,7 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     UnscanItem: _scan_item,
     ScanOut: _scan_out,
     Ship: _scan_out,
+    ConfirmDelivery: _confirm_delivery,
     CancelLines: _cancel_lines,
     ResolveInterception: _resolve,
     TimerDue: _timer_due,
@@ -2399,7 +2507,9 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     **dict.fromkeys(people.ACTS, _act),
 }
 
-NEEDS_ORDER: frozenset[type[Command]] = frozenset({ScanOut, Ship, ConfirmProcessing, CancelLines, ReturnGoods})
+NEEDS_ORDER: frozenset[type[Command]] = frozenset(
+    {ScanOut, Ship, ConfirmDelivery, ConfirmProcessing, CancelLines, ReturnGoods}
+)
 """Commands that wait, with a timer, while the order they name is unknown."""
 
 

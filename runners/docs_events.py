@@ -30,6 +30,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("routed", "promised", "allocated", "processed", "lots_recorded"), "fulfilment"),
     **dict.fromkeys(("gifts_granted", "gift_pre_reserved", "gifts_waived"), "gifts"),
     **dict.fromkeys(("presale_locked", "presale_arrived"), "fulfilment"),
+    "delivery_confirmed": "fulfilment",
     **dict.fromkeys(("partially_shipped", "shipped"), "fulfilment"),
     **dict.fromkeys(("after_sale_opened", "after_sale_closed", "refunded"), "after-sale"),
     **dict.fromkeys(("intercepted", "resolved"), "hold"),

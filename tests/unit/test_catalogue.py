@@ -13,6 +13,7 @@ from domain import (
     buyers,
     care,
     cellular,
+    delivery,
     intake,
     mail,
     mapping,
@@ -144,6 +145,9 @@ SAMPLES: dict[str, Event] = {
     ),
     "order.complaint_closed": care.ComplaintClosed("complaint-1", "settled", "chen", "service", "c-28"),
     "order.enquired": care.OrderEnquired("logistics", "miniprogram", True, 1, T0, ("T1",), command="c-29"),
+    "order.delivery_confirmed": delivery.DeliveryConfirmed(
+        "pick-o/1", "o/1", (delivery.Packed("SF", "T1", SKUS), delivery.Packed("", "")), SKUS, False, "W-1", "c-17"
+    ),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),
@@ -179,6 +183,7 @@ SAMPLES: dict[str, Event] = {
     "intake.reconciled": intake.IntakeReconciled(
         "flagship", T0, T0 + 1, 5, 2, 1, 1, 1, 0, "c-12", ("order-taobao:shop1:o-1",), "asked"
     ),
+    "intake.stock_compared": intake.StockCompared("A", 40, (("S1", 5, 4),), 1, "c-18"),
     "mapping.changed": mapping.MappingChanged(1, "[times]\n", "d9", "the till has a new column", "c-12"),
     "mapping.refused": mapping.MappingRefused("ChangeMapping", "RefusedMapping", "line 3: no such target", "c-13"),
     "skus.mapped": skus.SkusMapped((("6500/1", "S1"),), "c-14", "price list", ("order-taobao:shop1:o-1",)),
