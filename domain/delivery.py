@@ -86,8 +86,10 @@ def of_pick_list(known: tuple[Delivered, ...], pick_list: str) -> Delivered:
 
 
 def is_repeat(known: Delivered, command: ConfirmDelivery) -> bool:
-    """Whether a message says, under another id, what was said before. Parcels have numbers of their own; where there is
-    none, two like messages are two parts of one delivery until it is final.
+    """Whether a message says, under another id, what was said before.
+
+    Parcels have numbers of their own; where there is none, two like messages are two parts of one delivery until it is
+    final.
     """
     told = (command.parcels, summed(command.packed)) in known.messages
     return told and (known.final or any(parcel.tracking for parcel in command.parcels))

@@ -23,7 +23,7 @@ from domain.order import RecordEffect
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
-from runners.effects_kind import Gone
+from runners.effects_kind import Gone, NotYet
 from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
@@ -46,6 +46,8 @@ LATE_MS = 60_000
 BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
 SHUT_S = 300.0
 """Pause for a target that does not let us in, or whose settings mean nothing; new settings end it at once."""
+NOT_YET_S = 20.0
+"""Pause for an act that waits for something here at home."""
 REASON_MAX = 1_000
 LOOK_S = 0.5
 _BY = By("system", "effects")
@@ -159,6 +161,8 @@ class Effects:
             reference = await self._kinds.do(job)
         except OutcomeUnknown as error:
             return await self._later(job, str(error), doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
+        except NotYet as error:
+            return await self._later(job._replace(tries=job.tries - 1), str(error), doubt=doubt, wait_s=NOT_YET_S)
         except PlatformBusy as busy:
             self._close_for(job.circuit, busy.retry_after_s)
             return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=doubt)

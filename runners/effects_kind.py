@@ -35,6 +35,10 @@ class Unusable(ValueError):
     """A file that says who is told cannot be used: which one, what is wrong, what to do."""
 
 
+class NotYet(PlatformError):
+    """The act must wait for something here at home; nobody outside is at fault, and nothing was done."""
+
+
 class NobodyKnows(PlatformError):
     """An act may have been done, nobody can be asked, and doing it twice is worse than not at all: it has ended."""
 

@@ -13,6 +13,7 @@ from runners.effects_kind import Gone, Kind, Unusable
 from runners.effects_notes import Notes
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
+from runners.effects_wms import Warehouses, WmsCancels, WmsCreates
 
 if TYPE_CHECKING:
     from runners.settings import Settings
@@ -22,10 +23,13 @@ log = structlog.get_logger(__name__)
 
 def all_kinds(settings: "Settings", now_ms: Callable[[], int]) -> tuple[Kind, ...]:
     """Return one of each kind: to add a kind, write its file and its line here."""
+    warehouses = Warehouses(settings, now_ms)
     return (
         ShipNotices(settings.path, now_ms),
         ErpRows(settings.path),
         Notes(settings, now_ms, lambda: DEFAULT_RULES),
+        WmsCreates(warehouses),
+        WmsCancels(warehouses),
     )
 
 

@@ -1,7 +1,7 @@
-"""A warehouse called in the style of Qimen: `deliveryorder.create`, `deliveryorder.query`, `order.cancel`,
-`inventory.query`.
+"""A warehouse called in the style of Qimen: create, query and cancel delivery orders, query stock.
 
-Fields: github.com/yellbuy/go-ec-openapi, `qimen/deliveryorder_create.go` and `qimen/order_cancel.go`;
+Methods: `deliveryorder.create`, `deliveryorder.query`, `order.cancel`, `inventory.query`. Fields:
+github.com/yellbuy/go-ec-openapi, `qimen/deliveryorder_create.go` and `qimen/order_cancel.go`;
 github.com/bububa/opentaobao, `model/qimen` (`DeliveryOrder`, `DeliveryOrderQueryRequest`, `Criteria`, `Item`), which
 are made from Taobao's documentation. Codes of failures are each warehouse's own: whether a delivery order is there is
 asked, and never read out of a refusal.

@@ -1,8 +1,8 @@
-"""What a warehouse calls us with: a delivery order that left (`deliveryorder.confirm`), stock that changed
-(`stockchange.report`).
+"""What a warehouse calls us with: a delivery order that left, stock that changed.
 
-Fields: github.com/yellbuy/go-ec-openapi, `qimen/deliveryorder_confirm.go` and `qimen/stockchange_report.go`;
-github.com/bububa/opentaobao, `model/qimen`. Names of people in them are not read.
+Methods: `deliveryorder.confirm`, `stockchange.report`. Fields: github.com/yellbuy/go-ec-openapi,
+`qimen/deliveryorder_confirm.go` and `qimen/stockchange_report.go`; github.com/bububa/opentaobao, `model/qimen`. Names
+of people in them are not read.
 """
 
 from collections.abc import Mapping

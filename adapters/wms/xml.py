@@ -3,12 +3,14 @@
 Bodies are UTF-8 whatever their declaration says; one in another encoding is no XML then, and is refused.
 """
 
-from collections.abc import Iterable
-from typing import Final
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-Element = ElementTree.Element
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Element = ET.Element
 
 BYTES_MAX: Final = 8 << 20
 DEPTH_MAX: Final = 16
@@ -45,7 +47,7 @@ def read(raw: bytes) -> Element:
 
 def write(root: Element) -> bytes:
     """Return the document."""
-    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True, short_empty_elements=False)
+    written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True, short_empty_elements=False)
     return written
 
 
@@ -54,12 +56,12 @@ def node(tag: str, *inside: Element | None, **texts: object) -> Element:
     made = Element(tag)
     for name, value in texts.items():
         if value is not None and value != "":
-            ElementTree.SubElement(made, name).text = _allowed(str(value))
+            ET.SubElement(made, name).text = _allowed(str(value))
     made.extend(each for each in inside if each is not None)
     return made
 
 
-def listed(tag: str, inside: Iterable[Element]) -> Element:
+def listed(tag: str, inside: "Iterable[Element]") -> Element:
     """Return an element of elements."""
     made = Element(tag)
     made.extend(inside)
@@ -82,7 +84,7 @@ def _forbidden(each: str) -> bool:
 
 class _Reader:
     def __init__(self) -> None:
-        self._builder = ElementTree.TreeBuilder()
+        self._builder = ET.TreeBuilder()
         self._depth = self._count = 0
 
     def root(self) -> Element:
