@@ -35,6 +35,7 @@ from runners.gateway_hooks import ConnectedHooks
 from runners.gateway_line import Line
 from runners.gateway_records import StoredRecords
 from runners.gateway_watch import CellWatch
+from runners.gateway_wms import WarehouseCalls
 from runners.lock import build_version
 from runners.settings import BadSetting, Settings, load_settings
 from runners.templates import cutting
@@ -149,8 +150,11 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
             channels(settings), spool, line.send, line.hand_over, _now_ms, lambda channel: cutting(settings, channel)
         )
         stack.push_async_callback(desk.close)
+        metrics = Metrics()
+        wms = WarehouseCalls(settings, line.send, metrics, _now_ms)
+        stack.push_async_callback(wms.close)
         await hooks.refresh()
-        tasks = [asyncio.create_task(each) for each in (line.keep(), watch.keep(), _keep_hooks(hooks))]
+        tasks = [asyncio.create_task(each) for each in (line.keep(), watch.keep(), _keep_hooks(hooks), wms.keep())]
         stack.push_async_callback(_cancel, tasks)
         yield make_app(
             intake=desk,
@@ -159,7 +163,7 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
             watch=watch,
             tokens=TokenBook(settings.path / API_TOKENS_FILE),
             memory=memory,
-            metrics=Metrics(),
+            metrics=metrics,
             limits=Limits(
                 requests_max=settings.gateway_requests_max,
                 body_bytes_max=settings.gateway_bytes_max,
@@ -168,6 +172,7 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
             ),
             now_ms=_now_ms,
             version=build_version(),
+            wms=wms,
         )
 
 

@@ -4,7 +4,6 @@ What goes out is what an allocation holds while its pick list is out. When it ho
 the place of the first, under a revision of its code; when it holds nothing any more, the delivery order is called off.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.catalogue import decode_event
@@ -13,6 +12,8 @@ from domain.order import Allocation, Order, PickListIssued, order
 from domain.wms import code_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from domain.ports import Recorded
 
 TAGS = frozenset(
@@ -49,11 +50,11 @@ def asked_at(story: "Sequence[Recorded]", version: int) -> list[Asked]:
             break
         fact = decode_event(event.tag, event.data)
         before, state = state, order.evolve(state, fact)
+        found = []
         if event.tag not in TAGS:
             continue
         if isinstance(fact, PickListIssued):
             codes[fact.allocation] = code_of(fact.pick_list)
-        found = []
         held, kept = listed(before), listed(state)
         for name, allocation in (held | kept).items():
             code, now = codes.get(name, code_of(f"pick-{name}")), kept.get(name)

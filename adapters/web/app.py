@@ -22,6 +22,8 @@ from adapters.web.problems import MEDIA_TYPE, Problem, Refused, encode, of_statu
 from adapters.web.pushes import Push, Pushes
 from adapters.web.tokens import TokenBook
 from adapters.web.webhooks import Webhooks, place_of
+from adapters.web.wms import TEXT, WmsCalls
+from adapters.web.wms import answer as wms_answer
 from domain.ids import BadId, is_key, order_key
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,7 @@ def make_app(
     limits: Limits,
     now_ms: Callable[[], int],
     version: str,
+    wms: WmsCalls | None = None,
 ) -> Guard:
     """Return the ASGI application."""
     webhooks = Webhooks(hooks, intake, memory, metrics, now_ms)
@@ -108,6 +111,14 @@ def make_app(
     async def check_webhook(request: AnyRequest, connection: Name) -> Response[bytes]:
         """Some platforms ask, signed, whether the address is ours before they push to it."""
         return await webhook(request, connection)
+
+    @post("/wms/{name:str}", status_code=200, include_in_schema=False)
+    async def take_wms_call(request: AnyRequest, name: str) -> Response[bytes]:
+        """Take a call of a warehouse that others run."""
+        passed = _passed(request)
+        asked = webhooks.request(request.method, request.scope["query_string"], request.scope["headers"], passed.body)
+        given = await wms_answer(wms, name, asked, passed.correlation, metrics)
+        return Response(given, media_type=TEXT)
 
     @post(
         "/api/v1/orders",
@@ -283,7 +294,7 @@ def make_app(
         return Response(metrics.render(watch.standing), media_type=CONTENT_TYPE)
 
     app = Litestar(
-        [take_webhook, check_webhook, push_orders, list_orders, get_order, health, readiness, figures],
+        [take_webhook, check_webhook, take_wms_call, push_orders, list_orders, get_order, health, readiness, figures],
         exception_handlers={
             Refused: _refused,
             Busy: _busy,

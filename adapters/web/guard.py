@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 MIB = 1 << 20
 WEBHOOK_BYTES_MAX = MIB
 PUSH_BYTES_MAX = 32 * MIB
+WMS_BYTES_MAX = MIB // 2
+"""A warehouse's call fits into one message of the mail, so that it can be kept whole."""
 OTHER_BYTES_MAX = 64 * 1024
 CHUNK_S = 10.0
 """Longest wait for the next part of a body."""
@@ -163,6 +165,8 @@ class Guard:
         limits = self._limits
         if path.startswith("/webhooks/"):
             return Kind("/webhooks/{connection}", limits.webhook_bytes_max, takes_in=method == "POST")
+        if path.startswith("/wms/"):
+            return Kind("/wms/{name}", min(WMS_BYTES_MAX, limits.webhook_bytes_max), takes_in=method == "POST")
         if path == "/api/v1/orders":
             if method == "POST":
                 return Kind(path, limits.push_bytes_max, "push", takes_in=True)

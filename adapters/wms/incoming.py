@@ -20,7 +20,8 @@ SELLABLE: Final = "ZP"
 """正品: what our ledger counts. Others are damaged, boxed badly, or on their way."""
 LINES_MAX: Final = 20_000
 _ID_MAX: Final = 200
-_BAD: Final = "bad-request"
+BAD_REQUEST: Final = "bad-request"
+BAD_XML: Final = "bad-xml"
 
 
 class Confirmation(NamedTuple):
@@ -72,7 +73,7 @@ def confirmation(raw: bytes, carriers: Mapping[str, str]) -> Confirmation:
     parcels = tuple(_parcel(each, carriers) for each in _some(root, "packages/package"))
     packed = summed(lines or (line for parcel in parcels for line in parcel.lines))
     if not packed and not lines:
-        raise Failure(_BAD, "neither orderLines nor packages say what was packed")
+        raise Failure(BAD_REQUEST, "neither orderLines nor packages say what was packed")
     final = text(order, "confirmType") != "1"
     said = repr((code, parcels, packed, final)).encode()
     identity = text(order, "outBizCode")[:_ID_MAX] or sha256(said).hexdigest()[:32]
@@ -99,7 +100,7 @@ def changes(raw: bytes) -> list[Change]:
         for item in _some(_request(raw), "items/item")
     ]
     if not found:
-        raise Failure(_BAD, "there is no item in items")
+        raise Failure(BAD_REQUEST, "there is no item in items")
     return found
 
 
@@ -107,16 +108,16 @@ def _request(raw: bytes) -> Element:
     try:
         root = read(raw)
     except BadXml as error:
-        raise Failure("bad-xml", f"the body is refused: {error}; send plain XML in UTF-8") from None
+        raise Failure(BAD_XML, f"the body is refused: {error}; send plain XML in UTF-8") from None
     if root.tag != "request":
-        raise Failure(_BAD, "the root of the body must be <request>")
+        raise Failure(BAD_REQUEST, "the root of the body must be <request>")
     return root
 
 
 def _some(root: Element, path: str) -> list[Element]:
     found = root.findall(path)
     if len(found) > LINES_MAX:
-        raise Failure(_BAD, f"more than {LINES_MAX:,} elements {path}; send them in several calls")
+        raise Failure(BAD_REQUEST, f"more than {LINES_MAX:,} elements {path}; send them in several calls")
     return found
 
 
@@ -128,14 +129,14 @@ def _parcel(package: Element, carriers: Mapping[str, str]) -> Packed:
     tracking = text(package, "expressCode")[:_ID_MAX]
     carrier = ours(text(package, "logisticsCode")[:_ID_MAX], carriers)
     if tracking and not carrier:
-        raise Failure(_BAD, "a package has an expressCode and no logisticsCode")
+        raise Failure(BAD_REQUEST, "a package has an expressCode and no logisticsCode")
     return Packed(carrier, tracking, summed(items))
 
 
 def _needed(element: Element | None, name: str, where: str) -> str:
     value = text(element, name)
     if not value or len(value) > _ID_MAX:
-        raise Failure(_BAD, f"{name} of {where} is missing, or longer than {_ID_MAX} characters")
+        raise Failure(BAD_REQUEST, f"{name} of {where} is missing, or longer than {_ID_MAX} characters")
     return value
 
 
@@ -146,5 +147,5 @@ def _units(element: Element, name: str, where: str, *, least: int) -> int:
     except InvalidOperation:
         whole = False
     if not whole or not least <= value <= QUANTITY_MAX:
-        raise Failure(_BAD, f"{name} of {where} must be a whole number from {least} to {QUANTITY_MAX}")
+        raise Failure(BAD_REQUEST, f"{name} of {where} must be a whole number from {least} to {QUANTITY_MAX}")
     return int(value)
