@@ -43,6 +43,7 @@ VERBS = (
         "The shops' connections: add, check, authorise, pull, compare.",
         "channels list",
     ),
+    Verb("wms", "wms:app", FEED, "Warehouses that others run: add, try, list, compare their stock.", "wms list"),
     Verb("api-token", "api_token:app", FEED, "Who may use the HTTP API: add, list, remove.", "api-token add erp"),
     Verb(
         "stock",

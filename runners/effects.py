@@ -29,6 +29,7 @@ from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
 from runners.pulling_mail import AWAY, Mailroom
 from runners.settings import Settings, load_settings
+from runners.wms_compare import keep_comparing
 
 if TYPE_CHECKING:
     from domain.ports import EventLog
@@ -254,6 +255,7 @@ async def effects(settings: Settings) -> None:
     try:
         async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:
             runner = Effects(event_log, jobs, kinds, mailroom)
+            comparing = asyncio.create_task(keep_comparing(settings, event_log, mailroom, _now_ms))
             while not background.stopping.is_set():
                 await runner.refresh()
                 if not kinds.known:
@@ -266,6 +268,8 @@ async def effects(settings: Settings) -> None:
                 runner.start_due()
                 await background.pause(min(POLL_S, LOOK_S), link.hints)
             await runner.finish()
+            comparing.cancel()
+            await asyncio.gather(comparing, return_exceptions=True)
     finally:
         await kinds.close()
         await link.close()
