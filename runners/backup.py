@@ -22,6 +22,7 @@ from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
 from adapters.storage.schema import running_build
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
+from adapters.wms.settings import FILE as WMS_FILE
 from domain.merkle import Frontier
 from domain.ports import LogDamaged
 from runners.bootstrap import KEYS_FILE, LOG_FILE
@@ -39,7 +40,7 @@ SIGNING_KEY_FILE = "checkpoint_key.pem"
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
-_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE, RECEIVERS_FILE)
+_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE, RECEIVERS_FILE, WMS_FILE)
 """Plain files that are part of a backup where they are there. They hold no secret, only where secrets are."""
 _LOOSE = {LOG_FILE, PULLS_FILE, MANIFEST_FILE, *_COPIED}
 _KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
@@ -171,7 +172,8 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
-        for name, who in ((ERP_FILE, "the ERP is"), (RECEIVERS_FILE, "receivers of notes are")):
+        told = ((ERP_FILE, "the ERP is"), (RECEIVERS_FILE, "receivers of notes are"), (WMS_FILE, "warehouses of others are"))
+        for name, who in told:
             if (work / name).exists():
                 (work / name).rename(work / f"{name}.off")
                 notes.append(f"{who} not told from here: rename {name}.off to {name} in the copy to go on with")

@@ -198,7 +198,7 @@ class WarehouseCalls:
             await self._sent(settings, bodies, correlation)
 
     def _counted(self, found: Sequence[Change]) -> dict[tuple[str, str, str, str, str], int]:
-        """Return units by (warehouse, document, SKU, kind, order), for goods we count and documents that are not ours."""
+        """Return units by (warehouse, document, SKU, kind, order): goods we count, by documents that are not ours."""
         index = self._deliveries()
         units: defaultdict[tuple[str, str, str, str, str], int] = defaultdict(int)
         for change in found:

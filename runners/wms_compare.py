@@ -74,7 +74,7 @@ def record_of(settings: WmsSettings, compared: Compared, now_ms: int, by: By) ->
 async def keep_comparing(
     settings: "Settings", event_log: "EventLog", mailroom: Mailroom, now_ms: Callable[[], int]
 ) -> None:
-    """Compare each WMS as often as its settings say, until cancelled. What goes wrong is tried again at its next time."""
+    """Compare each WMS as often as its settings say, until cancelled. What goes wrong has to wait for its next time."""
     due: dict[str, float] = {}
     while True:
         await asyncio.sleep(LOOK_S)

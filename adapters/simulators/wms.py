@@ -1,7 +1,8 @@
 """A simulated warehouse that speaks as Qimen's do: takes delivery orders, picks after a while, and calls back.
 
-Written from Taobao's documentation of Qimen; it knows nothing of the client (`adapters.wms`). It can be slow, down, lose
-its answers, and confirm twice, too little, or the wrong goods. `python -m adapters.simulators --channel wms` serves it.
+Written from Taobao's documentation of Qimen; it knows nothing of the client (`adapters.wms`). It can be slow, down,
+lose its answers, and confirm twice, too little, or the wrong goods. `python -m adapters.simulators --channel wms`
+serves it.
 """
 
 import asyncio

@@ -29,6 +29,10 @@ def read(raw: bytes) -> Element:
     """
     if len(raw) > BYTES_MAX:
         raise BadXml(f"larger than {BYTES_MAX >> 20} MB")
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadXml(f"not UTF-8 at byte {error.start:,}") from None
     reader = _Reader()
     # The encoding is given, so that none that the document names is looked for.
     parser = expat.ParserCreate("utf-8")
@@ -41,7 +45,7 @@ def read(raw: bytes) -> Element:
     try:
         parser.Parse(raw, True)
     except expat.ExpatError as error:
-        raise BadXml(f"not well-formed, or not UTF-8: line {error.lineno}, column {error.offset}") from None
+        raise BadXml(f"not well-formed: line {error.lineno}, column {error.offset}") from None
     return reader.root()
 
 

@@ -164,7 +164,35 @@ def remove(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOptio
 
 
 @app.command
-def test(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+def enable(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Use a WMS (again), from the next pick list on."""
+    return _switch(name, data, on=True, json=json)
+
+
+@app.command
+def disable(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """Leave a WMS alone: it is asked for nothing and its calls are not taken; everything of it is kept."""
+    return _switch(name, data, on=False, json=json)
+
+
+def _switch(name: str, data: Path, *, on: bool, json: bool) -> Exit:
+    import msgspec  # noqa: PLC0415
+
+    from runners.wms_settings import editing  # noqa: PLC0415
+
+    settings = settings_of(data)
+    with _usable(), editing(settings.path) as found:
+        one = _one(found, name)
+        found[found.index(one)] = msgspec.structs.replace(one, enabled=on)
+    if json:
+        print_json({"name": name, "enabled": on})
+    else:
+        show(f"{escape(name)} is {'on' if on else 'off'}")
+    return Exit.OK
+
+
+@app.command(name="test")
+def try_(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Try address and keys with a harmless question."""
     settings = settings_of(data)
     with _usable():
