@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from domain.catalogue import decode_event
 from domain.delivery import of_pick_list
 from domain.order import Allocation, Order, PickListIssued, order
-from domain.wms import code_of
+from domain.wms import base_of, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,15 +56,16 @@ def asked_at(story: "Sequence[Recorded]", version: int) -> list[Asked]:
         if isinstance(fact, PickListIssued):
             codes[fact.allocation] = code_of(fact.pick_list)
         held, kept = listed(before), listed(state)
-        for name, allocation in (held | kept).items():
-            code, now = codes.get(name, code_of(f"pick-{name}")), kept.get(name)
-            if name not in held:
-                found.append(Asked(code, kept[name]))
-            elif now is None:
+        for name in dict.fromkeys((*held, *kept)):
+            code = codes.get(name, code_of(f"pick-{name}"))
+            was, now = held.get(name), kept.get(name)
+            if was is None and now is not None:
+                found.append(Asked(code, now))
+            elif was is not None and now is None:
                 if not of_pick_list(state.deliveries, f"pick-{name}").final:
-                    found.append(Asked(code, _without_lines(allocation)))
-            elif now.lines != allocation.lines:
-                codes[name] = f"{code.partition('.')[0]}.{event.version}"
+                    found.append(Asked(code, Allocation(was.id, was.warehouse, ())))
+            elif was is not None and now is not None and was.lines != now.lines:
+                codes[name] = f"{base_of(code)}.{event.version}"
                 found.append(Asked(codes[name], now, code))
     return found
 
@@ -80,7 +81,3 @@ def state_of(story: "Sequence[Recorded]") -> Order:
 def listed(state: Order) -> dict[str, Allocation]:
     """Return the allocations whose pick lists are out, by id."""
     return {each.id: each for each in state.allocations if each.listed}
-
-
-def _without_lines(allocation: Allocation) -> Allocation:
-    return Allocation(allocation.id, allocation.warehouse, ())
