@@ -60,6 +60,7 @@ class Story:
         self.sequence = self.tracked.position
         self.states: dict[str, Held] = {}
         self.now = DAY
+        self.personal = b'{"receiver":{"name":"Wang"}}'
 
     def send(self, to: str, body: Body, prepared: Prepared | None = None, payloads: tuple[Payload, ...] = ()) -> int:
         """Run one message's turn and commit it; return the log's head."""
@@ -107,7 +108,7 @@ class Story:
         sealed = seal(data_key, key, raw)
         payload = Payload(payload_digest(sealed), key, sealed)
         digest = sha256(raw).hexdigest()[:32]
-        half = seal(data_key, key, b'{"receiver":{"name":"Wang"}}')
+        half = seal(data_key, key, self.personal)
         taken = Taken(order.TakeSnapshot(seen, digest, "address", payload.digest.hex(), half))
         return self.send(key, ChannelPayload("taobao", "shop1", str(10_000 + number), raw), taken, (payload,))
 
