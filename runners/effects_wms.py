@@ -246,13 +246,30 @@ class WmsCancels(_OfWarehouses):
 
 
 def receiver_of(given: Mapping[str, str]) -> Receiver:
-    """Return the receiver that a channel names.
+    """Return the receiver that a channel names, whatever words it has for his name, telephone and street.
 
     Raises:
         PlatformRefused: there is nowhere to send it.
     """
-    fields = {name: str(given.get(name, "")) for name in Receiver.__struct_fields__ if name != "token"}
-    receiver = Receiver(**fields, token=str(given.get("address_id", "")))
+
+    def first(*names: str) -> str:
+        return next((text for name in names if (text := str(given.get(name, "")).strip())), "")
+
+    def joined(*names: str) -> str:
+        return " ".join(text for name in names if (text := str(given.get(name, "")).strip()))
+
+    receiver = Receiver(
+        first("name") or joined("first_name", "last_name") or first("company"),
+        first("phone", "mobile", "tel"),
+        first("country", "country_code"),
+        first("province", "state"),
+        first("city"),
+        first("district", "area"),
+        first("town"),
+        joined("detail", "detail_2") or first("address", "street", "detail_masked"),
+        first("zip", "postcode"),
+        first("address_id"),
+    )
     if not receiver.detail and not receiver.token:
         raise PlatformRefused("the order has no address", "complete it on the channel, then retry", code="no-address")
     return receiver

@@ -113,7 +113,9 @@ def make_app(
         return await webhook(request, connection)
 
     @post("/wms/{name:str}", status_code=200, include_in_schema=False)
-    async def take_wms_call(request: AnyRequest, name: str) -> Response[bytes]:
+    async def take_wms_call(
+        request: AnyRequest, name: Annotated[str, PathParameter(description="Name of the WMS in `wms.json`.")]
+    ) -> Response[bytes]:
         """Take a call of a warehouse that others run."""
         passed = _passed(request)
         asked = webhooks.request(request.method, request.scope["query_string"], request.scope["headers"], passed.body)

@@ -15,7 +15,7 @@ from domain.platforms import PushRequest
 
 log = structlog.get_logger(__name__)
 
-TEXT = "text/xml;charset=utf-8"
+TEXT = "text/xml"
 
 
 class WmsCalls(Protocol):
