@@ -172,8 +172,11 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
-        told = ((ERP_FILE, "the ERP is"), (RECEIVERS_FILE, "receivers of notes are"), (WMS_FILE, "warehouses of others are"))
-        for name, who in told:
+        for name, who in (
+            (ERP_FILE, "the ERP is"),
+            (RECEIVERS_FILE, "receivers of notes are"),
+            (WMS_FILE, "warehouses of others are"),
+        ):
             if (work / name).exists():
                 (work / name).rename(work / f"{name}.off")
                 notes.append(f"{who} not told from here: rename {name}.off to {name} in the copy to go on with")

@@ -7,6 +7,7 @@ nowhere else.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -61,6 +62,7 @@ class Warehouses:
         self._found: dict[str, WmsSettings] = {}
         self._clients: dict[str, QimenWms] = {}
         self._log: EventLog | None = None
+        self._reading = Lock()
         self._alone: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def refresh(self) -> None:
@@ -100,9 +102,10 @@ class Warehouses:
 
     def story(self, stream: str) -> "Sequence[Recorded]":
         """Return the events of an order, as the log has them now."""
-        if self._log is None:
-            self._log = open_log(self.settings, read_only=True)
-        return self._log.select_many([stream])[stream].events
+        with self._reading:  # of several threads
+            if self._log is None:
+                self._log = open_log(self.settings, read_only=True)
+            return self._log.select_many([stream])[stream].events
 
     async def close(self) -> None:
         """Release everything. Harmless when done twice."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import structlog
@@ -72,6 +73,7 @@ class WarehouseCalls:
         self._found: dict[str, WmsSettings] = {}
         self._log: EventLog | None = None
         self._index: DeliveryIndex | None = None
+        self._opening = Lock()
 
     async def call(self, name: str, request: PushRequest, correlation: str) -> bytes | None:
         """Take a call; see `WmsCalls.call`."""
@@ -133,10 +135,11 @@ class WarehouseCalls:
             log.error("wms.unusable", reason=f"{error}; until then it is as before")  # noqa: TRY400  not a crash
 
     def _deliveries(self) -> DeliveryIndex:
-        if self._index is None:
-            self._log = open_log(self._settings, read_only=True)
-            self._index = DeliveryIndex(self._settings.path, self._log)
-        return self._index
+        with self._opening:  # of several threads
+            if self._index is None:
+                self._log = self._log or open_log(self._settings, read_only=True)
+                self._index = DeliveryIndex(self._settings.path, self._log)
+            return self._index
 
     async def _answered(self, settings: WmsSettings, call: Call, correlation: str) -> bytes:
         try:

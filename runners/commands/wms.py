@@ -144,6 +144,8 @@ def add(
         print_json({"wms": msgspec.to_builtins(fresh), "replaced": bool(known)})
         return Exit.OK
     show(f"{'changed' if known else 'added'}: {escape(name)}")
+    if url.startswith("http://"):
+        say("to do: its address is http, so receivers travel unencrypted; use https unless it is in your own network")
     say(f"`orderspine wms test {name}` tries it; it calls us at /wms/{name} of the gateway")
     return Exit.OK
 

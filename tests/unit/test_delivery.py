@@ -9,7 +9,7 @@ from domain.decider import Event
 from domain.delivery import ConfirmDelivery, DeliveryConfirmed, Packed
 from domain.ids import order_key
 from domain.order import CancelLines, OrderShipped, ResolveInterception, ScanOut
-from domain.rulings import Ruling
+from domain.rulings import Route, Ruling
 from tests.spec import Cell, line, replayed, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -140,7 +140,7 @@ def test_each_warehouse_confirms_its_own_part() -> None:
     cell = Cell()
     cell.receive(("S1", 9))
     cell.receive(("S2", 9), warehouse="B")
-    cell.take(snapshot(lines=LINES), ruling=Ruling(1, warehouses=("A", "B")))
+    cell.take(snapshot(lines=LINES), ruling=Ruling(1, routes=(Route("all", warehouses=("A", "B")),)))
     parts = {each.warehouse: each for each in cell.order().allocations}
     for number, (warehouse, name) in enumerate((("B", parts["B"].id), ("A", parts["A"].id)), 1):
         parcel = Packed("SF", f"T-{warehouse}", parts[warehouse].lines)

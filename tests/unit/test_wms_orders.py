@@ -6,7 +6,7 @@ from domain.delivery import ConfirmDelivery, Packed
 from domain.ids import order_key
 from domain.order import CancelLines, ScanOut
 from domain.ports import Recorded
-from domain.rulings import Ruling
+from domain.rulings import Route, Ruling
 from runners.wms_orders import TAGS, asked_at
 from tests.spec import Cell, line, snapshot
 
@@ -92,6 +92,6 @@ def test_each_warehouse_is_asked_for_its_part() -> None:
     cell = Cell()
     cell.receive(("S1", 9))
     cell.receive(("S2", 9), warehouse="B")
-    cell.take(snapshot(lines=LINES), ruling=Ruling(1, warehouses=("A", "B")))
+    cell.take(snapshot(lines=LINES), ruling=Ruling(1, routes=(Route("all", warehouses=("A", "B")),)))
     assert sorted(lines for _, lines, _ in asked(cell)) == [(("S1", 3),), (("S2", 1),)]
     assert len({code for code, _, _ in asked(cell)}) == 2

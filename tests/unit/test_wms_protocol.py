@@ -20,9 +20,10 @@ SETTINGS = WmsSettings(
     "north", "http://127.0.0.1:9", "12345678", "C1", "env:NORTH", {"A": "HZ01", "B": "HZ02"}, "OWNER1",
     sender={"name": "铁匠铺", "mobile": "0571-1", "province": "浙江省", "city": "杭州市", "detailAddress": "文一路 1"},
 )  # fmt: skip
+TO = Receiver("王小明", "13812345678", "", "浙江省", "杭州市", "西湖区", "转塘街道", "路 1 号", "310000")
 ORDER = DeliveryOrder(
     "pick-order-taobao:shop1:1/1", "A", "taobao", "shop1", "1", (WmsLine("S1", 2, "茶 <tea> & co"), WmsLine("S2", 1)),
-    Receiver("王小明", "13812345678", "", "浙江省", "杭州市", "西湖区", "转塘街道", "路 1 号", "310000"), NOW_MS, NOW_MS, 0,
+    TO, NOW_MS, NOW_MS,
 )  # fmt: skip
 CREATED = (
     "<?xml version='1.0' encoding='utf-8'?>\n"
