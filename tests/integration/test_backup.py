@@ -90,6 +90,7 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     FileKeys(data, shop).keep(Token("access", refresh="refresh"))
     (data / "erp.json").write_text('{"kind": "csv", "folder": "erp"}')
     (data / "notify.json").write_text('{"receivers": []}')
+    (data / "wms.json").write_text("[]")
     with closing(Pulls(data)) as pulls:
         pulls.begin(shop, 1_770_000_000_000, 1_770_000_100_000)
     make_backup(settings_for(data), tmp_path / name, tmp_path / "keys")
@@ -104,6 +105,7 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     assert (again / "erp.json.off").read_text() == '{"kind": "csv", "folder": "erp"}'
     assert (again / "notify.json.off").exists(), "two copies must not tell people twice"
     assert not (again / "notify.json").exists()
+    assert ((again / "wms.json.off").exists(), (again / "wms.json").exists()) == (True, False)
     assert FileKeys(again, shop).token() is None
     for file in (again / "channels.json", again / "pulls.db"):
         assert file.stat().st_mode & 0o077 == 0
