@@ -60,6 +60,10 @@ class DeliveryOrder(NamedTuple):
     created_ms: int
     ordered_ms: int = 0
     paid_ms: int = 0
+    urgent: bool = False
+    """Whether it goes before others."""
+    collect: str = ""
+    """What the receiver still pays when it is handed over, as a decimal of the order's currency; "" = nothing."""
 
 
 class WmsStock(NamedTuple):

@@ -15,8 +15,9 @@ import msgspec
 
 from adapters.storage.sealing import SealBroken, open_sealed
 from adapters.wms.settings import FILE, BadWms, WmsSettings
-from domain.canonical import Personal
+from domain.canonical import Personal, Snapshot
 from domain.catalogue import decode_event
+from domain.money import format_minor
 from domain.order import OrderAmended, OrderNormalized, on_hold
 from domain.platforms import PlatformRefused
 from domain.wms import DeliveryOrder, Receiver, WmsLine
@@ -201,6 +202,8 @@ class WmsCreates(_OfWarehouses):
             return None
         if on_hold(state):
             raise NotYet("the order is held; it is sent when that is over")
+        if allocation.unprocessed:
+            raise NotYet(f"area {allocation.area} has not confirmed its work; it is sent when that is done")
         view = next(event for event in reversed(story) if event.tag in _VIEWS)
         fact = decode_event(view.tag, view.data)
         assert isinstance(fact, OrderNormalized | OrderAmended)
@@ -217,6 +220,8 @@ class WmsCreates(_OfWarehouses):
             job.at_ms,
             snapshot.ordered_at.utc_ms,
             snapshot.paid_at.utc_ms if snapshot.paid_at else 0,
+            bool(state.ruled.priority),
+            _to_collect(snapshot),
         )
 
     def _receiver(self, stream: str, sealed: bytes | None) -> Receiver:
@@ -246,6 +251,14 @@ class WmsCancels(_OfWarehouses):
         wms = self._warehouses.client(job.target)
         async with self._warehouses.alone(job.stream):
             return await wms.cancel(asked.code, asked.warehouse)
+
+
+def _to_collect(snapshot: Snapshot) -> str:
+    """Return what is paid on delivery: of an order that may go and of which nothing is paid."""
+    amounts = snapshot.amounts
+    if amounts.paid or snapshot.paid_at is not None or not amounts.payable:
+        return ""
+    return format_minor(amounts.payable, amounts.currency)
 
 
 def receiver_of(given: Mapping[str, str]) -> Receiver:

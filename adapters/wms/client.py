@@ -189,13 +189,18 @@ class QimenWms:
             deliveryOrderCode=order.code,
             orderType=SALE,
             warehouseCode=self._theirs(order.warehouse),
+            orderFlag="COD" if order.collect else "",
             sourcePlatformCode=_SOURCES.get(order.channel, "OTHER"),
             createTime=wall(order.created_ms),
             placeOrderTime=wall(order.ordered_ms or order.created_ms),
             payTime=wall(order.paid_ms) if order.paid_ms else "",
             operateTime=wall(order.created_ms),
             shopNick=order.shop,
+            arAmount=order.collect,
             logisticsCode=settings.logistics,
+            isUrgency="Y" if order.urgent else "",
+            # Whoever prints the label asks the platform by it for what the token stands for.
+            oaidOrderSourceCode=order.order_no if to.token else "",
         )
         return node("request", head, listed("orderLines", lines))
 

@@ -101,10 +101,13 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     assert next(stories, None) is None
 
 
-def hold(place: Place, number: int, *holds: str) -> None:
-    """Let the platform hold an order, or hold it no longer."""
+def hold(place: Place, number: int, *holds: str, paid: int | None = None) -> None:
+    """Let the platform hold an order, or hold it no longer; `paid` 0 = it is paid on delivery."""
     story, key = place.story, key_of(number)
     view = msgspec.structs.replace(snapshot(number, "paid", story.now), holds=holds)
+    if paid is not None:
+        amounts = msgspec.structs.replace(view.amounts, paid=paid)
+        view = msgspec.structs.replace(view, amounts=amounts, paid_at=None)
     data_key = story.vault.keys((key,), create=True)[key]
     command = TakeSnapshot(view, f"digest-{story.now}", "address", "payload", seal(data_key, key, story.personal))
     story.send(key, ChannelPayload("taobao", "shop1", view.order_no), Taken(command))
@@ -305,3 +308,15 @@ async def test_the_secret_is_read_at_each_call(place: Place) -> None:
     (place.directory / "secret").write_text(SECRET)
     await place.go(2)
     assert place.sim.created == [code_of_order(1)]
+
+
+async def test_goods_that_are_paid_on_delivery_say_what_to_collect(place: Place) -> None:
+    bodies: list[bytes] = []
+    handle = place.sim._handle
+    place.sim._handle = lambda method, request: (bodies.append(request.body), handle(method, request))[1]  # type: ignore[method-assign]
+    place.story.take(1, "paid")
+    hold(place, 2, paid=0)
+    await place.go(2)
+    created = [body.decode() for body in bodies if b"<deliveryOrder>" in body]
+    assert len(created) == 2
+    assert ["<arAmount>19.80</arAmount>" in body for body in created] == [False, True]

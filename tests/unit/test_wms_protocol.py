@@ -228,7 +228,7 @@ def test_changes_of_stock_are_read() -> None:
 # --- what goes out
 
 
-async def asked(*answers: Reply | bytes) -> tuple[list[Asked], Any]:
+async def asked(*answers: Reply | bytes, order: DeliveryOrder = ORDER) -> tuple[list[Asked], Any]:
     """Create a delivery order at a server that answers so; return what it was asked, and what came of it."""
     left = list(answers)
 
@@ -239,7 +239,7 @@ async def asked(*answers: Reply | bytes) -> tuple[list[Asked], Any]:
     async with Served(answer) as served:
         wms = QimenWms(msgspec.structs.replace(SETTINGS, url=served.url), lambda: SECRET, lambda: NOW_MS)
         try:
-            return served.asked, await wms.create(ORDER)
+            return served.asked, await wms.create(order)
         except Exception as error:  # noqa: BLE001  what came of it
             return served.asked, error
         finally:
@@ -255,6 +255,16 @@ async def test_a_delivery_order_is_sent_as_qimen_describes_it() -> None:
     assert given.pop("sign") == sign(SECRET, given, request.body)
     assert (given["method"], given["customerId"]) == ("taobao.qimen.deliveryorder.create", "C1")
     assert "王小明" not in str(given)
+
+
+async def test_what_is_urgent_paid_on_delivery_or_behind_a_token_says_so() -> None:
+    order = ORDER._replace(urgent=True, collect="658.00", receiver=Receiver("王**", "138****", token="OAID-1"))
+    (request,), _ = await asked(GOOD, order=order)
+    sent = read(request.body)
+    head = {name: text(sent, f"deliveryOrder/{name}") for name in ("orderFlag", "arAmount", "isUrgency")}
+    assert head == {"orderFlag": "COD", "arAmount": "658.00", "isUrgency": "Y"}
+    assert text(sent, "deliveryOrder/receiverInfo/oaid") == "OAID-1"
+    assert text(sent, "deliveryOrder/oaidOrderSourceCode") == "1"
 
 
 def refused(code: str, message: str = "") -> bytes:
