@@ -10,7 +10,6 @@ import contextlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlencode
@@ -19,6 +18,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import msgspec
 
+from adapters.simulators import wire_wms as wire
 from adapters.simulators.exchange import Reply, Request, Seen
 from adapters.simulators.faults import BEFORE, Faults
 from adapters.simulators.numbers import token_of
@@ -28,7 +28,6 @@ from adapters.simulators.server import served
 Confirms = Literal["once", "twice", "twice_anew", "short", "wrong_item", "never", "in_parts", "untracked"]
 """How it confirms: as asked; the same call again; the same again under another id; one unit of the first line too few;
 another article in the place of the first; not at all; line by line; without a parcel number."""
-XML: Final = "text/xml;charset=utf-8"
 APP_KEY: Final = "30000000001"
 CUSTOMER: Final = "C00001"
 OWNER: Final = "OWNER1"
@@ -134,13 +133,8 @@ class SimWms:
 
     async def report(self, items: list[dict[str, Any]]) -> str:
         """Tell of stock that changed; return the answer. Keys are Qimen's names."""
-        root = ET.Element("request")
-        inside = ET.SubElement(root, "items")
-        for item in items:
-            one = ET.SubElement(inside, "item")
-            for name, value in {"ownerCode": OWNER, **item}.items():
-                ET.SubElement(one, name).text = str(value)
-        return await self.call_back("stockchange.report", _bytes(root))
+        body = wire.changes([{"ownerCode": OWNER, **item} for item in items])
+        return await self.call_back("stockchange.report", body)
 
     async def call_back(self, method: str, body: bytes, **changed: str) -> str:
         """Call the callback address, signed; return the answer. `changed` parameters are signed as well."""
@@ -154,20 +148,20 @@ class SimWms:
             "customerId": CUSTOMER,
             **changed,
         }
-        params["sign"] = changed.get("sign") or signature(self.secret, params, body)
+        params["sign"] = changed.get("sign") or wire.signature(self.secret, params, body)
         assert self._http is not None, "serve it first"
         answer = await self._http.post(
-            f"{self.callback}?{urlencode(params)}", content=body, headers={"content-type": XML}
+            f"{self.callback}?{urlencode(params)}", content=body, headers={"content-type": wire.XML}
         )
         return answer.text
 
     def _handle(self, method: str, request: Request) -> Reply:
         given = dict(request.query)
         sign = given.pop("sign", "")
-        if not hmac.compare_digest(sign, signature(self.secret, given, request.body)):
-            return _reply(_response("failure", "sign-check-failure", "Illegal request"), "refused sign")
+        if not hmac.compare_digest(sign, wire.signature(self.secret, given, request.body)):
+            return wire.reply(wire.response("failure", "sign-check-failure", "Illegal request"), "refused sign")
         if given.get("app_key") != APP_KEY or given.get("customerId") != CUSTOMER:
-            return _reply(_response("failure", "S001", "unknown customer"), "refused customer")
+            return wire.reply(wire.response("failure", "S001", "unknown customer"), "refused customer")
         root = ET.fromstring(request.body)  # noqa: S314  our own tests ask
         match method:
             case "deliveryorder.create":
@@ -178,35 +172,37 @@ class SimWms:
                 return self._cancel(root)
             case "inventory.query":
                 return self._inventory(root)
-        return _reply(_response("failure", "S000", f"no method {method}"), "refused method")
+        return wire.reply(wire.response("failure", "S000", f"no method {method}"), "refused method")
 
     def _create(self, root: ET.Element) -> Reply:
-        code = _text(root, "deliveryOrder/deliveryOrderCode")
+        code = wire.text(root, "deliveryOrder/deliveryOrderCode")
         if code in self.orders:
-            return _reply(_response("failure", "S010", f"{code} is there already"), "refused known")
+            return wire.reply(wire.response("failure", "S010", f"{code} is there already"), "refused known")
         receiver = root.find("deliveryOrder/receiverInfo")
         to = {each.tag: each.text or "" for each in receiver} if receiver is not None else {}
         if not (to.get("detailAddress") or to.get("oaid")) or not to.get("name"):
             text = f"receiver {to.get('name', '')} {to.get('mobile', '')} has no address"
-            return _reply(_response("failure", "S011", text), "refused receiver")
+            return wire.reply(wire.response("failure", "S011", text), "refused receiver")
         lines: dict[str, int] = {}
         for line in root.iterfind("orderLines/orderLine"):
-            lines[_text(line, "itemCode")] = lines.get(_text(line, "itemCode"), 0) + int(_text(line, "planQty"))
-        warehouse = _text(root, "deliveryOrder/warehouseCode")
+            lines[wire.text(line, "itemCode")] = lines.get(wire.text(line, "itemCode"), 0) + int(
+                wire.text(line, "planQty")
+            )
+        warehouse = wire.text(root, "deliveryOrder/warehouseCode")
         order = SimDelivery(code, token_of("wms", code, 12), warehouse, lines, to)
         self.orders[code] = order
         self.created.append(code)
         self._start(self._pick(order, self.pick_after_s))
-        response = _response("success", "0", "ok")
+        response = wire.response("success", "0", "ok")
         ET.SubElement(response, "createTime").text = self._wall()
         ET.SubElement(response, "deliveryOrderId").text = order.number
-        return _reply(response)
+        return wire.reply(response)
 
     def _query(self, root: ET.Element) -> Reply:
-        order = self.orders.get(_text(root, "orderCode"))
+        order = self.orders.get(wire.text(root, "orderCode"))
         if order is None:
-            return _reply(_response("failure", "S404", "no such order"), "refused unknown")
-        response = _response("success", "0", "ok")
+            return wire.reply(wire.response("failure", "S404", "no such order"), "refused unknown")
+        response = wire.response("success", "0", "ok")
         inside = ET.SubElement(response, "deliveryOrder")
         for name, value in (
             ("deliveryOrderCode", order.code),
@@ -215,22 +211,22 @@ class SimWms:
             ("status", order.status),
         ):
             ET.SubElement(inside, name).text = value
-        return _reply(response)
+        return wire.reply(response)
 
     def _cancel(self, root: ET.Element) -> Reply:
-        order = self.orders.get(_text(root, "orderCode"))
+        order = self.orders.get(wire.text(root, "orderCode"))
         if order is None:
-            return _reply(_response("failure", "S404", "no such order"), "refused unknown")
+            return wire.reply(wire.response("failure", "S404", "no such order"), "refused unknown")
         if order.status not in ("ACCEPT", "CANCELED"):
-            return _reply(_response("failure", "S020", "it is picked already"), "refused picked")
+            return wire.reply(wire.response("failure", "S020", "it is picked already"), "refused picked")
         order.status = "CANCELED"
-        return _reply(_response("success", "0", "ok"))
+        return wire.reply(wire.response("success", "0", "ok"))
 
     def _inventory(self, root: ET.Element) -> Reply:
-        response = _response("success", "0", "ok")
+        response = wire.response("success", "0", "ok")
         inside = ET.SubElement(response, "items")
         for criteria in root.iterfind("criteriaList/criteria"):
-            place = (_text(criteria, "warehouseCode"), _text(criteria, "itemCode"))
+            place = (wire.text(criteria, "warehouseCode"), wire.text(criteria, "itemCode"))
             if place in self.stock:
                 locked = sum(
                     order.lines.get(place[1], 0)
@@ -246,7 +242,7 @@ class SimWms:
                     ("lockQuantity", locked),
                 ):
                     ET.SubElement(item, name).text = str(value)
-        return _reply(response)
+        return wire.reply(response)
 
     async def _pick(self, order: SimDelivery, after_s: float) -> None:
         await asyncio.sleep(after_s)
@@ -302,38 +298,18 @@ class SimWms:
     def confirmation(
         self, order: SimDelivery, lines: Mapping[str, int], tracking: str, ending: str = "", *, final: bool = True
     ) -> bytes:
-        """Return the body of a confirmation."""
-        root = ET.Element("request")
-        head = ET.SubElement(root, "deliveryOrder")
-        for name, value in (
-            ("deliveryOrderCode", order.code),
-            ("deliveryOrderId", order.number),
-            ("warehouseCode", order.warehouse),
-            ("orderType", "JYCK"),
-            ("outBizCode", f"OB-{order.number}{ending}"),
-            ("confirmType", "0" if final else "1"),
-            ("orderConfirmTime", self._wall()),
-            ("operatorName", "仓管 Li"),
-        ):
-            ET.SubElement(head, name).text = value
-        package = ET.SubElement(ET.SubElement(root, "packages"), "package")
-        ET.SubElement(package, "logisticsCode").text = "SF" if tracking else ""
-        ET.SubElement(package, "expressCode").text = tracking
-        items = ET.SubElement(package, "items")
-        inside = ET.SubElement(root, "orderLines")
-        for number, (sku, units) in enumerate(lines.items(), 1):
-            item = ET.SubElement(items, "item")
-            ET.SubElement(item, "itemCode").text = sku
-            ET.SubElement(item, "quantity").text = str(units)
-            line = ET.SubElement(inside, "orderLine")
-            for name, value in (
-                ("orderLineNo", str(number)),
-                ("itemCode", sku),
-                ("planQty", str(order.lines.get(sku, 0))),
-                ("actualQty", str(units)),
-            ):
-                ET.SubElement(line, name).text = value
-        return _bytes(root)
+        """Return the body of a confirmation; `ending` makes its id another one."""
+        head = {
+            "deliveryOrderCode": order.code,
+            "deliveryOrderId": order.number,
+            "warehouseCode": order.warehouse,
+            "orderType": "JYCK",
+            "outBizCode": f"OB-{order.number}{ending}",
+            "confirmType": "0" if final else "1",
+            "orderConfirmTime": self._wall(),
+            "operatorName": "仓管 Li",
+        }
+        return wire.confirmation(head, order.lines, lines, tracking)
 
     def _wall(self) -> str:
         return (datetime.fromtimestamp(self.now_ms() / 1000, UTC) + _CHINA).strftime("%Y-%m-%d %H:%M:%S")
@@ -349,29 +325,3 @@ async def serving(wms: SimWms, port: int = 0) -> AsyncIterator[str]:
     """Serve a warehouse on loopback (port 0 = a free one); return its address."""
     async with wms, served(wms, port) as url:
         yield url
-
-
-def signature(secret: str, params: Mapping[str, str], body: bytes) -> str:
-    """Return Qimen's signature: MD5 over secret, sorted names and values, body, secret; upper-case hex."""
-    text = "".join(f"{name}{params[name]}" for name in sorted(params) if name != "sign")
-    return md5((secret + text).encode() + body + secret.encode(), usedforsecurity=False).hexdigest().upper()
-
-
-def _response(flag: str, code: str, message: str) -> ET.Element:
-    root = ET.Element("response")
-    for name, value in (("flag", flag), ("code", code), ("message", message)):
-        ET.SubElement(root, name).text = value
-    return root
-
-
-def _reply(root: ET.Element, outcome: str = "ok") -> Reply:
-    return Reply(_bytes(root), 200, {"content-type": XML}, outcome)
-
-
-def _bytes(root: ET.Element) -> bytes:
-    written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return written
-
-
-def _text(element: ET.Element, path: str) -> str:
-    return (element.findtext(path) or "").strip()
