@@ -19,7 +19,8 @@ from domain.ids import intake_key, warehouse_key
 from domain.intake import RecordStockCompared
 from domain.mail import Mail
 from domain.platforms import PlatformError
-from domain.stock import SNAPSHOT_TAG, Ledger, from_snapshot, ledger
+from domain.stock import SNAPSHOT_TAG, Ledger, from_snapshot
+from domain.warehouse import warehouse as ledger
 from runners.gateway_wms import CHANNEL
 from runners.pulling_mail import AWAY, Mailroom
 from runners.vitals import STORE_AWAY

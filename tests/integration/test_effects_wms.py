@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.simulators.exchange import Reply, Request
 from adapters.simulators.wms import APP_KEY, CUSTOMER, OWNER, SECRET, SimWms, serving
 from adapters.storage.sealing import seal
 from adapters.storage.vault import SqliteVault
@@ -310,10 +311,17 @@ async def test_the_secret_is_read_at_each_call(place: Place) -> None:
     assert place.sim.created == [code_of_order(1)]
 
 
-async def test_goods_that_are_paid_on_delivery_say_what_to_collect(place: Place) -> None:
+async def test_goods_that_are_paid_on_delivery_say_what_to_collect(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bodies: list[bytes] = []
     handle = place.sim._handle
-    place.sim._handle = lambda method, request: (bodies.append(request.body), handle(method, request))[1]  # type: ignore[method-assign]
+
+    def overheard(method: str, request: Request) -> Reply:
+        bodies.append(request.body)
+        return handle(method, request)
+
+    monkeypatch.setattr(place.sim, "_handle", overheard)
     place.story.take(1, "paid")
     hold(place, 2, paid=0)
     await place.go(2)
