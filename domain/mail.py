@@ -17,6 +17,7 @@ from domain import (
     intake,
     mapping,
     order,
+    payments,
     picking,
     reorder,
     rulebook,
@@ -24,6 +25,7 @@ from domain import (
     skus,
     stock,
     talk,
+    tracking,
 )
 from domain.decider import Command
 from domain.envelope import By
@@ -66,6 +68,8 @@ Body = (
     | order.ResolveInterception
     | order.TimerDue
     | order.RecordEffect
+    | tracking.RecordTrack
+    | payments.RecordPayment
     | order.ResendQuarantined
     | order.DiscardQuarantined
     | approvals.RequestApproval

@@ -17,6 +17,7 @@ from domain import (
     mail,
     mapping,
     order,
+    payments,
     picking,
     reorder,
     rulebook,
@@ -24,6 +25,7 @@ from domain import (
     skus,
     stock,
     talk,
+    tracking,
     trail,
 )
 from domain.canonical import Amounts, Parcel
@@ -144,6 +146,13 @@ SAMPLES: dict[str, Event] = {
     ),
     "order.complaint_closed": care.ComplaintClosed("complaint-1", "settled", "chen", "service", "c-28"),
     "order.enquired": care.OrderEnquired("logistics", "miniprogram", True, 1, T0, ("T1",), command="c-29"),
+    "order.tracked": tracking.ParcelTracked("T1", "SF", (tracking.Scan(T0, "collected", "上海", "d7"),), "c-30"),
+    "order.delivered": tracking.OrderDelivered(T0),
+    "order.delivery_failed": tracking.DeliveryFailed("T1", "SF", "refused", T0),
+    "order.payment_recorded": payments.PaymentRecorded(
+        "4200001", "refunded", 100, "CNY", T0, "wechat", "4200000", "c-31"
+    ),
+    "order.payment_failed": payments.PaymentFailed("4200002", "failed", 100, "CNY", T0, "wechat", "", "c-32"),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),
