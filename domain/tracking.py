@@ -186,11 +186,11 @@ EVENTS: tuple[type[Event], ...] = (ParcelTracked, OrderDelivered, DeliveryFailed
 
 
 def _scanned(parcel: Tracked, scans: Sequence[Scan]) -> Tracked:
-    latest = _latest((*scans, Scan(parcel.at_ms, parcel.state)))
-    return _replace(parcel, scans=parcel.scans | set(scans), at_ms=latest.at_ms, state=latest.state)
+    newest = latest((*scans, Scan(parcel.at_ms, parcel.state)))
+    return _replace(parcel, scans=parcel.scans | set(scans), at_ms=newest.at_ms, state=newest.state)
 
 
-def _latest(scans: Iterable[Scan]) -> Scan:
+def latest(scans: Iterable[Scan]) -> Scan:
     """Return the scan that decides: the latest that says anything; of one moment always the same."""
     return max((scan for scan in scans if scan.state), key=_by_time, default=Scan(0))
 
