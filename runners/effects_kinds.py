@@ -13,6 +13,7 @@ from runners.effects_kind import Gone, Kind, Unusable
 from runners.effects_notes import Notes
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
+from runners.effects_tracks import TrackSubscriptions
 
 if TYPE_CHECKING:
     from runners.settings import Settings
@@ -26,6 +27,7 @@ def all_kinds(settings: "Settings", now_ms: Callable[[], int]) -> tuple[Kind, ..
         ShipNotices(settings.path, now_ms),
         ErpRows(settings.path),
         Notes(settings, now_ms, lambda: DEFAULT_RULES),
+        TrackSubscriptions(settings.path),
     )
 
 

@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlencode
 import msgspec
 
 from adapters.carriers.settings import TrackService
+from adapters.platforms.carriers import CARRIERS
 from adapters.platforms.genuine import check_posted, check_same, one_of
 from adapters.platforms.http import Http
 from domain.callbacks import Subscription, Told, aside
@@ -114,8 +115,11 @@ class Kuaidi100:
         """Nothing is sent yet."""
         self._service = service
         self._secret = secret
-        self._codes = {**CODES, **service.codes}
-        self._ours = {theirs: ours for ours, theirs in self._codes.items()}
+        known = {**CODES, **service.codes}
+        self._ours = {theirs: ours for ours, theirs in known.items()}
+        # Channels tell of parcels with codes and names of their own: the usual ones of both kinds are understood.
+        named = {carrier.name: known[code] for code, carrier in CARRIERS.items() if code in known}
+        self._codes = {**named, **{theirs: theirs for theirs in known.values()}, **known}
         self._http: Http | None = None
 
     def knows(self, carrier: str) -> bool:
