@@ -97,7 +97,7 @@ class _NotUnderstood(ValueError):
     """A genuine notice of which no command can be made."""
 
 
-class _Amount(msgspec.Struct):
+class _Amount(msgspec.Struct, frozen=True):
     """Money, in the currency's minor units."""
 
     total: int = 0

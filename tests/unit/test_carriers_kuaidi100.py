@@ -175,8 +175,14 @@ def test_any_bytes_are_refused_and_never_a_fault(body: bytes, place: str) -> Non
         call(body, place)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(("status", "lastResult", "nu", "data", "state", "com", "time", "context", "x")), inner)))  # fmt: skip
+NAMES = ("status", "lastResult", "nu", "data", "state", "com", "time", "context", "x")
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner),
+)
+
+
+@given(ANYTHING)
 def test_any_signed_content_is_taken_or_kept(content: Any) -> None:
     found = call(form(json.dumps(content)))
     assert found.answer == SUCCESS
