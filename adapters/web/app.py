@@ -128,7 +128,7 @@ def make_app(
         summary="Take what a carriers' track service tells of a parcel",
         tags=["webhooks"],
         status_code=200,
-        responses=_errors(401, 404, 408, 413, 415, 503),
+        responses=_errors(400, 401, 404, 408, 413, 415, 503),
     )
     async def take_track(
         request: AnyRequest,
@@ -145,7 +145,7 @@ def make_app(
         summary="Take a payment service's notice",
         tags=["webhooks"],
         status_code=200,
-        responses=_errors(401, 404, 408, 413, 415, 503),
+        responses=_errors(400, 401, 404, 408, 413, 415, 503),
     )
     async def take_payment(request: AnyRequest, service: Service) -> Response[bytes]:
         """Verify it, record it, and answer as the service expects; failures are told in its form, too."""
