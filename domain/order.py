@@ -2417,7 +2417,7 @@ EVIDENCE_MAX = 500
 
 def _record_track(command: tracking.RecordTrack, state: Order, now_ms: int) -> Sequence[Event]:
     """Keep what a carrier tells, and have service look at a parcel that does not arrive."""
-    tracked, failed = tracking.record(command, state.tracking)
+    tracked, failed = tracking.record(command, state.tracking, now_ms)
     if tracked is None:
         return ()
     steps = _Steps(state)

@@ -15,6 +15,8 @@ from domain.time_units import DAY_MS
 
 COMPLETE_AFTER_MS = 7 * DAY_MS
 """An order whose channel does not complete it is completed by rule so long after it was delivered."""
+AHEAD_MS_MAX = DAY_MS
+"""A scan that is dated further ahead than any clock or zone explains would decide for ever: it is not taken."""
 SCANS_MAX = 500
 """Most scans of one order's parcels; more is a loop at the carrier's, and is refused."""
 
@@ -105,7 +107,7 @@ class NoSuchParcel(DomainError):
 
 
 class NothingScanned(DomainError):
-    """A message about a parcel that says nothing of it."""
+    """A message about a parcel that says nothing of it, or only what is dated in the future."""
 
 
 class TooManyScans(DomainError):
@@ -219,19 +221,21 @@ def signed_ms(state: Tracking) -> int:
 # --- decisions
 
 
-def record(command: RecordTrack, state: Tracking) -> tuple[ParcelTracked | None, DeliveryFailed | None]:
+def record(command: RecordTrack, state: Tracking, now_ms: int) -> tuple[ParcelTracked | None, DeliveryFailed | None]:
     """Return what a message tells that is new, and whether it means that the parcel does not arrive.
 
     Raises:
         NothingScanned, NoSuchParcel, TooManyScans: it is refused.
     """
-    if not command.scans:
-        raise NothingScanned(f"nothing is said of parcel {command.tracking[:40]!r}")
+    scans = {scan for scan in command.scans if scan.at_ms <= now_ms + AHEAD_MS_MAX}
+    if not scans:
+        what = "all that is said is dated in the future" if command.scans else "nothing is said"
+        raise NothingScanned(f"{what} of parcel {command.tracking[:40]!r}")
     parcel = next((each for each in state.parcels if each.tracking == command.tracking), None)
     if parcel is None:
         left = ", ".join(each.tracking for each in state.parcels)[:200] or "none"
         raise NoSuchParcel(f"no parcel {command.tracking[:40]!r} has left for the order; known: {left}")
-    fresh = tuple(sorted({scan for scan in command.scans if scan not in parcel.scans}, key=_whole))
+    fresh = tuple(sorted(scans - parcel.scans, key=_whole))
     if not fresh:
         return None, None
     if sum(len(each.scans) for each in state.parcels) + len(fresh) > SCANS_MAX:

@@ -35,6 +35,7 @@ class ServiceDesk:
         self._now_ms = now_ms
         self._committed: Gathering[Reply] = Gathering(send, LANES)
         self._seen: object = None
+        self._key_files: tuple[Path, ...] = ()
         self._services: dict[tuple[Kind, str], Called | str] = {}
         """A text says why a service cannot be used."""
 
@@ -57,22 +58,27 @@ class ServiceDesk:
 
     def refresh(self) -> None:
         """Read the files again where they have changed; one that cannot be used changes nothing."""
-        seen = tuple(_stamp(self._data / book.file) for book in (CARRIERS, PAYMENTS))
+        # Stamped before they are read: what changes meanwhile is read again.
+        books = tuple(_stamp(self._data / book.file) for book in (CARRIERS, PAYMENTS))
+        seen = (books, {file: _stamp(file) for file in self._key_files})
         if seen == self._seen:
             return
         self._seen = seen
         found: dict[tuple[Kind, str], Called | str] = {}
+        key_files: dict[Path, object] = {}
         try:
             for track in CARRIERS.load(self._data):
                 if track.enabled:
                     found["tracks", track.name] = carriers.connect(track, secrets_of(self._data, track))
             for account in PAYMENTS.load(self._data):
                 if account.enabled:
+                    key_files |= {file: _stamp(file) for file in map(Path, account.keys.values())}
                     found["payments", account.name] = self._account(account)
         except (BadServices, OSError) as error:
             log.error("gateway.services_not_usable", reason=str(error))  # noqa: TRY400  not a crash
             return
-        self._services = found
+        self._services, self._key_files = found, tuple(key_files)
+        self._seen = (books, key_files)
         log.info("gateway.services", names=sorted(f"{kind}/{name}" for kind, name in found))
 
     def _account(self, account: PaymentService) -> Called | str:

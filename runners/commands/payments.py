@@ -1,5 +1,6 @@
 """`payments`: the payment services that tell of payments; `record-payment`: what finance knows besides."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -109,7 +110,8 @@ def add(
         "enabled": enabled,
     }
     said = {field: value for field, value in fields.items() if value is not None}
-    keys, secrets = pairs(key, "--key"), places(pairs(secret, "--secret"))
+    keys = {serial: place and str(Path(place).expanduser().absolute()) for serial, place in pairs(key, "--key").items()}
+    secrets = places(pairs(secret, "--secret"))
     with usable(), PAYMENTS.editing(settings.path) as services:
         known = next((each for each in services if each.name == name), None)
         if known is not None and not replace:

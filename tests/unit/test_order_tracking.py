@@ -25,6 +25,7 @@ from domain.order import (
     order,
 )
 from domain.tracking import (
+    AHEAD_MS_MAX,
     COMPLETE_AFTER_MS,
     SCANS_MAX,
     DeliveryFailed,
@@ -81,6 +82,11 @@ def test_what_was_told_before_changes_nothing_and_only_what_is_new_is_recorded()
     known.when(told(COLLECTED, MOVING, command="c-3")).then(ParcelTracked("T1", "SF", (MOVING,), "c-3"))
 
 
+def test_what_is_dated_in_the_future_decides_nothing_and_the_rest_is_taken() -> None:
+    future = Scan(T0 + AHEAD_MS_MAX + 1, "signed")
+    spec().when(told(future, COLLECTED)).then(ParcelTracked("T1", "SF", (COLLECTED,), "c-1"))
+
+
 def test_a_late_scan_is_kept_and_does_not_decide() -> None:
     late = Scan(T0 + HOUR, "problem", "上海", "z")
     spec().given(ParcelTracked("T1", "SF", (MOVING,))).when(told(late)).then(ParcelTracked("T1", "SF", (late,), "c-1"))
@@ -98,6 +104,7 @@ def test_a_carrier_is_the_one_the_parcel_left_with_where_none_is_told() -> None:
 
 def test_what_says_nothing_or_is_of_no_parcel_of_the_order_is_refused() -> None:
     spec().when(told()).then_raises(NothingScanned)
+    spec().when(told(Scan(T0 + AHEAD_MS_MAX + 1, "signed"))).then_raises(NothingScanned)
     spec().when(told(MOVING, tracking="T9")).then_raises(NoSuchParcel)
     Spec(order).given(*PAID).when(told(MOVING)).then_raises(NoSuchParcel)
 
