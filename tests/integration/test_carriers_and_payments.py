@@ -189,6 +189,9 @@ def test_from_the_notice_of_payment_to_the_completion_by_rule(merchant: Merchant
     assert (shown["parcels"][0]["state"], shown["parcels"][0]["where"]) == ("signed", "苏州")
     assert merchant.tags("A-1").count("order.tracked") == 3
     assert "苏州" in merchant.say("track", "generic:web:A-1").out
+    page = merchant.say("order", "generic:web:A-1").out
+    assert "25.00 CNY" in page
+    assert "签收" in page
     merchant.pass_time(6 * DAY_MS)
     assert "order.completed" not in merchant.tags("A-1")
     merchant.pass_time(8 * DAY_MS)
