@@ -367,6 +367,16 @@ _APPROVALS: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
 }
 
 
+_TOLD: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
+    ParcelTracked: _tracked,
+    DeliveryFailed: None,
+    OrderDelivered: _delivered,
+    PaymentRecorded: _payment,
+    PaymentFailed: _payment,
+}
+"""What carriers and payment services tell: shown as it was told."""
+
+
 class Rule(NamedTuple):
     """How a kind of event is folded."""
 
@@ -417,14 +427,6 @@ def _rules() -> dict[str, Rule]:
         TAGS[kind]: Rule(_viewed if kind in views else msgspec.json.Decoder(kind).decode, EVOLVE[kind], show, True)
         for kind, show in shown.items()
     }
-    for kind, shows in (
-        (ParcelTracked, _tracked),
-        (DeliveryFailed, None),
-        (OrderDelivered, _delivered),
-        (PaymentRecorded, _payment),
-        (PaymentFailed, _payment),
-    ):
-        rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
     # These leave the state that is kept here as it is.
     rules[TAGS[OrderReceived]] = Rule(None, None, _received, True)
     rules[TAGS[OrderQuarantined]] = Rule(msgspec.json.Decoder(OrderQuarantined).decode, None, _quarantined, True)
@@ -436,7 +438,7 @@ def _rules() -> dict[str, Rule]:
     rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
     rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
     rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
-    for kind, shows in _APPROVALS.items():
+    for kind, shows in {**_APPROVALS, **_TOLD}.items():
         rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
     for effect in (EffectSucceeded, EffectFailed):
         rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
