@@ -58,8 +58,8 @@ from domain.order import (
     ServiceOpened,
     shown_status,
 )
-from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.payments import PaymentFailed, PaymentRecorded
+from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
 from domain.tracking import DeliveryFailed, OrderDelivered, ParcelTracked, Scan, latest
 from projections.base import at_of, stamp_of

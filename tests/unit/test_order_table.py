@@ -42,8 +42,8 @@ from domain.order import (
     evolve,
     order,
 )
-from domain.picking import ScanItem, UnscanItem
 from domain.payments import Movement, Payments, RecordPayment, SettlePayments
+from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling
 from domain.tracking import RecordTrack, Scan, SettleDelivery, Tracked, Tracking
 from tests.spec import T0, at, line, snapshot, taking
