@@ -20,6 +20,7 @@ from domain import (
     intake,
     mapping,
     order,
+    payments,
     picking,
     reorder,
     rulebook,
@@ -27,6 +28,7 @@ from domain import (
     skus,
     stock,
     talk,
+    tracking,
     trail,
 )
 from domain.decider import Event
@@ -88,6 +90,11 @@ TYPES: Mapping[str, type[Event]] = {
     "order.complaint_closed": care.ComplaintClosed,
     "order.enquired": care.OrderEnquired,
     "order.delivery_confirmed": delivery.DeliveryConfirmed,
+    "order.tracked": tracking.ParcelTracked,
+    "order.delivered": tracking.OrderDelivered,
+    "order.delivery_failed": tracking.DeliveryFailed,
+    "order.payment_recorded": payments.PaymentRecorded,
+    "order.payment_failed": payments.PaymentFailed,
     "order.timer_set": order.TimerSet,
     "order.timer_cleared": order.TimerCleared,
     "stock.received": stock.StockReceived,

@@ -30,12 +30,16 @@ from domain.order import (
     ReportDuplicate,
     ReportShort,
     TakePlan,
+    arrived,
     gift_line,
     live_lines,
     needs,
+    over,
     owed_of,
     unmapped,
+    verdict,
 )
+from domain.payments import SettlePayments, unsettled
 from domain.routing import Stock, plain_warehouse, plan, pre_plan
 from domain.shelf import StockMovedOut, TakeMoved
 from domain.skus import AwaitSkus, Pairs, Skus, SkusMapped, SkusReleased, SkusUnmapped, known_by_now
@@ -52,6 +56,7 @@ from domain.stock import (
     StockReserved,
     summed,
 )
+from domain.tracking import SettleDelivery
 from domain.trail import DuplicateSuspected, NoteOrder, goods_of
 
 RULE = "fulfilment"
@@ -106,7 +111,7 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
     """Return what an order's step means for the warehouses."""
     if after is before:
         return []
-    messages = []
+    messages = _settling(key, after)
     gone = _gone(events, before, after) if (after.shipped or after.sent) and after.kind != "counter" else {}
     if before.allocations:
         messages += _settle(before.allocations, after.allocations, gone)
@@ -179,6 +184,16 @@ def _lost(before: Order, after: Order) -> bool:
     """Whether something that was pre-reserved is no longer."""
     kept = {hold.id for hold in after.ruled.pre_holds}
     return any(hold.id not in kept for hold in before.ruled.pre_holds)
+
+
+def _settling(key: str, order: Order) -> list[Message]:
+    """Have the order follow what payments and parcels mean, before anything else is done for it."""
+    messages = []
+    if order.payments.movements and unsettled(verdict(order), order.interceptions):
+        messages.append(Message(key, SettlePayments()))
+    if order.tracking.parcels and (arrived(order) or over(order)):
+        messages.append(Message(key, SettleDelivery()))
+    return messages
 
 
 def _allocating(key: str, order: Order, wanted: Quantities, stock: Stock) -> Message:

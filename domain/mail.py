@@ -18,6 +18,7 @@ from domain import (
     intake,
     mapping,
     order,
+    payments,
     picking,
     reorder,
     rulebook,
@@ -25,6 +26,7 @@ from domain import (
     skus,
     stock,
     talk,
+    tracking,
 )
 from domain.decider import Command
 from domain.envelope import By
@@ -68,6 +70,8 @@ Body = (
     | order.ResolveInterception
     | order.TimerDue
     | order.RecordEffect
+    | tracking.RecordTrack
+    | payments.RecordPayment
     | order.ResendQuarantined
     | order.DiscardQuarantined
     | approvals.RequestApproval

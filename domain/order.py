@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain import approvals, people, picking
+from domain import approvals, payments, people, picking, tracking
 from domain.acts import Act
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
@@ -25,11 +25,13 @@ from domain.delivery import (
     summed,
 )
 from domain.ids import order_key
+from domain.payments import NO_PAYMENTS, Payments
 from domain.people import NO_PEOPLE, People
 from domain.picking import ItemScanned, ItemUnscanned, PickError, ScanItem, UnscanItem
-from domain.rulings import UNRULED, Gift, Kit, Route, Ruling, Saving
+from domain.rulings import UNRULED, Form, Gift, Kit, Promise, Route, Ruling, Saving
 from domain.stock import QUANTITY_MAX
 from domain.time_units import DAY_MS, HOUR_MS
+from domain.tracking import NO_TRACKING, Tracking
 
 PAYMENT_TERM_MS = DAY_MS
 """How long an order may stay unpaid where its channel names no deadline."""
@@ -373,6 +375,16 @@ class DepositPaid(Event, frozen=True):
     currency: str
 
 
+class WhenPaid(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What follows a payment that is told by somebody who knows nothing else of the order."""
+
+    rules: int
+    """Version of the rule book that said so."""
+    promise: Promise | None = None
+    forms: tuple[Form, ...] = ()
+    flaws: tuple[str, ...] = ()
+
+
 class OrderRouted(Event, frozen=True):
     """The rule book says how the order is to be fulfilled: from where, ahead of whom, in which parts."""
 
@@ -390,6 +402,8 @@ class OrderRouted(Event, frozen=True):
     """Who owes what is not paid yet, where he is a buyer with a credit limit."""
     suspect_within_ms: int = 0
     """Another order of the same goods by the same buyer within this time is suspected to be the same one."""
+    when_paid: WhenPaid | None = None
+    """What is to follow its payment, while it waits for that."""
 
 
 class GiftsGranted(Event, frozen=True):
@@ -800,6 +814,7 @@ class Ruled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     keep: Quantities = ()
     lots: bool = False
     buyer: str = ""
+    when_paid: WhenPaid | None = None
     gifts: tuple[Gift, ...] = ()
     waived: bool = False
     """Whether somebody decided that it goes without gifts."""
@@ -876,6 +891,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """Approvals, talk, complaints and enquiries."""
     deliveries: tuple[Delivered, ...] = ()
     """What warehouses of others have confirmed, one for each pick list."""
+    tracking: Tracking = NO_TRACKING
+    payments: Payments = NO_PAYMENTS
 
 
 _replace = msgspec.structs.replace
@@ -904,6 +921,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         queue=state.queue,
         effects=state.effects,
         people=state.people,
+        payments=state.payments,
     )
 
 
@@ -926,6 +944,7 @@ def _amended(state: Order, event: OrderAmended) -> Order:
         amounts=snapshot.amounts,
         holds=snapshot.holds,
         shipped=shipped,
+        tracking=tracking.corrected(state.tracking, snapshot.parcels) if state.shipped else state.tracking,
         cancelled=_followed(state, snapshot.lines) if state.cancelled else (),
     )
 
@@ -960,6 +979,7 @@ def _routed(state: Order, event: OrderRouted) -> Order:
         keep=event.keep,
         lots=event.lots,
         buyer=event.buyer,
+        when_paid=event.when_paid,
     )
     return _replace(state, ruled=ruled)
 
@@ -1044,6 +1064,7 @@ def _kept(allocations: Sequence[Allocation], wanted: Mapping[str, int]) -> tuple
 
 def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
     gone = frozenset(event.lines)
+    state = _replace(state, tracking=tracking.sent(state.tracking, event.parcels, own=bool(event.command)))
     if event.allocation:
         left = tuple(each for each in state.allocations if each.id != event.allocation)
         units = dict(state.sent)
@@ -1082,6 +1103,7 @@ def _shipped(state: Order, event: OrderShipped) -> Order:
         allocations=(),
         timers=timers,
         ruled=ruled,
+        tracking=tracking.sent(state.tracking, event.parcels, own=bool(event.command)),
         commands=_with_command(state, event.command),
     )
 
@@ -1138,6 +1160,7 @@ def _without_interception(state: Order, event: InterceptionResolved) -> Order:
     return _replace(
         state,
         interceptions=tuple(pair for pair in state.interceptions if pair[0] != event.interception),
+        payments=payments.resolved(state.payments, event.interception, event.decision, event.command),
         commands=_with_command(state, event.command),
     )
 
@@ -1147,7 +1170,10 @@ def _timer_cleared(state: Order, event: TimerCleared) -> Order:
     if event.fired and event.timer == PAYMENT_TIMER:
         overdue_ms = dict(state.timers).get(PAYMENT_TIMER, overdue_ms)
     timers = tuple(pair for pair in state.timers if pair[0] != event.timer)
-    return _replace(state, timers=timers, overdue_ms=overdue_ms)
+    track = state.tracking
+    if event.fired and event.timer == COMPLETE_TIMER:
+        track = tracking.overdue(track)
+    return _replace(state, timers=timers, overdue_ms=overdue_ms, tracking=track)
 
 
 def _refused(state: Order, event: OrderRefused | PickError) -> Order:
@@ -1190,6 +1216,21 @@ def _of_people(state: Order, event: Event) -> Order:
 def _delivery_confirmed(state: Order, event: DeliveryConfirmed) -> Order:
     deliveries = added(state.deliveries, event)
     return _replace(state, deliveries=deliveries, commands=_with_command(state, event.command))
+
+
+def _refunded(state: Order, event: OrderRefunded) -> Order:
+    after = _after_sale(state, event.lines, "refunded", event.command)
+    return _replace(after, payments=payments.given_back(state.payments, event.amount))
+
+
+def _of_tracking(state: Order, event: Event) -> Order:
+    commands = _with_command(state, getattr(event, "command", ""))
+    return _replace(state, tracking=tracking.evolve(state.tracking, event), commands=commands)
+
+
+def _of_payments(state: Order, event: Event) -> Order:
+    commands = _with_command(state, getattr(event, "command", ""))
+    return _replace(state, payments=payments.evolve(state.payments, event), commands=commands)
 
 
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
@@ -1241,7 +1282,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     LinesCancelled: _lines_cancelled,
     AfterSaleOpened: _after_sale_opened,
     AfterSaleClosed: _after_sale_closed,
-    OrderRefunded: lambda state, event: _after_sale(state, event.lines, "refunded", event.command),
+    OrderRefunded: _refunded,
     OrderIntercepted: _intercepted,
     InterceptionResolved: _without_interception,
     OrderRefused: _refused,
@@ -1258,6 +1299,8 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
     **dict.fromkeys(people.EVENTS, _of_people),
+    **dict.fromkeys(tracking.EVENTS, _of_tracking),
+    **dict.fromkeys(payments.EVENTS, _of_payments),
 }
 
 
@@ -1436,6 +1479,8 @@ PROMISE_TIMER = "promise"
 PRESALE_TIMER = "presale"
 APPROVAL_TIMER = "approval"
 """Open while an approval is to be escalated, for the first of them."""
+COMPLETE_TIMER = "complete"
+"""Open from the delivery on, until the order completes by rule."""
 
 
 def _guard(state: Order, to: str) -> None:
@@ -1505,8 +1550,9 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
         _follow_lines(steps, state.lines, snapshot)
     if steps.state.status in PAID:
         _open_services(steps, snapshot)
-    if command.ruling is not UNRULED or state.ruled is not NOT_RULED:
-        _obey(steps, command.ruling, state, now_ms)
+    unpaid = steps.state.status == "awaiting_payment"
+    if command.ruling is not UNRULED or state.ruled is not NOT_RULED or (unpaid and command.flaws):
+        _obey(steps, command.ruling, command.flaws, state, now_ms)
     _look_for_changes(steps, state, now_ms)
     _look_for_flaws(steps, command.flaws, now_ms)
     _look_for_risks(steps, now_ms)
@@ -1565,9 +1611,7 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
         amount = snapshot.amounts.paid
         if not amount and snapshot.paid_at is not None:
             amount = snapshot.amounts.payable
-        steps.add(OrderPaid(amount, snapshot.amounts.currency, paid_at.utc_ms))
-        steps.add(*_clear_timers(steps.state))
-        steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
+        _pay(steps, OrderPaid(amount, snapshot.amounts.currency, paid_at.utc_ms))
     shipped_at = (snapshot.shipped_at or snapshot.modified_at).utc_ms
     if target in ("allocating", "cancelled"):
         newly = tuple(line_id for line_id in gone if line_id not in steps.state.shipped)
@@ -1584,6 +1628,13 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
         )
     if target == "completed" and steps.state.status == "shipped":
         steps.add(OrderCompleted((snapshot.completed_at or snapshot.modified_at).utc_ms))
+
+
+def _pay(steps: _Steps, paid: OrderPaid) -> None:
+    """Note that an order is paid, and that nobody waits for it any more."""
+    steps.add(paid)
+    steps.add(*_clear_timers(steps.state))
+    steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
 
 
 def _said_to_be_gone(snapshot: Snapshot) -> tuple[str, ...]:
@@ -1711,7 +1762,13 @@ def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> 
         steps.add(AfterSaleOpened(opened, "channel", ",".join(references)))
     if refunded:
         back = frozenset(refunded)
-        steps.add(OrderRefunded(refunded, sum(line.amount for line in lines if line.id in back)))
+        amount = sum(line.amount for line in lines if line.id in back)
+        if steps.state.payments.movements:
+            # What a payment service told before is not counted again.
+            back |= {line_id for line_id, stage in known.items() if stage == "refunded"}
+            in_all = sum(line.amount for line in lines if line.id in back)
+            amount = max(min(amount, in_all - steps.state.payments.refunded), 0)
+        steps.add(OrderRefunded(refunded, amount))
     if closed:
         steps.add(AfterSaleClosed(closed))
 
@@ -1756,7 +1813,7 @@ _IDENTITY_MAX = 200
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
-def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
+def _obey(steps: _Steps, ruling: Ruling, flaws: tuple[str, ...], before: Order, now_ms: int) -> None:
     """Record what the rule book says, as far as it is new, and stop what a rule sees as a risk."""
     state = steps.state
     if state.kind == "counter" or state.status not in ("awaiting_payment", "paid", "allocating"):
@@ -1765,18 +1822,18 @@ def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
     ruled = state.ruled
     kits = ruling.kits if state.lines != before.lines or not ruled.kits else ruled.kits
     buyer = ruled.buyer or ruling.buyer
+    when_paid = ruled.when_paid
+    if state.status == "awaiting_payment":
+        follows = ruling.promise is not None or ruling.forms or flaws
+        when_paid = WhenPaid(rules, ruling.promise, ruling.forms, flaws) if follows else None
     routed = (ruling.routes, kits, ruling.tags, ruling.priority, ruling.keep, ruling.lots, buyer)
     known = (ruled.routes, ruled.kits, ruled.tags, ruled.priority, ruled.keep, ruled.lots, ruled.buyer)
     within_ms = 0 if before.status else ruling.suspect_within_ms
-    if routed != known or within_ms:
-        steps.add(OrderRouted(rules, *routed, within_ms))
+    if routed != known or within_ms or when_paid != ruled.when_paid:
+        steps.add(OrderRouted(rules, *routed, within_ms, when_paid))
     if ruling.gifts != ruled.gifts and not ruled.waived and not any(each.picked for each in state.allocations):
         steps.add(GiftsGranted(rules, ruling.gifts, ruling.savings), *_release_holds(state, "gifts_changed"))
-    promise = ruling.promise
-    if promise is not None and not ruled.promised and state.status in ("paid", "allocating"):
-        paid_ms = next((event.paid_ms for event in steps if isinstance(event, OrderPaid)), now_ms)
-        deliver_by_ms = paid_ms + promise.deliver_within_ms if promise.deliver_within_ms else 0
-        steps.add(OrderPromised(promise.rule, rules, paid_ms + promise.ship_within_ms, deliver_by_ms))
+    _promise(steps, ruling.promise, rules, now_ms)
     seen = {found.rule for found in ruling.found}
     for name, _ in state.interceptions:
         rule = name.partition(RULE_MARK)[2]
@@ -1787,6 +1844,15 @@ def _obey(steps: _Steps, ruling: Ruling, before: Order, now_ms: int) -> None:
             name = f"{found.reason}-{state.digest[:12]}{RULE_MARK}{found.rule}"
             told = (found.reason, found.evidence, found.advice, found.role)
             steps.add(OrderIntercepted(name, *told, now_ms, found.rule, rules))
+
+
+def _promise(steps: _Steps, promise: Promise | None, rules: int, now_ms: int) -> None:
+    """Record what is promised of a paid order, once."""
+    state = steps.state
+    if promise is not None and not state.ruled.promised and state.status in ("paid", "allocating"):
+        paid_ms = next((event.paid_ms for event in steps if isinstance(event, OrderPaid)), now_ms)
+        deliver_by_ms = paid_ms + promise.deliver_within_ms if promise.deliver_within_ms else 0
+        steps.add(OrderPromised(promise.rule, rules, paid_ms + promise.ship_within_ms, deliver_by_ms))
 
 
 RULE_MARK = "@"
@@ -2480,6 +2546,108 @@ EFFECT_FAILED = "effect_failed"
 EVIDENCE_MAX = 500
 
 
+def _record_track(command: tracking.RecordTrack, state: Order, now_ms: int) -> Sequence[Event]:
+    """Keep what a carrier tells, and have service look at a parcel that does not arrive."""
+    tracked, failed = tracking.record(command, state.tracking, now_ms)
+    if tracked is None:
+        return ()
+    steps = _Steps(state)
+    steps.add(tracked)
+    name = f"{DELIVERY_FAILED}-{tracked.tracking}-"
+    parcel = next(each for each in steps.state.tracking.parcels if each.tracking == tracked.tracking)
+    if failed is not None or parcel.state not in tracking.FAILURES:
+        decision = "superseded" if failed is not None else "moved_on"
+        steps.add(*(InterceptionResolved(each, decision) for each, _ in state.interceptions if each.startswith(name)))
+    if failed is not None:
+        means, advice = tracking.FAILURES[failed.state]
+        evidence = f"parcel {failed.tracking} ({failed.carrier}): {means}"
+        stopped = (DELIVERY_FAILED, evidence, advice, "service", now_ms)
+        steps.add(failed, OrderIntercepted(f"{name}{failed.at_ms}", *stopped))
+    _issue_pick_lists(steps)
+    return steps
+
+
+DELIVERY_FAILED = "delivery_failed"
+
+
+def _settle_delivery(command: tracking.SettleDelivery, state: Order, now_ms: int) -> Sequence[Event]:
+    """Note that everything was signed for; complete the order when the time to object is over."""
+    del command
+    steps = _Steps(state)
+    if arrived(state):
+        delivered_ms = tracking.signed_ms(state.tracking)
+        steps.add(tracking.OrderDelivered(delivered_ms))
+        if COMPLETE_TIMER in dict(state.timers):
+            steps.add(TimerCleared(COMPLETE_TIMER, fired=False))
+        if state.status == "shipped":
+            steps.add(TimerSet(COMPLETE_TIMER, min(delivered_ms, now_ms) + tracking.COMPLETE_AFTER_MS))
+    elif over(state):
+        steps.add(OrderCompleted(now_ms))
+    return steps
+
+
+def arrived(state: Order) -> bool:
+    """Whether all of the order was signed for, and this is not recorded yet."""
+    return (
+        state.status in ("shipped", "completed")
+        and not state.tracking.delivered
+        and tracking.all_signed(state.tracking)
+    )
+
+
+def over(state: Order) -> bool:
+    """Whether nothing is left to wait for: delivered, the time to object is over, and nobody has objected."""
+    return (
+        state.status == "shipped"
+        and state.tracking.delivered
+        and state.tracking.due
+        and not state.interceptions
+        and all(stage != "open" for _, stage in state.after_sales)
+    )
+
+
+def _record_payment(command: payments.RecordPayment, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    told = payments.record(command, state.payments)
+    return () if told is None else (told,)
+
+
+def verdict(state: Order) -> payments.Verdict:
+    """Return what all payments that were told mean for the order as it stands."""
+    stages = dict(state.after_sales)
+    refunds = sum(line.amount for line in state.lines if stages.get(line.id) == "refunded") if stages else 0
+    stand = payments.Stand(state.status, state.kind == "presale", state.amounts, state.deposit, refunds)
+    return payments.judge(state.payments, stand)
+
+
+def _settle_payments(command: payments.SettlePayments, state: Order, now_ms: int) -> Sequence[Event]:
+    """Follow what was paid and given back, and ask finance about what does not add up."""
+    del command
+    steps = _Steps(state)
+    found = verdict(state)
+    currency = state.amounts.currency
+    if found.deposit:
+        steps.add(DepositPaid(found.deposit, currency))
+    if found.paid:
+        _pay(steps, OrderPaid(found.paid, currency, found.paid_ms))
+        terms = state.ruled.when_paid
+        if terms is not None:
+            _promise(steps, terms.promise, terms.rules, now_ms)
+            if terms.flaws:
+                _look_for_flaws(steps, terms.flaws, now_ms)
+            _ask_approvals(steps, Ruling(terms.rules, forms=terms.forms), now_ms)
+    if found.refund:
+        steps.add(OrderRefunded((), found.refund, found.reference))
+    asked, answered = payments.open_questions(verdict(steps.state), state.interceptions)
+    steps.add(*(InterceptionResolved(name, "settled") for name in answered))
+    for each in asked:
+        told = (each.interception, each.reason, each.evidence, each.advice)
+        steps.add(OrderIntercepted(*told, "finance", now_ms))
+    _look_for_risks(steps, now_ms)
+    _issue_pick_lists(steps)
+    return steps
+
+
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TakeSnapshot: _take_snapshot,
     ScanItem: _scan_item,
@@ -2492,6 +2660,10 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     TimerDue: _timer_due,
     ReturnGoods: _return_goods,
     RecordEffect: _record_effect,
+    tracking.RecordTrack: _record_track,
+    tracking.SettleDelivery: _settle_delivery,
+    payments.RecordPayment: _record_payment,
+    payments.SettlePayments: _settle_payments,
     MapSkus: _map_skus,
     ConfirmProcessing: _confirm_processing,
     TakePlan: _take_plan,
@@ -2508,7 +2680,16 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
 }
 
 NEEDS_ORDER: frozenset[type[Command]] = frozenset(
-    {ScanOut, Ship, ConfirmDelivery, ConfirmProcessing, CancelLines, ReturnGoods}
+    {
+        ScanOut,
+        Ship,
+        ConfirmDelivery,
+        ConfirmProcessing,
+        CancelLines,
+        ReturnGoods,
+        tracking.RecordTrack,
+        payments.RecordPayment,
+    }
 )
 """Commands that wait, with a timer, while the order they name is unknown."""
 

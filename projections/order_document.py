@@ -11,6 +11,7 @@ import msgspec
 from domain.canonical import Parcel, SourceTime
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.stock import Quantities
+from domain.tracking import TrackState
 
 
 class ShownParcel(msgspec.Struct, gc=False, omit_defaults=True):
@@ -22,6 +23,25 @@ class ShownParcel(msgspec.Struct, gc=False, omit_defaults=True):
     at: SourceTime | None = None
     own: bool = False
     """Whether we sent it; otherwise the channel reported it."""
+    state: TrackState = ""
+    """What its carrier said last, by the carrier's own time."""
+    where: str = ""
+    """Place of the last scan that names one."""
+    state_ms: int = 0
+    where_ms: int = 0
+    """When either was, by the carrier's clock, UTC ms."""
+
+
+class ShownPayment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A movement of money, by the last word of a payment service or of finance. Minor units."""
+
+    transaction: str
+    kind: str
+    amount: int
+    currency: str
+    at_ms: int
+    service: str = ""
+    payment: str = ""
 
 
 class Interception(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -134,6 +154,9 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     pick_list: str = ""
     """The last one issued that is not void."""
     parcels: list[ShownParcel] = []
+    delivered_ms: int = 0
+    """When the last parcel was signed for, by the carrier's clock; 0 = not all are."""
+    payments: list[ShownPayment] = []
     after_sales: list[AfterSaleCase] = []
     shipped_lines: list[str] = []
     cancelled_units: dict[str, int] = {}

@@ -58,8 +58,10 @@ from domain.order import (
     ServiceOpened,
     shown_status,
 )
+from domain.payments import PaymentFailed, PaymentRecorded
 from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
+from domain.tracking import DeliveryFailed, OrderDelivered, ParcelTracked, Scan, latest
 from projections.base import at_of, stamp_of
 from projections.order_document import (
     NO_VIEW,
@@ -72,6 +74,7 @@ from projections.order_document import (
     Refusal,
     Service,
     ShownParcel,
+    ShownPayment,
     View,
     Viewed,
 )
@@ -149,11 +152,15 @@ def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     document = entry.document
     if view.customer and view.customer != entry.view.customer:
         entry.search.setdefault(("customer", view.customer), event.position)
-    if document.parcels:
+    before = document.parcels
+    if before:
         told = {parcel.tracking for parcel in view.parcels}
         document.parcels = [parcel for parcel in document.parcels if parcel.own and parcel.tracking not in told]
     if view.parcels:
         _add_parcels(entry, view.parcels, event, own=False)
+        tracked = {parcel.tracking: parcel for parcel in before if parcel.state or parcel.where}
+        if tracked:
+            document.parcels = [_as_tracked(parcel, tracked.get(parcel.tracking)) for parcel in document.parcels]
     entry.view = view
     entry.viewed = event.data
     document.mapping = mapping
@@ -306,6 +313,40 @@ def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded
     effects.append(stands)
 
 
+def _tracked(entry: Entry, facts: ParcelTracked, _: Recorded) -> None:
+    for parcel in entry.document.parcels:
+        if parcel.tracking == facts.tracking:
+            for scan in facts.scans:
+                _scanned(parcel, scan)
+
+
+def _as_tracked(parcel: ShownParcel, before: ShownParcel | None) -> ShownParcel:
+    """Return a parcel that the channel told anew, with what its carrier has told."""
+    if before is None:
+        return parcel
+    names = ("state", "where", "state_ms", "where_ms")
+    return msgspec.structs.replace(parcel, **{name: getattr(before, name) for name in names})
+
+
+def _scanned(parcel: ShownParcel, scan: Scan) -> None:
+    if scan.state and latest((scan, Scan(parcel.state_ms, parcel.state))) is scan:
+        parcel.state, parcel.state_ms = scan.state, scan.at_ms
+    if scan.where and scan.at_ms >= parcel.where_ms:
+        parcel.where, parcel.where_ms = scan.where, scan.at_ms
+
+
+def _delivered(entry: Entry, facts: OrderDelivered, _: Recorded) -> None:
+    entry.document.delivered_ms = facts.delivered_ms
+
+
+def _payment(entry: Entry, facts: PaymentRecorded | PaymentFailed, _: Recorded) -> None:
+    told = ShownPayment(
+        facts.transaction, facts.kind, facts.amount, facts.currency, facts.at_ms, facts.service, facts.payment
+    )
+    others = [each for each in entry.document.payments if each.transaction != facts.transaction]
+    entry.document.payments = [*others, told]
+
+
 def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool) -> None:
     document = entry.document
     known = {parcel.tracking for parcel in document.parcels}
@@ -324,6 +365,16 @@ _APPROVALS: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
     ApprovalRejected: _approval_rejected,
     ApprovalWithdrawn: _approval_withdrawn,
 }
+
+
+_TOLD: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
+    ParcelTracked: _tracked,
+    DeliveryFailed: None,
+    OrderDelivered: _delivered,
+    PaymentRecorded: _payment,
+    PaymentFailed: _payment,
+}
+"""What carriers and payment services tell: shown as it was told."""
 
 
 class Rule(NamedTuple):
@@ -387,7 +438,7 @@ def _rules() -> dict[str, Rule]:
     rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
     rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
     rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
-    for kind, shows in _APPROVALS.items():
+    for kind, shows in {**_APPROVALS, **_TOLD}.items():
         rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
     for effect in (EffectSucceeded, EffectFailed):
         rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)

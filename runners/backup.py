@@ -18,6 +18,8 @@ from tempfile import mkdtemp
 
 import msgspec
 
+from adapters.carriers.settings import FILE as CARRIERS_FILE
+from adapters.payments.settings import FILE as PAYMENTS_FILE
 from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
 from adapters.storage.schema import running_build
 from adapters.storage.sqlite_log import SqliteEventLog
@@ -40,7 +42,15 @@ SIGNING_KEY_FILE = "checkpoint_key.pem"
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
-_COPIED = (SETTINGS_FILE, CONNECTIONS_FILE, ERP_FILE, RECEIVERS_FILE, WMS_FILE)
+_COPIED = (
+    SETTINGS_FILE,
+    CONNECTIONS_FILE,
+    ERP_FILE,
+    RECEIVERS_FILE,
+    WMS_FILE,
+    CARRIERS_FILE,
+    PAYMENTS_FILE,
+)
 """Plain files that are part of a backup where they are there. They hold no secret, only where secrets are."""
 _LOOSE = {LOG_FILE, PULLS_FILE, MANIFEST_FILE, *_COPIED}
 _KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
@@ -173,13 +183,15 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
         for name, who in (
-            (ERP_FILE, "the ERP is"),
-            (RECEIVERS_FILE, "receivers of notes are"),
-            (WMS_FILE, "warehouses of others are"),
+            (ERP_FILE, "the ERP is not told"),
+            (RECEIVERS_FILE, "receivers of notes are not told"),
+            (WMS_FILE, "warehouses of others are not told"),
+            (CARRIERS_FILE, "track services are neither asked nor heard"),
+            (PAYMENTS_FILE, "payment services are not heard"),
         ):
             if (work / name).exists():
                 (work / name).rename(work / f"{name}.off")
-                notes.append(f"{who} not told from here: rename {name}.off to {name} in the copy to go on with")
+                notes.append(f"{who} from here: rename {name}.off to {name} in the copy to go on with")
         with DataLock(work):  # writes which build the directory is of
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from domain import canonical, order, rulings, stock
+from domain import canonical, order, rulings, stock, tracking
 from domain.catalogue import TYPES, UPCASTS
 from domain.envelope import By, Envelope
 from domain.time_units import DAY_MS
@@ -36,6 +36,8 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("intercepted", "resolved"), "hold"),
     **dict.fromkeys(("refused", "quarantined", "queued_behind", "queue_released"), "messages"),
     **dict.fromkeys(("effect_succeeded", "effect_failed"), "effects"),
+    **dict.fromkeys(("tracked", "delivered", "delivery_failed"), "delivery"),
+    **dict.fromkeys(("payment_recorded", "payment_failed"), "payments"),
     "service_opened": "service",
     **dict.fromkeys(("approval_requested", "approved", "rejected"), "hold"),
     **dict.fromkeys(("approval_escalated", "approval_withdrawn"), "hold"),
@@ -97,6 +99,7 @@ _SHAPES: Final = (
     rulings.Kit,
     rulings.Gift,
     rulings.Saving,
+    tracking.Scan,
 )
 
 

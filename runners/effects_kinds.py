@@ -13,6 +13,7 @@ from runners.effects_kind import Gone, Kind, Unusable
 from runners.effects_notes import Notes
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
+from runners.effects_tracks import TrackSubscriptions
 from runners.effects_wms import Warehouses, WmsCancels, WmsCreates
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def all_kinds(settings: "Settings", now_ms: Callable[[], int]) -> tuple[Kind, ..
         Notes(settings, now_ms, lambda: DEFAULT_RULES),
         WmsCreates(warehouses),
         WmsCancels(warehouses),
+        TrackSubscriptions(settings.path),
     )
 
 

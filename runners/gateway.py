@@ -31,6 +31,7 @@ from runners.aio import run
 from runners.bootstrap import API_TOKENS_FILE, GATEWAY_FILE, GATEWAY_MEMORY_FILE, channels, open_spool, open_vault
 from runners.child import set_up_log
 from runners.desk import Desk
+from runners.gateway_callbacks import ServiceDesk
 from runners.gateway_hooks import ConnectedHooks
 from runners.gateway_line import Line
 from runners.gateway_records import StoredRecords
@@ -153,13 +154,18 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
         metrics = Metrics()
         wms = WarehouseCalls(settings, line.send, metrics, _now_ms)
         stack.push_async_callback(wms.close)
+        services = ServiceDesk(settings.path, line.send, _now_ms)
+        stack.push_async_callback(services.close)
         await hooks.refresh()
-        tasks = [asyncio.create_task(each) for each in (line.keep(), watch.keep(), _keep_hooks(hooks), wms.keep())]
+        services.refresh()
+        keeping = (line.keep(), watch.keep(), _keep_hooks(hooks, services), wms.keep())
+        tasks = [asyncio.create_task(each) for each in keeping]
         stack.push_async_callback(_cancel, tasks)
         yield make_app(
             intake=desk,
             hooks=hooks,
             records=records,
+            callbacks=services,
             watch=watch,
             tokens=TokenBook(settings.path / API_TOKENS_FILE),
             memory=memory,
@@ -176,10 +182,11 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
         )
 
 
-async def _keep_hooks(hooks: ConnectedHooks) -> None:
+async def _keep_hooks(hooks: ConnectedHooks, services: ServiceDesk) -> None:
     while True:
         await asyncio.sleep(HOOKS_S)
         await hooks.refresh()
+        services.refresh()
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

@@ -44,6 +44,19 @@ class WechatPayReceiver:
             NotGenuine: it is not the platform's, too old, from the future, or not for this merchant.
             MissingSecret: the merchant's key is not there, or none.
         """
+        nonce = self._verified(request)
+        return Pushed((self._opened(request.body),), SUCCESS, nonce)
+
+    def opened(self, request: PushRequest) -> bytes:
+        """Verify a notice and return it with its resource decrypted.
+
+        Raises:
+            NotGenuine, MissingSecret: see `receive`.
+        """
+        self._verified(request)
+        return self._opened(request.body)
+
+    def _verified(self, request: PushRequest) -> str:
         check_posted(request)
         timestamp = one_of(request.headers, "wechatpay-timestamp")
         nonce = one_of(request.headers, "wechatpay-nonce")
@@ -57,7 +70,7 @@ class WechatPayReceiver:
             key.verify(raw, _signed(timestamp, nonce, request.body), PKCS1v15(), SHA256())
         except InvalidSignature:
             raise NotGenuine("wechatpay-signature is wrong") from None
-        return Pushed((self._opened(request.body),), SUCCESS, nonce)
+        return nonce
 
     def _opened(self, body: bytes) -> bytes:
         api_key = self._api_v3_key().encode()

@@ -12,6 +12,8 @@ from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from adapters.web.callbacks import CallbackDesk, Callbacks
+from adapters.web.callbacks import Kind as CallbackKind
 from adapters.web.documents import KEY_EXAMPLE, NotTaken, OrderDetail, OrderPage, Receipt, State, detail_of, row_of
 from adapters.web.guard import Guard, Limits, Passed, as_refused
 from adapters.web.memory import Memory
@@ -62,6 +64,7 @@ def make_app(
     intake: Intake,
     hooks: Hooks,
     records: Records,
+    callbacks: CallbackDesk,
     watch: Watch,
     tokens: TokenBook,
     memory: Memory,
@@ -74,6 +77,7 @@ def make_app(
     """Return the ASGI application."""
     webhooks = Webhooks(hooks, intake, memory, metrics, now_ms)
     pushes = Pushes(intake, memory, metrics)
+    services = Callbacks(callbacks, metrics)
 
     async def webhook(request: AnyRequest, connection: str) -> Response[bytes]:
         passed = _passed(request)
@@ -121,6 +125,44 @@ def make_app(
         asked = webhooks.request(request.method, request.scope["query_string"], request.scope["headers"], passed.body)
         given = await wms_answer(wms, name, asked, passed.correlation, metrics)
         return Response(given, media_type=TEXT)
+
+    async def callback(request: AnyRequest, kind: CallbackKind, name: str, place: str) -> Response[bytes]:
+        passed = _passed(request)
+        asked = webhooks.request(request.method, request.scope["query_string"], request.scope["headers"], passed.body)
+        answer = await services.call(kind, name, place, asked, passed.correlation)
+        return Response(answer.body, status_code=answer.status, media_type=answer.content_type)
+
+    Service = Annotated[str, PathParameter(description="Name of the service in its file.")]  # noqa: N806  a type
+
+    @post(
+        "/tracks/{service:str}/{order:str}",
+        operation_id="takeTrack",
+        operation_class=WebhookOperation,
+        summary="Take what a carriers' track service tells of a parcel",
+        tags=["webhooks"],
+        status_code=200,
+        responses=_errors(400, 401, 404, 408, 413, 415, 503),
+    )
+    async def take_track(
+        request: AnyRequest,
+        service: Service,
+        order: Annotated[str, PathParameter(description="Key of the order, as the service was given it.")],
+    ) -> Response[bytes]:
+        """Verify it, record it, and answer as the service expects; failures are told in its form, too."""
+        return await callback(request, "tracks", service, order)
+
+    @post(
+        "/payments/{service:str}",
+        operation_id="takePayment",
+        operation_class=WebhookOperation,
+        summary="Take a payment service's notice",
+        tags=["webhooks"],
+        status_code=200,
+        responses=_errors(400, 401, 404, 408, 413, 415, 503),
+    )
+    async def take_payment(request: AnyRequest, service: Service) -> Response[bytes]:
+        """Verify it, record it, and answer as the service expects; failures are told in its form, too."""
+        return await callback(request, "payments", service, "")
 
     @post(
         "/api/v1/orders",
@@ -296,7 +338,19 @@ def make_app(
         return Response(metrics.render(watch.standing), media_type=CONTENT_TYPE)
 
     app = Litestar(
-        [take_webhook, check_webhook, take_wms_call, push_orders, list_orders, get_order, health, readiness, figures],
+        [
+            take_webhook,
+            check_webhook,
+            take_wms_call,
+            take_track,
+            take_payment,
+            push_orders,
+            list_orders,
+            get_order,
+            health,
+            readiness,
+            figures,
+        ],
         exception_handlers={
             Refused: _refused,
             Busy: _busy,

@@ -167,6 +167,8 @@ class Guard:
             return Kind("/webhooks/{connection}", limits.webhook_bytes_max, takes_in=method == "POST")
         if path.startswith("/wms/"):
             return Kind("/wms/{name}", min(WMS_BYTES_MAX, limits.webhook_bytes_max), takes_in=method == "POST")
+        if path.startswith(("/tracks/", "/payments/")):
+            return Kind(f"/{path.split('/')[1]}/{{service}}", limits.webhook_bytes_max, takes_in=method == "POST")
         if path == "/api/v1/orders":
             if method == "POST":
                 return Kind(path, limits.push_bytes_max, "push", takes_in=True)

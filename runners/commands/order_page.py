@@ -115,10 +115,9 @@ def page_of(
         made.add_row(*(escape(str(each.get(name, ""))) for name in ("item", "where", "reason", "advice")))
         parts.append(made)
     if order.get("parcels"):
-        made = table("carrier", "tracking", "lines", title="包裹 Parcels")
-        for each in order["parcels"]:
-            made.add_row(escape(each["carrier"]), escape(each["tracking"]), escape(", ".join(each.get("lines", ()))))
-        parts.append(made)
+        parts.append(parcels_of(order))
+    if order.get("payments"):
+        parts.append(payments_of(order))
     if order.get("services"):
         made = table("work order", "service", "lines", title="服务工单 Service work orders")
         for each in order["services"]:
@@ -153,6 +152,55 @@ def page_of(
     parts.append(made)
     parts.append(f"`orderspine audit history {escape(order['key'])}` shows each with its cause and what it changed")
     return parts
+
+
+def parcels_of(order: dict[str, Any]) -> "RenderableType":
+    """Return the parcels of an order, each with what its carrier said last."""
+    made = table("carrier", "tracking", "state", "place", "when", "lines", title="包裹 Parcels")
+    for each in order["parcels"]:
+        at_ms = max(each.get("state_ms", 0), each.get("where_ms", 0))
+        made.add_row(
+            escape(each["carrier"]),
+            escape(each["tracking"]),
+            TRACK_WORDS.get(each.get("state", ""), ""),
+            escape(each.get("where", "")),
+            utc_of(at_ms) if at_ms else "",
+            escape(", ".join(each.get("lines", ()))),
+        )
+    return made
+
+
+TRACK_WORDS = {
+    "collected": "揽收 collected",
+    "in_transit": "在途 in transit",
+    "delivering": "派件 out for delivery",
+    "signed": "签收 signed for",
+    "problem": "疑难 problem",
+    "refused": "拒签 refused",
+    "returning": "退回 on its way back",
+    "returned": "退签 came back",
+    "forwarded": "转投 forwarded",
+    "customs": "清关 in customs",
+}
+
+
+def payments_of(order: dict[str, Any]) -> "RenderableType":
+    """Return what payment services told of an order."""
+    from domain.money import format_minor  # noqa: PLC0415
+
+    made = table("transaction", "what", "amount", "when", "told by", title="支付 Payments", right=("amount",))
+    for each in order["payments"]:
+        amount = f"{format_minor(each['amount'], each['currency'])} {each['currency']}"
+        told = escape(each.get("service", "") or "a person")
+        made.add_row(escape(each["transaction"]), each["kind"], amount, utc_of(each["at_ms"]), told)
+    return made
+
+
+def utc_of(at_ms: int) -> str:
+    """Return a moment for people, UTC."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _head(order: dict[str, Any]) -> "RenderableType":

@@ -91,6 +91,8 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     (data / "erp.json").write_text('{"kind": "csv", "folder": "erp"}')
     (data / "notify.json").write_text('{"receivers": []}')
     (data / "wms.json").write_text("[]")
+    for services in ("carriers.json", "payments.json"):
+        (data / services).write_text("[]")
     with closing(Pulls(data)) as pulls:
         pulls.begin(shop, 1_770_000_000_000, 1_770_000_100_000)
     make_backup(settings_for(data), tmp_path / name, tmp_path / "keys")
@@ -102,6 +104,9 @@ def test_connected_shops_come_back_with_how_far_they_were_pulled_and_without_a_t
     assert load(again) == (shop,)
     with closing(Pulls(again)) as pulls:
         assert pulls.cursor(shop) == 1_770_000_000_000
+    for services in ("carriers.json", "payments.json"):
+        assert not (again / services).exists()
+        assert (again / f"{services}.off").read_text() == "[]"
     assert (again / "erp.json.off").read_text() == '{"kind": "csv", "folder": "erp"}'
     assert (again / "notify.json.off").exists(), "two copies must not tell people twice"
     assert not (again / "notify.json").exists()

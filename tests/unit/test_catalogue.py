@@ -18,6 +18,7 @@ from domain import (
     mail,
     mapping,
     order,
+    payments,
     picking,
     reorder,
     rulebook,
@@ -25,12 +26,13 @@ from domain import (
     skus,
     stock,
     talk,
+    tracking,
     trail,
 )
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
 from domain.decider import Event
-from domain.rulings import Gift, Kit, Route, Saving
+from domain.rulings import Form, Gift, Kit, Promise, Route, Saving
 from tests.spec import T0, at, line, snapshot
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -61,6 +63,7 @@ SAMPLES: dict[str, Event] = {
         lots=True,
         buyer="b2b:00aa",
         suspect_within_ms=1_800_000,
+        when_paid=order.WhenPaid(3, Promise("hour", 3_600_000), (Form("large", "credit", "finance"),), ("no_phone",)),
     ),
     "order.gifts_granted": order.GiftsGranted(3, (Gift("buy-2", "G1", 1, "B"),), (Saving("over-199", 2_000),)),
     "order.gift_pre_reserved": order.GiftPreReserved("o/gift-1", "B", (("G1", 1),)),
@@ -148,6 +151,13 @@ SAMPLES: dict[str, Event] = {
     "order.delivery_confirmed": delivery.DeliveryConfirmed(
         "pick-o/1", "o/1", (delivery.Packed("SF", "T1", SKUS), delivery.Packed("", "")), SKUS, False, "W-1", "c-17"
     ),
+    "order.tracked": tracking.ParcelTracked("T1", "SF", (tracking.Scan(T0, "collected", "上海", "d7"),), "c-30"),
+    "order.delivered": tracking.OrderDelivered(T0),
+    "order.delivery_failed": tracking.DeliveryFailed("T1", "SF", "refused", T0),
+    "order.payment_recorded": payments.PaymentRecorded(
+        "4200001", "refunded", 100, "CNY", T0, "wechat", "4200000", "c-31"
+    ),
+    "order.payment_failed": payments.PaymentFailed("4200002", "failed", 100, "CNY", T0, "wechat", "", "c-32"),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),

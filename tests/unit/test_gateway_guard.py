@@ -47,8 +47,11 @@ class Inside:
         self.reached.append(key)
         return None
 
-    def find(self, name: str) -> None:
-        self.reached.append(name)
+    def find(self, *names: str) -> None:
+        self.reached.append(names[-1])
+
+    async def deliver(self, *args: Any) -> list[str]:
+        raise AssertionError(args)
 
 
 @pytest.fixture
@@ -63,6 +66,7 @@ async def guard(tmp_path: Path, inside: Inside) -> AsyncIterator[Guard]:
         intake=inside,
         hooks=inside,
         records=inside,
+        callbacks=inside,
         watch=inside,
         tokens=TokenBook(tmp_path / "tokens.json"),
         memory=memory,

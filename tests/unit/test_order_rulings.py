@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 import pytest
 
-from domain import order, stock
+from domain import approvals, order, stock
 from domain.cell import Turn
 from domain.ids import order_key
-from domain.rulings import Found, Gift, Kit, Promise, Route, Ruling, Saving
+from domain.payments import RecordPayment
+from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
 from tests.spec import T0, Cell, line, replayed, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -482,3 +483,30 @@ def test_an_announced_arrival_is_replaced_and_called_off() -> None:
     assert dict(cell.ledger.arrivals) == {}
     assert cell.send("warehouse-A", stock.ExpectStock("e-bad", "", (("S1", 1),), T0)).outcome == "refused"
     assert cell.send("warehouse-A", stock.ExpectStock("e-off", "PO-2", (("S1", 1),), T0)).outcome == "repeated"
+
+
+# --- paid by somebody who knows nothing else of the order
+
+
+def test_what_was_ruled_of_an_unpaid_order_follows_its_payment_by_a_notice() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    form = Form("large", "credit", "finance")
+    ruling = Ruling(7, promise=Promise("hour", HOUR_MS), forms=(form,))
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=ruling, flaws=("no_phone",))
+    assert "order.promised" not in cell.tags()
+    send(cell, RecordPayment("c-1", "t-1", 400, "CNY", "paid", T0 + 60_000))
+    assert cell.order().status == "paid"
+    assert (reasons(cell), places(cell)) == (["address_anomaly"], {})
+    assert ("promise", T0 + 60_000 + HOUR_MS) in cell.order().timers
+    assert [each.asked.form for each in approvals.blocking(cell.order().people.approvals)] == ["credit"]
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-2", name, "release"))
+    assert send(cell, order.Ship("c-3", "T1", "SF")).outcome == "refused", "nobody has approved it"
+    cell.take(snapshot("paid", 5, TWO), ruling=ruling)
+    assert cell.tags().count("order.promised") == 1
+
+
+def test_an_unpaid_order_that_nothing_waits_for_records_nothing_of_it() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=Ruling(7))
+    assert "order.routed" not in cell.tags()

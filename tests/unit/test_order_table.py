@@ -7,8 +7,9 @@ import msgspec
 
 from domain import approvals, care, talk
 from domain.acts import Act
-from domain.canonical import SourceTime, Status
+from domain.canonical import Amounts, SourceTime, Status
 from domain.decider import Command, DomainError, Event, fold
+from domain.delivery import ConfirmDelivery, Packed
 from domain.envelope import By
 from domain.order import (
     DECIDE,
@@ -42,8 +43,10 @@ from domain.order import (
     evolve,
     order,
 )
+from domain.payments import Movement, Payments, RecordPayment, SettlePayments
 from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling
+from domain.tracking import RecordTrack, Scan, SettleDelivery, Tracked, Tracking
 from tests.spec import T0, at, line, snapshot, taking
 from tests.unit.test_catalogue import SAMPLES
 
@@ -138,7 +141,21 @@ def states() -> list[Order]:
         for state in plain
         if state.status == "allocating"
     ]
-    return [*plain, *loaded, *ruled, *held, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
+    told = [
+        msgspec.structs.replace(
+            state,
+            timers=(("complete", T0),),
+            tracking=Tracking((Tracked("T1", "SF", at_ms=T0, state="signed"),), delivered=due, due=due),
+            payments=Payments(
+                (Movement("p-1", "paid", 300, "CNY", T0), Movement("r-1", "refund_failed", 9, "CNY", T0))
+            ),
+            amounts=Amounts("CNY", payable=300),
+        )
+        for state in plain
+        if state.status
+        for due in (False, True)
+    ]
+    return [*plain, *loaded, *ruled, *held, *told, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
 
 
 def commands() -> list[Command]:
@@ -164,6 +181,7 @@ def commands() -> list[Command]:
         ScanOut("c-1", "T1", "SF"),
         Ship("c-1", "T1", "SF"),
         ConfirmProcessing("c-1"),
+        ConfirmDelivery("c-1", "pick-o/1", "o/1", (Packed("SF", "T1", (("S1", 1),)),), (("S1", 1),)),
         TakePlan(
             (Allocation("o/9-1", "A", (("S1", 1),), held=False), Allocation("o/9-2", "B", (("S2", 2),), held=False))
         ),
@@ -191,6 +209,13 @@ def commands() -> list[Command]:
         MapSkus((("item-1", "S1"),)),
         RecordEffect("c-1", "ship_notice", "k-1", "succeeded"),
         RecordEffect("c-1", "ship_notice", "k-1", "failed", reason="busy", final=False),
+        RecordTrack("c-1", "T1", "SF", (Scan(T0 + 1, "signed"),)),
+        RecordTrack("c-2", "T1", "SF", (Scan(T0 + 1, "returning"),)),
+        SettleDelivery(),
+        TimerDue("complete", T0),
+        RecordPayment("c-1", "p-9", 300, "CNY", "paid", T0),
+        RecordPayment("c-2", "r-1", 9, "CNY", "refunded", T0),
+        SettlePayments(),
         Quarantine("m-1", "bad", "", "", "p-9", ""),
         QueueBehind("m-2", "p-8", ""),
         *ACTS,

@@ -14,6 +14,8 @@ from domain.catalogue import UnknownTag
 from domain.envelope import By
 from domain.ids import order_key
 from domain.order import OrderNormalized, OrderReceived
+from domain.payments import PaymentFailed, PaymentRecorded
+from domain.tracking import OrderDelivered, ParcelTracked, Scan
 from projections.base import in_current_shape
 from runners.projector import Projector
 from tests.trade import NOON_MS, Trade, view
@@ -272,3 +274,44 @@ def test_the_mapping_a_view_was_read_by_is_shown(board: Board) -> None:
     assert "mapping" not in board.received().shows()
     board.given(order.OrderAmended(view("1", "paid", modified=5), "d2", "a", (), "p", 3))
     assert board.shows()["mapping"] == 3
+
+
+def test_parcels_show_what_their_carriers_said_last_and_keep_it_when_the_channel_tells_them_anew(board: Board) -> None:
+    scans = (
+        Scan(NOON_MS + 9, "signed", "苏州"),
+        Scan(NOON_MS + 5, "collected", "上海"),
+        Scan(NOON_MS + 10, "", "园区"),
+    )
+    shipped = msgspec.structs.replace(view("1", status="shipped"), parcels=(Parcel("SF", "T1"), Parcel("YTO", "T2")))
+    board.received().given(
+        RESERVED[0],
+        order.OrderShipped((Parcel("SF", "T1"),), NOON_MS),
+        ParcelTracked("T1", "SF", scans),
+        ParcelTracked("T9", "SF", scans),
+        OrderDelivered(NOON_MS + 9),
+        order.OrderAmended(shipped, "digest-2", "address", (), "payload-2"),
+    )
+    shown = board.shows()
+    assert shown["delivered_ms"] == NOON_MS + 9
+    first, second = shown["parcels"]
+    assert (first["state"], first["where"], first["where_ms"]) == ("signed", "园区", NOON_MS + 10)
+    assert "state" not in second
+    assert board.given(ParcelTracked("T1", "SF", (Scan(NOON_MS + 8, "problem", "无锡"),))).shows()["parcels"] == [
+        first,
+        second,
+    ]
+
+
+def test_payments_show_each_transaction_by_its_last_word(board: Board) -> None:
+    told = (1500, "CNY", NOON_MS, "wechat")
+    board.received().given(PaymentFailed("4200", "failed", *told), PaymentRecorded("4200", "paid", *told))
+    assert board.shows()["payments"] == [
+        {
+            "transaction": "4200",
+            "kind": "paid",
+            "amount": 1500,
+            "currency": "CNY",
+            "at_ms": NOON_MS,
+            "service": "wechat",
+        }
+    ]
