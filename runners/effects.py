@@ -250,7 +250,7 @@ async def effects(settings: Settings) -> None:
     if event_log is None:
         return
     jobs = Jobs(settings.path)
-    kinds = Kinds(settings.path, all_kinds(settings, _now_ms))
+    kinds = Kinds(settings.path, all_kinds(settings, event_log, _now_ms))
     link = Link(settings, f"effects-{settings.cell}")
     try:
         async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:
