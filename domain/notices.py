@@ -14,9 +14,13 @@ import msgspec
 
 from domain.canonical import Snapshot
 from domain.catalogue import TYPES
+from domain.condition_values import Scope
 from domain.decider import Event
+from domain.labels import LABELS
 from domain.money import format_minor
-from domain.order import EffectFailed, EffectSucceeded
+from domain.order import EFFECT_FAILED, EffectFailed, EffectSucceeded
+from domain.rule_parts import Book, Notice, tags_of
+from domain.rulings import Facts
 from domain.timehub import zone_of
 
 EFFECT = "notify"
@@ -24,24 +28,35 @@ EFFECT = "notify"
 CUSTOMER = "customer"
 """The receiver whose number is the order's own."""
 PLACEHOLDERS: Mapping[str, str] = {
+    "event": "tag of the event",
+    "label": "what people call the event",
+    "at": "when it happened, in the merchant's zone",
     "order": "name of the order, as every command takes it",
     "channel": "taobao, pos …",
     "shop": "the shop's name in keys",
     "order_no": "the channel's number",
+    "status": "of the order, as its channel saw it then",
+    "payable": "what the customer owes",
+    "currency": "of the order",
+    "tags": "what rules call the order",
     "reason": "why it happened, a stable word where there is one",
     "evidence": "what shows it",
     "advice": "what to do about it",
     "role": "who should act",
+    "rule": "name of the rule that the event names",
+    "form": "approval that is asked for",
     "amount": "money of the event, or what the customer owes, with its currency",
     "warehouse": "code of the warehouse",
     "sku": "goods of the event, SKU×units",
+    "units": "units of these goods, or of the order",
     "short": "goods that are short, SKU: wanted/available",
     "tracking": "numbers of the parcels",
     "carrier": "codes of their carriers",
     "due": "until when, in the merchant's zone",
+    "detail": "what else the event says: a decision, what was asked, what was done",
     "link": "address of the order's page, where notify.json says how it is made",
 }
-"""Everything that a template may name. None of it is personal."""
+"""Everything that a template may name (`NOTICE_PLACES`). None of it is personal."""
 VALUE_MAX = 300
 """Characters of one value; what is longer is cut: a note is a hint, the order has all of it."""
 _FAILED = "effect_failed"
@@ -124,6 +139,8 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     order_no: str = ""
     snapshot: Snapshot | None = None
     """The channel's view when it happened."""
+    tags: tuple[str, ...] = ()
+    """What rules call the order."""
     link: str = ""
     zone: str = "UTC"
     """The merchant's, for times."""
@@ -211,6 +228,38 @@ def notes_of(
     return list(notes.values())
 
 
+def rules_of(book: Book) -> tuple[NoticeRule, ...]:
+    """Return what a rule book says of who is told; its conditions look at the order as its channel saw it then.
+
+    What only the turn knows is not asked: the address's flaws are none, and no buyer is known.
+    """
+    return tuple(
+        NoticeRule(each.rule, each.on, each.to, each.title, each.text, _when(book, each)) for each in book.notices
+    )
+
+
+def in_force(book: Book) -> tuple[NoticeRule, ...]:
+    """Return a book's rules, and behind them those of `DEFAULT_RULES` whose names it does not use itself."""
+    own = rules_of(book)
+    names = {rule.id for rule in own}
+    return own + tuple(rule for rule in DEFAULT_RULES if rule.id not in names)
+
+
+def _when(book: Book, notice: Notice) -> When | None:
+    asked = notice.when
+    if asked is None:
+        return None
+
+    def when(occurred: Occurred, context: Context) -> bool:
+        if context.snapshot is None:
+            return False
+        scope = Scope(Facts(context.snapshot, now_ms=occurred.at_ms))
+        tags_of(book, scope)
+        return bool(asked(scope))
+
+    return when
+
+
 def note_key(event: str, receiver: str) -> str:
     """Return the key of the act of telling a receiver of an event, as it stands in the log."""
     return f"{event}/{receiver}"
@@ -222,7 +271,22 @@ def fields_of(occurred: Occurred, context: Context) -> dict[str, str]:
     parcels = getattr(fact, "parcels", ())
     due_ms = getattr(fact, "due_ms", 0)
     role, advice = _USUAL.get(occurred.tag, ("", ""))
+    amounts = snapshot.amounts if snapshot is not None else None
+    goods = _goods(fact)
+    lines = [line.quantity for line in snapshot.lines if line.state != "cancelled"] if snapshot is not None else []
+    units = sum(units for _, units in goods) or sum(lines)
     values: dict[str, str] = {
+        "event": occurred.tag,
+        "label": " ".join(LABELS.get(occurred.tag, ())),
+        "at": _local(occurred.at_ms, context.zone),
+        "status": snapshot.status if snapshot is not None else "",
+        "payable": format_minor(amounts.payable, amounts.currency) if amounts is not None else "",
+        "currency": amounts.currency if amounts is not None else "",
+        "tags": ", ".join(context.tags),
+        "rule": getattr(fact, "rule", ""),
+        "form": getattr(fact, "form", ""),
+        "units": str(units) if units else "",
+        "detail": getattr(fact, "decision", "") or getattr(fact, "what", "") or getattr(fact, "effect", ""),
         "order": context.order,
         "channel": context.channel,
         "shop": context.shop,
@@ -233,14 +297,14 @@ def fields_of(occurred: Occurred, context: Context) -> dict[str, str]:
         "role": getattr(fact, "role", "") or role,
         "amount": _amount(fact, snapshot),
         "warehouse": getattr(fact, "warehouse", ""),
-        "sku": ", ".join(f"{sku}×{units}" for sku, units in _goods(fact)),
+        "sku": ", ".join(f"{sku}×{units}" for sku, units in goods),
         "short": ", ".join(f"{sku}: {wanted}/{there}" for sku, wanted, there in getattr(fact, "short", ())),
         "tracking": ", ".join(parcel.tracking for parcel in parcels),
         "carrier": ", ".join(parcel.carrier for parcel in parcels),
         "due": _local(due_ms, context.zone) if due_ms else "",
         "link": context.link,
     }
-    return {name: plain for name, value in values.items() if (plain := _plain(value))}
+    return {name: plain for name, value in values.items() if (plain := _plain(str(value)))}
 
 
 class _Fields(dict[str, str]):
@@ -352,6 +416,8 @@ DEFAULT_RULES: tuple[NoticeRule, ...] = (
         ("{role}",),
         "订单拦截 Order stopped: {order_no} ({reason})",
         _ORDER + _WHY + "期限 due: {due}\n{link}",
+        # An act that was given up is told of as that, whether it stops the order or not.
+        lambda occurred, _: getattr(occurred.fact, "reason", "") != EFFECT_FAILED,
     ),
     NoticeRule(
         "quarantined",
@@ -361,21 +427,21 @@ DEFAULT_RULES: tuple[NoticeRule, ...] = (
         _ORDER + _WHY + "{link}",
     ),
     NoticeRule(
-        "effect_failed",
+        "effect-failed",
         frozenset({"order.effect_failed", "cell.effect_failed"}),
         ("{role}",),
         "外部动作失败 Not done outside: {evidence} {order_no}",
         _ORDER + _WHY + "{link}",
     ),
     NoticeRule(
-        "mail_lost",
+        "mail-lost",
         frozenset({"cell.mail_lost", "cell.broker_reset"}),
         ("{role}",),
         "消息丢失 Messages may be lost",
         _WHY,
     ),
     NoticeRule(
-        "pick_list",
+        "pick-list",
         frozenset({"order.pick_list_issued"}),
         ("{role}",),
         "拣货单 Pick list: {order_no}, {warehouse}",

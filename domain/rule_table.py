@@ -461,6 +461,8 @@ class _Checker:
         for tag in row.on:
             if tag not in TYPES:
                 raise self._fault(at, "on", f"there is no event {tag!r}{_close(tag, TYPES)}; docs/events.md lists all")
+            if not tag.startswith(("order.", "cell.")):
+                raise self._fault(at, "on", f"{tag} cannot be told: only events of orders and of the cell can")
         if not row.on or not row.to:
             raise self._fault(at, "to" if row.on else "on", "it is empty, so that nobody would be told of anything")
         if not row.title.strip():

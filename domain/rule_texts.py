@@ -15,9 +15,10 @@ NOTICE_PLACES = frozenset(
     {
         "event", "label", "at", "order", "channel", "shop", "order_no", "status", "payable", "currency", "tags",
         "reason", "evidence", "advice", "role", "rule", "form", "warehouse", "sku", "units", "due", "detail",
+        "amount", "short", "tracking", "carrier", "link",
     }
 )  # fmt: skip
-"""Places in the title and text of a notice. One that an event says nothing of stays empty."""
+"""Places in the title and text of a notice; `domain.notices` fills them. One that an event says nothing of is empty."""
 
 
 class BadText(ValueError):

@@ -40,6 +40,8 @@ AT_ONCE = 16
 one cannot hold them up."""
 AT_ONCE_EACH = 4
 """The same, for one target."""
+RECORDING_MAX = 256
+"""Acts that have ended and wait for the log to have it: fewer than so many hold up no others."""
 TRIES_MAX = 12
 """Tries of one act whose outcome stays unknown, or that a bug breaks, until a person must look."""
 LATE_MS = 60_000
@@ -72,7 +74,7 @@ class Effects:
         self._failures: dict[str, int] = {}
         """Circuit → failures in a row."""
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
-        """(key, effect) → circuit, and what is under way."""
+        """(key, effect) → circuit ("" = it is over, and being recorded), and what is under way."""
         self._lanes = [
             names
             for urgent in (True, False)
@@ -111,6 +113,8 @@ class Effects:
     def _start(self, lane: frozenset[str]) -> None:
         now = time.monotonic()
         each = Counter(circuit for (_, effect), (circuit, _) in self._running.items() if effect in lane)
+        if each.pop("", 0) >= RECORDING_MAX:
+            return
         shut = {circuit for circuit, until in self._shut.items() if until > now}
         shut |= {circuit for circuit, count in each.items() if count >= self._most(circuit)}
         full = True
@@ -145,6 +149,8 @@ class Effects:
         if not job.ending:
             job = await self._try(job)
         if job.ending:
+            _, task = self._running[job.key, job.effect]
+            self._running[job.key, job.effect] = ("", task)
             await self._record(job)
 
     async def _try(self, job: Job) -> Job:
@@ -250,7 +256,7 @@ async def effects(settings: Settings) -> None:
     if event_log is None:
         return
     jobs = Jobs(settings.path)
-    kinds = Kinds(settings.path, all_kinds(settings, _now_ms))
+    kinds = Kinds(settings.path, all_kinds(settings, event_log, _now_ms))
     link = Link(settings, f"effects-{settings.cell}")
     try:
         async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:

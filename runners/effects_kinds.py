@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from domain.notices import DEFAULT_RULES
 from runners.effects_erp import ErpRows
 from runners.effects_kind import Gone, Kind, Unusable
 from runners.effects_notes import Notes
@@ -17,18 +16,19 @@ from runners.effects_tracks import TrackSubscriptions
 from runners.effects_wms import Warehouses, WmsCancels, WmsCreates
 
 if TYPE_CHECKING:
+    from domain.ports import EventLog
     from runners.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 
-def all_kinds(settings: "Settings", now_ms: Callable[[], int]) -> tuple[Kind, ...]:
+def all_kinds(settings: "Settings", event_log: "EventLog", now_ms: Callable[[], int]) -> tuple[Kind, ...]:
     """Return one of each kind: to add a kind, write its file and its line here."""
     warehouses = Warehouses(settings, now_ms)
     return (
         ShipNotices(settings.path, now_ms),
         ErpRows(settings.path),
-        Notes(settings, now_ms, lambda: DEFAULT_RULES),
+        Notes(settings, event_log, now_ms),
         WmsCreates(warehouses),
         WmsCancels(warehouses),
         TrackSubscriptions(settings.path),

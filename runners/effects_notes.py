@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,17 +18,20 @@ from adapters.notify.receivers import BadReceivers, Receiver
 from adapters.platforms.connection import MissingSecret
 from adapters.storage.sealing import SealBroken, open_sealed
 from domain.canonical import Personal
+from domain.catalogue import decode_event
 from domain.ids import kind_of, parts_of
 from domain.notices import CUSTOMER, EFFECT, Context, Note, NoticeRule, Notifier, Occurred, note_key, notes_of
-from domain.order import EffectFailed
+from domain.order import EffectFailed, OrderRouted
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused
 from domain.time_units import DAY_MS
-from runners.bootstrap import existing_vault, open_log
+from runners.bootstrap import existing_vault
 from runners.effects_kind import VIEWS, Gone, Happened, Kind, NobodyKnows, Unusable
+from runners.effects_rules import BookRules
 from runners.effects_store import Job
 from runners.receivers import FILE, Told, keys_of, link_to, load
 
 if TYPE_CHECKING:
+    from domain.ports import EventLog
     from runners.settings import Settings
 
 SMS_ASK_AFTER_S = 120.0
@@ -53,6 +56,18 @@ ROBOTS = frozenset(PACES)
 """Kinds of which nobody can be asked what arrived."""
 
 
+class Rules(Protocol):
+    """Where the rules come from; see `BookRules`."""
+
+    def tags(self) -> frozenset[str]:
+        """Return every tag that a rule may be about."""
+        ...
+
+    def at(self, position: int) -> Sequence[NoticeRule]:
+        """Return the rules in force at a position of the log."""
+        ...
+
+
 class Notes(Kind):
     """Tells the receivers of `notify.json`, by rules."""
 
@@ -64,12 +79,13 @@ class Notes(Kind):
     again_all = False
 
     def __init__(
-        self, settings: "Settings", now_ms: Callable[[], int], rules: Callable[[], Sequence[NoticeRule]]
+        self, settings: "Settings", event_log: "EventLog", now_ms: Callable[[], int], rules: Rules | None = None
     ) -> None:
-        """Nothing is read yet; `rules` gives those in force, in their order."""
+        """Nothing is read yet; `rules` are those of the rule book where nothing else is said."""
         self._settings = settings
         self._now_ms = now_ms
-        self._rules = rules
+        self._log = event_log
+        self._rules = rules or BookRules(event_log)
         self._told = Told()
         self._receivers: dict[str, Receiver] = {}
         self._words: dict[str, tuple[str, ...]] = {}
@@ -80,7 +96,7 @@ class Notes(Kind):
     @property
     def tags(self) -> frozenset[str]:
         """Return those that a rule is about, where there is anybody to tell."""
-        return frozenset[str]().union(*(rule.on for rule in self._rules())) if self._words else frozenset()
+        return self._rules.tags() if self._words else frozenset()
 
     async def refresh(self) -> None:
         """Read `notify.json` anew; see `Kind.refresh`."""
@@ -114,7 +130,7 @@ class Notes(Kind):
                 happened.envelope.at,
                 now_ms,
             )
-            for note in notes_of(self._rules(), occurred, self._context(happened), self._words)
+            for note in notes_of(self._rules.at(recorded.position), occurred, self._context(happened), self._words)
         ]
 
     async def do(self, job: Job) -> str:
@@ -193,7 +209,7 @@ class Notes(Kind):
         """Return the customer's number for a note to him, opened now; nothing for all others."""
         if job.target != CUSTOMER:
             return ()
-        return (await asyncio.to_thread(phone_of, self._settings, job.stream),)
+        return (await asyncio.to_thread(phone_of, self._settings, self._log, job.stream),)
 
     def _context(self, happened: Happened) -> Context:
         stream = happened.recorded.stream
@@ -202,21 +218,26 @@ class Notes(Kind):
         channel, shop, order_no = parts_of(stream)
         order = f"{channel}:{shop}:{order_no}"
         link = link_to(self._told.link, order)
-        return Context(order, channel, shop, order_no, happened.snapshot, link, self._settings.zone)
+        return Context(order, channel, shop, order_no, happened.snapshot, _tags(happened), link, self._settings.zone)
 
 
-def phone_of(settings: "Settings", stream: str) -> str:
+def _tags(happened: Happened) -> tuple[str, ...]:
+    """Return what rules call the order, as it was routed last before the event."""
+    for each in reversed(happened.story):
+        if each.tag == "order.routed" and each.version <= happened.recorded.version:
+            routed = decode_event(each.tag, each.data)
+            return routed.tags if isinstance(routed, OrderRouted) else ()
+    return ()
+
+
+def phone_of(settings: "Settings", event_log: "EventLog", stream: str) -> str:
     """Return the receiver's phone from an order's sealed half, as its channel gave it last.
 
     Raises:
         PlatformRefused: there is none, or it cannot be opened; nothing of it is in the text.
         PlatformBusy: the keys' store is not there just now.
     """
-    log = open_log(settings, read_only=True)
-    try:
-        events = log.select_many([stream])[stream].events
-    finally:
-        log.close()
+    events = event_log.select_many([stream])[stream].events
     sealed = next((event.sealed for event in reversed(events) if event.tag in VIEWS and event.sealed is not None), None)
     if sealed is None:
         raise PlatformRefused("the order has no personal half", code="no-phone")

@@ -99,7 +99,7 @@ async def _again(settings: "Settings", key: str) -> "list[Job]":
     from runners.effects_wanted import ENDS, Looking  # noqa: PLC0415
 
     log = open_log(settings, read_only=True)
-    kinds = Kinds(settings.path, all_kinds(settings, _now_ms))
+    kinds = Kinds(settings.path, all_kinds(settings, log, _now_ms))
     jobs = Jobs(settings.path)
     try:
         await kinds.refresh()

@@ -64,7 +64,7 @@ class Place:
 
     def start(self) -> None:
         self.jobs = Jobs(self.directory)
-        self.kinds = Kinds(self.directory, all_kinds(load_settings(self.directory), self.now))
+        self.kinds = Kinds(self.directory, all_kinds(load_settings(self.directory), self.story.log, self.now))
         self.runner = Effects(self.story.log, self.jobs, self.kinds, Mailroom(self.story))  # type: ignore[arg-type]
 
     async def stop(self) -> None:

@@ -15,12 +15,13 @@ from domain import order
 from domain.catalogue import decode_event
 from domain.cell import Taken, Untranslatable
 from domain.cellular import CellEffectFailed, CellEffectSucceeded, NoteMailLost
-from domain.ids import CELL_KEY
+from domain.ids import CELL_KEY, RULEBOOK_KEY
 from domain.mail import ChannelPayload
 from domain.notices import DEFAULT_RULES, Note, NoticeRule
 from domain.order import EffectFailed, EffectSucceeded, ScanOut
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused
 from domain.ports import Payload
+from domain.rulebook import ChangeRules
 from runners.effects import Effects
 from runners.effects_kinds import Kinds
 from runners.effects_notes import Notes
@@ -100,9 +101,16 @@ class Place:
     def restart(self) -> None:
         self.jobs = Jobs(self.directory)
         settings = load_settings(self.directory)
-        notes = Notes(settings, lambda: self.story.now + self.late_ms, lambda: self.rules)
+        notes = Notes(settings, self.story.log, lambda: self.story.now + self.late_ms, self if self.rules else None)
         kinds = Kinds(self.directory, [notes])
         self.runner = Effects(self.story.log, self.jobs, kinds, self.mailroom)  # type: ignore[arg-type]
+
+    def tags(self) -> frozenset[str]:
+        return frozenset[str]().union(*(rule.on for rule in self.rules))
+
+    def at(self, position: int) -> Sequence[NoticeRule]:
+        assert position
+        return self.rules
 
     async def go(self, rounds: int = 1, *, step_ms: int = 10 * MINUTE) -> None:
         for _ in range(rounds):
@@ -151,12 +159,33 @@ async def test_a_stopped_order_is_told_once_to_the_role_that_must_act_with_advic
     assert place.jobs.waiting() == []
 
 
+async def test_the_rule_book_says_who_is_told_from_its_place_in_the_log_on(place: Place) -> None:
+    place.rules = ()
+    place.restart()
+    place.know(ROBOT, KEEPER)
+    text = (
+        'format = 1\n[[notify]]\nid = "intercepted"\non = ["order.intercepted"]\nwhen = "payable >= CNY(10)"\n'
+        'to = ["keeper"]\n'
+        'title = "{order_no} {label}"\ntext = "{payable} {currency} {advice}"\n'
+    )
+    place.story.take(SHORT, "paid")
+    place.story.send(RULEBOOK_KEY, ChangeRules("c-1", text, "the keeper asked for it"))
+    place.story.take(SHORT + 7, "paid")
+    await place.go(2)
+    assert [note.title for note, _ in place.way("operations").arrived] == [
+        "订单拦截 Order stopped: 10006 (stock_short)"
+    ]
+    ((note, _),) = place.way("keeper").arrived
+    assert note.title.startswith("10013 ")
+    assert note.text.startswith("19.80 CNY receive or move stock")
+
+
 async def test_the_keeper_hears_of_a_pick_list(place: Place) -> None:
     place.know(ROBOT, KEEPER)
     place.story.take(1, "paid")
     await place.go(2)
     ((note, _),) = place.way("keeper").arrived
-    assert note.rule == "pick_list"
+    assert note.rule == "pick-list"
     assert "SKU1×2" in note.text
     assert place.way("operations").arrived == []
 
@@ -198,7 +227,7 @@ async def test_a_robots_unknown_outcome_is_not_sent_twice_but_told_as_unknown(pl
     assert isinstance(first, EffectFailed)
     assert first.final
     assert "may have arrived" in first.reason
-    assert place.way("operations").rules == ["intercepted", "effect_failed"], "and people are told that it is unknown"
+    assert place.way("operations").rules == ["intercepted", "effect-failed"], "and people are told that it is unknown"
 
 
 async def test_a_note_about_a_note_that_fails_leads_to_no_further_one(place: Place) -> None:

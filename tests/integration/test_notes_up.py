@@ -17,6 +17,14 @@ from tests.notify_world import SECRET, now_ms
 
 pytestmark = pytest.mark.xdist_group("up")
 
+HOME = {
+    "receiver_mobile": "13800000001",
+    "receiver_state": "浙江省",
+    "receiver_city": "杭州市",
+    "receiver_district": "西湖区",
+    "receiver_address": "文三路 1 号",
+}
+
 
 @contextlib.asynccontextmanager
 async def running(path: Path) -> AsyncIterator[Running]:
@@ -47,7 +55,7 @@ async def test_a_stopped_order_reaches_a_robot_once_with_advice(tmp_path: Path) 
         assert "taken: operations" in await run("receivers", "test", "operations")
         assert robot.taken.pop().text.startswith("这是一条测试消息")
 
-        order = await asyncio.to_thread(written, tmp_path, "short.json", trade("9001"))
+        order = await asyncio.to_thread(written, tmp_path, "short.json", trade("9001", **HOME))
         await run("ingest", order, "--shop", "s1")
         await asyncio.to_thread(until, lambda: robot.taken, 15.0)
         (note,) = robot.taken
@@ -61,7 +69,9 @@ async def test_a_stopped_order_reaches_a_robot_once_with_advice(tmp_path: Path) 
         # Killed between sending and recording: nobody can say whether it arrived, and it is not sent twice.
         await run("ingest", order, "--shop", "s1")
         robot.faults.plan(1, "timeout_after")
-        await run("ingest", await asyncio.to_thread(written, tmp_path, "other.json", trade("9002")), "--shop", "s1")
+        await run(
+            "ingest", await asyncio.to_thread(written, tmp_path, "other.json", trade("9002", **HOME)), "--shop", "s1"
+        )
         await asyncio.to_thread(until, lambda: len(robot.taken) > 1, 15.0)
         pid = up.parts()["effects"]
         os.kill(pid, signal.SIGKILL)

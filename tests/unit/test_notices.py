@@ -20,13 +20,16 @@ from domain.notices import (
     NoticeRule,
     Occurred,
     check_rules,
+    in_force,
     notes_of,
 )
+from domain.rule_table import BadRules, read_rules
+from domain.rule_texts import NOTICE_PLACES
 from tests.spec import T0, snapshot
 from tests.unit.test_catalogue import SAMPLES, tag_of
 
 STREAM = "order-taobao:shop1:o-1"
-CONTEXT = Context("taobao:shop1:o-1", "taobao", "shop1", "o-1", snapshot("paid"), "https://h/o-1", "Asia/Shanghai")
+CONTEXT = Context("taobao:shop1:o-1", "taobao", "shop1", "o-1", snapshot("paid"), (), "https://h/o-1", "Asia/Shanghai")
 ALL = {name: (name,) for name in ("operations", "service", "finance", "keeper", "warehouse", "customer")}
 STOPPED = order.OrderIntercepted("i-1", "stock_short", "SKU1: 0 left", "receive some", "finance", T0)
 
@@ -46,6 +49,12 @@ def test_every_stopped_order_is_told_with_reason_evidence_and_advice_to_its_role
     assert note.title == "订单拦截 Order stopped: o-1 (stock_short)"
     for part in ("SKU1: 0 left", "receive some", "taobao:shop1:o-1", "https://h/o-1"):
         assert part in note.text
+
+
+def test_an_act_that_was_given_up_is_told_once_whether_it_stops_the_order_or_not() -> None:
+    failed = order.EffectFailed("ship_notice", "o@7", "unknown carrier")
+    stopped = order.OrderIntercepted("effect_failed-ship_notice-7", "effect_failed", "x", "y", "operations", T0)
+    assert [len(told(each)) for each in (failed, stopped)] == [1, 0]
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -109,6 +118,26 @@ def test_a_customer_is_told_only_by_a_rule_that_names_him() -> None:
     stopped = order.OrderIntercepted("i-1", "odd", "x", "y", "customer", T0)
     assert told(stopped) == []
     assert [note.receiver for note in told(stopped, rule("x", "customer"))] == ["customer"]
+
+
+def test_the_rule_book_checks_the_same_placeholders() -> None:
+    assert set(PLACEHOLDERS) == NOTICE_PLACES
+
+
+def test_a_rule_books_row_takes_the_place_of_what_ships_under_its_name() -> None:
+    row = 'format = 1\n[[notify]]\nid = "{}"\non = ["order.paid"]\nto = ["keeper"]\ntitle = "x"\n'
+    assert [each.id for each in in_force(read_rules(row.format("new")))] == [
+        "new",
+        *(each.id for each in DEFAULT_RULES),
+    ]
+    replaced = in_force(read_rules(row.format("pick-list")))
+    assert len(replaced) == len(DEFAULT_RULES)
+    assert replaced[0].on == {"order.paid"}
+
+
+def test_a_rule_book_cannot_ask_for_what_cannot_be_told() -> None:
+    with pytest.raises(BadRules, match="of orders and of the cell"):
+        read_rules('format = 1\n[[notify]]\nid = "n"\non = ["stock.received"]\nto = ["keeper"]\ntitle = "x"\n')
 
 
 def test_a_condition_is_asked() -> None:

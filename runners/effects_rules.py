@@ -1,0 +1,55 @@
+"""Which rules of notes are in force at a place of the log: the rule book's of that place, and what ships."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import structlog
+
+from domain.catalogue import decode_event
+from domain.ids import RULEBOOK_KEY
+from domain.notices import DEFAULT_RULES, NoticeRule, in_force
+from domain.rule_table import BadRules, read_rules
+from domain.rulebook import RulesChanged
+
+if TYPE_CHECKING:
+    from domain.ports import EventLog
+
+LATEST = 8
+"""Versions of the book that a batch of events is taken to span at most."""
+
+log = structlog.get_logger(__name__)
+
+
+class BookRules:
+    """Reads the rule book from the log whenever it is asked: a change counts from its own place on."""
+
+    def __init__(self, event_log: "EventLog") -> None:
+        """Nothing is read yet."""
+        self._log = event_log
+
+    def tags(self) -> frozenset[str]:
+        """Return every tag that a rule may be about in what is still to be read."""
+        texts = ["", *(text for _, text in self._changes()[-LATEST:])]
+        return frozenset[str]().union(*(rule.on for text in texts for rule in _rules(text)))
+
+    def at(self, position: int) -> Sequence[NoticeRule]:
+        """Return the rules that an event at this position is told by, in their order."""
+        texts = [text for place, text in self._changes() if place <= position]
+        return _rules(texts[-1] if texts else "")
+
+    def _changes(self) -> list[tuple[int, str]]:
+        loaded = self._log.select_many([RULEBOOK_KEY]).get(RULEBOOK_KEY)
+        if loaded is None:
+            return []
+        facts = ((each.position, decode_event(each.tag, each.data)) for each in loaded.events)
+        return [(position, fact.text) for position, fact in facts if isinstance(fact, RulesChanged)]
+
+
+@lru_cache(maxsize=2 * LATEST)
+def _rules(text: str) -> tuple[NoticeRule, ...]:
+    try:
+        return in_force(read_rules(text))
+    except BadRules as error:  # this build cannot read what an older or newer one took
+        log.error("rules.unreadable", reason=f"{error}; people are told by what ships")  # noqa: TRY400
+        return DEFAULT_RULES
