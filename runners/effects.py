@@ -25,6 +25,7 @@ from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.effects_kind import Gone, NotYet
 from runners.effects_kinds import Kinds, all_kinds
+from runners.effects_rules import Policies
 from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
 from runners.pulling_mail import AWAY, Mailroom
@@ -68,6 +69,7 @@ class Effects:
         self._kinds = kinds
         self._mailroom = mailroom
         self._looking = Looking(event_log, kinds.all)
+        self._policies = Policies(event_log)
         self._generation, self._position = jobs.followed()
         self._shut: dict[str, float] = {}
         """Circuit → when it is tried again (monotonic seconds)."""
@@ -96,6 +98,8 @@ class Effects:
         if not events and not anew:
             return 0
         now = _now_ms()
+        if anew or any(event.tag == "rules.changed" for event in events):
+            self._policies.refresh()
         wanted = self._looking.look(events, now)
         # What is learnt of late may have been tried by a runner whose notes were lost, or behind a log's old state.
         begun = [job._replace(doubt=1) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
@@ -165,14 +169,21 @@ class Effects:
             asked_ms = _now_ms() + round(self._kinds.of(job).ask_after_s(job) * 1000)
             job = job._replace(doubt=1, tries=job.tries + 1, due_ms=asked_ms)
             await asyncio.to_thread(self._jobs.change, job)
-            reference = await self._kinds.do(job)
+            policy = self._policies.of(job.effect)
+            async with asyncio.timeout(policy.timeout_ms / 1000 if policy and policy.timeout_ms else None):
+                reference = await self._kinds.do(job)
+        except TimeoutError:
+            told = "no answer in the time that the rule book leaves it"
+            return await self._later(job, told, doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
         except OutcomeUnknown as error:
             return await self._later(job, str(error), doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
         except NotYet as error:
             return await self._later(job._replace(tries=job.tries - 1), str(error), doubt=doubt, wait_s=NOT_YET_S)
         except PlatformBusy as busy:
             self._close_for(job.circuit, busy.retry_after_s)
-            return await self._later(job._replace(tries=max(0, job.tries - 1)), str(busy), doubt=doubt)
+            policy = self._policies.of(job.effect)
+            tries = job.tries if policy and policy.tries else max(0, job.tries - 1)
+            return await self._later(job._replace(tries=tries), str(busy), doubt=doubt)
         except (NotAuthorised, MissingSecret, Gone, ValueError) as error:
             # Nothing left: the settings, the keys or the connection must be put right first. (A wrong option is told
             # by a ValueError, but so is an answer that an adapter cannot read.)
@@ -197,11 +208,13 @@ class Effects:
     async def _later(self, job: Job, reason: str, *, doubt: int, wait_s: float = 0.0) -> Job:
         """Put an act off, or give it up where it was tried long enough."""
         now = _now_ms()
-        if job.tries >= TRIES_MAX or now - job.at_ms > self._kinds.of(job).give_up_ms:
+        policy = self._policies.of(job.effect)
+        tries_max = policy.tries if policy and policy.tries else TRIES_MAX
+        if job.tries >= tries_max or now - job.at_ms > self._kinds.of(job).give_up_ms:
             return await self._ended(job, Ending("failed", reason=f"given up after {job.tries} tries: {reason}"))
         first = not job.reason
         log.warning("effect.later", effect=job.effect, target=job.target, key=job.key, reason=reason)
-        wait_s = wait_s or backoff_s(job.tries)
+        wait_s = wait_s or backoff_s(job.tries, policy.backoff_ms / 1000 if policy else 0.0)
         job = job._replace(doubt=doubt, reason=reason[:REASON_MAX] or "?", due_ms=now + round(wait_s * 1000))
         await asyncio.to_thread(self._jobs.change, job)
         if first:
@@ -242,9 +255,9 @@ class Effects:
         self._shut[circuit] = time.monotonic() + max(retry_after_s or 0.0, backoff_s(failures))
 
 
-def backoff_s(failures: int) -> float:
-    """Return how long to wait after so many tries; never all at once."""
-    longest = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** (max(1, failures) - 1))
+def backoff_s(failures: int, first_s: float = 0.0) -> float:
+    """Return how long to wait after so many tries; never all at once. `first_s`: the first wait, 0 = as it ships."""
+    longest = min(BACKOFF_S_MAX, (first_s or BACKOFF_S_MIN) * 2.0 ** (max(1, failures) - 1))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  spread, no secret
 
 

@@ -1,6 +1,6 @@
-"""Which rules of notes are in force at a place of the log: the rule book's of that place, and what ships."""
+"""What the rule book says of acts outside: which notes are told at a place of the log, and how acts are tried again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ import structlog
 from domain.catalogue import decode_event
 from domain.ids import RULEBOOK_KEY
 from domain.notices import DEFAULT_RULES, NoticeRule, in_force
+from domain.rule_parts import Act
 from domain.rule_table import BadRules, read_rules
 from domain.rulebook import RulesChanged
 
@@ -44,6 +45,31 @@ class BookRules:
             return []
         facts = ((each.position, decode_event(each.tag, each.data)) for each in loaded.events)
         return [(position, fact.text) for position, fact in facts if isinstance(fact, RulesChanged)]
+
+
+class Policies:
+    """How acts are tried again, by the newest rule book."""
+
+    def __init__(self, event_log: "EventLog") -> None:
+        """Read the book that is in force."""
+        self._log = event_log
+        self._acts: Mapping[str, Act] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the book anew: it has changed, or the log is another one."""
+        loaded = self._log.select_many([RULEBOOK_KEY]).get(RULEBOOK_KEY)
+        facts = [decode_event(each.tag, each.data) for each in loaded.events] if loaded is not None else []
+        texts = [fact.text for fact in facts if isinstance(fact, RulesChanged)]
+        try:
+            self._acts = read_rules(texts[-1] if texts else "").acts
+        except BadRules as error:  # this build cannot read what an older or newer one took
+            log.error("rules.unreadable", reason=f"{error}; acts are tried as it ships")  # noqa: TRY400
+            self._acts = {}
+
+    def of(self, effect: str) -> Act | None:
+        """Return what the book says of a kind of act; None where it says nothing."""
+        return self._acts.get(effect)
 
 
 @lru_cache(maxsize=2 * LATEST)

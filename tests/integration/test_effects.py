@@ -15,14 +15,15 @@ from adapters.platforms.connection import MissingSecret
 from domain.canonical import Translated
 from domain.catalogue import decode_event
 from domain.cell import Taken
-from domain.ids import order_key
+from domain.ids import RULEBOOK_KEY, order_key
 from domain.mail import ChannelPayload, Mail
 from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
+from domain.rulebook import ChangeRules
 from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
-from runners.effects import Effects
+from runners.effects import Effects, backoff_s
 from runners.effects_erp import ErpRows
 from runners.effects_kind import Gone
 from runners.effects_kinds import Kinds
@@ -259,6 +260,39 @@ async def test_an_outcome_nobody_can_find_out_is_given_up_in_the_end(place: Plac
     assert end.final
     assert "given up after 12 tries" in end.reason
     assert place.platform.calls == 12
+
+
+def book(**says: str) -> ChangeRules:
+    rows = "\n".join(f"{key} = {value}" for key, value in says.items())
+    return ChangeRules("r-1", f'format = 1\n[[act]]\nid = "notices"\neffect = "ship_notice"\n{rows}\n', "for the test")
+
+
+@pytest.mark.parametrize("trouble", [OutcomeUnknown("cut off"), PlatformBusy("later")])
+async def test_the_rule_book_says_how_often_an_act_is_tried_and_what_its_failure_leads_to(
+    place: Place, trouble: Exception
+) -> None:
+    place.story.send(RULEBOOK_KEY, book(tries="3", then='"intercept"'))
+    place.platform.script = [fail(trouble)] * 100
+    place.ship(1)
+    await place.go(12)
+    assert place.platform.calls == 3
+    end = place.ends(1)[-1]
+    assert isinstance(end, EffectFailed)
+    assert "given up after 3 tries" in end.reason
+    assert [reason for _, reason in place.story.states[key_of(1)].state.interceptions] == ["effect_failed"]
+
+
+async def test_an_act_that_takes_longer_than_the_rule_book_leaves_it_is_asked_about(place: Place) -> None:
+    place.platform.script = [fail(TimeoutError(), after=True, platform=place.platform)]
+    place.ship(1)
+    await place.go(4)
+    assert place.platform.calls == 1, "it was done, and is not done again"
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+def test_the_first_wait_is_the_rule_books_and_it_doubles() -> None:
+    waits = [max(backoff_s(failures, 30.0) for _ in range(50)) for failures in (1, 2, 9)]
+    assert 15 <= waits[0] <= 30 < waits[1] <= 60 < waits[2] <= 900
 
 
 async def test_keys_that_do_not_fit_wait_for_new_ones_and_hold_up_nobody_for_good(place: Place) -> None:
