@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from domain import after_sale_goods
 from domain.buyers import NoteOwed
 from domain.canonical import Line
 from domain.decider import Command, Event
@@ -36,6 +37,7 @@ from domain.order import (
     needs,
     over,
     owed_of,
+    stand_of,
     unmapped,
     verdict,
 )
@@ -129,6 +131,9 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
     if lines:
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
         messages.append(Message(warehouse_key(stock.codes[0]), issue))
+    if after.cases is not before.cases:
+        reactions = after_sale_goods.react(key, events, stand_of(after).lines, stock.codes[0], after.ruled.keep)
+        messages += [Message(to, command) for to, command in reactions]
     if (
         after.lines is not before.lines
         or after.cancelled is not before.cancelled

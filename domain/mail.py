@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain import (
+    after_sale,
     approvals,
     barcodes,
     buyers,
@@ -22,6 +23,7 @@ from domain import (
     picking,
     reorder,
     rulebook,
+    service_work,
     shelf,
     skus,
     stock,
@@ -84,6 +86,17 @@ Body = (
     | care.Complain
     | care.CloseComplaint
     | care.Enquire
+    | after_sale.OpenAfterSale
+    | after_sale.ApproveAfterSale
+    | after_sale.DeclineAfterSale
+    | after_sale.AnnounceReturn
+    | after_sale.ReceiveReturn
+    | after_sale.RefundAfterSale
+    | after_sale.SendReplacement
+    | after_sale.CloseAfterSale
+    | service_work.ScheduleService
+    | service_work.CompleteService
+    | service_work.CancelService
     | stock.ReceiveStock
     | stock.ExpectStock
     | stock.AdjustStock

@@ -10,8 +10,20 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain import approvals, payments, people, picking, tracking
+from domain import (
+    after_sale,
+    after_sale_acts,
+    after_sale_case,
+    approvals,
+    payments,
+    people,
+    picking,
+    service_work,
+    tracking,
+)
 from domain.acts import Act
+from domain.after_sale import AfterSaleClosed, AfterSaleOpened, OrderRefunded
+from domain.after_sale_case import AfterSales, Case
 from domain.canonical import Amounts, Line, Parcel, Snapshot, Status
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.delivery import (
@@ -565,30 +577,6 @@ class LinesCancelled(Event, frozen=True):
     command: str = ""
 
 
-class AfterSaleOpened(Event, frozen=True):
-    """The customer wants something put right after shipping. `lines` are (line id, quantity)."""
-
-    lines: Quantities
-    reason: str
-    reference: str = ""
-    command: str = ""
-
-
-class AfterSaleClosed(Event, frozen=True):
-    """The after-sale of these lines ended without (further) refund."""
-
-    lines: tuple[str, ...]
-
-
-class OrderRefunded(Event, frozen=True):
-    """Money of these lines went back. `amount` is in minor units, 0 where the channel does not say."""
-
-    lines: tuple[str, ...]
-    amount: int
-    reference: str = ""
-    command: str = ""
-
-
 class OrderIntercepted(Event, frozen=True):
     """A risk was stopped: why, on what evidence, and what to do. Blocks shipping until resolved."""
 
@@ -857,6 +845,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """Ids of the lines whose SKU the table of SKUs gave."""
     services: tuple[str, ...] = ()
     """Identities of the services that a work order was opened for."""
+    service_stages: service_work.Stages = ()
+    """How these stand."""
     amounts: Amounts = Amounts("CNY")
     holds: tuple[str, ...] = ()
     interceptions: tuple[tuple[str, str], ...] = ()
@@ -873,7 +863,9 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     after_sales: tuple[tuple[str, str], ...] = ()
     """(line id, "open" | "refunded"); a closed one leaves nothing behind."""
     returned: tuple[tuple[str, int], ...] = ()
-    """(line id, units) brought back to a counter."""
+    """(line id, units) that came back, to a counter or a warehouse."""
+    cases: tuple[Case, ...] = ()
+    """After-sales, each as far as it has got."""
     deposit: int = 0
     overdue_ms: int = 0
     """The payment deadline that has passed and was dealt with, UTC ms."""
@@ -1125,24 +1117,28 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
     return _replace(after, allocations=_kept(state.allocations, dict(needs(after))))
 
 
-def _after_sale_opened(state: Order, event: AfterSaleOpened) -> Order:
-    after = _after_sale(state, [line_id for line_id, _ in event.lines], "open", event.command)
-    if not event.command or not event.reference:
-        return after
-    units = dict(state.returned)
-    for line_id, quantity in event.lines:
-        units[line_id] = units.get(line_id, 0) + quantity
-    return _replace(after, returned=tuple(sorted(units.items())))
+def after_sales_of(state: Order) -> AfterSales:
+    """Return the after-sale axis of an order."""
+    return AfterSales(state.cases, state.returned)
 
 
-def _after_sale_closed(state: Order, event: AfterSaleClosed) -> Order:
-    return _replace(state, after_sales=tuple(pair for pair in state.after_sales if pair[0] not in event.lines))
+def _after_sale_moved(state: Order, event: Event) -> Order:
+    after = after_sale_case.evolve(after_sales_of(state), event)
+    commands = _with_command(state, getattr(event, "command", ""))
+    paid = payments.given_back(state.payments, event.amount) if isinstance(event, OrderRefunded) else state.payments
+    return _replace(
+        state,
+        cases=after.cases,
+        after_sales=after.stages,
+        returned=after.returned,
+        payments=paid,
+        commands=commands,
+    )
 
 
-def _after_sale(state: Order, lines: Sequence[str], to: str, command: str = "") -> Order:
-    known = dict(state.after_sales)
-    known.update((line_id, to) for line_id in lines)
-    return _replace(state, after_sales=tuple(sorted(known.items())), commands=_with_command(state, command))
+def _service_moved(state: Order, event: Any) -> Order:
+    stages = service_work.evolve(state.service_stages, event)
+    return _replace(state, service_stages=stages, commands=_with_command(state, event.command))
 
 
 def _with_command(state: Order, command: str) -> tuple[str, ...]:
@@ -1189,6 +1185,9 @@ def _queue_released(state: Order, event: QueueReleased) -> Order:
 
 def _scanned(state: Order, event: ItemScanned | ItemUnscanned) -> Order:
     units = event.units if isinstance(event, ItemScanned) else -event.units
+    if after_sale_case.case_of_allocation(event.allocation):
+        cases = after_sale_case.scanned(state.cases, event.allocation, event.sku, units)
+        return _replace(state, cases=cases, commands=_with_command(state, event.command))
     return _replace(
         _of_allocation(
             state, event.allocation, lambda each: _replace(each, scanned=picking.taken(each.scanned, event.sku, units))
@@ -1216,11 +1215,6 @@ def _of_people(state: Order, event: Event) -> Order:
 def _delivery_confirmed(state: Order, event: DeliveryConfirmed) -> Order:
     deliveries = added(state.deliveries, event)
     return _replace(state, deliveries=deliveries, commands=_with_command(state, event.command))
-
-
-def _refunded(state: Order, event: OrderRefunded) -> Order:
-    after = _after_sale(state, event.lines, "refunded", event.command)
-    return _replace(after, payments=payments.given_back(state.payments, event.amount))
 
 
 def _of_tracking(state: Order, event: Event) -> Order:
@@ -1280,9 +1274,6 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderCompleted: lambda state, _: _replace(state, status="completed"),
     OrderCancelled: _cancelled,
     LinesCancelled: _lines_cancelled,
-    AfterSaleOpened: _after_sale_opened,
-    AfterSaleClosed: _after_sale_closed,
-    OrderRefunded: _refunded,
     OrderIntercepted: _intercepted,
     InterceptionResolved: _without_interception,
     OrderRefused: _refused,
@@ -1301,6 +1292,8 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     **dict.fromkeys(people.EVENTS, _of_people),
     **dict.fromkeys(tracking.EVENTS, _of_tracking),
     **dict.fromkeys(payments.EVENTS, _of_payments),
+    **dict.fromkeys(after_sale_case.EVENTS, _after_sale_moved),
+    **dict.fromkeys(service_work.EVENTS, _service_moved),
 }
 
 
@@ -1432,7 +1425,7 @@ def on_hold(state: Order) -> bool:
     return bool(
         state.holds
         or state.interceptions
-        or (state.after_sales and _refund_asked(state))
+        or (state.cases and _refund_asked(state))
         or (state.people.approvals.asked and approvals.blocking(state.people.approvals))
     )
 
@@ -1444,8 +1437,10 @@ def why_held(state: Order) -> str:
 
 
 def _refund_asked(state: Order) -> bool:
-    stages = dict(state.after_sales)
-    return any(line.id not in state.shipped and stages.get(line.id) == "open" for line, _ in live_lines(state))
+    asked = [case for case in state.cases if case.open and not case.approved]
+    return any(
+        case.open_for(line.id) for line, _ in live_lines(state) if line.id not in state.shipped for case in asked
+    )
 
 
 def flaw_of(snapshot: Snapshot) -> str:
@@ -1727,7 +1722,8 @@ def _cancel(steps: _Steps, reason: str, at_ms: int, command: str = "") -> None:
         if line.id not in stages and (command or not line.after_sale)
     )
     if lines:
-        steps.add(AfterSaleOpened(lines, f"cancelled after shipping: {reason}", command=command))
+        skus = after_sale_acts.skus_of(stand_of(steps.state), lines)
+        steps.add(AfterSaleOpened(lines, f"cancelled after shipping: {reason}", command=command, skus=skus))
 
 
 def _ship_what_left(steps: _Steps, at_ms: int, command: str) -> None:
@@ -1750,27 +1746,48 @@ def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> 
         if line.after_sale == "open" and not says.get(line.id) and (snapshot.status != "cancelled" or over)
     }
     lines = snapshot.lines
-    opened = tuple((line.id, line.quantity) for line in lines if says[line.id] == "open" != known.get(line.id))
-    refunded = tuple(line.id for line in lines if says[line.id] == "refunded" != known.get(line.id))
     closed = tuple(
         line_id
         for line_id, stage in known.items()
         if says.get(line_id) == "closed" or (stage == "open" and line_id in withdrawn)
     )
-    if opened:
-        references = sorted({line.after_sale_id for line in lines if line.after_sale == "open"} - {""})
-        steps.add(AfterSaleOpened(opened, "channel", ",".join(references)))
-    if refunded:
-        back = frozenset(refunded)
-        amount = sum(line.amount for line in lines if line.id in back)
-        if steps.state.payments.movements:
-            # What a payment service told before is not counted again.
-            back |= {line_id for line_id, stage in known.items() if stage == "refunded"}
-            in_all = sum(line.amount for line in lines if line.id in back)
-            amount = max(min(amount, in_all - steps.state.payments.refunded), 0)
-        steps.add(OrderRefunded(refunded, amount))
+    said = [(line.id, line.quantity, line.after_sale_id, line.sku) for line in lines if line.after_sale == "open"]
+    open_before = frozenset(line.id for line in before if line.after_sale == "open")
+    steps.add(*after_sale_acts.follow_open(after_sales_of(steps.state), said, open_before))
+    paid_back = _said_to_be_paid_back(steps.state, before, lines)
+    unasked = [
+        (line.id, line.quantity, line.after_sale_id, line.sku)
+        for line in lines
+        if line.id in paid_back and after_sale_case.open_case(steps.state.cases, line.id) is None
+    ]
+    every = frozenset(says)
+    steps.add(*after_sale_acts.follow_open(after_sales_of(steps.state), unasked, every, paid_back=True))
+    steps.add(*after_sale_acts.follow_refunds(after_sales_of(steps.state), paid_back))
     if closed:
         steps.add(AfterSaleClosed(closed))
+
+
+def _said_to_be_paid_back(state: Order, before: Sequence[Line], lines: Sequence[Line]) -> dict[str, int]:
+    """Return (line id → money) of what the channel says was paid back, as far as it is news.
+
+    Of a line that it said so of before, a person may have opened another case: that one is not settled by it. What a
+    payment service told before is not counted again.
+    """
+    known = dict(state.after_sales)
+    told = {line.id for line in before if line.after_sale == "refunded"}
+    found: dict[str, int] = {}
+    for line in lines:
+        if line.after_sale == "refunded" != known.get(line.id):
+            case = after_sale_case.open_case(state.cases, line.id)
+            if line.id not in told or case is None or not case.kind:
+                found[line.id] = 0 if line.id in told and case is not None else line.amount
+    if state.payments.movements:
+        in_all = sum(line.amount for line in lines if line.id in found or known.get(line.id) == "refunded")
+        left = max(in_all - state.payments.refunded, 0)
+        for line_id, amount in found.items():
+            found[line_id] = min(amount, left)
+            left -= found[line_id]
+    return found
 
 
 SERVICE = "service_package"
@@ -2025,11 +2042,14 @@ def _scan_item(command: ScanItem | UnscanItem, state: Order, now_ms: int) -> Seq
 
 
 def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Event]:
-    allocation = _to_leave(command, state)
+    sent_for = _sent_for(command, state) if state.cases else 0
+    allocation = allocation_of(state, command.allocation) if sent_for else _to_leave(command, state)
     if bool(command.tracking.strip()) is not bool(command.carrier.strip()) or (
         isinstance(command, Ship) and not command.tracking.strip()
     ):
         raise NoParcel(f"a parcel has a number and a carrier; given are {command.tracking!r} and {command.carrier!r}")
+    if sent_for:
+        return _scan_replacement(command, sent_for, allocation, state, now_ms)
     if isinstance(command, ScanOut) and not command.tracking.strip():
         if allocation.picked:
             return ()
@@ -2056,30 +2076,49 @@ def _to_leave(command: ScanOut | Ship, state: Order) -> Allocation:
         raise NotProcessed(f"area {allocation.area} has not confirmed its work on {_spelled(allocation.lines)}")
     if command.verify:
         picking.require_verified(allocation.lines, allocation.scanned)
-    if state.ruled.lots and command.tracking.strip():
-        told: dict[str, int] = {}
-        for lot in command.lots:
-            if lot.lot and lot.carbon and lot.unit and lot.method and lot.source and lot.units > 0:
-                told[lot.sku] = told.get(lot.sku, 0) + lot.units
-        if told != dict(allocation.lines):
-            raise LotsMissing(
-                f"goods into the EU need lot, carbon figure, unit, method and source of {_spelled(allocation.lines)}; "
-                f"told of {_spelled(tuple(told.items()))}"
-            )
+    _check_lots(command, allocation.lines, state)
     return allocation
+
+
+def _check_lots(command: ScanOut | Ship, lines: Quantities, state: Order) -> None:
+    if not state.ruled.lots or not command.tracking.strip():
+        return
+    told: dict[str, int] = {}
+    for lot in command.lots:
+        if lot.lot and lot.carbon and lot.unit and lot.method and lot.source and lot.units > 0:
+            told[lot.sku] = told.get(lot.sku, 0) + lot.units
+    if told != dict(lines):
+        raise LotsMissing(
+            f"goods into the EU need lot, carbon figure, unit, method and source of {_spelled(lines)}; "
+            f"told of {_spelled(tuple(told.items()))}"
+        )
+
+
+def replacements_of(state: Order) -> tuple[Allocation, ...]:
+    """Return what warehouses hold for after-sales of the order, beside its own allocations."""
+    return tuple(
+        Allocation(each.allocation, each.warehouse, each.lines, each.picked, listed=True, scanned=each.scanned)
+        for each in after_sale_case.replacements(state.cases)
+    )
 
 
 def allocation_of(state: Order, name: str) -> Allocation:
     """Return the allocation of this id, pick list or warehouse; the only one where `name` is "".
+
+    What is sent for an after-sale goes by its id or pick list, or "" where the order itself has none.
 
     Raises:
         NothingToShip: there is none of that name.
         WhichAllocation: there are several.
     """
     found = [each for each in state.allocations if not name or name in (each.id, f"pick-{each.id}", each.warehouse)]
+    sending = replacements_of(state)
+    if name or not state.allocations:
+        found += [each for each in sending if not name or name in (each.id, f"pick-{each.id}")]
     if len(found) == 1:
         return found[0]
-    left = ", ".join(f"{each.id} ({each.warehouse}{each.area and f', area {each.area}'})" for each in state.allocations)
+    there = (*state.allocations, *sending)
+    left = ", ".join(f"{each.id} ({each.warehouse}{each.area and f', area {each.area}'})" for each in there)
     if not found:
         raise NothingToShip(f"no allocation {name!r} is to leave; there are {left or 'none'}")
     raise WhichAllocation(f"the order goes out in several parcels: name one of {left}")
@@ -2137,6 +2176,9 @@ def _confirm_delivery(command: ConfirmDelivery, state: Order, now_ms: int) -> Se
         )
     )
     sent = of_pick_list(steps.state.deliveries, command.pick_list)
+    if any(each.id == command.allocation for each in replacements_of(state)):
+        _replacement_confirmed(steps, sent, command, now_ms)
+        return steps
     allocation = next((each for each in state.allocations if each.id == command.allocation), None)
     stop = _why_not_shipped(before, sent, allocation, state)
     if stop is not None:
@@ -2151,6 +2193,23 @@ def _confirm_delivery(command: ConfirmDelivery, state: Order, now_ms: int) -> Se
         else:
             steps.add(OrderShipped(parcels, now_ms, allocation.id, command.command_id))
     return steps
+
+
+def _replacement_confirmed(steps: _Steps, sent: Delivered, command: ConfirmDelivery, now_ms: int) -> None:
+    """Follow what a warehouse sent for an after-sale, where it is what was asked for."""
+    sending = allocation_of(steps.state, command.allocation)
+    numbered = [parcel for parcel in sent.parcels if parcel.tracking]
+    if not sent.final:
+        return
+    if differ := differences(sending.lines, sent.packed):
+        evidence = ", ".join(f"{sku}: asked {asked}, packed {packed}" for sku, asked, packed in differ)[:400]
+        advice = "ask the warehouse, and put the stock right; then release, and scan the parcel out by its number"
+        _intercept(steps, "packed_differently", evidence, advice, "operations", now_ms)
+    elif numbered:
+        case = after_sale_case.case_of_allocation(sending.id)
+        parcel = Parcel(numbered[0].carrier, numbered[0].tracking)
+        told = (sending.id, sending.warehouse, parcel, now_ms, command.command_id)
+        steps.add(after_sale.ReplacementShipped(case, *told))
 
 
 def _why_not_shipped(
@@ -2219,20 +2278,26 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
     gone = frozenset(live) if state.status in ("shipped", "completed") else state.shipped
     back = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id in gone)
     rest = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id not in gone)
-    if back:
-        steps.add(AfterSaleOpened(back, command.reason, command=command.command_id))
+    for number, lines in after_sale_case.by_case(state.cases, back):
+        skus = after_sale_acts.skus_of(stand_of(state), lines)
+        steps.add(AfterSaleOpened(lines, command.reason, command=command.command_id, case=number, skus=skus))
     if rest:
-        steps.add(LinesCancelled(rest, command.reason, command.command_id))
-        if not needs(steps.state):
-            if steps.state.shipped:
-                _ship_what_left(steps, now_ms, command.command_id)
-            else:
-                _cancel(steps, command.reason, now_ms, command.command_id)
-        _look_for_locks(steps)
-        _look_for_risks(steps, now_ms)
-        _issue_pick_lists(steps)
+        _cut(steps, rest, command.reason, now_ms, command.command_id)
     _follow_approvals(steps)
     return steps
+
+
+def _cut(steps: _Steps, rest: Quantities, reason: str, now_ms: int, command: str) -> None:
+    """Cancel units that have not left, and see what that means for the others."""
+    steps.add(LinesCancelled(rest, reason, command))
+    if not needs(steps.state):
+        if steps.state.shipped:
+            _ship_what_left(steps, now_ms, command)
+        else:
+            _cancel(steps, reason, now_ms, command)
+    _look_for_locks(steps)
+    _look_for_risks(steps, now_ms)
+    _issue_pick_lists(steps)
 
 
 def _resolve(command: ResolveInterception, state: Order, now_ms: int) -> Sequence[Event]:
@@ -2335,10 +2400,84 @@ def _return_goods(command: ReturnGoods, state: Order, now_ms: int) -> Sequence[E
     if not taken:
         raise UnknownLine("a return without goods")
     amount = sum(refund for _, _, refund in command.lines)
-    return (
-        AfterSaleOpened(tuple(taken.items()), command.reason, command.reference, command.command_id),
-        OrderRefunded(tuple(taken), amount, command.reference, command.command_id),
-    )
+    steps = _Steps(state)
+    for number, lines in after_sale_case.by_case(state.cases, tuple(taken.items())):
+        skus = after_sale_acts.skus_of(stand_of(state), lines)
+        steps.add(AfterSaleOpened(lines, command.reason, command.reference, command.command_id, number, skus=skus))
+    steps.add(OrderRefunded(tuple(taken), amount, command.reference, command.command_id))
+    return steps
+
+
+def stand_of(state: Order) -> after_sale_acts.Stand:
+    """Return what an after-sale must know of the order. Whoever pays on delivery has paid what was to be paid."""
+    parts = {kit.line: kit.parts for kit in state.ruled.kits}
+    sent = dict(state.sent)
+    all_gone = state.status in ("shipped", "completed")
+    lines = {}
+    for line, units in live_lines(state):
+        gone = units if all_gone or line.id in state.shipped else sent.get(line.id, 0)
+        its = parts.get(line.id, ((line.sku, 1),))
+        lines[line.id] = after_sale_acts.Sold(units, gone, line.quantity, line.amount, its)
+    for line in state.lines:
+        if line.id not in lines:
+            its = parts.get(line.id, ((line.sku, 1),))
+            lines[line.id] = after_sale_acts.Sold(0, 0, line.quantity, line.amount, its)
+    for gift in state.ruled.gifts:
+        gone = gift.units if gift_line(gift) in state.shipped else sent.get(gift_line(gift), 0)
+        lines[gift_line(gift)] = after_sale_acts.Sold(gift.units, gone, gift.units, 0, ((gift.sku, 1),))
+    given = frozenset(each.asked.approval for each in state.people.approvals.asked if each.verdict == "approved")
+    paid = state.amounts.paid or state.amounts.payable
+    return after_sale_acts.Stand(state.status in PAID, lines, paid, state.payments.refunded, approvals=given)
+
+
+def _act_on_after_sale(command: Command, state: Order, now_ms: int) -> Sequence[Event]:
+    """What people do about after-sales; a refund that is approved before the goods left cancels them."""
+    if isinstance(command, after_sale.SendReplacement):
+        _check_stopped(state)
+    steps = _Steps(state)
+    steps.add(*after_sale_acts.decide(command, after_sales_of(state), stand_of(state)))
+    if isinstance(command, after_sale.ApproveAfterSale) and steps and state.status in ("paid", "allocating"):
+        case = state.cases[command.case - 1]
+        still = {line_id: sold.units - sold.gone for line_id, sold in stand_of(state).lines.items()}
+        lines = {line.id for line in state.lines}
+        rest = tuple((line, min(units, still[line])) for line, units in case.lines if line in lines and still[line] > 0)
+        if rest and case.kind in ("", "refund_only"):
+            _cut(steps, rest, f"after-sale case {case.number}", now_ms, command.command_id)
+    _follow_approvals(steps)
+    _issue_pick_lists(steps)
+    return steps
+
+
+def _check_stopped(state: Order) -> None:
+    if state.holds or state.interceptions:
+        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions)))
+        raise OrderOnHold(f"held ({why}); resolve it first")
+
+
+def _sent_for(command: ScanOut | Ship, state: Order) -> int:
+    """Return the number of the case whose replacement leaves; 0 where it is the order's own goods."""
+    if not command.allocation and state.status in ("paid", "allocating"):
+        return 0
+    names = [each.id for each in replacements_of(state)]
+    name = command.allocation.removeprefix("pick-") or (names[0] if names else "")
+    return after_sale_case.case_of_allocation(name) if name in names else 0
+
+
+def _scan_replacement(
+    command: ScanOut | Ship, case: int, sending: Allocation, state: Order, now_ms: int
+) -> Sequence[Event]:
+    """The goods of a replacement leave: of what the order itself still needs nothing changes."""
+    _check_stopped(state)
+    if command.verify:
+        picking.require_verified(sending.lines, sending.scanned)
+    _check_lots(command, sending.lines, state)
+    if not command.tracking.strip():
+        if sending.picked:
+            return ()
+        return (after_sale.ReplacementPicked(case, sending.id, command.command_id),)
+    parcel = Parcel(command.carrier, command.tracking)
+    gone = after_sale.ReplacementShipped(case, sending.id, sending.warehouse, parcel, now_ms, command.command_id)
+    return (LotsRecorded(sending.id, command.lots), gone) if command.lots else (gone,)
 
 
 def _take_plan(command: TakePlan, state: Order, now_ms: int) -> Sequence[Event]:
@@ -2348,6 +2487,9 @@ def _take_plan(command: TakePlan, state: Order, now_ms: int) -> Sequence[Event]:
 
 def _confirm_reserved(command: ConfirmReserved, state: Order, now_ms: int) -> Sequence[Event]:
     del now_ms
+    if number := after_sale_case.case_of_allocation(command.allocation):
+        held = after_sale.ReplacementReserved(number, command.allocation, command.warehouse, command.lines)
+        return (held, _pick_list(Allocation(command.allocation, command.warehouse, command.lines), state))
     if state.status != "allocating":
         _guard(state, "allocating")
     reserved = OrderReserved(command.allocation, command.warehouse, command.lines)
@@ -2389,6 +2531,8 @@ GIFT_SHORT = "gift_short"
 
 
 def _report_short(command: ReportShort, state: Order, now_ms: int) -> Sequence[Event]:
+    if case := after_sale_case.case_of_allocation(command.allocation):
+        return (after_sale.ReplacementShort(case, command.allocation, command.warehouse, command.short),)
     short = ", ".join(f"{sku}: wants {wanted}, {available} available" for sku, wanted, available in command.short[:5])
     number = command.allocation.rpartition("/")[2]
     goods_wanted = {line.sku for line, _ in live_lines(state)} | {
@@ -2614,8 +2758,7 @@ def _record_payment(command: payments.RecordPayment, state: Order, now_ms: int) 
 
 def verdict(state: Order) -> payments.Verdict:
     """Return what all payments that were told mean for the order as it stands."""
-    stages = dict(state.after_sales)
-    refunds = sum(line.amount for line in state.lines if stages.get(line.id) == "refunded") if stages else 0
+    refunds = sum(line.amount for line in state.lines if line.after_sale == "refunded")
     stand = payments.Stand(state.status, state.kind == "presale", state.amounts, state.deposit, refunds)
     return payments.judge(state.payments, stand)
 
@@ -2677,6 +2820,11 @@ DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     ResendQuarantined: _resend,
     DiscardQuarantined: _discard,
     **dict.fromkeys(people.ACTS, _act),
+    **dict.fromkeys(after_sale_acts.DECIDE, _act_on_after_sale),
+    **dict.fromkeys(
+        service_work.DECIDE,
+        lambda command, state, _: service_work.decide(command, state.service_stages, len(state.services)),
+    ),
 }
 
 NEEDS_ORDER: frozenset[type[Command]] = frozenset(
@@ -2689,6 +2837,8 @@ NEEDS_ORDER: frozenset[type[Command]] = frozenset(
         ReturnGoods,
         tracking.RecordTrack,
         payments.RecordPayment,
+        *after_sale_acts.DECIDE,
+        *service_work.DECIDE,
     }
 )
 """Commands that wait, with a timer, while the order they name is unknown."""

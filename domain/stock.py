@@ -102,6 +102,17 @@ class PickOut(Command, frozen=True):
     lines: Quantities = ()
 
 
+class TakeBack(Command, frozen=True):
+    """Goods that had left came back. `document` is the author's own number: the same one again changes nothing."""
+
+    document: str
+    order: str
+    good: Quantities
+    """May be sold again."""
+    damaged: Quantities = ()
+    """May not."""
+
+
 class Issue(Command, frozen=True):
     """Goods that nobody had reserved have left (an order shipped outside): deduct them if they were counted here."""
 
@@ -223,6 +234,24 @@ class StockIssued(Event, frozen=True):
     allocation: str
     order: str
     lines: Quantities
+
+
+class StockReturned(Event, frozen=True):
+    """Goods came back and may be sold again: on hand grew."""
+
+    document: str
+    order: str
+    lines: Quantities
+    at_ms: int
+
+
+class StockReturnedDamaged(Event, frozen=True):
+    """Goods came back that may not be sold: on hand and damaged grew alike."""
+
+    document: str
+    order: str
+    lines: Quantities
+    at_ms: int
 
 
 class StockRefused(Event, frozen=True):
@@ -399,6 +428,10 @@ def _pick_pre(level: Level, quantity: int) -> Level:
     return _replace(level, on_hand=level.on_hand - quantity, pre_reserved=level.pre_reserved - quantity)
 
 
+def _receive_damaged(level: Level, quantity: int) -> Level:
+    return _replace(level, on_hand=level.on_hand + quantity, damaged=level.damaged + quantity)
+
+
 def _minus(lines: Quantities, taken: Quantities) -> Quantities:
     """Return what is left of an allocation's lines."""
     left = dict(lines)
@@ -445,6 +478,15 @@ def _received(state: Ledger, event: StockReceived) -> Ledger:
             arrivals.set(event.arrival, _replace(announced, lines=left)) if left else arrivals.delete(event.arrival)
         )
     return _replace(state, levels=levels, documents=documents, expired_ms=expired, arrivals=arrivals)
+
+
+def _returned(
+    state: Ledger, event: StockReturned | StockReturnedDamaged, change: Callable[[Level, int], Level]
+) -> Ledger:
+    levels = _levels(state, event.lines, change)
+    for sku, _ in event.lines:
+        levels = _begun(levels, sku, event.at_ms)
+    return noted(state, event.document, event.at_ms, levels)
 
 
 def _expected(state: Ledger, event: StockExpected) -> Ledger:
@@ -563,6 +605,8 @@ def _unchanged(state: Ledger, event: Event) -> Ledger:
 
 EVOLVE: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
     StockReceived: _received,
+    StockReturned: lambda state, event: _returned(state, event, _receive),
+    StockReturnedDamaged: lambda state, event: _returned(state, event, _receive_damaged),
     StockAdjusted: _adjusted,
     StockProtected: _protected,
     StockReserved: _reserved,
@@ -631,6 +675,20 @@ def _on_shelf(state: Ledger, lines: Quantities, keep: Mapping[str, int] = NOTHIN
     """Return what is available of these lines."""
     found = ((sku, min(quantity, state.levels.get(sku, NONE).available - keep.get(sku, 0))) for sku, quantity in lines)
     return tuple((sku, units) for sku, units in found if units > 0)
+
+
+def _decide_take_back(command: TakeBack, state: Ledger, now_ms: int) -> Sequence[Event]:
+    if is_known(command.document, state):
+        return ()
+    document, order = command.document, command.order
+    good, damaged = summed(command.good), summed(command.damaged)
+    events: list[Event] = []
+    if good:
+        returned = StockReturned(document, order, good, now_ms)
+        events += (returned, *covering(evolve(state, returned))) if state.promises else (returned,)
+    if damaged:
+        events.append(StockReturnedDamaged(document, order, damaged, now_ms))
+    return events
 
 
 def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -788,6 +846,7 @@ def _decide_issue(command: Issue, state: Ledger, now_ms: int) -> Sequence[Event]
 
 DECIDE: Mapping[type[Command], Callable[[Any, Ledger, int], Sequence[Event]]] = {
     ReceiveStock: _decide_receive,
+    TakeBack: _decide_take_back,
     ExpectStock: _decide_expect,
     AdjustStock: _decide_adjust,
     ProtectStock: _decide_protect,

@@ -10,8 +10,9 @@ import msgspec
 from adapters.erp.fields import ErpLine, ErpRecord
 from adapters.erp.outlets import BadErp, CsvFolder, ErpSettings, HttpOutlet, Outlet, read_settings
 from adapters.platforms.connection import Connection
+from domain.after_sale import OrderRefunded
 from domain.canonical import Snapshot
-from domain.order import OrderAmended, OrderRefunded, OrderShipped
+from domain.order import OrderAmended, OrderShipped
 from domain.platforms import NotAuthorised
 from runners.connection_keys import FileKeys
 from runners.effects_kind import Gone, Happened, Kind, Unusable, last_view

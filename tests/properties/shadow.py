@@ -77,7 +77,7 @@ class Shadow:
 
     def _goods(self, ledger: str, event: object) -> None:
         match event:
-            case stock.StockReceived():
+            case stock.StockReceived() | stock.StockReturned() | stock.StockReturnedDamaged():
                 self.on_hand.update({(ledger, sku): units for sku, units in event.lines})
             case stock.StockAdjusted():
                 self.on_hand[ledger, event.sku] += event.delta

@@ -2,8 +2,8 @@
 
 What is promised holds for *consistent* histories: what a channel cannot take back it does not take back. A status only
 moves along the transition table, a line that has left stays `shipped` (whatever becomes of its refund) with its SKU
-and units, and a refund that was paid is not unsaid. Everything else may change with every snapshot, also within one
-moment of the channel's clock, which often counts in seconds.
+and units, a refund that was paid is not unsaid, and an open after-sale that has a number keeps having one. Everything
+else may change with every snapshot, also within one moment of the channel's clock, which often counts in seconds.
 """
 
 from typing import Any
@@ -39,6 +39,13 @@ def view_of(cell: Cell, numbers: list[str]) -> dict[str, Any]:
             "held": held_of(state.allocations),
             "may_be_picked": any(each.listed for each in state.allocations) and not on_hold(state),
             "cancelled": state.cancelled,
+            # How often a case was opened and closed meanwhile is not the end; which of them is open is.
+            "cases": sorted(
+                (name, case.reference)
+                for case in state.cases
+                for name, _ in case.lines
+                if name in present and case.open_for(name)
+            ),
         }
     levels = {sku: msgspec.structs.astuple(cell.level(sku)) for sku in SKUS}
     return {"orders": orders, "levels": levels, "allocations": len(cell.ledger.allocations)}
@@ -130,7 +137,10 @@ def histories(draw: st.DrawFn, number: str = "o-1") -> list[Snapshot]:
             now = lines[index].after_sale
             stage = draw(st.sampled_from(["open", "refunded", "closed", ""]))
             if now != "refunded":
-                lines[index] = replace(lines[index], after_sale=stage)
+                reference = draw(st.sampled_from(["", "R1", "R2"])) if stage else ""
+                if now == stage == "open" and not reference:
+                    reference = lines[index].after_sale_id
+                lines[index] = replace(lines[index], after_sale=stage, after_sale_id=reference)
     return told
 
 

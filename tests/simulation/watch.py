@@ -214,7 +214,7 @@ class Watch:
     def _count(self, facts: Any) -> None:
         moved = self.moved
         match facts:
-            case stock.StockReceived():
+            case stock.StockReceived() | stock.StockReturned() | stock.StockReturnedDamaged():
                 for sku, units in facts.lines:
                     moved[sku] = moved.get(sku, 0) + units
             case stock.StockAdjusted():

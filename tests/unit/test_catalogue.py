@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from domain import (
+    after_sale,
     approvals,
     barcodes,
     buyers,
@@ -22,6 +23,7 @@ from domain import (
     picking,
     reorder,
     rulebook,
+    service_work,
     shelf,
     skus,
     stock,
@@ -99,9 +101,30 @@ SAMPLES: dict[str, Event] = {
     "order.completed": order.OrderCompleted(T0),
     "order.cancelled": order.OrderCancelled("too late", "c-3"),
     "order.lines_cancelled": order.LinesCancelled((("1", 1),), "one less", "c-4"),
-    "order.after_sale_opened": order.AfterSaleOpened((("1", 1),), "broken", "r-1", "c-5"),
-    "order.after_sale_closed": order.AfterSaleClosed(("1",)),
-    "order.refunded": order.OrderRefunded(("1",), 100, "r-1", "c-6"),
+    "order.after_sale_opened": after_sale.AfterSaleOpened((("1", 1),), "broken", "r-1", "c-5"),
+    "order.after_sale_opened.case": after_sale.AfterSaleOpened(
+        (("1", 1),), "quality", "r-1", "c-5", 2, "return_refund", ("S1",)
+    ),
+    "order.after_sale_matched": after_sale.AfterSaleMatched(1, "r-2"),
+    "order.after_sale_approved": after_sale.AfterSaleApproved(1, "c-23"),
+    "order.after_sale_declined": after_sale.AfterSaleDeclined(1, "too_late", "c-24"),
+    "order.after_sale_closed": after_sale.AfterSaleClosed(("1",)),
+    "order.after_sale_closed.case": after_sale.AfterSaleClosed(("1",), 1, "c-25"),
+    "order.refunded": after_sale.OrderRefunded(("1",), 100, "r-1", "c-6"),
+    "order.refunded.case": after_sale.OrderRefunded(
+        ("1", "2"), 300, "r-1", "c-6", 1, (("", 100), ("1", 200)), "transfer", "big-1"
+    ),
+    "order.return_announced": after_sale.ReturnAnnounced(1, "SF", "SF9", "c-26"),
+    "order.return_received": after_sale.ReturnReceived(1, 1, (("1", 1),), (("2", 1),), (("2", 2),), "B", "c-27"),
+    "order.replacement_asked": after_sale.ReplacementAsked(1, 1, SKUS, "B", "c-28"),
+    "order.replacement_reserved": after_sale.ReplacementReserved(1, "o/case-1-1", "B", SKUS),
+    "order.replacement_short": after_sale.ReplacementShort(1, "o/case-1-1", "B", (("S1", 2, 1),)),
+    "order.replacement_picked": after_sale.ReplacementPicked(1, "o/case-1-1", "c-29"),
+    "order.replacement_shipped": after_sale.ReplacementShipped(1, "o/case-1-1", "B", PARCELS[1], T0, "c-30"),
+    "order.replacement_released": after_sale.ReplacementReleased(1, "o/case-1-1", "B"),
+    "order.service_scheduled": service_work.ServiceScheduled(1, "2026-03-01", "c-31"),
+    "order.service_done": service_work.ServiceDone(1, "c-32"),
+    "order.service_cancelled": service_work.ServiceCancelled(1, "customer", "c-33"),
     "order.intercepted": order.OrderIntercepted("i-1", "stock_short", "S1: 0 left", "receive some", "keeper", T0),
     "order.intercepted.ruled": order.OrderIntercepted(
         "large-1@big", "large", "500 units", "ask the buyer", "sales", T0, "big", 3
@@ -183,6 +206,8 @@ SAMPLES: dict[str, Event] = {
     "stock.reorder_level_set": reorder.ReorderLevelSet("d-10", "S1", 20, 50, T0),
     "stock.reorder_signalled": reorder.ReorderSignalled("S1", 19, 20, 31),
     "stock.reorder_cleared": reorder.ReorderCleared("S1", 60),
+    "stock.returned": stock.StockReturned("o/case-1/return-1", "o", SKUS, T0),
+    "stock.returned_damaged": stock.StockReturnedDamaged("o/case-1/return-1", "o", SKUS, T0),
     "stock.refused": stock.StockRefused("AdjustStock", "NotEnoughOnHand", "S1: 0 left", "m-1"),
     "intake.hinted": intake.IntakeHinted("o-1", "fetch it", "00fb"),
     "intake.ignored": intake.IntakeIgnored("heartbeat", "00fa"),

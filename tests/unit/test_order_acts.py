@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from domain.after_sale import AfterSaleOpened, OrderRefunded
 from domain.canonical import Parcel, Snapshot
 from domain.decider import Command, RefusedBefore
 from domain.order import (
-    AfterSaleOpened,
     CancelLines,
     ConfirmReserved,
     IllegalTransition,
@@ -23,7 +23,6 @@ from domain.order import (
     OrderOnHold,
     OrderPaid,
     OrderPicked,
-    OrderRefunded,
     OrderRefused,
     OrderReserved,
     OrderShipped,
@@ -146,7 +145,7 @@ def test_a_cancelled_order_cannot_be_cancelled() -> None:
 
 def test_cancelling_after_shipping_is_an_after_sale() -> None:
     shipped().when(CancelLines("c-1", (("2", 1),), "broken")).then(
-        AfterSaleOpened((("2", 1),), "broken", command="c-1")
+        AfterSaleOpened((("2", 1),), "broken", command="c-1", skus=("S2",))
     )
 
 
@@ -211,7 +210,7 @@ def test_waiting_on_for_an_unknown_order_sets_the_timer_again_and_there_is_nothi
 
 def test_goods_that_come_back_are_an_after_sale_done_at_once() -> None:
     shipped().when(ReturnGoods("r-1", "R1", (("S2", 2, 200),), "too big")).then(
-        AfterSaleOpened((("2", 2),), "too big", "R1", "r-1"), OrderRefunded(("2",), 200, "R1", "r-1")
+        AfterSaleOpened((("2", 2),), "too big", "R1", "r-1", skus=("S2",)), OrderRefunded(("2",), 200, "R1", "r-1")
     )
 
 
@@ -229,7 +228,10 @@ def test_no_more_comes_back_than_was_bought_however_often() -> None:
 def test_one_return_may_span_lines_and_name_a_sku_twice() -> None:
     spec = Spec(order).given(*normalized(snapshot(lines=(line("1", "X"), line("2", "X", 2)))), OrderPaid(1, "CNY", T0))
     spec.given(OrderShipped((), T0)).when(ReturnGoods("r-1", "R1", (("X", 2, 0), ("X", 1, 0)), ""))
-    spec.then(AfterSaleOpened((("1", 1), ("2", 2)), "", "R1", "r-1"), OrderRefunded(("1", "2"), 0, "R1", "r-1"))
+    spec.then(
+        AfterSaleOpened((("1", 1), ("2", 2)), "", "R1", "r-1", skus=("X", "X")),
+        OrderRefunded(("1", "2"), 0, "R1", "r-1"),
+    )
 
 
 @pytest.mark.parametrize("lines", [(), (("S1", 0, 0),), (("S1", -1, 0),), (("S9", 1, 0),)])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.after_sale import OrderRefunded
 from domain.canonical import Amounts, Snapshot
 from domain.ids import order_key
 from domain.order import (
@@ -14,7 +15,6 @@ from domain.order import (
     DepositPaid,
     InterceptionResolved,
     OrderPaid,
-    OrderRefunded,
     ResolveInterception,
     ScanOut,
     TimerCleared,

@@ -2,11 +2,10 @@
 
 import pytest
 
+from domain.after_sale import AfterSaleClosed, AfterSaleOpened, OrderRefunded
 from domain.canonical import Snapshot, Status
 from domain.order import (
     PAYMENT_TERM_MS,
-    AfterSaleClosed,
-    AfterSaleOpened,
     DepositPaid,
     InterceptionResolved,
     LinesCancelled,
@@ -19,7 +18,6 @@ from domain.order import (
     OrderPaid,
     OrderPicked,
     OrderReceived,
-    OrderRefunded,
     OrderReleased,
     OrderRepeated,
     OrderReserved,

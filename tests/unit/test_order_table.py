@@ -7,6 +7,18 @@ import msgspec
 
 from domain import approvals, care, talk
 from domain.acts import Act
+from domain.after_sale import (
+    KINDS,
+    AnnounceReturn,
+    ApproveAfterSale,
+    CloseAfterSale,
+    DeclineAfterSale,
+    OpenAfterSale,
+    ReceiveReturn,
+    RefundAfterSale,
+    SendReplacement,
+)
+from domain.after_sale_case import Case, Replacement
 from domain.canonical import Amounts, SourceTime, Status
 from domain.decider import Command, DomainError, Event, fold
 from domain.delivery import ConfirmDelivery, Packed
@@ -46,6 +58,7 @@ from domain.order import (
 from domain.payments import Movement, Payments, RecordPayment, SettlePayments
 from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling
+from domain.service_work import CancelService, CompleteService, ScheduleService
 from domain.tracking import RecordTrack, Scan, SettleDelivery, Tracked, Tracking
 from tests.spec import T0, at, line, snapshot, taking
 from tests.unit.test_catalogue import SAMPLES
@@ -155,7 +168,32 @@ def states() -> list[Order]:
         if state.status
         for due in (False, True)
     ]
-    return [*plain, *loaded, *ruled, *held, *told, *(msgspec.structs.replace(state, kind="counter") for state in plain)]
+    cased = [
+        msgspec.structs.replace(
+            state,
+            cases=(
+                Case(1, (("1", 1),), approved=True, stage="approved"),
+                Case(
+                    2, (("2", 2),), "exchange", replacement=Replacement((("S2", 2),), "o/case-2-1", "A"), approved=True
+                ),
+                Case(3, (("2", 1),), "refund_only", stage="closed", done=(("2", "refunded"),), reference="r-3"),
+            ),
+            after_sales=(("1", "open"), ("2", "open")),
+            services=(":77",),
+            shipped=frozenset({"1", "2"}) if state.status in ("shipped", "completed") else frozenset(),
+        )
+        for state in plain
+        if state.status
+    ]
+    return [
+        *plain,
+        *loaded,
+        *ruled,
+        *held,
+        *told,
+        *cased,
+        *(msgspec.structs.replace(state, kind="counter") for state in plain),
+    ]
 
 
 def commands() -> list[Command]:
@@ -207,6 +245,21 @@ def commands() -> list[Command]:
         ReportShort("o/1", "A", (("S1", 1, 0),)),
         ReportShort("o/issued-1", "A", (("S1", 1, 0),)),
         MapSkus((("item-1", "S1"),)),
+        ConfirmReserved("o/case-2-1", "A", (("S2", 2),)),
+        ReportShort("o/case-2-1", "A", (("S2", 2, 0),)),
+        Ship("c-1", "T9", "SF", "o/case-2-1"),
+        *(OpenAfterSale("c-1", kind, "quality") for kind in KINDS),
+        OpenAfterSale("c-1", "refund_only", "quality", (("1", 1),)),
+        *(command("c-1", number) for command in (ApproveAfterSale, CloseAfterSale) for number in (1, 2, 3, 9)),
+        *(DeclineAfterSale("c-1", number, "used") for number in (1, 2, 3, 9)),
+        AnnounceReturn("c-1", 1, "SF", "SF9"),
+        ReceiveReturn("c-1", 0, (("1", 1),)),
+        ReceiveReturn("c-1", 1, damaged=(("1", 1),)),
+        *(RefundAfterSale("c-1", number) for number in (1, 2, 3)),
+        *(SendReplacement("c-1", number) for number in (1, 2, 3)),
+        ScheduleService("c-1", 1, "2026-03-01"),
+        CompleteService("c-1", 1),
+        CancelService("c-1", 1, "customer"),
         RecordEffect("c-1", "ship_notice", "k-1", "succeeded"),
         RecordEffect("c-1", "ship_notice", "k-1", "failed", reason="busy", final=False),
         RecordTrack("c-1", "T1", "SF", (Scan(T0 + 1, "signed"),)),

@@ -6,11 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.after_sale import AfterSaleClosed, AfterSaleOpened
 from domain.canonical import Parcel
 from domain.ids import order_key
 from domain.order import (
-    AfterSaleClosed,
-    AfterSaleOpened,
     CancelLines,
     InterceptionResolved,
     OrderCompleted,
