@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from projections.after_sales import AfterSaleCases
 from projections.base import Projection
 from projections.desk import Desk
 from projections.intake import Intake
@@ -9,5 +10,12 @@ from projections.inventory import Inventory
 from projections.orders import Orders
 from projections.pick_lists import PickLists
 
-PROJECTIONS: tuple[Projection[Any, Any], ...] = (Orders(), Inventory(), Intake(), Desk(), PickLists())
+PROJECTIONS: tuple[Projection[Any, Any], ...] = (
+    Orders(),
+    Inventory(),
+    Intake(),
+    Desk(),
+    PickLists(),
+    AfterSaleCases(),
+)
 """Every read model there is. One more is one file and one line here."""

@@ -160,6 +160,13 @@ def _receive(batch: _Batch, warehouse: str, event: Recorded) -> None:
         batch.level(warehouse, sku, event).on_hand += quantity
 
 
+def _receive_damaged(batch: _Batch, warehouse: str, event: Recorded) -> None:
+    for sku, quantity in _lines(event.data).lines:
+        level = batch.level(warehouse, sku, event)
+        level.on_hand += quantity
+        level.damaged += quantity
+
+
 def _adjust(batch: _Batch, warehouse: str, event: Recorded) -> None:
     facts = _adjusted(event.data)
     batch.level(warehouse, facts.sku, event).on_hand += facts.delta
@@ -260,6 +267,8 @@ def _signal(batch: _Batch, warehouse: str, event: Recorded) -> None:
 
 HANDLERS: Mapping[str, Callable[[_Batch, str, Recorded], None]] = {
     "stock.received": _receive,
+    "stock.returned": _receive,
+    "stock.returned_damaged": _receive_damaged,
     "stock.adjusted": _adjust,
     "stock.protected": _protect,
     "stock.reserved": _reserve,

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from domain.after_sale_case import Case
 from domain.canonical import Parcel, SourceTime
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
-from domain.stock import Quantities
 from domain.tracking import TrackState
 
 
@@ -94,6 +94,10 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     reference: str
     service: str
     lines: tuple[str, ...] = ()
+    stage: str = "opened"
+    """opened, scheduled, done or cancelled."""
+    day: str = ""
+    """YYYY-MM-DD that was agreed with the customer."""
 
 
 class Promise(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -102,14 +106,6 @@ class Promise(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     rule: str
     ship_by_ms: int
     deliver_by_ms: int = 0
-
-
-class AfterSaleCase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An after-sale as it was opened; how its lines stand is told by the lines."""
-
-    lines: Quantities
-    reason: str
-    reference: str = ""
 
 
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
@@ -157,7 +153,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     delivered_ms: int = 0
     """When the last parcel was signed for, by the carrier's clock; 0 = not all are."""
     payments: list[ShownPayment] = []
-    after_sales: list[AfterSaleCase] = []
+    after_sales: tuple[Case, ...] = ()
     shipped_lines: list[str] = []
     cancelled_units: dict[str, int] = {}
     """Line id → units cancelled by our own acts."""

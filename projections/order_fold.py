@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from domain import after_sale_case
+from domain.after_sale import OrderRefunded
 from domain.approvals import ApprovalGiven, ApprovalRejected, ApprovalRequested, ApprovalWithdrawn
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
 from domain.ids import parts_of
 from domain.order import (
     EVOLVE,
-    AfterSaleClosed,
-    AfterSaleOpened,
     DepositPaid,
     EffectFailed,
     EffectSucceeded,
@@ -40,7 +40,6 @@ from domain.order import (
     OrderPromised,
     OrderQuarantined,
     OrderReceived,
-    OrderRefunded,
     OrderRefused,
     OrderReleased,
     OrderRepeated,
@@ -61,11 +60,11 @@ from domain.order import (
 from domain.payments import PaymentFailed, PaymentRecorded
 from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
+from domain.service_work import ServiceCancelled, ServiceDone, ServiceScheduled
 from domain.tracking import DeliveryFailed, OrderDelivered, ParcelTracked, Scan, latest
 from projections.base import at_of, stamp_of
 from projections.order_document import (
     NO_VIEW,
-    AfterSaleCase,
     Document,
     Effect,
     Interception,
@@ -137,6 +136,7 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
         cancelled=tuple(document.cancelled_units.items()),
         shipped=frozenset(document.shipped_lines),
         after_sales=tuple(document.after_sale_lines.items()),
+        cases=document.after_sales,
     )
     return Entry(document, state, view, viewed, sealed, written=state)
 
@@ -231,10 +231,6 @@ def _cancelled(entry: Entry, facts: OrderCancelled, _: Recorded) -> None:
     entry.document.cancel_reason = facts.reason
 
 
-def _after_sale_opened(entry: Entry, facts: AfterSaleOpened, _: Recorded) -> None:
-    entry.document.after_sales.append(AfterSaleCase(facts.lines, facts.reason, facts.reference))
-
-
 def _refunded(entry: Entry, facts: OrderRefunded, _: Recorded) -> None:
     entry.document.refunded += facts.amount
 
@@ -296,6 +292,18 @@ def _skus_mapped(entry: Entry, facts: OrderSkusMapped, _: Recorded) -> None:
 
 def _service_opened(entry: Entry, facts: ServiceOpened, _: Recorded) -> None:
     entry.document.services.append(Service(facts.reference, facts.service, facts.lines))
+
+
+def _service_moved(entry: Entry, facts: ServiceScheduled | ServiceDone | ServiceCancelled, _: Recorded) -> None:
+    services = entry.document.services
+    known = services[facts.service - 1]
+    match facts:
+        case ServiceScheduled():
+            services[facts.service - 1] = msgspec.structs.replace(known, stage="scheduled", day=facts.day)
+        case ServiceDone():
+            services[facts.service - 1] = msgspec.structs.replace(known, stage="done")
+        case ServiceCancelled():
+            services[facts.service - 1] = msgspec.structs.replace(known, stage="cancelled", day="")
 
 
 def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded) -> None:
@@ -416,8 +424,7 @@ def _rules() -> dict[str, Rule]:
         OrderCompleted: _completed,
         OrderCancelled: _cancelled,
         LinesCancelled: None,
-        AfterSaleOpened: _after_sale_opened,
-        AfterSaleClosed: None,
+        **dict.fromkeys(after_sale_case.EVENTS),
         OrderRefunded: _refunded,
         OrderIntercepted: _intercepted,
         InterceptionResolved: _resolved,
@@ -442,6 +449,8 @@ def _rules() -> dict[str, Rule]:
         rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
     for effect in (EffectSucceeded, EffectFailed):
         rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
+    for moved in (ServiceScheduled, ServiceDone, ServiceCancelled):
+        rules[TAGS[moved]] = Rule(msgspec.json.Decoder(moved).decode, None, _service_moved, True)
     rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)
     rules[TAGS[PickError]] = Rule(msgspec.json.Decoder(PickError).decode, None, _pick_error, False)
     return rules
@@ -478,5 +487,6 @@ def finish(entry: Entry) -> None:
             document.cancelled_units = dict(state.cancelled)
         if state.after_sales is not written.after_sales:
             document.after_sale_lines = dict(state.after_sales)
+        document.after_sales = state.cases
         entry.written = state
     entry.last = entry.mover = None

@@ -12,7 +12,7 @@ from projections.base import FIXED, Change, Projection, Public, versioned
 from projections.order_document import Document
 from projections.order_fold import RULES, Entry, begun, finish, restored
 
-VERSION = 4
+VERSION = 5
 
 TABLE = versioned(
     "orders",

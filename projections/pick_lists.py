@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
+from domain.after_sale import ReplacementPicked
+from domain.after_sale_case import EVENTS, Case, case_of_allocation
 from domain.approvals import ApprovalGiven, ApprovalRejected, ApprovalRequested, Approvals, ApprovalWithdrawn
 from domain.catalogue import TAGS
+from domain.decider import Event
 from domain.ids import decode_id
 from domain.order import (
     EVOLVE,
-    AfterSaleClosed,
-    AfterSaleOpened,
     InterceptionResolved,
     LinesCancelled,
     Order,
@@ -28,7 +29,6 @@ from domain.order import (
     OrderProcessed,
     OrderPromised,
     OrderQuarantined,
-    OrderRefunded,
     OrderRouted,
     PartiallyShipped,
     PickListIssued,
@@ -42,7 +42,7 @@ from domain.stock import Quantities
 from projections.base import FIXED, Change, Projection, Stamp, at_of, stamp_of, versioned
 from projections.order_document import Viewed, ViewedLine
 
-VERSION = 1
+VERSION = 2
 RANKS: Mapping[str, int] = {"express": 0, "urgent": 1}
 """Priority → place in the queue."""
 LAST = len(RANKS)
@@ -104,7 +104,7 @@ class Kept(msgspec.Struct, gc=False, omit_defaults=True):
     lines: tuple[ViewedLine, ...] = ()
     holds: tuple[str, ...] = ()
     interceptions: tuple[tuple[str, str], ...] = ()
-    after_sales: tuple[tuple[str, str], ...] = ()
+    cases: tuple[Case, ...] = ()
     cancelled: Quantities = ()
     shipped: tuple[str, ...] = ()
     sent: Quantities = ()
@@ -116,6 +116,8 @@ class Kept(msgspec.Struct, gc=False, omit_defaults=True):
     """Allocations that an area has still to work on."""
     lists: dict[str, List] = {}
     """By allocation."""
+    gone: bool = False
+    """Whether the order itself has left, and only replacements for after-sales are still picked."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -166,7 +168,7 @@ def _restored(key: str, kept: Kept) -> Entry:
         lines=kept.lines,  # type: ignore[arg-type]
         holds=kept.holds,
         interceptions=kept.interceptions,
-        after_sales=kept.after_sales,
+        cases=kept.cases,
         cancelled=kept.cancelled,
         shipped=frozenset(kept.shipped),
         sent=kept.sent,
@@ -184,12 +186,20 @@ def _begun(event: Recorded) -> Entry | None:
     return Entry(event.stream, Kept(), state, event.position)
 
 
+def _again(key: str, over: Entry | None) -> Entry:
+    """Return the entry of an order that has left, and of which a replacement is to be picked."""
+    entry = Entry(key, Kept(gone=True), Order(status="shipped"))
+    if over is not None:
+        entry.gone, entry.written = over.gone, over.written
+    return entry
+
+
 def _finish(entry: Entry) -> None:
     kept, state = entry.kept, entry.state
     kept.lines = state.lines  # type: ignore[assignment]
     kept.holds = state.holds
     kept.interceptions = state.interceptions
-    kept.after_sales = state.after_sales
+    kept.cases = state.cases
     kept.cancelled = state.cancelled
     if state.shipped:
         kept.shipped = tuple(sorted(state.shipped))
@@ -219,13 +229,14 @@ def _processed(entry: Entry, facts: OrderProcessed, _: Recorded) -> None:
     entry.kept.processing = [each for each in entry.kept.processing if each != facts.allocation]
 
 
-def _picked(entry: Entry, facts: OrderPicked, _: Recorded) -> None:
+def _picked(entry: Entry, facts: OrderPicked | ReplacementPicked, _: Recorded) -> None:
     _drop(entry, facts.allocation)
 
 
 def _drop(entry: Entry, allocation: str) -> None:
     if entry.kept.lists.pop(allocation, None) is not None and allocation not in entry.issued:
         entry.gone.add(allocation)
+    entry.over = entry.kept.gone and not entry.kept.lists
 
 
 def _scanned(entry: Entry, facts: ItemScanned | ItemUnscanned, event: Recorded) -> None:
@@ -264,9 +275,10 @@ def _queue_released(entry: Entry, _: Any, __: Recorded) -> None:
 
 
 def _over(entry: Entry, _: Any, __: Recorded) -> None:
-    entry.over = True
-    for allocation in list(entry.kept.lists):
+    entry.kept.gone = True
+    for allocation in [each for each in entry.kept.lists if not case_of_allocation(each)]:
         _drop(entry, allocation)
+    entry.over = not entry.kept.lists
 
 
 def _blocks(kind: type) -> Callable[[Entry, Any, Recorded], None]:
@@ -281,6 +293,18 @@ def _blocks(kind: type) -> Callable[[Entry, Any, Recorded], None]:
 Handler = tuple[Callable[[bytes], Any] | None, Callable[[Entry, Any, Recorded], None]]
 """How an event's facts are read (None = they are not looked at), and what they mean."""
 
+_BLOCKING: tuple[type[Event], ...] = (
+    *EVENTS,
+    OrderIntercepted,
+    InterceptionResolved,
+    LinesCancelled,
+    PartiallyShipped,
+    ApprovalRequested,
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalWithdrawn,
+)
+"""What may stop an order or let it go on."""
 _SHOWN: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
     OrderRouted: _routed,
     OrderPromised: _promised,
@@ -291,22 +315,8 @@ _SHOWN: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
     ItemUnscanned: _scanned,
     PickError: _erred,
     OrderPicked: _picked,
-    **{
-        kind: _blocks(kind)
-        for kind in (
-            OrderIntercepted,
-            InterceptionResolved,
-            AfterSaleOpened,
-            AfterSaleClosed,
-            OrderRefunded,
-            LinesCancelled,
-            PartiallyShipped,
-            ApprovalRequested,
-            ApprovalGiven,
-            ApprovalRejected,
-            ApprovalWithdrawn,
-        )
-    },
+    **{kind: _blocks(kind) for kind in _BLOCKING},
+    ReplacementPicked: _picked,
 }
 HANDLERS: Mapping[str, Handler] = {
     **{TAGS[kind]: (msgspec.json.Decoder(kind).decode, handler) for kind, handler in _SHOWN.items()},
@@ -318,6 +328,7 @@ HANDLERS: Mapping[str, Handler] = {
 }
 """By tag, of an order that is known; what begins and amends one, and what ledgers say, is told apart in the fold."""
 
+_ISSUED = TAGS[PickListIssued]
 _VIEWS = frozenset({"order.normalized", "order.amended"})
 _GIVEN = frozenset({"stock.released", "stock.picked_out"})
 _AMENDED = EVOLVE[OrderAmended]
@@ -367,6 +378,8 @@ class PickLists(Projection[str, Entry]):
                     changed[event.stream] = begun
                 continue
             entry = self._entry(event.stream, changed, current)
+            if entry is None and tag == _ISSUED:
+                entry = changed[event.stream] = _again(event.stream, changed.get(event.stream))
             if entry is None:
                 continue
             entry.position = event.position

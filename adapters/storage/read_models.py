@@ -423,6 +423,58 @@ class ReadModels:
             row = db.execute(self._query(db, "desk", ("*",)).where(_key == key)).mappings().first()
         return {name: value for name, value in row.items() if name != "document"} if row else None
 
+    def after_sales(
+        self, key: str | None = None, *, open_only: bool = False, limit: int = 10_000
+    ) -> list[dict[str, Any]]:
+        """Return after-sale cases, of one order or of all, the oldest first; each with its order's `currency`."""
+        with self._engine.connect() as db:
+            if self._live(db, "after_sales") is None:
+                return []
+            query = self._query(db, "after_sales", ("*",))
+            if key is not None:
+                query = query.where(_key == key)
+            if open_only:
+                query = query.where(column("open") == 1)
+            query = query.order_by(column("opened_ms"), _key, column("number")).limit(limit)
+            found = [dict(row) for row in db.execute(query).mappings()]
+            keys = sorted({row["key"] for row in found})
+            currencies: dict[str, str] = {}
+            for start in range(0, len(keys), KEYS_AT_ONCE):
+                part = self._query(db, "orders", ("key", "currency")).where(
+                    _key.in_(keys[start : start + KEYS_AT_ONCE])
+                )
+                currencies |= {row[0]: row[1] for row in db.execute(part)}
+        for row in found:
+            row.update(json.loads(row.pop("document")), open=bool(row["open"]))
+            row["currency"] = currencies.get(row["key"], "")
+        return found
+
+    def after_sale_reasons(
+        self, from_ms: int, to_ms: int, kinds: Collection[str] = ()
+    ) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return (SKU, reason) → (cases, units) of cases that were opened in [`from_ms`, `to_ms`), UTC ms.
+
+        Only those of these kinds are counted, where some are named.
+        """
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        with self._engine.connect() as db:
+            if self._live(db, "after_sales") is None:
+                return found
+            opened: ColumnClause[int] = column("opened_ms")
+            query = self._query(db, "after_sales", ("reason", "document")).where(opened >= from_ms, opened < to_ms)
+            if kinds:
+                query = query.where(column("kind").in_(sorted(kinds)))
+            for reason, document in db.execute(query, execution_options={"yield_per": 1000}):
+                shown = json.loads(document)
+                skus = shown.get("skus", {})
+                units: dict[str, int] = {}
+                for line, quantity in shown["case"]["lines"]:
+                    units[skus.get(line, "")] = units.get(skus.get(line, ""), 0) + quantity
+                for sku, quantity in units.items():
+                    cases, before = found.get((sku, reason), (0, 0))
+                    found[sku, reason] = cases + 1, before + quantity
+        return found
+
     def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
         """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
-from domain import order
+from domain import after_sale, order
 from domain.canonical import Parcel
 from domain.catalogue import UnknownTag
 from domain.envelope import By
@@ -145,15 +145,15 @@ def test_goods_added_to_a_counter_sale_show_as_shipped(board: Board, apart: bool
 
 def test_an_open_after_sale_is_what_people_see_and_loses_nothing(board: Board) -> None:
     shipped = order.OrderShipped((), NOON_MS)
-    board.received().given(*RESERVED, shipped, order.AfterSaleOpened((("1", 1),), "too small", "r1"))
+    board.received().given(*RESERVED, shipped, after_sale.AfterSaleOpened((("1", 1),), "too small", "r1"))
     shown = board.shows()
     assert (shown["state"], shown["fulfilment"]) == ("after_sale", "shipped")
-    assert shown["after_sales"] == [{"lines": [["1", 1]], "reason": "too small", "reference": "r1"}]
+    assert shown["after_sales"] == [{"number": 1, "lines": [["1", 1]], "reason": "too small", "reference": "r1"}]
     assert shown["items"][0]["after_sale_status"] == "open"
-    board.given(order.OrderRefunded(("1",), 1000, "r1"))
+    board.given(after_sale.OrderRefunded(("1",), 1000, "r1"))
     shown = board.shows()
     assert (shown["state"], shown["refunded"], shown["items"][0]["after_sale_status"]) == ("shipped", 1000, "refunded")
-    board.given(order.AfterSaleOpened((("2", 1),), "broken"), order.AfterSaleClosed(("2",)))
+    board.given(after_sale.AfterSaleOpened((("2", 1),), "broken"), after_sale.AfterSaleClosed(("2",)))
     assert board.shows()["state"] == "shipped"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
-from domain import approvals, order, stock
+from domain import after_sale, approvals, order, stock
 from domain.envelope import By
 from domain.ids import order_key, warehouse_key
 from domain.order import Allocation
@@ -146,8 +146,8 @@ def test_what_blocks_an_order_stops_its_lists_and_lifting_it_frees_them(world: W
         (intercepted, order.InterceptionResolved("i-1", "release"), "address"),
         (order.OrderQuarantined("m-1", "unreadable"), order.QueueReleased("m-1", "discard"), "quarantined"),
         (
-            order.AfterSaleOpened((("1", 2),), "late"),
-            order.AfterSaleClosed(("1",)),
+            after_sale.AfterSaleOpened((("1", 2),), "late"),
+            after_sale.AfterSaleClosed(("1",)),
             "a refund is asked for",
         ),
         (
@@ -178,7 +178,9 @@ def order_view(*holds: str) -> Any:
 
 def test_a_refund_of_a_line_that_is_cancelled_stops_nothing(world: World) -> None:
     key = world.taken("1")
-    world.trade.append(key, order.AfterSaleOpened((("2", 1),), "late"), order.LinesCancelled((("2", 1),), "refund"))
+    world.trade.append(
+        key, after_sale.AfterSaleOpened((("2", 1),), "late"), order.LinesCancelled((("2", 1),), "refund")
+    )
     assert world.rows()[0]["stopped"] == ""
 
 
@@ -222,3 +224,36 @@ def test_a_sale_over_the_counter_is_not_picked(world: World) -> None:
     world.trade.append(key, order.OrderNormalized(counter, "d", "a"), order.OrderPaid(1, "CNY", NOON_MS))
     assert world.rows() == []
     assert list(world.read_models.rows(PickLists())) == []
+
+
+def test_a_replacement_is_picked_though_the_order_has_left(world: World) -> None:
+    key = world.taken("1")
+    name, lines = f"{key}/case-1-1", (("SKU-1", 1),)
+    ledger = warehouse_key("A")
+    wish = after_sale.AfterSaleOpened((("1", 1),), "quality", kind="exchange")
+    world.trade.append(key, order.OrderShipped((), NOON_MS, f"{key}/1"))
+    assert world.rows() == []
+    world.trade.append(key, wish, after_sale.AfterSaleApproved(1, "c-1"))
+    world.trade.append(ledger, stock.StockReserved(name, key, lines))
+    held = after_sale.ReplacementReserved(1, name, "A", lines)
+    world.trade.append(key, held, order.PickListIssued(f"pick-{name}", name, "A", lines))
+    (row,) = world.rows()
+    assert (row["pick_list"], row["stopped"], row["open"]) == (f"pick-{name}", "", 1)
+    world.trade.append(key, ItemScanned(name, "SKU-1", 1, 0, 0, "c-2"), order.OrderCompleted(NOON_MS))
+    assert [each["open"] for each in world.rows()] == [0], "that the trade is over ends no replacement"
+    world.trade.append(ledger, stock.StockPickedOut(name, lines))
+    assert world.rows() == []
+    again = f"{key}/case-2-1"
+    world.trade.append(key, order.PickListIssued(f"pick-{again}", again, "A", lines))
+    assert [each["pick_list"] for each in world.rows()] == [f"pick-{again}"]
+    world.trade.append(key, after_sale.ReplacementPicked(2, again, "c-3"))
+    assert world.rows() == []
+
+
+def test_a_replacement_beside_what_the_order_still_needs_is_a_list_of_its_own(world: World) -> None:
+    key = world.taken("1")
+    name, lines = f"{key}/case-1-1", (("SKU-2", 1),)
+    world.trade.append(key, order.PickListIssued(f"pick-{name}", name, "A", lines))
+    assert len(world.rows()) == 2
+    world.trade.append(key, order.OrderShipped((), NOON_MS, f"{key}/1"))
+    assert [each["allocation"] for each in world.rows()] == [name]
