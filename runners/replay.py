@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from adapters.storage.read_models import ReadModels
-from domain import order, shelf, stock
+from domain import after_sale, order, shelf, stock
 from domain.catalogue import TAGS, decode_event
 from domain.cell import DECIDERS
 from domain.decider import Event
@@ -241,14 +241,15 @@ class _Replay:
             self._by_status[after.status] += 1
             if after.status not in order.TRANSITIONS[before.status]:
                 self._tell("transition", event, f"from {before.status or 'nothing'!r} to {after.status!r}")
-        if isinstance(facts, order.OrderReserved):
+        if isinstance(facts, order.OrderReserved | after_sale.ReplacementReserved):
             _, ledger = self._states.get(warehouse_key(facts.warehouse), (0, None))
             held = ledger.allocations.get(facts.allocation) if ledger is not None else None
             if held is None or held.lines != facts.lines:
                 said = f"the order is told {facts.lines} of {facts.allocation}, the ledger holds"
                 self._tell("allocation", event, f"{said} {held.lines if held else 'nothing'}")
         elif isinstance(facts, order.PickListIssued):
-            allocated = next((each for each in before.allocations if each.id == facts.allocation), None)
+            held_now = (*before.allocations, *order.replacements_of(before))
+            allocated = next((each for each in held_now if each.id == facts.allocation), None)
             if allocated is None or allocated.lines != facts.lines:
                 self._tell("allocation", event, f"pick list {facts.pick_list} is not what was allocated")
         if after.allocations is not before.allocations:
@@ -256,12 +257,17 @@ class _Replay:
                 self._allocations.pop(each.id, None)
             for each in after.allocations:
                 self._allocations[each.id] = each
+        if after.cases is not before.cases:
+            for each in order.replacements_of(before):
+                self._allocations.pop(each.id, None)
+            for each in order.replacements_of(after):
+                self._allocations[each.id] = each
 
     def _check_ledger(self, event: Recorded, facts: Any, before: stock.Ledger, after: stock.Ledger) -> None:
         sums = self._on_hand[event.stream]
         touched: Sequence[tuple[str, int]] = getattr(facts, "lines", ())
         match facts:
-            case stock.StockReceived():
+            case stock.StockReceived() | stock.StockReturned() | stock.StockReturnedDamaged():
                 for sku, quantity in facts.lines:
                     sums[sku] += quantity
             case stock.StockAdjusted():
