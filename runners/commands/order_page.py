@@ -49,6 +49,18 @@ def personal_of(settings: "Settings", key: str, sealed: bytes | None, *, reveal:
     return personal if reveal else masked(personal)
 
 
+def _after_sales(cases: list[dict[str, Any]], currency: str) -> "RenderableType":
+    """Return the table of an order's after-sale cases."""
+    from runners.commands.after_sale_looks import case_cells  # noqa: PLC0415
+
+    columns = ("case", "kind", "stage", "reason", "lines", "refunded", "channel's number")
+    made = table(*columns, title="售后 After-sales", right=("case", "refunded"))
+    for case in cases:
+        number, kind, stage, _, *rest = case_cells({"case": case, "currency": currency}, "")
+        made.add_row(number, kind, stage, *rest)
+    return made
+
+
 def masked(value: Any, name: str = "") -> Any:
     """Return personal data with as much left as recognises it."""
     match value:
@@ -119,10 +131,14 @@ def page_of(
     if order.get("payments"):
         parts.append(payments_of(order))
     if order.get("services"):
-        made = table("work order", "service", "lines", title="服务工单 Service work orders")
+        made = table("work order", "service", "lines", "stage", "day", title="服务工单 Service work orders")
         for each in order["services"]:
-            made.add_row(escape(each["reference"]), escape(each["service"]), escape(", ".join(each.get("lines", ()))))
+            lines = ", ".join(each.get("lines", ()))
+            told = (each["reference"], each["service"], lines, each.get("stage", "opened"), each.get("day", ""))
+            made.add_row(*(escape(text) for text in told))
         parts.append(made)
+    if order.get("after_sales"):
+        parts.append(_after_sales(order["after_sales"], (order.get("amounts") or {}).get("currency", "")))
     if order.get("effects"):
         made = table("told", "outcome", "reference", "tries", "why", title="外部动作 Told outside", right=("tries",))
         for each in order["effects"]:

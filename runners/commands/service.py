@@ -1,0 +1,161 @@
+"""`service`: work orders for services that were bought with orders (安装服务 …)."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.after_sale import word_of
+from runners.commands.common import (
+    DATA_DEFAULT,
+    CommandIdOption,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    escape,
+    print_json,
+    settings_of,
+    show,
+    table,
+)
+from runners.commands.fulfil import OrderName
+
+if TYPE_CHECKING:
+    from domain.service_work import CancelService, CompleteService, ScheduleService
+    from runners.settings import Settings
+
+app = App(
+    name="service",
+    help="Service work orders 服务工单: agree a day, done, cancel, list.",
+    help_epilogue=(
+        "Examples:\n"
+        "  orderspine service list 2231958349\n"
+        "  orderspine service schedule 2231958349 --day 2026-03-01\n"
+        "  orderspine service done 2231958349"
+    ),
+)
+
+NumberOption = Annotated[
+    int, Parameter(name="--number", help="Running number of the work order, where there are several.")
+]
+STAGES = {
+    "opened": "待预约 opened",
+    "scheduled": "已预约 scheduled",
+    "done": "已完成 done",
+    "cancelled": "已取消 cancelled",
+}
+
+
+@app.command
+def schedule(
+    order: OrderName,
+    /,
+    *,
+    day: Annotated[str, Parameter(help="The day that was agreed, YYYY-MM-DD.")],
+    number: NumberOption = 0,
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Note the day that was agreed with the customer; a later one takes its place."""
+    from domain.service_work import ScheduleService  # noqa: PLC0415
+
+    settings = settings_of(data)
+    body = ScheduleService(command_id_of(command_id), _number(settings, order, number), day)
+    return _act(settings, order, body, f"work order {body.service} of {order} on {day}", json=json)
+
+
+@app.command
+def done(
+    order: OrderName,
+    /,
+    *,
+    number: NumberOption = 0,
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Note that the work is done."""
+    from domain.service_work import CompleteService  # noqa: PLC0415
+
+    settings = settings_of(data)
+    body = CompleteService(command_id_of(command_id), _number(settings, order, number))
+    return _act(settings, order, body, f"work order {body.service} of {order} done", json=json)
+
+
+@app.command
+def cancel(
+    order: OrderName,
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="customer 客户取消, refunded 已退款, no_staff 无法派单, or other 其他.")],
+    number: NumberOption = 0,
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Note that the work will not be done."""
+    from domain.service_work import CANCELS, CancelService  # noqa: PLC0415
+
+    settings = settings_of(data)
+    why = word_of(reason, CANCELS, "--reason")
+    body = CancelService(command_id_of(command_id), _number(settings, order, number), why)
+    return _act(settings, order, body, f"work order {body.service} of {order} cancelled", json=json)
+
+
+@app.command(name="list")
+def list_(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """List an order's work orders; works without a running `up`."""
+    settings = settings_of(data)
+    found = _services(settings, order)
+    if json:
+        print_json(found)
+        return Exit.OK
+    made = table("number", "service", "lines", "stage", "day", right=("number",))
+    for place, each in enumerate(found, 1):
+        lines, stage = ", ".join(each.get("lines", ())), each.get("stage", "opened")
+        told = (each["service"], lines, STAGES.get(stage, stage), each.get("day", ""))
+        made.add_row(str(place), *(escape(text) for text in told))
+    show(made)
+    return Exit.OK
+
+
+def _services(settings: "Settings", order: str) -> list[dict[str, Any]]:
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    views = open_read_models(settings)
+    try:
+        found = views.order(order_of(settings, order)) or {}
+    finally:
+        views.close()
+    return list(found.get("services", ()))
+
+
+def _number(settings: "Settings", order: str, number: int) -> int:
+    """Return the number of the work order that is meant: the only one that is not over, where none is named.
+
+    Raises:
+        Failure: there is none, or there are several.
+    """
+    if number:
+        return number
+    over = ("done", "cancelled")
+    left = [at for at, each in enumerate(_services(settings, order), 1) if each.get("stage") not in over]
+    if len(left) == 1:
+        return left[0]
+    if not left:
+        raise Failure(Exit.REFUSED, f"{order} has no work order that is not over; name one with --number")
+    raise Failure(Exit.USAGE, f"{order} has several work orders: say which with --number ({', '.join(map(str, left))})")
+
+
+def _act(
+    settings: "Settings",
+    order: str,
+    body: "ScheduleService | CompleteService | CancelService",
+    what: str,
+    *,
+    json: bool,
+) -> Exit:
+    mail = mail_of(order_of(settings, order), body, "service", "service")
+    return act(settings, mail, what, json=json, command_id=body.command_id)
