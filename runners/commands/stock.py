@@ -42,6 +42,7 @@ app = App(
         "Examples:\n"
         "  orderspine stock receive SKU-1=100 SKU-2=50 --document D-2026-17\n"
         "  orderspine stock import opening.csv\n"
+        "  orderspine stock expect SKU-1=200 --arrival PO-77 --due '2026-12-01 08:00:00' --document PO-77/1\n"
         "  orderspine stock adjust SKU-1 --by -3 --reason broken --document C-9\n"
         "  orderspine stock count SKU-1=17 SKU-2=0 --document C-10\n"
         "  orderspine stock move SKU-1=20 --to B\n"
@@ -61,6 +62,7 @@ DocumentOption = Annotated[str, Parameter(help="Number of the document behind it
 def receive(
     *lines: Annotated[str, Parameter(name="SKU=QTY", help="What came in, for example SKU-1=100.")],
     document: DocumentOption,
+    arrival: Annotated[str, Parameter(help="The announced arrival that they are part of (`stock expect`).")] = "",
     warehouse: WarehouseOption = "A",
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
@@ -72,8 +74,35 @@ def receive(
         raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
     settings = settings_of(data)
-    mail = mail_of(warehouse_of(warehouse), ReceiveStock(document, pairs), "keeper", "stock-receive")
+    mail = mail_of(warehouse_of(warehouse), ReceiveStock(document, pairs, arrival), "keeper", "stock-receive")
     return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)
+
+
+@app.command
+def expect(
+    *lines: Annotated[str, Parameter(name="SKU=QTY", help="What is to come; nothing = it is called off.")],
+    arrival: Annotated[str, Parameter(help="Its name, for example the purchase order's number.")],
+    due: Annotated[str, Parameter(help="When, in the merchant's zone or with offset: 2026-12-01 08:00:00.")],
+    document: DocumentOption,
+    warehouse: WarehouseOption = "A",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Goods are to arrive: presales are locked against them. The same arrival again replaces what was said."""
+    from domain.stock import ExpectStock  # noqa: PLC0415
+    from domain.timehub import UnreadableTime  # noqa: PLC0415
+    from runners.history import read_moment  # noqa: PLC0415
+
+    pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
+    settings = settings_of(data)
+    try:
+        due_ms = read_moment(due, settings.zone)
+    except (UnreadableTime, ValueError) as error:
+        raise Failure(Exit.USAGE, f"--due: {error}") from error
+    expected = ExpectStock(document, arrival, pairs, due_ms)
+    mail = mail_of(warehouse_of(warehouse), expected, "keeper", "stock-expect")
+    what = f"arrival {arrival}: {', '.join(lines) or 'called off'}"
+    return act(settings, mail, what, json=json, document=document)
 
 
 @app.command(name="import")

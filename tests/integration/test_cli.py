@@ -144,7 +144,7 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     ("words", "sentence"),
     [
         (["nosuch"], 'Unknown command "nosuch". Available commands: up, demo'),
-        (["stock", "nosuch"], 'Unknown command "nosuch". Available commands: receive, import'),
+        (["stock", "nosuch"], 'Unknown command "nosuch". Available commands: receive, expect'),
         (["order"], 'Command "order" parameter ORDER requires an argument.'),
         (["orders", "--limt", "3"], "Unknown option: --limt. Did you mean --limit?"),
         (["orders", "--state", "lost"], 'Invalid value "lost" for --state. Choose from: "awaiting_payment", "paid"'),
@@ -345,3 +345,19 @@ def test_ctrl_c_ends_with_a_sentence_for_people_and_a_document_for_machines(
     said = orderspine("orders", "--data", tmp_path, "--json")
     assert (said.code, said.json) == (130, {"error": "interrupted", "exit": 130})
     assert said.err.strip() == "orderspine: interrupted"
+
+
+def test_a_presale_waits_for_goods_that_were_announced(up: Running, tmp_path: Path) -> None:
+    data = ("--data", str(up.data))
+    announce = ("stock", "expect", "SKU-P=5", "--arrival", "PO-77", "--due", "2036-12-01 08:00:00")
+    assert orderspine(*announce, "--document", "PO-77/1", *data).code == 0
+    said = orderspine("stock", "expect", "SKU-P=5", "--arrival", "PO-77", "--due", "soon", "--document", "x", *data)
+    assert (said.code, "--due" in said.err) == (2, True)
+    presale = trade("8801", sku="SKU-P", units=2) | {"type": "step", "step_trade_status": "FRONT_PAID_FINAL_PAID"}
+    taken_in(up, tmp_path, presale)
+    until(lambda: orderspine("order", "8801", "--json", *data).code == 0)
+    shown = orderspine("order", "8801", "--json", *data).json
+    assert (shown["fulfilment"], shown.get("interceptions", [])) == ("paid", [])
+    receive = ("stock", "receive", "SKU-P=5", "--arrival", "PO-77", "--document", "PO-77/in")
+    assert orderspine(*receive, *data).code == 0
+    until(lambda: orderspine("order", "8801", "--json", *data).json["fulfilment"] == "allocating")
