@@ -142,7 +142,7 @@ def kind_of(key: str) -> str:
 
 def parts_of(key: str) -> tuple[str, ...]:
     """Return the decoded parts of a key, without its kind."""
-    return tuple(decode_id(part) for part in key[key.index("-") + 1 :].split(":"))
+    return tuple([decode_id(part) for part in key[key.index("-") + 1 :].split(":")])
 
 
 def token_of(key: str) -> str:

@@ -8,14 +8,6 @@ from projections.desk import Desk
 from projections.intake import Intake
 from projections.inventory import Inventory
 from projections.orders import Orders
-from projections.pick_lists import PickLists
 
-PROJECTIONS: tuple[Projection[Any, Any], ...] = (
-    Orders(),
-    Inventory(),
-    Intake(),
-    Desk(),
-    PickLists(),
-    AfterSaleCases(),
-)
+PROJECTIONS: tuple[Projection[Any, Any], ...] = (Orders(), Inventory(), Intake(), Desk(), AfterSaleCases())
 """Every read model there is. One more is one file and one line here."""

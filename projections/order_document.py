@@ -13,6 +13,9 @@ from domain.canonical import Parcel, SourceTime
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.tracking import TrackState
 
+VERSION = 6
+"""Of the read model: raised with every change of its fold or its tables."""
+
 
 class ShownParcel(msgspec.Struct, gc=False, omit_defaults=True):
     """A shipment."""
@@ -108,8 +111,24 @@ class Promise(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     deliver_by_ms: int = 0
 
 
+class Picking(msgspec.Struct, gc=False, omit_defaults=True):
+    """What is shown of an open pick list beside its allocation."""
+
+    allocation: str
+    issued_ms: int
+    """When it was issued, UTC ms."""
+    errors: int = 0
+    """Wrong scans."""
+    picker: str = ""
+    """Who scanned last."""
+
+
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
-    """What became of an order. What its channel says of it is the view beside it. `_ms`: UTC ms."""
+    """What became of an order. What its channel says of it is the view beside it. `_ms`: UTC ms.
+
+    Thousands are kept in memory, and most of what may befall an order befalls few: so there are no lists, of which each
+    document would have its own empty ones.
+    """
 
     key: str
     channel: str
@@ -139,22 +158,24 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     approvals: dict[str, str] = {}
     """Approval that keeps the order from shipping → open or rejected."""
     allocations: tuple[Allocation, ...] = ()
+    """What a warehouse holds for it now."""
     ruled: Ruled = NOT_RULED
     """Where it is sent from and how, its gifts, as the rule book says."""
     sent_units: dict[str, int] = {}
     """Line id → units that have left, of lines of which something is still to be sent."""
     promise: Promise | None = None
-    lots: list[Lot] = []
+    lots: tuple[Lot, ...] = ()
     """Lots of what has left, where they must be told."""
-    """What a warehouse holds for it now."""
     pick_list: str = ""
     """The last one issued that is not void."""
-    parcels: list[ShownParcel] = []
+    picking: tuple[Picking, ...] = ()
+    """Of open pick lists."""
+    parcels: tuple[ShownParcel, ...] = ()
     delivered_ms: int = 0
     """When the last parcel was signed for, by the carrier's clock; 0 = not all are."""
-    payments: list[ShownPayment] = []
+    payments: tuple[ShownPayment, ...] = ()
     after_sales: tuple[Case, ...] = ()
-    shipped_lines: list[str] = []
+    shipped_lines: tuple[str, ...] = ()
     cancelled_units: dict[str, int] = {}
     """Line id → units cancelled by our own acts."""
     after_sale_lines: dict[str, str] = {}
@@ -171,9 +192,9 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """Version of the field mapping that the view was read by; 0 = what ships with the channel."""
     skus: dict[str, str] = {}
     """Line id → the SKU that the line got after its view came in: it goes over the one in the view."""
-    services: list[Service] = []
+    services: tuple[Service, ...] = ()
     """Work orders for services that were bought with the order."""
-    effects: list[Effect] = []
+    effects: tuple[Effect, ...] = ()
     """What was told to channels and other systems, each by its last report, in the order they were first reported."""
 
 

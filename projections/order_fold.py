@@ -11,12 +11,21 @@ import msgspec
 
 from domain import after_sale_case
 from domain.after_sale import OrderRefunded
-from domain.approvals import ApprovalGiven, ApprovalRejected, ApprovalRequested, ApprovalWithdrawn
+from domain.approvals import (
+    Approval,
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequested,
+    Approvals,
+    ApprovalWithdrawn,
+    blocking,
+)
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
 from domain.ids import parts_of
 from domain.order import (
     EVOLVE,
+    Allocation,
     DepositPaid,
     EffectFailed,
     EffectSucceeded,
@@ -55,9 +64,11 @@ from domain.order import (
     QueueReleased,
     ReservationFailed,
     ServiceOpened,
+    replacements_of,
     shown_status,
 )
 from domain.payments import PaymentFailed, PaymentRecorded
+from domain.people import NO_PEOPLE, People
 from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
 from domain.service_work import ServiceCancelled, ServiceDone, ServiceScheduled
@@ -68,6 +79,7 @@ from projections.order_document import (
     Document,
     Effect,
     Interception,
+    Picking,
     Promise,
     Quarantined,
     Refusal,
@@ -104,6 +116,12 @@ class Entry(msgspec.Struct, gc=False):
     """(kind, value) pairs of the batch that lead to the order → position."""
     encoded: bytes = b""
     """JSON of the document after the batch."""
+    open_lists: tuple[Allocation, ...] = ()
+    """Its own and those for after-sales, whose pick list is out, and which are not scanned out yet."""
+    gone_lists: tuple[str, ...] = ()
+    """Allocations whose pick list was open before the batch and is not any more."""
+    picking_at: int = 0
+    """Position of the last event of the batch that may have changed its pick lists; 0 = there is none."""
 
 
 _viewed = msgspec.json.Decoder(Viewed).decode
@@ -129,6 +147,7 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
         status=document.fulfilment,  # type: ignore[arg-type]
         kind=view.kind,
         lines=lines,  # type: ignore[arg-type]
+        holds=view.holds,
         interceptions=tuple((one.interception, one.reason) for one in document.interceptions),
         allocations=document.allocations,
         ruled=document.ruled,
@@ -137,8 +156,18 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
         shipped=frozenset(document.shipped_lines),
         after_sales=tuple(document.after_sale_lines.items()),
         cases=document.after_sales,
+        people=_asked(document.approvals) if document.approvals else NO_PEOPLE,
     )
-    return Entry(document, state, view, viewed, sealed, written=state)
+    entry = Entry(document, state, view, viewed, sealed, written=state)
+    if document.picking:
+        _follow_lists(entry)
+    return entry
+
+
+def _asked(approvals: Mapping[str, Any]) -> People:
+    """Return approvals as far as their names and verdicts tell."""
+    asked = [Approval(ApprovalRequested(name, name, "", 0), verdict) for name, verdict in approvals.items()]
+    return People(Approvals(tuple(asked)))
 
 
 # --- what each event adds to the document
@@ -155,12 +184,12 @@ def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     before = document.parcels
     if before:
         told = {parcel.tracking for parcel in view.parcels}
-        document.parcels = [parcel for parcel in document.parcels if parcel.own and parcel.tracking not in told]
+        document.parcels = tuple([one for one in document.parcels if one.own and one.tracking not in told])
     if view.parcels:
         _add_parcels(entry, view.parcels, event, own=False)
         tracked = {parcel.tracking: parcel for parcel in before if parcel.state or parcel.where}
         if tracked:
-            document.parcels = [_as_tracked(parcel, tracked.get(parcel.tracking)) for parcel in document.parcels]
+            document.parcels = tuple([_as_tracked(one, tracked.get(one.tracking)) for one in document.parcels])
     entry.view = view
     entry.viewed = event.data
     document.mapping = mapping
@@ -203,15 +232,27 @@ def _promise(entry: Entry, facts: OrderPromised, _: Recorded) -> None:
 
 
 def _lots(entry: Entry, facts: LotsRecorded, _: Recorded) -> None:
-    entry.document.lots.extend(facts.lots)
+    entry.document.lots += facts.lots
 
 
 def _released(entry: Entry, _: OrderReleased, __: Recorded) -> None:
     entry.document.pick_list = ""
 
 
-def _pick_list_issued(entry: Entry, facts: PickListIssued, _: Recorded) -> None:
+def _pick_list_issued(entry: Entry, facts: PickListIssued, event: Recorded) -> None:
     entry.document.pick_list = facts.pick_list
+    entry.document.picking += (Picking(facts.allocation, at_of(event.envelope)),)
+
+
+def _item_scanned(entry: Entry, facts: ItemScanned | ItemUnscanned, event: Recorded) -> None:
+    for each in entry.document.picking:
+        if each.allocation == facts.allocation:
+            each.picker = _person(event)
+
+
+def _person(event: Recorded) -> str:
+    by = stamp_of(event.envelope).by
+    return by.id or by.kind
 
 
 def _partially_shipped(entry: Entry, facts: PartiallyShipped, event: Recorded) -> None:
@@ -246,31 +287,18 @@ def _resolved(entry: Entry, facts: InterceptionResolved, _: Recorded) -> None:
     )
 
 
-def _approval_requested(entry: Entry, facts: ApprovalRequested, _: Recorded) -> None:
-    entry.document.approvals[facts.approval] = "open"
-
-
-def _approval_given(entry: Entry, facts: ApprovalGiven, _: Recorded) -> None:
-    if facts.complete:
-        entry.document.approvals.pop(facts.approval, None)
-
-
-def _approval_rejected(entry: Entry, facts: ApprovalRejected, _: Recorded) -> None:
-    entry.document.approvals[facts.approval] = "rejected"
-
-
-def _approval_withdrawn(entry: Entry, facts: ApprovalWithdrawn, _: Recorded) -> None:
-    entry.document.approvals.pop(facts.approval, None)
-
-
 def _refused(entry: Entry, facts: OrderRefused, _: Recorded) -> None:
     entry.document.refused += 1
     entry.document.last_refusal = Refusal(facts.what, facts.rule, facts.reason, facts.command)
 
 
-def _pick_error(entry: Entry, facts: PickError, _: Recorded) -> None:
+def _pick_error(entry: Entry, facts: PickError, event: Recorded) -> None:
     entry.document.refused += 1
     entry.document.last_refusal = Refusal("ScanItem", facts.error, facts.reason, facts.command)
+    for each in entry.document.picking:
+        if each.allocation == facts.allocation:
+            each.errors += 1
+            each.picker = _person(event)
 
 
 def _quarantined(entry: Entry, facts: OrderQuarantined, _: Recorded) -> None:
@@ -291,7 +319,7 @@ def _skus_mapped(entry: Entry, facts: OrderSkusMapped, _: Recorded) -> None:
 
 
 def _service_opened(entry: Entry, facts: ServiceOpened, _: Recorded) -> None:
-    entry.document.services.append(Service(facts.reference, facts.service, facts.lines))
+    entry.document.services += (Service(facts.reference, facts.service, facts.lines),)
 
 
 def _service_moved(entry: Entry, facts: ServiceScheduled | ServiceDone | ServiceCancelled, _: Recorded) -> None:
@@ -299,11 +327,12 @@ def _service_moved(entry: Entry, facts: ServiceScheduled | ServiceDone | Service
     known = services[facts.service - 1]
     match facts:
         case ServiceScheduled():
-            services[facts.service - 1] = msgspec.structs.replace(known, stage="scheduled", day=facts.day)
+            moved = msgspec.structs.replace(known, stage="scheduled", day=facts.day)
         case ServiceDone():
-            services[facts.service - 1] = msgspec.structs.replace(known, stage="done")
+            moved = msgspec.structs.replace(known, stage="done")
         case ServiceCancelled():
-            services[facts.service - 1] = msgspec.structs.replace(known, stage="cancelled", day="")
+            moved = msgspec.structs.replace(known, stage="cancelled", day="")
+    entry.document.services = (*services[: facts.service - 1], moved, *services[facts.service :])
 
 
 def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded) -> None:
@@ -316,9 +345,9 @@ def _effect(entry: Entry, facts: EffectSucceeded | EffectFailed, event: Recorded
     effects = entry.document.effects
     for place, known in enumerate(effects):
         if (known.effect, known.key) == (facts.effect, facts.key):
-            effects[place] = stands
+            entry.document.effects = (*effects[:place], stands, *effects[place + 1 :])
             return
-    effects.append(stands)
+    entry.document.effects = (*effects, stands)
 
 
 def _tracked(entry: Entry, facts: ParcelTracked, _: Recorded) -> None:
@@ -352,7 +381,7 @@ def _payment(entry: Entry, facts: PaymentRecorded | PaymentFailed, _: Recorded) 
         facts.transaction, facts.kind, facts.amount, facts.currency, facts.at_ms, facts.service, facts.payment
     )
     others = [each for each in entry.document.payments if each.transaction != facts.transaction]
-    entry.document.payments = [*others, told]
+    entry.document.payments = (*others, told)
 
 
 def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool) -> None:
@@ -362,20 +391,13 @@ def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, ow
         if parcel.tracking in known:
             continue
         known.add(parcel.tracking)
-        document.parcels.append(ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own))
+        document.parcels += (ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own),)
         if parcel.tracking:
             entry.search.setdefault(("tracking", parcel.tracking), event.position)
 
 
-_APPROVALS: Mapping[type, Callable[[Entry, Any, Recorded], None]] = {
-    ApprovalRequested: _approval_requested,
-    ApprovalGiven: _approval_given,
-    ApprovalRejected: _approval_rejected,
-    ApprovalWithdrawn: _approval_withdrawn,
-}
-
-
-_TOLD: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
+_Show = Callable[[Entry, Any, Recorded], None]
+_TOLD: Mapping[type, _Show | None] = {
     ParcelTracked: _tracked,
     DeliveryFailed: None,
     OrderDelivered: _delivered,
@@ -391,13 +413,23 @@ class Rule(NamedTuple):
     decode: Callable[[bytes], Any] | None
     """None = its facts are not looked at."""
     evolve: Callable[[Order, Any], Order] | None
-    show: Callable[[Entry, Any, Recorded], None] | None
+    show: _Show | None
     moves: bool
     """Whether the order itself changed; otherwise the event only tells what came in."""
+    picking: bool
+    """Whether it may change something of the order's pick lists."""
+
+
+_UNREAD = frozenset({OrderReceived, QueueReleased, OrderRepeated, OrderOutdated, QueuedBehind})
+"""Their facts are not looked at."""
+
+
+def _reader(kind: type) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(kind).decode
 
 
 def _rules() -> dict[str, Rule]:
-    shown: Mapping[type, Callable[[Entry, Any, Recorded], None] | None] = {
+    shown: Mapping[type, _Show | None] = {
         OrderNormalized: _normalized,
         OrderAmended: _amended,
         OrderSkusMapped: _skus_mapped,
@@ -416,8 +448,8 @@ def _rules() -> dict[str, Rule]:
         OrderReleased: _released,
         PickListIssued: _pick_list_issued,
         OrderProcessed: None,
-        ItemScanned: None,
-        ItemUnscanned: None,
+        ItemScanned: _item_scanned,
+        ItemUnscanned: _item_scanned,
         OrderPicked: None,
         PartiallyShipped: _partially_shipped,
         OrderShipped: _shipped,
@@ -428,31 +460,36 @@ def _rules() -> dict[str, Rule]:
         OrderRefunded: _refunded,
         OrderIntercepted: _intercepted,
         InterceptionResolved: _resolved,
+        ApprovalRequested: None,
+        ApprovalGiven: None,
+        ApprovalRejected: None,
+        ApprovalWithdrawn: None,
     }
     views = (OrderNormalized, OrderAmended)
     rules = {
-        TAGS[kind]: Rule(_viewed if kind in views else msgspec.json.Decoder(kind).decode, EVOLVE[kind], show, True)
+        TAGS[kind]: Rule(_viewed if kind in views else _reader(kind), EVOLVE[kind], show, moves=True, picking=True)
         for kind, show in shown.items()
     }
+    failed = ReservationFailed
+    rules[TAGS[failed]] = Rule(_reader(failed), EVOLVE[failed], None, moves=False, picking=True)
     # These leave the state that is kept here as it is.
-    rules[TAGS[OrderReceived]] = Rule(None, None, _received, True)
-    rules[TAGS[OrderQuarantined]] = Rule(msgspec.json.Decoder(OrderQuarantined).decode, None, _quarantined, True)
-    rules[TAGS[QueueReleased]] = Rule(None, None, _queue_released, True)
-    rules[TAGS[LotsRecorded]] = Rule(msgspec.json.Decoder(LotsRecorded).decode, None, _lots, True)
-    rules[TAGS[ReservationFailed]] = Rule(
-        msgspec.json.Decoder(ReservationFailed).decode, EVOLVE[ReservationFailed], None, False
-    )
-    rules[TAGS[OrderRepeated]] = Rule(None, None, _repeated, False)
-    rules[TAGS[OrderOutdated]] = Rule(None, None, _outdated, False)
-    rules[TAGS[QueuedBehind]] = Rule(None, None, _queued_behind, False)
-    for kind, shows in {**_APPROVALS, **_TOLD}.items():
-        rules[TAGS[kind]] = Rule(msgspec.json.Decoder(kind).decode, None, shows, True)
-    for effect in (EffectSucceeded, EffectFailed):
-        rules[TAGS[effect]] = Rule(msgspec.json.Decoder(effect).decode, None, _effect, False)
-    for moved in (ServiceScheduled, ServiceDone, ServiceCancelled):
-        rules[TAGS[moved]] = Rule(msgspec.json.Decoder(moved).decode, None, _service_moved, True)
-    rules[TAGS[OrderRefused]] = Rule(msgspec.json.Decoder(OrderRefused).decode, None, _refused, False)
-    rules[TAGS[PickError]] = Rule(msgspec.json.Decoder(PickError).decode, None, _pick_error, False)
+    told: Mapping[type, tuple[_Show | None, bool, bool]] = {
+        OrderReceived: (_received, True, False),
+        OrderQuarantined: (_quarantined, True, True),
+        QueueReleased: (_queue_released, True, True),
+        LotsRecorded: (_lots, True, False),
+        OrderRepeated: (_repeated, False, False),
+        OrderOutdated: (_outdated, False, False),
+        QueuedBehind: (_queued_behind, False, False),
+        EffectSucceeded: (_effect, False, False),
+        EffectFailed: (_effect, False, False),
+        OrderRefused: (_refused, False, False),
+        PickError: (_pick_error, False, True),
+        **dict.fromkeys((ServiceScheduled, ServiceDone, ServiceCancelled), (_service_moved, True, False)),
+        **{kind: (show, True, False) for kind, show in _TOLD.items()},
+    }
+    for kind, (show, moves, picking) in told.items():
+        rules[TAGS[kind]] = Rule(None if kind in _UNREAD else _reader(kind), None, show, moves, picking)
     return rules
 
 
@@ -473,14 +510,18 @@ def finish(entry: Entry) -> None:
         document.updated_by = stamp.who
         document.updated_role = stamp.by.role
         document.source_tag = stamp.source_tag
-    document.fulfilment = state.status
-    document.allocations = state.allocations
-    document.ruled = state.ruled
-    document.state = shown_status(state)
     written = entry.written
     if state is not written:
+        document.fulfilment = state.status
+        document.ruled = state.ruled
+        document.state = shown_status(state)
+        document.allocations = state.allocations
+        if document.picking:
+            _follow_lists(entry)
+        if state.people is not written.people:
+            document.approvals = {each.asked.approval: each.verdict for each in blocking(state.people.approvals)}
         if state.shipped is not written.shipped:
-            document.shipped_lines = sorted(state.shipped)
+            document.shipped_lines = tuple(sorted(state.shipped))
         if state.sent is not written.sent:
             document.sent_units = dict(state.sent)
         if state.cancelled is not written.cancelled:
@@ -490,3 +531,16 @@ def finish(entry: Entry) -> None:
         document.after_sales = state.cases
         entry.written = state
     entry.last = entry.mover = None
+
+
+def _follow_lists(entry: Entry) -> None:
+    """Tell apart which of the pick lists that were issued are open, and which of those before have gone."""
+    document, state, before = entry.document, entry.state, entry.open_lists
+    issued = [each.allocation for each in document.picking]
+    there = (*state.allocations, *replacements_of(state)) if state.cases else state.allocations
+    entry.open_lists = tuple([each for each in there if each.id in issued and not each.picked])
+    still = [each.id for each in entry.open_lists]
+    if before:
+        entry.gone_lists = tuple([each.id for each in before if each.id not in still])
+    if len(still) != len(issued):
+        document.picking = tuple([each for each in document.picking if each.allocation in still])

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Text
 
+from domain.after_sale_case import case_of_allocation
 from domain.ids import token_of
 from domain.ports import Recorded
 from projections.base import FIXED, Change, Projection, Public, versioned
-from projections.order_document import Document
+from projections.order_document import VERSION, Document
 from projections.order_fold import RULES, Entry, begun, finish, restored
-
-VERSION = 5
+from projections.order_picking import TABLE as LIST_TABLE
+from projections.order_picking import list_of, list_rows
 
 TABLE = versioned(
     "orders",
@@ -90,7 +91,7 @@ _encode = msgspec.json.Encoder().encode
 def _row(entry: Entry) -> tuple[Any, ...]:
     document, view = entry.document, entry.view
     json = entry.encoded = _encode(document)
-    waiting = next((each.id for each in document.allocations if each.listed and not each.picked), "")
+    own = [each.id for each in entry.open_lists if not case_of_allocation(each.id)]
     return (
         document.key,
         document.channel,
@@ -110,7 +111,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         document.amount_paid,
         1 if view.holds or document.interceptions or document.approvals else 0,
         document.quarantine.item if document.quarantine else "",
-        waiting and f"pick-{waiting}",
+        list_of(own[0]) if own else "",
         document.source_tag,
         json.decode(),
     )
@@ -124,7 +125,7 @@ class Orders(Projection[str, Entry]):
 
     name: ClassVar = "orders"
     version: ClassVar = VERSION
-    tables: ClassVar = (TABLE, VIEW_TABLE, SEARCH_TABLE)
+    tables: ClassVar = (TABLE, VIEW_TABLE, SEARCH_TABLE, LIST_TABLE)
     bucket: ClassVar = "orders"
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
@@ -157,8 +158,10 @@ class Orders(Projection[str, Entry]):
                 entry = changed[stream] = current.get(stream) or begun(stream)
                 if entry.search:
                     entry.search = {}
-                entry.seen = 0
-            decode, evolve, show, moves = rule
+                if entry.gone_lists:
+                    entry.gone_lists = ()
+                entry.seen = entry.picking_at = 0
+            decode, evolve, show, moves, picking = rule
             facts = decode(event.data) if decode is not None else None
             if evolve is not None:
                 entry.state = evolve(entry.state, facts)
@@ -167,13 +170,15 @@ class Orders(Projection[str, Entry]):
             entry.last = event
             if moves:
                 entry.mover = event
+            if picking:
+                entry.picking_at = event.position
         for entry in changed.values():
             finish(entry)
         return dict(changed)
 
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
-        """Return the rows of the orders and what leads to them."""
-        rows, views, search = [], [], []
+        """Return the rows of the orders, what leads to them, and their open pick lists."""
+        rows, views, search, lists, gone = [], [], [], [], []
         for key, entry in changed.items():
             assert entry is not None
             rows.append(_row(entry))
@@ -181,7 +186,15 @@ class Orders(Projection[str, Entry]):
                 views.append((key, entry.seen, entry.viewed.decode(), entry.sealed))
             for (kind, value), position in entry.search.items():
                 search.append((kind, value, key, position))
-        return [Change(TABLE, rows), Change(VIEW_TABLE, views), Change(SEARCH_TABLE, search)]
+            if entry.open_lists and entry.picking_at:
+                lists += list_rows(entry)
+            gone += [(list_of(allocation),) for allocation in entry.gone_lists]
+        return [
+            Change(TABLE, rows),
+            Change(VIEW_TABLE, views),
+            Change(SEARCH_TABLE, search),
+            Change(LIST_TABLE, lists, gone),
+        ]
 
     def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
         """Return the documents, each with its `view`, without the sealed block; `changes` has encoded them."""

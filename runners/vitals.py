@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STORE_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
 """What may go wrong with a store for a while."""
-READ_MODELS = ("orders", "inventory", "intake", "desk", "pick_lists", "after_sales")
+READ_MODELS = ("orders", "inventory", "intake", "desk", "after_sales")
 _PAUSE_FACTOR = 50
 """A count that takes a second is made again after so many seconds: looking must not slow down what is looked at."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import OutOfStep, ReadModels
 from domain.catalogue import TAGS
-from domain.order import on_hold, shown_status
+from domain.order import on_hold, replacements_of, shown_status, why_held
 from projections import PROJECTIONS
 from runners.projector import Projector
 from tests.trade import Trade, trade_day
@@ -75,11 +75,14 @@ def test_the_read_models_say_what_the_actors_hold(seed: int) -> None:
         assert shown.get("queued", 0) == len(state.queue)
         assert sorted(shown.get("shipped_lines", [])) == sorted(state.shipped)
         assert [each["id"] for each in shown.get("allocations", ())] == [each.id for each in state.allocations]
-        wanted = {each.id: each for each in state.allocations if each.listed and not each.picked}
+        held_for = (*state.allocations, *replacements_of(state))
+        wanted = {each.id: each for each in held_for if each.listed and not each.picked}
         lists = {row["allocation"]: row for row in read_models.pick_lists({"key": key})}
         assert lists.keys() == wanted.keys()
         for name, row in lists.items():
-            assert bool(row["stopped"]) == (on_hold(state) or state.quarantined is not None)
+            told = [why_held(state)] if on_hold(state) else []
+            assert row["stopped"] == ", ".join([*told, *(["quarantined"] if state.quarantined else [])])
+            assert (row["priority"], row["area"]) == (state.ruled.priority, wanted[name].area)
             lines = {sku: (units, scanned) for sku, units, scanned in row["lines"]}
             assert {sku: units for sku, (units, _) in lines.items() if units} == dict(wanted[name].lines)
             assert {sku: units for sku, (_, units) in lines.items() if units} == dict(wanted[name].scanned)

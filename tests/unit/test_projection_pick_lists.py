@@ -8,12 +8,13 @@ import pytest
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
-from domain import after_sale, approvals, order, stock
+from domain import after_sale, approvals, order
 from domain.envelope import By
-from domain.ids import order_key, warehouse_key
+from domain.ids import order_key
 from domain.order import Allocation
 from domain.picking import ItemScanned, ItemUnscanned, PickError
-from projections.pick_lists import PickLists
+from projections.order_picking import TABLE
+from projections.orders import Orders
 from runners.projector import Projector
 from tests.trade import NOON_MS, Trade, view
 
@@ -27,7 +28,7 @@ class World:
         self.log = MemoryEventLog()
         self.trade = Trade(self.log)
         self.read_models = ReadModels("sqlite://")
-        self.projector = Projector(self.log, self.read_models, (PickLists(),))
+        self.projector = Projector(self.log, self.read_models, (Orders(),))
 
     def taken(self, number: str, *events: Any, warehouse: str = "A", area: str = "", priority: str = "") -> str:
         """Let an order be taken in, these events befall it, and its pick list be issued."""
@@ -134,7 +135,7 @@ def test_scans_and_errors_show_as_progress(world: World) -> None:
 def test_units_that_were_scanned_and_are_wanted_no_longer_are_shown(world: World) -> None:
     key = world.taken("1")
     world.trade.append(key, ItemScanned(f"{key}/1", "SKU-2", 1, 0, 2, "c-1"))
-    world.trade.append(warehouse_key("A"), stock.StockReleased(f"{key}/1", (("SKU-2", 1),)))
+    world.trade.append(key, order.LinesCancelled((("2", 1),), "late"))
     (row,) = world.rows()
     assert (row["units"], row["open"], row["lines"]) == (2, 2, [["SKU-1", 2, 0], ["SKU-2", 0, 1]])
 
@@ -184,20 +185,32 @@ def test_a_refund_of_a_line_that_is_cancelled_stops_nothing(world: World) -> Non
     assert world.rows()[0]["stopped"] == ""
 
 
-def test_a_list_goes_with_its_goods(world: World) -> None:
-    ledger = warehouse_key("A")
-    for number, goes in (
-        ("1", stock.StockReleased),
-        ("2", stock.StockPickedOut),
+def test_a_list_shrinks_with_its_goods_and_goes_with_the_last(world: World) -> None:
+    for number, gone in (
+        ("1", lambda line: order.LinesCancelled((line,), "late")),
+        ("2", lambda line: order.PartiallyShipped((line[0],), (), NOON_MS)),
     ):
         key = world.taken(number)
-        world.trade.append(ledger, goes(f"{key}/1", (("SKU-1", 2),)))
-        assert world.rows()[0]["units"] == 1
-        world.trade.append(ledger, goes(f"{key}/1", (("SKU-2", 1),)), goes(f"{key}/1", (("SKU-2", 1),)))
+        world.trade.append(key, gone(("1", 2)))
+        (row,) = world.rows()
+        assert (row["units"], row["open"], row["lines"]) == (1, 1, [["SKU-2", 1, 0]])
+        world.trade.append(key, gone(("2", 1)))
         assert world.rows() == []
 
 
-def test_a_list_goes_when_it_is_scanned_out_and_all_that_is_known_when_the_order_is_over(world: World) -> None:
+def test_a_list_goes_when_it_is_given_back_or_not_all_can_be_reserved(world: World) -> None:
+    released = world.taken("1")
+    world.trade.append(released, order.OrderReleased(f"{released}/1", "A", (("SKU-1", 2), ("SKU-2", 1)), "amended"))
+    assert world.rows() == []
+    short = world.taken("2")
+    parts = (Allocation(f"{short}/2", "A", (("SKU-1", 2),), listed=True), Allocation(f"{short}/3", "B", (), held=False))
+    world.trade.append(short, order.OrderAllocated(parts), order.PickListIssued("p", f"{short}/2", "A", parts[0].lines))
+    assert [row["allocation"] for row in world.rows()] == [f"{short}/2"]
+    world.trade.append(short, order.ReservationFailed(f"{short}/3", "B", (("SKU-2", 1, 0),)))
+    assert world.rows() == []
+
+
+def test_a_list_goes_when_it_is_scanned_out_and_all_that_are_open_when_the_order_is_over(world: World) -> None:
     picked = world.taken("1")
     world.trade.append(picked, order.OrderPicked(f"{picked}/1", "c-1"))
     over = world.taken("2")
@@ -205,16 +218,39 @@ def test_a_list_goes_when_it_is_scanned_out_and_all_that_is_known_when_the_order
     assert world.rows() == []
     world.trade.append(over, order.OrderIntercepted("i-1", "x", "", "", "", 0), order.OrderCompleted(NOON_MS))
     world.trade.append(picked, order.OrderCancelled("late"))
-    world.trade.append(warehouse_key("A"), stock.StockReleased(f"{over}/1", (("SKU-1", 2),)))
     assert world.rows() == []
-    kept = [row for name, row in world.read_models.rows(PickLists()) if name.startswith("pick_orders")]
-    assert kept == []
+    for key in (picked, over):
+        shown = world.read_models.order(key)
+        assert "picking" not in (shown or {"picking": "no such order"})
+
+
+def test_a_batch_that_issues_a_list_and_removes_it_leaves_no_row(world: World) -> None:
+    key = world.taken("1")
+    world.trade.append(key, order.OrderPicked(f"{key}/1", "c-1"))
+    assert world.rows() == []
+    shown = world.read_models.order(key)
+    assert "picking" not in (shown or {"picking": "no such order"})
+
+
+def test_what_does_not_touch_a_list_does_not_write_its_row(world: World) -> None:
+    key = world.taken("1")
+    (before,) = world.rows()
+    world.trade.append(key, order.OrderRepeated("d"), order.EffectSucceeded("wms_create", "k"))
+    assert world.rows() == [before]
+    world.trade.append(key, order.OrderPromised("r", 1, NOON_MS + 9))
+    (after,) = world.rows()
+    assert after["position"] == before["position"] + 3
 
 
 def test_an_order_that_is_given_back_and_reserved_anew_has_one_list(world: World) -> None:
     key = world.taken("1")
-    world.trade.append(warehouse_key("A"), stock.StockReleased(f"{key}/1", (("SKU-1", 2), ("SKU-2", 1))))
-    world.trade.append(key, order.PickListIssued(f"pick-{key}/2", f"{key}/2", "B", (("SKU-1", 1),)))
+    world.rows()
+    world.trade.append(
+        key,
+        order.OrderReleased(f"{key}/1", "A", (("SKU-1", 2), ("SKU-2", 1)), "amended"),
+        order.OrderReserved(f"{key}/2", "B", (("SKU-1", 1),)),
+        order.PickListIssued(f"pick-{key}/2", f"{key}/2", "B", (("SKU-1", 1),)),
+    )
     assert [(row["pick_list"], row["warehouse"]) for row in world.rows()] == [(f"pick-{key}/2", "B")]
 
 
@@ -223,37 +259,44 @@ def test_a_sale_over_the_counter_is_not_picked(world: World) -> None:
     counter = msgspec.structs.replace(view("9"), kind="counter")
     world.trade.append(key, order.OrderNormalized(counter, "d", "a"), order.OrderPaid(1, "CNY", NOON_MS))
     assert world.rows() == []
-    assert list(world.read_models.rows(PickLists())) == []
+    assert TABLE.name not in {name for name, _ in world.read_models.rows(Orders())}
 
 
 def test_a_replacement_is_picked_though_the_order_has_left(world: World) -> None:
-    key = world.taken("1")
+    key = world.taken("1", order.OrderPromised("r", 1, NOON_MS + 9))
     name, lines = f"{key}/case-1-1", (("SKU-1", 1),)
-    ledger = warehouse_key("A")
     wish = after_sale.AfterSaleOpened((("1", 1),), "quality", kind="exchange")
     world.trade.append(key, order.OrderShipped((), NOON_MS, f"{key}/1"))
     assert world.rows() == []
-    world.trade.append(key, wish, after_sale.AfterSaleApproved(1, "c-1"))
-    world.trade.append(ledger, stock.StockReserved(name, key, lines))
-    held = after_sale.ReplacementReserved(1, name, "A", lines)
-    world.trade.append(key, held, order.PickListIssued(f"pick-{name}", name, "A", lines))
+    world.trade.append(key, wish, after_sale.AfterSaleApproved(1, "c-1"), after_sale.ReplacementAsked(1, 1, lines))
+    world.trade.append(key, after_sale.ReplacementReserved(1, name, "A", lines))
+    assert world.rows() == []
+    world.trade.append(key, order.PickListIssued(f"pick-{name}", name, "A", lines))
     (row,) = world.rows()
     assert (row["pick_list"], row["stopped"], row["open"]) == (f"pick-{name}", "", 1)
+    assert row["ship_by_ms"] == 0, "the promise was of what has left"
     world.trade.append(key, ItemScanned(name, "SKU-1", 1, 0, 0, "c-2"), order.OrderCompleted(NOON_MS))
     assert [each["open"] for each in world.rows()] == [0], "that the trade is over ends no replacement"
-    world.trade.append(ledger, stock.StockPickedOut(name, lines))
+    world.trade.append(key, after_sale.ReplacementReleased(1, name, "A"))
     assert world.rows() == []
-    again = f"{key}/case-2-1"
-    world.trade.append(key, order.PickListIssued(f"pick-{again}", again, "A", lines))
+    again = f"{key}/case-1-2"
+    held = after_sale.ReplacementReserved(1, again, "A", lines)
+    world.trade.append(key, held, order.PickListIssued(f"pick-{again}", again, "A", lines))
     assert [each["pick_list"] for each in world.rows()] == [f"pick-{again}"]
-    world.trade.append(key, after_sale.ReplacementPicked(2, again, "c-3"))
+    world.trade.append(key, after_sale.ReplacementPicked(1, again, "c-4"))
     assert world.rows() == []
 
 
 def test_a_replacement_beside_what_the_order_still_needs_is_a_list_of_its_own(world: World) -> None:
     key = world.taken("1")
     name, lines = f"{key}/case-1-1", (("SKU-2", 1),)
-    world.trade.append(key, order.PickListIssued(f"pick-{name}", name, "A", lines))
+    world.trade.append(
+        key,
+        after_sale.AfterSaleOpened((("2", 1),), "quality", kind="reship"),
+        after_sale.AfterSaleApproved(1, "c-1"),
+        after_sale.ReplacementReserved(1, name, "A", lines),
+        order.PickListIssued(f"pick-{name}", name, "A", lines),
+    )
     assert len(world.rows()) == 2
     world.trade.append(key, order.OrderShipped((), NOON_MS, f"{key}/1"))
     assert [each["allocation"] for each in world.rows()] == [name]
