@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from domain.merkle import EMPTY_ROOT, Frontier, inclusion_proof, node_hash, root_of
+from domain.merkle import EMPTY_ROOT, Frontier, consistency_proof, consistent, inclusion_proof, node_hash, root_of
 
 ENTRIES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
 LEAVES = [sha256(b"\0" + entry).digest() for entry in (*ENTRIES, bytes(range(0x60, 0x70)))]
@@ -47,3 +47,23 @@ def test_a_proof_is_the_path_of_siblings() -> None:
     assert inclusion_proof(LEAVES[:3], 2) == [node_hash(LEAVES[0], LEAVES[1])]
     with pytest.raises(IndexError):
         inclusion_proof(LEAVES[:3], 3)
+
+
+def test_a_tree_that_did_not_grow_needs_no_proof_and_takes_none() -> None:
+    root = root_of(LEAVES[:5])
+    assert consistency_proof(LEAVES[:5], 5) == []
+    assert consistent(5, root, 5, root, [])
+    assert not consistent(5, root, 5, root, [root])
+    assert not consistent(5, root, 5, root_of(LEAVES[:4]), [])
+
+
+@pytest.mark.parametrize("earlier", [0, -1, 9])
+def test_nothing_and_what_is_greater_is_no_beginning_of_a_tree(earlier: int) -> None:
+    with pytest.raises(ValueError, match=f"no tree of {earlier} leaves is the beginning of one of 8"):
+        consistency_proof(LEAVES, earlier)
+    assert not consistent(earlier, EMPTY_ROOT, 8, root_of(LEAVES), [])
+
+
+@pytest.mark.parametrize("earlier", range(1, 8))
+def test_without_a_proof_no_tree_is_the_beginning_of_a_greater_one(earlier: int) -> None:
+    assert not consistent(earlier, root_of(LEAVES[:earlier]), 8, root_of(LEAVES), [])
