@@ -223,9 +223,17 @@ def test_what_arrives_is_for_those_who_wait_for_it_and_for_nobody_else() -> None
     assert (level(spec, "S4").available, level(spec, "S4").pre_reserved) == (3, 2)
 
 
-def test_an_arrival_needs_a_name_and_is_announced_once() -> None:
+def test_an_arrival_is_announced_once() -> None:
     command = ExpectStock("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS)
     ten().when(command).then(StockExpected("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS, T0)).when(command).then_nothing()
+
+
+def test_calling_off_what_was_never_announced_changes_no_figure() -> None:
+    command = ExpectStock("e-1", "PO-9", (), T0 + DAY_MS)
+    spec = ten().given(expected("S3", 2, 1))
+    before = spec.state
+    spec.when(command).then(StockExpected("e-1", "PO-9", (), T0 + DAY_MS, T0)).when(command).then_nothing()
+    assert (spec.state.arrivals, spec.state.levels) == (before.arrivals, before.levels)
 
 
 # --- goods that came back
