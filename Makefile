@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 CODE := domain adapters projections runners benchmarks tests
 
-.PHONY: help setup run test check bench sim fix docs lock clean
+.PHONY: help setup run test check cover bench sim fix docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -43,6 +43,12 @@ check: $(STAMP) ## Check format, lint, types and layers, then run the tests
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
 
+cover: $(STAMP) ## Run the tests of the core: each line and branch of domain/ must be reached
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile -q --hypothesis-seed=0 tests/unit tests/properties tests/simulation
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks
 
@@ -63,5 +69,5 @@ lock: ## Refresh requirements.lock to the newest versions (needs uv)
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv, caches and build output (never the data)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -228,17 +228,7 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
     del now_ms
     match command:
         case RecordAside():
-            if command.payload in state.seen:
-                return ()
-            match command.kind:
-                case "hint":
-                    return (IntakeHinted(command.order_no, command.reason, command.payload),)
-                case "ignored":
-                    return (IntakeIgnored(command.reason, command.payload),)
-                case "refused":
-                    return (IntakeRefused(command.reason, command.payload),)
-                case "quarantined":
-                    return (IntakeQuarantined(command.reason, command.payload, command.message, command.to),)
+            return () if command.payload in state.seen else (_aside(command),)
         case RecordUnmatched():
             if command.command_id in state.seen:
                 return ()
@@ -257,6 +247,16 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
                 raise NothingQuarantined(f"no quarantined bytes {command.item!r} in this intake")
             return (IntakeDiscarded(command.item, command.reason),)
     raise WrongActor(f"{type(command).__name__} is nothing that an intake could do")
+
+
+def _aside(command: RecordAside) -> Event:
+    if command.kind == "hint":
+        return IntakeHinted(command.order_no, command.reason, command.payload)
+    if command.kind == "ignored":
+        return IntakeIgnored(command.reason, command.payload)
+    if command.kind == "refused":
+        return IntakeRefused(command.reason, command.payload)
+    return IntakeQuarantined(command.reason, command.payload, command.message, command.to)
 
 
 def _reconciled(command: RecordReconciled) -> IntakeReconciled:

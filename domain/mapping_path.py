@@ -93,18 +93,13 @@ def follow(document: Any, path: Path, where: str = "") -> Iterator[tuple[str, An
         yield where, document
         return
     step, rest = path[0], path[1:]
-    match step:
-        case Member(name):
-            if type(document) is dict and name in document:
-                yield from follow(document[name], rest, joined(where, name))
-        case Every() | Where():
-            for number, element in enumerate(_elements(document)):
-                if isinstance(step, Every) or _says(element, step):
-                    yield from follow(element, rest, f"{where}[{number}]")
-        case Place(number):
-            elements = _elements(document)
-            if number < len(elements):
-                yield from follow(elements[number], rest, f"{where}[{number}]")
+    if isinstance(step, Member):
+        if type(document) is dict and step.name in document:
+            yield from follow(document[step.name], rest, joined(where, step.name))
+        return
+    for number, element in enumerate(_elements(document)):
+        if _chooses(step, number, element):
+            yield from follow(element, rest, f"{where}[{number}]")
 
 
 def joined(where: str, name: str) -> str:
@@ -132,7 +127,11 @@ def _elements(value: Any) -> list[Any]:
     return [value] if type(value) is dict and value else []
 
 
-def _says(element: Any, step: Where) -> bool:
+def _chooses(step: Every | Place | Where, number: int, element: Any) -> bool:
+    if isinstance(step, Every):
+        return True
+    if isinstance(step, Place):
+        return step.number == number
     if type(element) is not dict:
         return False
     value = element.get(step.key)

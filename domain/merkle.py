@@ -42,10 +42,6 @@ class Frontier:
         """Roots of the full subtrees, greatest first."""
         return tuple(self._nodes)
 
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf."""
-        self.extend((leaf,))
-
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaves, in order."""
         nodes, size = self._nodes, self.size

@@ -600,6 +600,17 @@ def test_a_warehouse_of_others_confirms_a_replacement_like_other_goods() -> None
     assert (cell.order().cases[0].stage, figures(cell, "S2")) == ("replaced", (5, 0, 0))
 
 
+def test_a_replacement_without_a_number_has_not_left_yet() -> None:
+    cell = exchanged()
+    name = f"{KEY}/case-1-1"
+    packed = ConfirmDelivery("c-4", f"pick-{name}", name, (Packed("SF", ""),), (("S2", 2),))
+    assert send(cell, packed).outcome == "accepted"
+    assert cell.tags(KEY)[-1] == "order.delivery_confirmed"
+    assert (cell.order().cases[0].replacement is not None, cell.order().interceptions) == (True, ())
+    assert send(cell, order.Ship("c-5", "T9", "SF")).outcome == "accepted"
+    assert (cell.order().cases[0].stage, figures(cell, "S2")) == ("replaced", (5, 0, 0))
+
+
 def test_a_warehouse_of_others_that_packs_something_else_stops_the_order() -> None:
     cell = exchanged()
     name = f"{KEY}/case-1-1"

@@ -183,3 +183,14 @@ def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled()
     cell.send(order_key("taobao", "shop1", "o-1"), CancelLines("x-1", (), "no more"))
     ordered(cell, "o-3", 120, payable=500)
     assert reasons(cell, "o-3") == []
+
+
+def test_a_buyer_whom_nobody_has_terms_with_has_no_credit_that_could_be_exceeded() -> None:
+    cell = Cell()
+    cell.receive(("S1", 99))
+    cell.send(RULEBOOK_KEY, ChangeRules("r-1", BOOK, "for the test"))
+    ordered(cell, "o-1", payable=10**6)
+    assert (reasons(cell, "o-1"), cell.order("o-1").status) == ([], "allocating")
+    cell.send(BUYERS_KEY, SetBuyer("c-1", WHO, "dealer", (), "CNY", 1_000))
+    ordered(cell, "o-2", 60, payable=10**6)
+    assert reasons(cell, "o-2") == ["over_credit"]

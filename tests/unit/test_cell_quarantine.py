@@ -82,6 +82,15 @@ def test_a_scan_for_an_order_that_is_not_known_yet_waits_and_then_runs() -> None
     assert cell.level("S1") == stock.Level(9, 0, 0, 0, T0)
 
 
+def test_acts_of_one_id_that_waited_are_refused_once() -> None:
+    cell = Cell()
+    for tracking in ("T1", "T2"):
+        assert cell.send(KEY, order.ScanOut("c-1", tracking, "SF")).outcome == "queued"
+    tags = [record.tag for record in cell.take(snapshot()).records]
+    assert (tags.count("order.queue_released"), tags.count("order.refused")) == (1, 1), tags
+    assert cell.order().queue == ()
+
+
 def test_a_queue_that_was_given_up_does_not_run() -> None:
     cell = Cell()
     cell.send(KEY, order.ScanOut("c-1", "T1", "SF"))

@@ -9,7 +9,17 @@ from domain.catalogue import decode_event
 from domain.cell import EndlessTurn, Held, Message, Missing, Returned, Taken, run_turn
 from domain.envelope import By, decode_envelope
 from domain.fulfilment import Message as Reaction
-from domain.ids import CELL_KEY, RULEBOOK_KEY, order_key
+from domain.ids import (
+    BARCODES_KEY,
+    BUYERS_KEY,
+    CELL_KEY,
+    RULEBOOK_KEY,
+    buyer_of,
+    mapping_key,
+    order_key,
+    skus_key,
+    trail_key,
+)
 from domain.mail import AsideReport, ChannelPayload, Mail
 from tests.spec import T0, WAREHOUSE, Cell, at, line, snapshot, taking
 
@@ -81,11 +91,31 @@ def test_a_refusal_is_recorded_where_an_auditor_would_ask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "tag"), [(CELL_KEY, "cell.refused"), ("intake-x:y", "intake.refused"), (WAREHOUSE, "stock.refused")]
+    ("to", "tag"),
+    [
+        (CELL_KEY, "cell.refused"),
+        ("intake-x:y", "intake.refused"),
+        (WAREHOUSE, "stock.refused"),
+        (mapping_key("taobao"), "mapping.refused"),
+        (skus_key("taobao", "shop1"), "skus.refused"),
+        (RULEBOOK_KEY, "rules.refused"),
+        (trail_key(buyer_of("taobao", "cafe")), "trail.refused"),
+        (BUYERS_KEY, "buyers.refused"),
+        (BARCODES_KEY, "goods.refused"),
+    ],
 )
 def test_a_message_to_the_wrong_kind_of_actor_is_refused_and_breaks_nothing(to: str, tag: str) -> None:
     turn = Cell().send(to, order.Ship("c-1", "T", "SF"))
     assert (turn.outcome, [record.tag for record in turn.records]) == ("refused", [tag])
+
+
+def test_a_failed_act_that_no_rule_speaks_of_follows_its_sender() -> None:
+    cell = stocked()
+    cell.take(PAID)
+    failed = order.RecordEffect("c-1", "erp", f"{KEY}@4", "failed", reason="no such account")
+    assert [record.tag for record in cell.send(KEY, failed).records] == ["order.effect_failed"]
+    stops = order.RecordEffect("c-2", "erp", f"{KEY}@5", "failed", reason="no such account", then="intercept")
+    assert [record.tag for record in cell.send(KEY, stops).records] == ["order.effect_failed", "order.intercepted"]
 
 
 def test_what_a_turn_lacks_it_names() -> None:

@@ -8,7 +8,7 @@ from domain.catalogue import decode_event
 from domain.decider import Event
 from domain.delivery import ConfirmDelivery, DeliveryConfirmed, Packed
 from domain.ids import order_key
-from domain.order import CancelLines, OrderShipped, ResolveInterception, ScanOut
+from domain.order import CancelLines, OrderIntercepted, OrderShipped, ResolveInterception, ScanOut
 from domain.rulings import Route, Ruling
 from tests.spec import Cell, line, replayed, snapshot
 
@@ -110,6 +110,14 @@ def test_goods_without_a_number_are_picked_and_ship_when_they_have_one(cell: Cel
     assert cell.order().status == "shipped"
 
 
+def test_goods_that_were_picked_already_and_have_no_number_change_nothing_more(cell: Cell) -> None:
+    send(cell, ScanOut("c-1"))
+    before = cell.order()
+    assert send(cell, confirm(tracking="")) == "accepted"
+    assert cell.tags(KEY)[-1] == "order.delivery_confirmed"
+    assert (cell.order().status, cell.order().allocations, reasons(cell)) == ("allocating", before.allocations, [])
+
+
 def test_a_second_and_different_end_is_looked_at(cell: Cell) -> None:
     send(cell, confirm())
     assert send(cell, confirm(2, (("S1", 2),), tracking="T2")) == "accepted"
@@ -155,3 +163,15 @@ def test_goods_into_the_eu_do_not_ship_without_their_lots(cell: Cell) -> None:
     cell.take(snapshot(lines=LINES), ruling=Ruling(1, lots=True))
     send(cell, confirm())
     assert reasons(cell) == ["left_without_lots"]
+
+
+def test_goods_that_left_before_their_area_had_done_its_work_are_looked_at() -> None:
+    cell = Cell()
+    cell.receive(("S1", 9), ("S2", 9))
+    cell.take(snapshot(lines=LINES), ruling=Ruling(1, routes=(Route("engraving", area="C", processing=True),)))
+    (allocation,) = cell.order().allocations
+    told = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, (Packed("SF", "T1"),), ASKED)
+    assert send(cell, told) == "accepted"
+    (stopped,) = (event for event in events(cell) if isinstance(event, OrderIntercepted))
+    assert (stopped.reason, "area C" in stopped.evidence, "T1" in stopped.evidence) == ("left_unprocessed", True, True)
+    assert (cell.order().status, shipped(cell)) == ("allocating", [])

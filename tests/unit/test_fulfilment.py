@@ -1,8 +1,8 @@
 """The plain case: what happens to an order moves the stock with it, and nothing stays behind."""
 
-from domain import order, stock
+from domain import fulfilment, order, stock
 from domain.ids import order_key
-from tests.spec import T0, WAREHOUSE, Cell, line, snapshot
+from tests.spec import T0, WAREHOUSE, Cell, line, normalized, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
 TWO = (line("1"), line("2", quantity=3))
@@ -46,6 +46,21 @@ def test_too_little_stock_holds_nothing_and_a_release_tries_again() -> None:
     cell.receive(("S2", 5), document="d-2")
     cell.send(KEY, order.ResolveInterception("c-2", "stock_short-2", "release"))
     assert (cell.order().status, figures(cell, "S2")) == ("allocating", (7, 3))
+
+
+def test_an_order_that_has_asked_for_its_goods_does_not_ask_again_for_another_reason() -> None:
+    warehouses = fulfilment.Stock(("A",), lambda _: stocked().ledger)
+    before = order.Order()
+    events = [*normalized(snapshot(lines=TWO)), order.OrderPaid(400, "CNY", T0)]
+    for event in events:
+        before = order.evolve(before, event)
+    wanted = (("S1", 1), ("S2", 3))
+    (asked,) = fulfilment.react_to_order(KEY, events, order.Order(), before, warehouses)
+    assert asked == fulfilment.Message(WAREHOUSE, stock.Reserve(f"{KEY}/1", KEY, wanted))
+    told = order.EffectSucceeded("erp", f"{KEY}@3")
+    after = order.evolve(before, told)
+    assert fulfilment.stock_wanted(after) == wanted
+    assert fulfilment.react_to_order(KEY, [told], before, after, warehouses) == []
 
 
 def test_a_platforms_hold_keeps_the_promise_and_stops_the_parcel() -> None:

@@ -17,7 +17,9 @@ from domain.intake import (
     NothingQuarantined,
     RecordAside,
     RecordReconciled,
+    RecordStockCompared,
     RecordUnmatched,
+    StockCompared,
     WrongActor,
     intake,
 )
@@ -56,6 +58,20 @@ def test_the_record_of_a_reconciliation_stays_small() -> None:
     (event,) = intake.decide(command, intake.initial, 0)
     assert isinstance(event, IntakeReconciled)
     assert (event.missed, event.keys) == (len(keys), keys[:RECONCILED_KEYS_MAX])
+
+
+def test_a_comparison_of_stock_is_recorded_once_with_what_differs() -> None:
+    command = RecordStockCompared("c-1", "A", 40, (("S1", 5, 4), ("S2", 0, 9)))
+    event = StockCompared("A", 40, (("S1", 5, 4), ("S2", 0, 9)), 2, "c-1")
+    Spec(intake).when(command).then(event).when(command).then_nothing()
+
+
+def test_the_record_of_a_comparison_stays_small_and_counts_all() -> None:
+    differ = tuple((f"S{number}", 1, 0) for number in range(RECONCILED_KEYS_MAX + 5))
+    shown = differ[:RECONCILED_KEYS_MAX]
+    Spec(intake).when(RecordStockCompared("c-1", "A", 2_000, differ)).then(
+        StockCompared("A", 2_000, shown, len(differ), "c-1")
+    )
 
 
 def test_quarantined_bytes_can_be_given_up_once() -> None:

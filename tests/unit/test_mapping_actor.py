@@ -17,6 +17,7 @@ from domain.mapping import (
     ChangeMapping,
     InForce,
     MappingChanged,
+    MappingRefused,
     MissingCommandId,
     MissingReason,
     RefusedMapping,
@@ -75,6 +76,12 @@ def test_a_refusal_is_recorded_once() -> None:
     again = cell.send(key, bad)
     assert (again.outcome, again.reason) == ("refused", turn.reason)
     assert cell.tags(key) == ["mapping.refused"]
+
+
+def test_a_refusal_of_a_change_without_an_id_is_no_change_that_was_handled() -> None:
+    spec = Spec(mapping).given(MappingRefused("ChangeMapping", "MissingCommandId", "no id"))
+    assert spec.state == mapping.initial
+    spec.when(ChangeMapping("", TEXT, "why")).then_raises(MissingCommandId)
 
 
 # --- the engine: what is in force at a message

@@ -1,6 +1,7 @@
 """A mapping is data that people edit: faults are told with their line, and nothing personal slips into public."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from domain.mapping_table import (
     TEXT_MAX,
     BadMapping,
     Times,
+    line_of,
     read_mapping,
     sources_of,
 )
@@ -171,10 +173,23 @@ def test_a_line_that_cannot_be_told_is_not_guessed(head: str, line: int) -> None
     assert caught.value.line == line
 
 
-DOCUMENT = {
+def test_a_key_is_found_in_its_line_or_in_that_of_its_table() -> None:
+    assert line_of(GOOD, "times", "zone") == 8
+    assert line_of(GOOD, "times", "fold") == 7
+    with pytest.raises(BadMapping) as caught:
+        line_of('note = "x"\n[[field]\n', "field")
+    assert caught.value.line == 2
+
+
+def test_the_paths_of_a_mapping_that_is_wrong_are_those_that_can_be_read() -> None:
+    assert sources_of(field('from = ["a.", "b[2].c"]', 'to = "attributes.x"')) == ["b[].c"]
+
+
+DOCUMENT: dict[str, Any] = {
     "a": {"b.c": 1, "d": [{"k": "x", "v": 1}, {"k": "y", "v": None}, {"k": 7, "v": 3}]},
     "one": {"v": 9},
     "empty": [],
+    "mixed": [1, None, {"k": "x", "v": 5}],
 }
 
 
@@ -191,10 +206,12 @@ DOCUMENT = {
         ("one[].v", [("one[0].v", 9)]),
         ("empty[].v", []),
         ("a.d.v", []),
+        ("mixed[k=x].v", [("mixed[2].v", 5)]),
+        ("mixed[]", [("mixed[0]", 1), ("mixed[2]", {"k": "x", "v": 5})]),
         ("none.of.this", []),
     ],
 )
-def test_a_path_finds_what_stands_there_and_says_where(path: str, found: list[tuple[str, int]]) -> None:
+def test_a_path_finds_what_stands_there_and_says_where(path: str, found: list[tuple[str, Any]]) -> None:
     assert list(follow(DOCUMENT, parse_path(path))) == found
 
 

@@ -4,7 +4,16 @@ from hashlib import sha256
 
 import pytest
 
-from domain.merkle import EMPTY_ROOT, Frontier, inclusion_proof, node_hash, root_of
+from domain.merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    consistency_proof,
+    consistent,
+    included,
+    inclusion_proof,
+    node_hash,
+    root_of,
+)
 
 ENTRIES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
 LEAVES = [sha256(b"\0" + entry).digest() for entry in (*ENTRIES, bytes(range(0x60, 0x70)))]
@@ -47,3 +56,55 @@ def test_a_proof_is_the_path_of_siblings() -> None:
     assert inclusion_proof(LEAVES[:3], 2) == [node_hash(LEAVES[0], LEAVES[1])]
     with pytest.raises(IndexError):
         inclusion_proof(LEAVES[:3], 3)
+
+
+A, B, C, D, E, F, J = LEAVES[:7]
+"""The leaves and nodes of the example tree of RFC 6962, section 2.1.3, by their letters there."""
+G, H, I_ = node_hash(A, B), node_hash(C, D), node_hash(E, F)
+K, L = node_hash(G, H), node_hash(I_, J)
+
+
+@pytest.mark.parametrize(("index", "path"), [(0, [B, H, L]), (3, [C, G, L]), (4, [F, J, K]), (6, [I_, K])])
+def test_paths_are_those_of_the_rfc_and_convince_of_their_leaf_alone(index: int, path: list[bytes]) -> None:
+    root = node_hash(K, L)
+    assert inclusion_proof(LEAVES[:7], index) == path
+    assert included(LEAVES[index], index, 7, path, root)
+    for leaf, at, proof in [
+        (LEAVES[7], index, path),
+        (LEAVES[index], index, path[:-1]),
+        (LEAVES[index], index, [*path, root]),
+        *((LEAVES[index], other, path) for other in range(-1, 9) if other != index),
+    ]:
+        assert not included(leaf, at, 7, proof, root), (at, len(proof))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "size", "nodes"), [(3, 7, [C, D, G, L]), (4, 7, [L]), (6, 7, [I_, J, K]), (5, 6, [E, F, K])]
+)
+def test_growth_is_shown_by_the_nodes_of_the_rfc(earlier: int, size: int, nodes: list[bytes]) -> None:
+    before, after = root_of(LEAVES[:earlier]), root_of(LEAVES[:size])
+    assert consistency_proof(LEAVES[:size], earlier) == nodes
+    assert consistent(earlier, before, size, after, nodes)
+    for root, proof in [(LEAVES[0], nodes), (before, nodes[:-1]), (before, [*nodes, L]), (before, [*nodes[:-1], A])]:
+        assert not consistent(earlier, root, size, after, proof)
+    assert not consistent(earlier, before, size, LEAVES[0], nodes)
+
+
+def test_a_tree_that_did_not_grow_needs_no_proof_and_takes_none() -> None:
+    root = root_of(LEAVES[:5])
+    assert consistency_proof(LEAVES[:5], 5) == []
+    assert consistent(5, root, 5, root, [])
+    assert not consistent(5, root, 5, root, [root])
+    assert not consistent(5, root, 5, root_of(LEAVES[:4]), [])
+
+
+@pytest.mark.parametrize("earlier", [0, -1, 9])
+def test_nothing_and_what_is_greater_is_no_beginning_of_a_tree(earlier: int) -> None:
+    with pytest.raises(ValueError, match=f"no tree of {earlier} leaves is the beginning of one of 8"):
+        consistency_proof(LEAVES, earlier)
+    assert not consistent(earlier, EMPTY_ROOT, 8, root_of(LEAVES), [])
+
+
+@pytest.mark.parametrize("earlier", range(1, 8))
+def test_without_a_proof_no_tree_is_the_beginning_of_a_greater_one(earlier: int) -> None:
+    assert not consistent(earlier, root_of(LEAVES[:earlier]), 8, root_of(LEAVES), [])

@@ -1,5 +1,6 @@
 """What people are told of an event: by rules, in fixed placeholders, once for each receiver."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +23,11 @@ from domain.notices import (
     check_rules,
     in_force,
     notes_of,
+    rules_of,
 )
 from domain.rule_table import BadRules, read_rules
 from domain.rule_texts import NOTICE_PLACES
-from tests.spec import T0, snapshot
+from tests.spec import T0, line, snapshot
 from tests.unit.test_catalogue import SAMPLES, tag_of
 
 STREAM = "order-taobao:shop1:o-1"
@@ -143,6 +145,30 @@ def test_a_rule_book_cannot_ask_for_what_cannot_be_told() -> None:
 def test_a_condition_is_asked() -> None:
     rules = rule("x", when=lambda occurred, context: context.shop == "shop2" and occurred.version == 4)
     assert told(STOPPED, rules) == []
+
+
+def test_a_rule_books_condition_is_asked_of_the_order_as_its_channel_saw_it() -> None:
+    book = read_rules(
+        'format = 1\n[[tag]]\nid = "big"\ntag = "big"\nwhen = "units >= 5"\n'
+        '[[notify]]\nid = "n"\non = ["order.paid"]\nto = ["keeper"]\ntitle = "x"\nwhen = \'"big" in tags\'\n'
+    )
+    (meant,) = rules_of(book)
+    paid = order.OrderPaid(500, "CNY", T0)
+    told = {}
+    for units in (4, 5):
+        seen = msgspec.structs.replace(CONTEXT, snapshot=snapshot(lines=(line("1", quantity=units),)))
+        told[units] = notes_of((meant,), Occurred(STREAM, 4, "order.paid", paid, T0), seen, ALL)
+    assert (told[4], [note.receiver for note in told[5]]) == ([], ["keeper"])
+    unseen = msgspec.structs.replace(CONTEXT, snapshot=None)
+    assert notes_of((meant,), Occurred(STREAM, 4, "order.paid", paid, T0), unseen, ALL) == []
+
+
+def test_an_amount_is_that_of_the_event_or_of_its_order_or_none() -> None:
+    asks = rule("of {amount}\nplain", on="order.cancelled")
+    occurred = Occurred(STREAM, 4, "order.cancelled", order.OrderCancelled("no more"), T0)
+    unseen = msgspec.structs.replace(CONTEXT, snapshot=None)
+    texts = [notes_of((asks,), occurred, context, ALL)[0].text for context in (CONTEXT, unseen)]
+    assert texts == ["of 1.00 CNY\nplain", "plain"]
 
 
 def test_nobody_is_told_of_what_will_be_tried_again_nor_of_notes_without_end() -> None:

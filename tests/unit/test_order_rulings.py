@@ -87,6 +87,23 @@ def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
     assert (figures(cell, "S2"), figures(cell, "S2", "B")) == ((0, 0, 0), (1, 0, 0))
 
 
+def test_a_line_that_leaves_in_parts_has_left_with_its_last_unit() -> None:
+    cell = stocked({"S2": 2}, {"S2": 2})
+    cell.receive(("S1", 9), warehouse="C")
+    route = Route("big", warehouses=("A", "B", "C"), split="units")
+    cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(route,)))
+    assert places(cell) == {"A": (("S2", 2),), "B": (("S2", 1),), "C": (("S1", 1),)}
+    for number, (code, shipped, needed) in enumerate(
+        [("A", frozenset(), (("S1", 1), ("S2", 1))), ("B", frozenset("2"), (("S1", 1),)), ("C", frozenset("12"), ())], 1
+    ):
+        assert send(cell, order.Ship(f"c-{number}", f"T{number}", "SF", code)).outcome == "accepted"
+        assert (cell.order().shipped, order.needs(cell.order())) == (shipped, needed)
+    assert (cell.order().status, cell.order().sent) == ("shipped", ())
+    assert [figures(cell, "S2"), figures(cell, "S2", "B"), figures(cell, "S1", "C")] == [
+        (0, 0, 0), (1, 0, 0), (8, 0, 0)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("split", ["never", "lines"])
 def test_units_are_not_shared_without_leave(split: Any) -> None:
     cell = stocked({"S2": 2}, {"S2": 2})
@@ -238,6 +255,20 @@ def test_a_gift_from_another_warehouse_leaves_in_a_parcel_of_its_own() -> None:
     assert (cell.order().status, order.needs(cell.order())) == ("allocating", (("G1", 1),))
     send(cell, order.Ship("c-2", "T2", "SF", "B"))
     assert (cell.order().status, figures(cell, "G1", "B")) == ("shipped", (0, 0, 0))
+
+
+def test_a_gift_from_another_warehouse_has_its_own_parcel_in_an_order_that_comes_paid() -> None:
+    cell = stocked({"S1": 9, "S2": 9}, {"G1": 1})
+    cell.take(snapshot("paid", 2, TWO), ruling=Ruling(1, gifts=(Gift("buy-2", "G1", 1, "B"),)))
+    assert places(cell) == {"A": (("S1", 1), ("S2", 3)), "B": (("G1", 1),)}
+    assert (figures(cell, "G1", "B"), reasons(cell)) == ((1, 1, 0), [])
+
+
+def test_a_gift_stays_while_its_channel_reports_only_other_lines_as_shipped() -> None:
+    cell = stocked({"S1": 9, "S2": 9, "G1": 1})
+    cell.take(snapshot("paid", 2, TWO), ruling=GIFT)
+    cell.take(snapshot("allocating", 5, (line("1", state="shipped"), TWO[1])), ruling=GIFT)
+    assert (figures(cell, "S1"), figures(cell, "S2"), figures(cell, "G1")) == ((8, 0, 0), (9, 3, 0), (1, 1, 0))
 
 
 def test_a_gift_leaves_with_what_its_channel_reports_as_shipped() -> None:
@@ -465,6 +496,19 @@ def test_a_presale_whose_goods_do_not_come_in_time_is_stopped_until_they_do() ->
     assert (reasons(cell), cell.order().status) == ([], "allocating")
 
 
+def test_goods_of_a_lock_that_was_given_up_do_not_end_the_wait_of_the_one_that_counts() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 5)
+    presale(cell, "paid", 2)
+    (hold,) = cell.order().ruled.pre_holds
+    due = cell.order().timers
+    late = order.ConfirmArrived("o/pre-0")
+    (told,) = order.decide(late, cell.order(), T0)
+    assert told == order.PresaleArrived("o/pre-0")
+    after = order.evolve(cell.order(), told)
+    assert (after.timers, after.ruled.pre_holds) == (due, (hold,))
+
+
 def test_a_presale_of_goods_that_are_here_is_held_at_once() -> None:
     cell = stocked({"S1": 9})
     presale(cell, "awaiting_payment", 2, paid=50)
@@ -504,6 +548,16 @@ def test_what_was_ruled_of_an_unpaid_order_follows_its_payment_by_a_notice() -> 
     assert send(cell, order.Ship("c-3", "T1", "SF")).outcome == "refused", "nobody has approved it"
     cell.take(snapshot("paid", 5, TWO), ruling=ruling)
     assert cell.tags().count("order.promised") == 1
+
+
+def test_an_address_without_a_flaw_stops_no_order_that_is_paid_by_a_notice() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    ruling = Ruling(7, promise=Promise("hour", HOUR_MS))
+    cell.take(snapshot("awaiting_payment", 1, TWO), ruling=ruling)
+    send(cell, RecordPayment("c-1", "t-1", 400, "CNY", "paid", T0 + 60_000))
+    assert (cell.order().status, reasons(cell)) == ("allocating", [])
+    assert ("promise", T0 + 60_000 + HOUR_MS) in cell.order().timers
+    assert places(cell) == {"A": (("S1", 1), ("S2", 3))}
 
 
 def test_an_unpaid_order_that_nothing_waits_for_records_nothing_of_it() -> None:

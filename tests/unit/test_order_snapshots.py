@@ -1,5 +1,6 @@
 """What a channel's view of an order leads to."""
 
+import msgspec
 import pytest
 
 from domain.after_sale import AfterSaleClosed, AfterSaleOpened, OrderRefunded
@@ -64,6 +65,12 @@ def test_the_channels_own_deadline_counts() -> None:
 
 def test_a_paid_order_arrives_whole() -> None:
     Spec(order).when(taking(PAID)).then(*normalized(PAID), OrderPaid(100, "CNY", at(1).utc_ms))
+
+
+def test_a_payment_that_is_dated_and_not_told_is_of_all_that_was_to_be_paid() -> None:
+    view = msgspec.structs.replace(snapshot("paid", paid=0, freight=50), paid_at=at(7))
+    money = OrderPaid(150, "CNY", at(7).utc_ms)
+    Spec(order).when(taking(view)).then(*normalized(view), money)
 
 
 def test_what_is_paid_on_delivery_may_go_and_counts_as_nothing_paid_yet() -> None:
@@ -302,6 +309,11 @@ def test_a_change_after_picking_stops_the_parcel(lines: tuple[object, ...], addr
     spec = allocated().given(OrderPicked("o/1", "c-1")).when(taking(view, address))
     spec.then_some(OrderAmended, OrderIntercepted)
     assert spec.state.interceptions[0][1] == "changed_after_allocation"
+
+
+def test_a_change_after_picking_that_leaves_goods_and_address_as_they_are_stops_nothing() -> None:
+    view = snapshot("paid", 5, freight=9)
+    allocated().given(OrderPicked("o/1", "c-1")).when(taking(view)).then(amended(view, "amounts"))
 
 
 def test_a_platform_hold_comes_and_goes_with_the_view() -> None:

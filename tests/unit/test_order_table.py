@@ -36,6 +36,8 @@ from domain.order import (
     DiscardQuarantined,
     MapSkus,
     Order,
+    OrderPromised,
+    OrderShipped,
     Quarantine,
     QueueBehind,
     RecordEffect,
@@ -49,11 +51,14 @@ from domain.order import (
     Ship,
     TakePlan,
     TakeSnapshot,
+    TimerCleared,
     TimerDue,
+    TimerSet,
     Waiting,
     decide,
     evolve,
     order,
+    timers_of,
 )
 from domain.payments import Movement, Payments, RecordPayment, SettlePayments
 from domain.picking import ScanItem, UnscanItem
@@ -296,6 +301,11 @@ def steps(state: Order, decided: Any) -> list[tuple[str, str]]:
 def test_every_event_of_the_order_is_sampled_and_every_command_is_tried() -> None:
     assert {type(event) for event in events()} == set(EVOLVE)
     assert {type(command) for command in commands()} == set(DECIDE)
+
+
+def test_only_these_events_move_a_timer() -> None:
+    moving = {type(event) for event in events() if timers_of(event)}
+    assert moving == {TimerSet, TimerCleared, OrderPromised, OrderShipped}
 
 
 def test_every_event_can_follow_every_state() -> None:

@@ -10,10 +10,12 @@ from domain import skus as tables
 from domain.canonical import Return, ReturnLine
 from domain.catalogue import decode_event
 from domain.cell import Message, Missing, Returned, run_turn
+from domain.decider import RefusedBefore
 from domain.ids import order_key, skus_key, skus_key_of
 from domain.mail import Mail
 from domain.order import ResolveInterception, ScanOut, TimerCleared, TimerDue, TimerSet
 from domain.skus import (
+    COMMANDS_MAX,
     PAIRS_MAX,
     AwaitSkus,
     BadEntry,
@@ -22,6 +24,7 @@ from domain.skus import (
     RemoveSkus,
     SetSkus,
     SkusMapped,
+    SkusRefused,
     SkusReleased,
     SkusRemoved,
     SkusSettled,
@@ -96,6 +99,29 @@ def test_an_act_needs_an_id_and_the_right_actor() -> None:
     Spec(skus).when(ScanOut("c-1")).then_raises(WrongActor)
 
 
+def test_a_refusal_of_an_act_without_an_id_is_no_act_that_was_handled() -> None:
+    spec = Spec(skus).given(SkusRefused("SetSkus", "MissingCommandId", "no id"))
+    assert (dict(spec.state.commands), dict(spec.state.refused)) == ({}, {})
+    spec.when(SetSkus("", (("a", "S"),))).then_raises(MissingCommandId)
+
+
+def test_old_acts_are_forgotten_before_memory_is_and_their_refusals_with_them() -> None:
+    spec = Spec(skus).given(SkusRefused("SetSkus", "BadEntry", "old", "r-old"))
+    spec.given(*(entered(("a", "S1"), command=f"c-{number}") for number in range(COMMANDS_MAX - 2)))
+    spec.given(SkusRefused("SetSkus", "BadEntry", "new", "r-new"), entered(("a", "S1"), command="c-last"))
+    assert COMMANDS_MAX // 2 <= len(spec.state.commands) <= COMMANDS_MAX
+    assert dict(spec.state.refused) == {"r-new": "new"}
+    spec.when(SetSkus("c-last", (("b", "S2"),))).then_nothing()
+    spec.when(SetSkus("r-new", (("b", "S2"),))).then_raises(RefusedBefore)
+    spec.when(SetSkus("r-old", (("b", "S2"),))).then_some(SkusMapped)
+
+
+def test_the_past_is_never_refused_even_where_it_takes_out_what_is_not_there() -> None:
+    spec = Spec(skus).given(entered(("a", "S1")), waiting("b"))
+    spec.given(SkusRemoved(("z",), "c-1"), SkusSettled("o-9"), SkusReleased(("o-8",)))
+    assert (dict(spec.state.table), list(spec.state.waiting)) == ({"a": "S1"}, [FIRST])
+
+
 # --- who waits
 
 
@@ -129,6 +155,13 @@ def test_many_that_wait_are_served_part_by_part(monkeypatch: pytest.MonkeyPatch)
     spec.when(TimerDue("release", T0)).then_nothing()
     spec.when(TimerDue("release", T0 + 1)).then(cleared, SkusReleased(("o-4",)))
     assert not spec.state.timers
+
+
+def test_a_timer_that_finds_nobody_waiting_any_more_only_ends() -> None:
+    spec = Spec(skus).given(entered(("a", "S")), waiting("a"), TimerSet("release", T0), SkusSettled(FIRST))
+    spec.when(TimerDue("release", T0), T0 + 1).then(TimerCleared("release", fired=True)).when(
+        TimerDue("release", T0)
+    ).then_nothing()
 
 
 # --- whole turns

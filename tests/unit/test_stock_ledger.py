@@ -11,6 +11,7 @@ from domain.stock import (
     QUANTITY_MAX,
     AdjustStock,
     BadQuantity,
+    ExpectStock,
     Held,
     Issue,
     Level,
@@ -18,20 +19,27 @@ from domain.stock import (
     NotEnoughOnHand,
     PickOut,
     PreReserve,
+    PromiseCovered,
+    PromiseDropped,
     ProtectStock,
     ReceiveStock,
     Release,
     ReservationRefused,
     Reserve,
     StockAdjusted,
+    StockExpected,
     StockIssued,
     StockPickedOut,
     StockPreReserved,
+    StockPromised,
     StockProtected,
     StockReceived,
     StockRefused,
     StockReleased,
     StockReserved,
+    StockReturned,
+    StockReturnedDamaged,
+    TakeBack,
     WrongActor,
     from_snapshot,
     to_snapshot,
@@ -174,6 +182,71 @@ def test_picking_out_takes_from_the_shelf_all_or_some() -> None:
 @pytest.mark.parametrize("command", [Release("o/9"), PickOut("o/9"), Release("o/1", (("S9", 1),))])
 def test_what_is_not_held_cannot_be_given_back_or_picked(command: Command) -> None:
     held().when(command).then_nothing()
+
+
+def test_a_reservation_takes_the_place_only_of_goods_that_are_held_for_it() -> None:
+    lines = (("S1", 5),)
+    reserved = StockReserved("o/2", "o", lines)
+    held().when(Reserve("o/2", "o", lines, (), ("o/g",))).then(StockReleased("o/g", GIFTS.lines), reserved)
+    held().when(Reserve("o/2", "o", (("S1", 4),), (), ("o/9", "o/1"))).then(StockReserved("o/2", "o", (("S1", 4),)))
+    waits = held().given(StockPromised("o/p", "o", (("S1", 1),), T0 + DAY_MS))
+    waits.when(Reserve("o/2", "o", (("S1", 4),), (), ("o/p",))).then(StockReserved("o/2", "o", (("S1", 4),)))
+
+
+# --- goods that are yet to arrive
+
+
+def expected(sku: str, units: int, days: int) -> StockExpected:
+    return StockExpected(f"e-{sku}-{days}", f"PO-{sku}-{days}", ((sku, units),), T0 + days * DAY_MS, T0)
+
+
+def test_goods_are_promised_for_the_day_on_which_the_last_of_them_is_expected() -> None:
+    spec = ten().given(expected("S9", 9, 1), expected("S3", 2, 2), expected("S3", 2, 4), expected("S3", 9, 8))
+    command = PreReserve("o/p", "o", (("S3", 3),), future=True)
+    spec.when(command).then(StockPromised("o/p", "o", (("S3", 3),), T0 + 4 * DAY_MS))
+    assert (level(spec, "S3").promised, spec.state.promises) == (3, ("o/p",))
+    spec.when(PreReserve("o/q", "q", (("S9", 10),), future=True)).then_some(ReservationRefused)
+
+
+def test_a_promise_of_which_nothing_has_come_leaves_nothing_behind_when_it_is_given_back() -> None:
+    spec = ten().given(StockPromised("o/p", "o", (("S3", 3),), T0 + DAY_MS))
+    spec.when(Release("o/p")).then(PromiseDropped("o/p", (("S3", 3),)))
+    assert (level(spec, "S3").promised, spec.state.promises, len(spec.state.allocations)) == (0, (), 0)
+
+
+def test_what_arrives_is_for_those_who_wait_for_it_and_for_nobody_else() -> None:
+    promised = (StockPromised("a/p", "a", (("S3", 3),), T0), StockPromised("b/p", "b", (("S4", 2),), T0))
+    arrived = StockReceived("d-1", (("S4", 5),), T0)
+    spec = ten().given(*promised).when(ReceiveStock("d-1", (("S4", 5),)))
+    spec.then(arrived, PromiseCovered("b/p", "b", (("S4", 2),), whole=True))
+    assert spec.state.promises == ("a/p",)
+    assert (level(spec, "S4").available, level(spec, "S4").pre_reserved) == (3, 2)
+
+
+def test_an_arrival_is_announced_once() -> None:
+    command = ExpectStock("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS)
+    ten().when(command).then(StockExpected("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS, T0)).when(command).then_nothing()
+
+
+def test_calling_off_what_was_never_announced_changes_no_figure() -> None:
+    command = ExpectStock("e-1", "PO-9", (), T0 + DAY_MS)
+    spec = ten().given(expected("S3", 2, 1))
+    before = spec.state
+    spec.when(command).then(StockExpected("e-1", "PO-9", (), T0 + DAY_MS, T0)).when(command).then_nothing()
+    assert (spec.state.arrivals, spec.state.levels) == (before.arrivals, before.levels)
+
+
+# --- goods that came back
+
+
+def test_goods_that_come_back_count_once_the_good_ones_to_be_sold_again() -> None:
+    command = TakeBack("back-1", "o", (("S1", 2),), (("S1", 1), ("S2", 1)))
+    spec = ten().when(command)
+    spec.then(
+        StockReturned("back-1", "o", (("S1", 2),), T0), StockReturnedDamaged("back-1", "o", (("S1", 1), ("S2", 1)), T0)
+    )
+    assert (level(spec, "S1").on_hand, level(spec, "S1").available, level(spec, "S2").available) == (13, 12, 10)
+    spec.when(command).then_nothing()
 
 
 # --- goods that left without a reservation

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from domain import timehub
 from domain.canonical import SourceTime
-from domain.timehub import UnreadableTime, read_time, time_reader, zone_of
+from domain.timehub import TimeReader, UnreadableTime, read_time, time_reader, zone_of
 
 NINE_TWELVE_33 = 1_794_359_553_000  # 2026-11-11 09:12:33 in UTC+8
 
@@ -70,6 +71,25 @@ def test_the_second_time_of_a_day_is_read_like_the_first() -> None:
     assert early is not None
     assert late is not None
     assert late.utc_ms - early.utc_ms == 1000
+
+
+def test_days_are_remembered_up_to_a_limit_and_read_alike_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timehub, "_DAYS_CACHED_MAX", 3)
+    reader = TimeReader("+08:00", "Asia/Shanghai", None, None, excel=False)
+    for number in [*range(1, 9), *range(1, 9)]:
+        text = f"2026-11-0{number} 09:12:33"
+        utc_ms = NINE_TWELVE_33 - (11 - number) * 86_400_000
+        assert reader.read(text) == SourceTime(text, utc_ms, 480, f"2026-11-0{number}T09:12:33.000+08:00")
+        assert reader.read(utc_ms) == SourceTime(str(utc_ms), utc_ms, 0, f"2026-11-0{number}T09:12:33.000+08:00")
+        assert 0 < len(reader._days) <= 3
+        assert 0 < len(reader._quarters) <= 3
+
+
+def test_a_merchants_zone_may_be_off_by_odd_minutes() -> None:
+    for _ in range(2):
+        assert read_time(NINE_TWELVE_33 // 1000, target="+08:07") == SourceTime(
+            str(NINE_TWELVE_33 // 1000), NINE_TWELVE_33, 0, "2026-11-11T09:19:33.000+08:07"
+        )
 
 
 @pytest.mark.parametrize(
@@ -183,6 +203,6 @@ def test_local_times_around_a_clock_change_need_a_choice(text: str, why: str) ->
 
 
 def test_a_zone_that_does_not_exist_is_a_setting_to_correct() -> None:
-    for name in ("Asia/Atlantis", "+99:00", "../etc", ""):
+    for name in ("Asia/Atlantis", "+99:00", "+8", "-", "+08:00:00", "../etc", ""):
         with pytest.raises(ValueError, match=r"zone|offset|earth"):
             zone_of(name)
