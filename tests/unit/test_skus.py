@@ -10,6 +10,7 @@ from domain import skus as tables
 from domain.canonical import Return, ReturnLine
 from domain.catalogue import decode_event
 from domain.cell import Message, Missing, Returned, run_turn
+from domain.handled import MissingCommandId
 from domain.ids import order_key, skus_key, skus_key_of
 from domain.mail import Mail
 from domain.order import ResolveInterception, ScanOut, TimerCleared, TimerDue, TimerSet
@@ -17,7 +18,6 @@ from domain.skus import (
     PAIRS_MAX,
     AwaitSkus,
     BadEntry,
-    MissingCommandId,
     NotMapped,
     RemoveSkus,
     SetSkus,
