@@ -12,11 +12,10 @@ import immutables
 import msgspec
 
 from domain.canonical import Snapshot
-from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
+from domain.decider import Command, Decider, DomainError, Event
+from domain.handled import Handled
 
 PRICES_MAX = 20_000
-COMMANDS_MAX = 10_000
-"""How many command ids are remembered to know repeats."""
 TEXT_MAX = 60
 
 Prices = tuple[tuple[str, int], ...]
@@ -83,10 +82,6 @@ class BadTerms(DomainError):
     """Terms that cannot be: an amount below zero, an empty SKU, a word that is too long."""
 
 
-class MissingCommandId(DomainError):
-    """Without an id of its author's a repeat could not be told from a new act."""
-
-
 class WrongActor(DomainError):
     """Buyers know no such command."""
 
@@ -108,9 +103,7 @@ class Buyers(msgspec.Struct, frozen=True):
 
     known: "immutables.Map[str, Buyer]" = immutables.Map()
     """`<channel>:<keyed digest>` → what is known of him."""
-    commands: "immutables.Map[str, tuple[int, str]]" = immutables.Map()
-    """Command id → (running number, why it was refused, "" = it was not) of those that were handled."""
-    count: int = 0
+    handled: Handled = Handled()
 
 
 _replace = msgspec.structs.replace
@@ -175,25 +168,7 @@ def decide(command: Command, state: Buyers, now_ms: int = 0) -> Sequence[Event]:
         return () if owed == command.owed else (BuyerOwes(command.buyer, command.order, command.owed),)
     if not isinstance(command, SetBuyer):
         raise WrongActor(f"{type(command).__name__} is nothing that buyers could do")
-    handled = state.commands.get(command.command_id)
-    if handled is not None:
-        if handled[1]:
-            raise RefusedBefore(handled[1])
-        return ()
-    if not command.command_id:
-        raise MissingCommandId("the message has no command id; its sender must give it one of its own")
-    return _set(command, state)
-
-
-def _handled(state: Buyers, command: str, refusal: str = "") -> Buyers:
-    """Remember a command; the oldest ones are forgotten."""
-    if not command:
-        return state
-    count = state.count + 1
-    commands = state.commands.set(command, (count, refusal))
-    if len(commands) > COMMANDS_MAX:
-        commands = immutables.Map(sorted(commands.items(), key=lambda pair: pair[1])[COMMANDS_MAX // 2 :])
-    return _replace(state, commands=commands, count=count)
+    return () if state.handled.has(command.command_id) else _set(command, state)
 
 
 def _agreed(known: Buyer, event: BuyerSet) -> Buyer:
@@ -202,7 +177,7 @@ def _agreed(known: Buyer, event: BuyerSet) -> Buyer:
 
 def _was_set(state: Buyers, event: BuyerSet) -> Buyers:
     known = state.known.get(event.buyer, STRANGER)
-    return _handled(_replace(state, known=state.known.set(event.buyer, _agreed(known, event))), event.command)
+    return Buyers(state.known.set(event.buyer, _agreed(known, event)), state.handled.with_(event.command))
 
 
 def _owes(state: Buyers, event: BuyerOwes) -> Buyers:
@@ -218,7 +193,7 @@ def _owes(state: Buyers, event: BuyerOwes) -> Buyers:
 EVOLVE: Mapping[type[Event], Callable[[Buyers, Any], Buyers]] = {
     BuyerSet: _was_set,
     BuyerOwes: _owes,
-    BuyersRefused: lambda state, event: _handled(state, event.command, event.reason),
+    BuyersRefused: lambda state, event: Buyers(state.known, state.handled.with_(event.command, event.reason)),
 }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
+from domain.decider import Command, Decider, DomainError, Event
+from domain.handled import Handled
 from domain.mapping_table import BadMapping, read_mapping
 
 
@@ -57,10 +58,6 @@ class MissingReason(DomainError):
     """A change that nobody explains is not made."""
 
 
-class MissingCommandId(DomainError):
-    """Without an id of its author's a repeat could not be told from a new act."""
-
-
 class WrongActor(DomainError):
     """A mapping knows no such command."""
 
@@ -81,10 +78,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """A channel's mapping."""
 
     in_force: InForce = SHIPPED
-    commands: tuple[str, ...] = ()
-    """Ids of the commands that were handled (or refused)."""
-    refused: tuple[tuple[str, str], ...] = ()
-    """(command id, reason) of those that were refused."""
+    handled: Handled = Handled()
 
 
 def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
@@ -97,13 +91,8 @@ def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
     del now_ms
     if not isinstance(command, ChangeMapping):
         raise WrongActor(f"{type(command).__name__} is nothing that a mapping could do")
-    if command.command_id in state.commands:
-        reason = dict(state.refused).get(command.command_id)
-        if reason is not None:
-            raise RefusedBefore(reason)
+    if state.handled.has(command.command_id):
         return ()
-    if not command.command_id:
-        raise MissingCommandId("the message has no command id; its sender must give it one of its own")
     if not command.reason.strip():
         raise MissingReason("say why the mapping is changed")
     try:
@@ -119,13 +108,11 @@ def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
 
 def _changed(state: State, event: MappingChanged) -> State:
     in_force = InForce(event.version, event.digest, event.text)
-    return State(in_force, (*state.commands, event.command), state.refused)
+    return State(in_force, state.handled.with_(event.command))
 
 
 def _refused(state: State, event: MappingRefused) -> State:
-    if not event.command:
-        return state
-    return State(state.in_force, (*state.commands, event.command), (*state.refused, (event.command, event.reason)))
+    return State(state.in_force, state.handled.with_(event.command, event.reason))
 
 
 EVOLVE: Mapping[type[Event], Callable[[State, Any], State]] = {MappingChanged: _changed, MappingRefused: _refused}

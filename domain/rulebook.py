@@ -10,12 +10,10 @@ from typing import Any
 
 import msgspec
 
-from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
+from domain.decider import Command, Decider, DomainError, Event
+from domain.handled import Handled
 from domain.rule_parts import Book
 from domain.rule_table import BadRules, read_rules
-
-COMMANDS_MAX = 10_000
-"""How many command ids are remembered to know repeats: people change rules a few times a day."""
 
 
 class ChangeRules(Command, frozen=True):
@@ -59,10 +57,6 @@ class MissingReason(DomainError):
     """A change that nobody explains is not made."""
 
 
-class MissingCommandId(DomainError):
-    """Without an id of its author's a repeat could not be told from a new act."""
-
-
 class WrongActor(DomainError):
     """The rule book knows no such command."""
 
@@ -92,8 +86,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """The cell's rule book."""
 
     in_force: InForce = SHIPPED
-    commands: tuple[tuple[str, str], ...] = ()
-    """(command id, why it was refused, "" = it was not) of the newest that were handled."""
+    handled: Handled = Handled()
 
 
 def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
@@ -106,13 +99,8 @@ def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
     del now_ms
     if not isinstance(command, ChangeRules):
         raise WrongActor(f"{type(command).__name__} is nothing that the rule book could do")
-    for known, refusal in state.commands:
-        if known == command.command_id:
-            if refusal:
-                raise RefusedBefore(refusal)
-            return ()
-    if not command.command_id:
-        raise MissingCommandId("the message has no command id; its sender must give it one of its own")
+    if state.handled.has(command.command_id):
+        return ()
     if not command.reason.strip():
         raise MissingReason("say why the rules are changed")
     try:
@@ -126,19 +114,13 @@ def decide(command: Command, state: State, now_ms: int = 0) -> Sequence[Event]:
     return (RulesChanged(version, command.text, digest, command.reason, command.command_id),)
 
 
-def _remembered(state: State, command: str, refusal: str) -> tuple[tuple[str, str], ...]:
-    return (*state.commands, (command, refusal))[-COMMANDS_MAX:]
-
-
 def _changed(state: State, event: RulesChanged) -> State:
     in_force = InForce(event.version, event.digest, event.text)
-    return State(in_force, _remembered(state, event.command, ""))
+    return State(in_force, state.handled.with_(event.command))
 
 
 def _refused(state: State, event: RulesRefused) -> State:
-    if not event.command:
-        return state
-    return State(state.in_force, _remembered(state, event.command, event.reason))
+    return State(state.in_force, state.handled.with_(event.command, event.reason))
 
 
 EVOLVE: Mapping[type[Event], Callable[[State, Any], State]] = {RulesChanged: _changed, RulesRefused: _refused}

@@ -11,7 +11,8 @@ import immutables
 import msgspec
 
 from domain.canonical import Line, Snapshot
-from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
+from domain.decider import Command, Decider, DomainError, Event
+from domain.handled import Handled
 from domain.order import Order, TimerCleared, TimerDue, TimerSet
 
 PAIRS_MAX = 2_000
@@ -20,8 +21,6 @@ TEXT_MAX = 200
 """Longest item or SKU, in characters."""
 RELEASE_MAX = 1_000
 """Most waiting orders that get their SKUs in one turn; the others follow by a timer that is due at once."""
-COMMANDS_MAX = 10_000
-"""How many command ids are remembered to know repeats."""
 RELEASE_TIMER = "release"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -108,10 +107,6 @@ class NotMapped(DomainError):
     """The table has no such item."""
 
 
-class MissingCommandId(DomainError):
-    """Without an id of its author's a repeat could not be told from a new act."""
-
-
 class WrongActor(DomainError):
     """A table of SKUs knows no such command."""
 
@@ -131,10 +126,8 @@ class Skus(msgspec.Struct, frozen=True):
     waiting: "immutables.Map[str, Waits]" = immutables.Map()
     """Order → what it waits for."""
     count: int = 0
-    commands: "immutables.Map[str, int]" = immutables.Map()
-    """Command id → running number."""
-    refused: "immutables.Map[str, str]" = immutables.Map()
-    """Command id → reason, of those that were refused."""
+    """How many orders have waited."""
+    handled: Handled = Handled()
     timers: tuple[tuple[str, int], ...] = ()
     """(id, due UTC ms) of the open ones."""
 
@@ -247,13 +240,8 @@ def decide(command: Command, state: Skus, now_ms: int = 0) -> Sequence[Event]:
         DomainError: it breaks a rule.
     """
     command_id = getattr(command, "command_id", None)
-    if command_id is not None:
-        if command_id in state.refused:
-            raise RefusedBefore(state.refused[command_id])
-        if command_id in state.commands:
-            return ()
-        if not command_id:
-            raise MissingCommandId("the message has no command id; its sender must give it one of its own")
+    if command_id is not None and state.handled.has(command_id):
+        return ()
     handler = DECIDE.get(type(command))
     if handler is None:
         raise WrongActor(f"{type(command).__name__} is nothing that a table of SKUs could do")
@@ -265,7 +253,7 @@ def decide(command: Command, state: Skus, now_ms: int = 0) -> Sequence[Event]:
 
 def _mapped(state: Skus, event: SkusMapped) -> Skus:
     table = state.table.update(dict(event.skus))
-    return _without(_done(_replace(state, table=table), event.command), event.orders)
+    return _without(_replace(state, table=table, handled=state.handled.with_(event.command)), event.orders)
 
 
 def _removed(state: Skus, event: SkusRemoved) -> Skus:
@@ -273,7 +261,7 @@ def _removed(state: Skus, event: SkusRemoved) -> Skus:
     for item in event.items:
         if item in table:
             table = table.delete(item)
-    return _done(_replace(state, table=table), event.command)
+    return _replace(state, table=table, handled=state.handled.with_(event.command))
 
 
 def _unmapped(state: Skus, event: SkusUnmapped) -> Skus:
@@ -291,32 +279,13 @@ def _without(state: Skus, orders: Sequence[str]) -> Skus:
     return _replace(state, waiting=waiting)
 
 
-def _done(state: Skus, command: str) -> Skus:
-    """Remember a command; the oldest ones are forgotten."""
-    if not command:
-        return state
-    count = state.count + 1
-    commands = state.commands.set(command, count)
-    if len(commands) > COMMANDS_MAX:
-        newest = sorted(commands.items(), key=lambda pair: pair[1])[COMMANDS_MAX // 2 :]
-        commands = immutables.Map(newest)
-        refused = immutables.Map({name: reason for name, reason in state.refused.items() if name in commands})
-        state = _replace(state, refused=refused)
-    return _replace(state, commands=commands, count=count)
-
-
-def _refused(state: Skus, event: SkusRefused) -> Skus:
-    done = _done(state, event.command)
-    return _replace(done, refused=done.refused.set(event.command, event.reason)) if event.command else done
-
-
 EVOLVE: Mapping[type[Event], Callable[[Skus, Any], Skus]] = {
     SkusMapped: _mapped,
     SkusReleased: lambda state, event: _without(state, event.orders),
     SkusRemoved: _removed,
     SkusUnmapped: _unmapped,
     SkusSettled: lambda state, event: _without(state, (event.order,)),
-    SkusRefused: _refused,
+    SkusRefused: lambda state, event: _replace(state, handled=state.handled.with_(event.command, event.reason)),
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: lambda state, event: _replace(
         state, timers=tuple(pair for pair in state.timers if pair[0] != event.timer)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.platforms.connection import Connection, MissingSecret, Token
-from runners.connections import write_durably
+from runners.settings_file import stamp, write_durably
 
 TOKENS = "tokens"
 """Directory below the data directory, 0700."""
@@ -122,7 +122,7 @@ class FileKeys:
             kind, _, rest = place.partition(":")
             if kind == "file":
                 files.append(self._data / Path(rest).expanduser())
-        return tuple(_stamp(file) for file in files)
+        return tuple(stamp(file) for file in files)
 
     def _secret_in(self, path: Path, what: str) -> str:
         try:
@@ -169,11 +169,3 @@ def read_owned(path: Path, what: str) -> bytes:
         return os.read(descriptor, SECRET_BYTES_MAX)
     finally:
         os.close(descriptor)
-
-
-def _stamp(file: Path) -> tuple[int, int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode

@@ -4,10 +4,6 @@ The file holds no secret, only where secrets are: in the environment or in a fil
 """
 
 import contextlib
-import fcntl
-import os
-import re
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,22 +11,19 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.platforms import MODULES, wants
-from adapters.platforms.connection import Connection
+from adapters.platforms.connection import BadSettings, Connection, is_name, is_place
 from domain.ids import BadId, checked_part
+from runners import settings_file
 
 FILE = "channels.json"
 PULL_EVERY_S_MIN = 1
 PULL_EVERY_S_MAX = 31_536_000
 """A year."""
-_LOCK_FILE = ".channels.lock"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_WORDS = ("secret", "token", "password", "passphrase", "private_key")
-_OTHERS_WRITE = 0o022
 _URLS = {"base_url": ("http", "https"), "token_url": ("http", "https"), "socket_url": ("ws", "wss")}
 
 
-class BadConnections(ValueError):
+class BadConnections(BadSettings):
     """`channels.json`, or a connection in it, cannot be used: where, what is wrong, what to do."""
 
 
@@ -41,17 +34,8 @@ def load(data: Path) -> tuple[Connection, ...]:
         BadConnections: the file, or one of its connections, is not as it must be.
         OSError: it cannot be read.
     """
-    file = data / FILE
-    try:
-        with file.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
-                raise BadConnections(
-                    f"{file} can be written by others, who could send the shop's keys elsewhere: `chmod 600 {file}`"
-                )
-            raw = stream.read()
-    except FileNotFoundError:
-        return ()
-    return parse(raw, str(file))
+    raw = settings_file.read(data / FILE, BadConnections, "send the shop's keys elsewhere")
+    return () if raw is None else parse(raw, str(data / FILE))
 
 
 def parse(raw: bytes, place: str) -> tuple[Connection, ...]:
@@ -87,7 +71,7 @@ def check(connection: Connection) -> None:
     Raises:
         BadConnections: it does not; never tells what might be a secret.
     """
-    if not _NAME.fullmatch(connection.name):
+    if not is_name(connection.name):
         raise BadConnections(
             f"name {connection.name[:80]!r}: use letters, digits, - and _ (at most 64); files are named after it"
         )
@@ -114,8 +98,7 @@ def check(connection: Connection) -> None:
                 f"--secret {name}=env:VARIABLE or --secret {name}=file:PATH"
             )
     for name, place in connection.secrets.items():
-        kind, _, rest = place.partition(":")
-        if not (kind == "env" and _VARIABLE.fullmatch(rest)) and not (kind == "file" and rest.strip()):
+        if not is_place(place):
             # Not shown: it may be the secret itself.
             raise BadConnections(
                 f"{where}: secret {name} must say where it is found, env:VARIABLE or file:PATH, and not what it is"
@@ -129,14 +112,10 @@ def editing(data: Path) -> Iterator[list[Connection]]:
     Raises:
         BadConnections: it cannot be used as it is, or would not be as it must be; nothing is written.
     """
-    descriptor = os.open(data / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with settings_file.held(data / FILE):
         connections = list(load(data))
         yield connections
         save(data, connections)
-    finally:
-        os.close(descriptor)
 
 
 def save(data: Path, connections: Sequence[Connection]) -> None:
@@ -148,30 +127,7 @@ def save(data: Path, connections: Sequence[Connection]) -> None:
     for connection in connections:
         check(connection)
     _check_names(connections, str(data / FILE))
-    write_durably(data / FILE, msgspec.json.format(msgspec.json.encode(list(connections)), indent=2) + b"\n")
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file in one step, for its owner only; what it says is on the disk when this returns."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()  # of one of these numbers that died in the middle
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    settings_file.write(data / FILE, list(connections))
 
 
 def named(connections: Sequence[Connection], name: str) -> Connection | None:

@@ -1,6 +1,5 @@
 """Rows for the ERP that stays beside: what happened to an order, one way, in the ERP's own twelve fields."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from domain.after_sale import OrderRefunded
 from domain.canonical import Snapshot
 from domain.order import OrderAmended, OrderShipped
 from domain.platforms import NotAuthorised
+from runners import settings_file
 from runners.connection_keys import FileKeys
 from runners.effects_kind import Gone, Happened, Kind, Unusable, last_view
 from runners.effects_store import Job
@@ -32,7 +32,6 @@ _AMENDED = "order.amended"
 _LAST_WORDS = ("completed", "shipped", "paid")
 """A counter sale is all of these at once; an ERP hears of its change by the last of them that it wants to hear."""
 _ENDS_OF_SALE = frozenset({"order.completed", "order.cancelled"})
-_OTHERS_WRITE = 0o022
 
 
 class ErpRows(Kind):
@@ -128,13 +127,8 @@ class ErpRows(Kind):
 
     def _read(self) -> ErpSettings | None:
         file = self._data / ERP_FILE
-        try:
-            with file.open("rb") as stream:
-                if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
-                    raise BadErp(f"{file} can be written by others, who could turn away what is told: chmod 600 {file}")
-                return read_settings(stream.read(), str(file))
-        except FileNotFoundError:
-            return None
+        raw = settings_file.read(file, BadErp, "turn away what is told")
+        return None if raw is None else read_settings(raw, str(file))
 
 
 def _is_sale_that_grew(happened: Happened, now: Snapshot) -> bool:

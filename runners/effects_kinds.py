@@ -1,6 +1,5 @@
 """All kinds of acts outside there are, and the way from a job to its kind."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from runners.effects_ship import ShipNotices
 from runners.effects_store import Job
 from runners.effects_tracks import TrackSubscriptions
 from runners.effects_wms import Warehouses, WmsCancels, WmsCreates
+from runners.settings_file import stamp
 
 if TYPE_CHECKING:
     from domain.ports import EventLog
@@ -53,9 +53,9 @@ class Kinds:
         """Look whether files have changed; return whether any had. One that cannot be used changes nothing."""
         changed = False
         for kind in self.all:
-            stamp: object = tuple(_stamp(self._data / file) for file in kind.files)
+            now: object = tuple(stamp(self._data / file) for file in kind.files)
             before = self._stamps.get(kind.name)
-            if before == stamp:
+            if before == now:
                 continue
             problem = ""
             try:
@@ -63,11 +63,11 @@ class Kinds:
             except (Unusable, OSError) as error:
                 problem = str(error)
             if problem:
-                if before != (stamp, problem):
+                if before != (now, problem):
                     log.error("effects.unusable", reason=f"{problem}; until then everybody is told as before")
-                    self._stamps[kind.name] = (stamp, problem)
+                    self._stamps[kind.name] = (now, problem)
                 continue
-            self._stamps[kind.name] = stamp
+            self._stamps[kind.name] = now
             self._read.add(kind.name)
             changed = True
         self.known = len(self._read) == len(self.all)
@@ -96,10 +96,3 @@ class Kinds:
         """Release all connections."""
         for kind in self.all:
             await kind.close()
-
-
-def _stamp(file: Path) -> tuple[int, int, int, int] | None:
-    with contextlib.suppress(FileNotFoundError):
-        found = file.stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
-    return None

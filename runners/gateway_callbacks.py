@@ -1,7 +1,6 @@
 """The gateway's track and payment services, as their files say now, and the way from their calls to the orders."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from domain.mail import Body, Mail, Reply
 from runners.desk import WEBHOOK_S, Gathering
 from runners.post import MailFull, NoAnswer
 from runners.services import CARRIERS, PAYMENTS, BadServices, secrets_of
+from runners.settings_file import stamp
 
 log = structlog.get_logger(__name__)
 
@@ -59,8 +59,8 @@ class ServiceDesk:
     def refresh(self) -> None:
         """Read the files again where they have changed; one that cannot be used changes nothing."""
         # Stamped before they are read: what changes meanwhile is read again.
-        books = tuple(_stamp(self._data / book.file) for book in (CARRIERS, PAYMENTS))
-        seen = (books, {file: _stamp(file) for file in self._key_files})
+        books = tuple(stamp(self._data / book.file) for book in (CARRIERS, PAYMENTS))
+        seen = (books, {file: stamp(file) for file in self._key_files})
         if seen == self._seen:
             return
         self._seen = seen
@@ -72,7 +72,7 @@ class ServiceDesk:
                     found["tracks", track.name] = carriers.connect(track, secrets_of(self._data, track))
             for account in PAYMENTS.load(self._data):
                 if account.enabled:
-                    key_files |= {file: _stamp(file) for file in map(Path, account.keys.values())}
+                    key_files |= {file: stamp(file) for file in map(Path, account.keys.values())}
                     found["payments", account.name] = self._account(account)
         except (BadServices, OSError) as error:
             log.error("gateway.services_not_usable", reason=str(error))  # noqa: TRY400  not a crash
@@ -95,10 +95,3 @@ class ServiceDesk:
 def _body(command: Command) -> Body:
     # Services make none but such as may be mailed.
     return command  # type: ignore[return-value]
-
-
-def _stamp(path: Path) -> tuple[int, int, int, int] | None:
-    with contextlib.suppress(OSError):
-        status = path.stat()
-        return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
-    return None

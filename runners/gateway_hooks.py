@@ -1,6 +1,5 @@
 """The connections that take pushes, as `channels.json` says now."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from adapters.web.ports import Hook, HookAway
 from domain.platforms import Platform, PlatformError
 from runners.connection_keys import FileKeys
 from runners.connections import FILE, BadConnections, load
+from runners.settings_file import stamp
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +53,7 @@ class ConnectedHooks:
 
     async def refresh(self) -> None:
         """Read the connections again where the file has changed; a file that cannot be used changes nothing."""
-        seen = None
-        with contextlib.suppress(OSError):
-            status = (self._data / FILE).stat()
-            seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+        seen = stamp(self._data / FILE)
         if seen == self._seen:
             return
         self._seen = seen

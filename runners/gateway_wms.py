@@ -18,7 +18,7 @@ from adapters.platforms.connection import MissingSecret
 from adapters.web.ports import Busy
 from adapters.wms.incoming import BAD_REQUEST, BAD_XML, Change, changes, confirmation
 from adapters.wms.protocol import Call, Failure, failure, success, verified
-from adapters.wms.settings import BadWms, WmsSettings
+from adapters.wms.settings import FILE, BadWms, WmsSettings
 from domain.delivery import ConfirmDelivery
 from domain.envelope import By
 from domain.ids import intake_key, warehouse_key
@@ -28,9 +28,10 @@ from domain.stock import AdjustStock, ReceiveStock
 from runners.bootstrap import open_log
 from runners.desk import COMMIT_LANES, Gathering
 from runners.post import MailFull, NoAnswer
+from runners.settings_file import stamp
 from runners.vitals import STORE_AWAY
 from runners.wms_index import DeliveryIndex
-from runners.wms_settings import load, secret_of, stamp
+from runners.wms_settings import load, secret_of
 
 if TYPE_CHECKING:
     from adapters.web.metrics import Metrics
@@ -125,7 +126,7 @@ class WarehouseCalls:
             self._log.close()
 
     def _refresh(self) -> None:
-        now = stamp(self._settings.path)
+        now = stamp(self._settings.path / FILE)
         if now == self._stamp:
             return
         self._stamp = now

@@ -7,7 +7,6 @@ One process for each data directory (`up` starts it and holds the lock).
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from runners.pulling_log import BATCH_EVENTS, LogFollower
 from runners.pulling_mail import Mailroom
 from runners.pulling_store import Pulls
 from runners.settings import Settings, load_settings
+from runners.settings_file import stamp
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +45,8 @@ class Wiring:
         for _, task in self._lines.values():
             if task.done():
                 task.result()  # a line ends only where it cannot even note what is wrong: so does the process
-        stamp = _stamp_of(self._shared.settings)
-        if stamp == self._stamp:
+        now = stamp(self._shared.settings.path / FILE)
+        if now == self._stamp:
             return
         problem = ""
         try:
@@ -59,7 +59,7 @@ class Wiring:
                 log.error("channels.unusable", reason=f"{problem}; until then the connections stay as they were")
             self._problem = problem
             return
-        self._stamp, self._problem = stamp, ""
+        self._stamp, self._problem = now, ""
         await self._become(wanted)
 
     def fetching(self) -> list[Connection]:
@@ -121,13 +121,6 @@ async def pull(settings: Settings) -> None:
         await link.close()
         pulls.close()
         event_log.close()
-
-
-def _stamp_of(settings: Settings) -> tuple[int, int, int, int] | None:
-    with contextlib.suppress(FileNotFoundError):
-        found = (settings.path / FILE).stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
-    return None
 
 
 def _now_ms() -> int:

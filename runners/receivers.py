@@ -4,8 +4,6 @@ Beside the list of receivers it may hold `link`, the address of an order's page 
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -14,12 +12,10 @@ import msgspec
 
 from adapters.notify.receivers import BadReceivers, Receiver, check, check_names, parse
 from adapters.platforms.connection import Connection
+from runners import settings_file
 from runners.connection_keys import FileKeys
-from runners.connections import write_durably
 
 FILE = "notify.json"
-_LOCK_FILE = ".notify.lock"
-_OTHERS_WRITE = 0o022
 
 
 class Told(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,14 +39,8 @@ def load(data: Path) -> Told:
         OSError: it cannot be read.
     """
     file = data / FILE
-    try:
-        with file.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
-                raise BadReceivers(
-                    f"{file} can be written by others, who could have themselves told: `chmod 600 {file}`"
-                )
-            raw = stream.read()
-    except FileNotFoundError:
+    raw = settings_file.read(file, BadReceivers, "have themselves told")
+    if raw is None:
         return Told()
     try:
         found = msgspec.json.decode(raw, type=_Raw)
@@ -67,18 +57,14 @@ def editing(data: Path) -> Iterator[Told]:
     Raises:
         BadReceivers: it cannot be used as it is, or would not be as it must be; nothing is written.
     """
-    descriptor = os.open(data / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with settings_file.held(data / FILE):
         told = load(data)
         yield told
         for receiver in told.receivers:
             check(receiver)
         check_names(tuple(told.receivers))
         _check_link(told.link)
-        write_durably(data / FILE, msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
-    finally:
-        os.close(descriptor)
+        settings_file.write(data / FILE, told)
 
 
 def keys_of(data: Path, receiver: Receiver) -> FileKeys:

@@ -4,8 +4,6 @@ Neither file holds a secret, only where secrets are: in the environment or in a 
 """
 
 import contextlib
-import fcntl
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,20 +15,17 @@ from adapters.carriers.settings import FILE as CARRIERS_FILE
 from adapters.carriers.settings import TrackService
 from adapters.payments.settings import FILE as PAYMENTS_FILE
 from adapters.payments.settings import PLACE, PaymentService
-from adapters.platforms.connection import Connection
+from adapters.platforms.connection import BadSettings, Connection, is_name, is_place
 from domain.ids import BadId, checked_part
+from runners import settings_file
 from runners.connection_keys import FileKeys
-from runners.connections import write_durably
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PLACE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.*\S.*)")
 _URL = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
-_OTHERS_WRITE = 0o022
 
 S = TypeVar("S", TrackService, PaymentService)
 
 
-class BadServices(ValueError):
+class BadServices(BadSettings):
     """A file of services, or an entry in it, cannot be used: where, what is wrong, what to do."""
 
 
@@ -61,12 +56,8 @@ class Book(Generic[S]):
             OSError: it cannot be read.
         """
         path = data / self.file
-        try:
-            with path.open("rb") as stream:
-                if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
-                    raise BadServices(f"{path} can be written by others: `chmod 600 {path}`")
-                raw = stream.read()
-        except FileNotFoundError:
+        raw = settings_file.read(path, BadServices, "have others asked and believed")
+        if raw is None:
             return ()
         try:
             found = tuple(self._decoder.decode(raw))
@@ -82,28 +73,23 @@ class Book(Generic[S]):
         Raises:
             BadServices: it is, or would not be, as it must be; nothing is written.
         """
-        descriptor = os.open(data / f".{self.file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with settings_file.held(data / self.file):
             entries = list(self.load(data))
             yield entries
             self._check(tuple(entries), self.file)
-            content = msgspec.json.format(msgspec.json.encode(entries), indent=2) + b"\n"
-            write_durably(data / self.file, content)
-        finally:
-            os.close(descriptor)
+            settings_file.write(data / self.file, entries)
 
     def _check(self, entries: tuple[S, ...], place: str) -> None:
         names: set[str] = set()
         for each in entries:
             where = f"{place}, {each.name[:80]!r}"
-            if not _NAME.fullmatch(each.name):
+            if not is_name(each.name):
                 raise BadServices(f"{where}: a name has letters, digits, - and _ (at most 64); addresses hold it")
             if each.name in names:
                 raise BadServices(f"{where}: the name is there twice")
             names.add(each.name)
             for name, found in each.secrets.items():
-                if not _PLACE.fullmatch(found):
+                if not is_place(found):
                     # Not shown: it may be the secret itself.
                     raise BadServices(f"{where}: secret {name} must say where it is found, env:VARIABLE or file:PATH")
             if wrong := self._check_one(each) or _strangers(each, self._secrets):

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from adapters.platforms.connection import BadSettings, is_name
 from domain.notices import CUSTOMER, PLACEHOLDERS
 
 KindName = Literal["dingtalk", "wecom", "feishu", "webhook", "email", "sms"]
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"\+?[0-9]{5,15}")
 _ADDRESS = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 _FEISHU_ID = re.compile(r"ou_[A-Za-z0-9]+|all")
@@ -17,7 +17,7 @@ USUAL_TEMPLATE = "*"
 """The template of rules that have none of their own."""
 
 
-class BadReceivers(ValueError):
+class BadReceivers(BadSettings):
     """`notify.json`, or a receiver in it, cannot be used: where, what is wrong, what to do."""
 
 
@@ -128,7 +128,7 @@ def check(receiver: Receiver) -> None:
     Raises:
         BadReceivers: it does not; never tells what might be a secret, nor a number.
     """
-    if not _NAME.fullmatch(receiver.name):
+    if not is_name(receiver.name):
         raise BadReceivers(f"name {receiver.name[:80]!r}: use letters, digits, - and _ (at most 64)")
     where = f"receiver {receiver.name}"
     wants = WANTS[receiver.kind]

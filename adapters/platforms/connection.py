@@ -1,9 +1,13 @@
 """How one shop on one platform is connected: addresses, plain options, and where its secrets are found."""
 
+import re
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 import msgspec
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLACE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.*\S.*", re.DOTALL)
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,6 +65,20 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"Token(expires_ms={self.expires_ms}, refresh_expires_ms={self.refresh_expires_ms})"
+
+
+class BadSettings(ValueError):
+    """A file of settings, or an entry in it, cannot be used: where, what is wrong, what to do."""
+
+
+def is_name(text: str) -> bool:
+    """Tell whether people and addresses can call an entry so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_place(text: str) -> bool:
+    """Tell whether this says where a secret is found, `env:VARIABLE` or `file:PATH`; it may be the secret itself."""
+    return _PLACE.fullmatch(text) is not None
 
 
 class MissingSecret(Exception):

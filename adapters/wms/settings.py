@@ -1,23 +1,21 @@
 """`wms.json` in the data directory: the warehouses that others run. It holds no secret, only where secrets are."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from adapters.platforms.connection import BadSettings, is_name, is_place
 from domain.ids import BadId, checked_part
 
 FILE: Final = "wms.json"
 SECRET: Final = "secret"  # noqa: S105  the name of it
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PLACE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.*\S.*")
 EVERY_S_MIN: Final = 60
 SENDER: Final = frozenset({"name", "mobile", "province", "city", "area", "detailAddress"})
 
 
-class BadWms(ValueError):
+class BadWms(BadSettings):
     """`wms.json`, or a warehouse in it, means nothing: which one, and what to do."""
 
 
@@ -76,7 +74,7 @@ def check(found: Sequence[WmsSettings], place: str) -> None:
     served: dict[str, str] = {}
     for each in found:
         where = f"{place}: {each.name[:64]!r}"
-        if not _NAME.fullmatch(each.name):
+        if not is_name(each.name):
             raise BadWms(f"{where}: a name has letters, digits, - and _ (at most 64)")
         if each.name.lower() in names:
             raise BadWms(f"{where}: there are two of this name; rename one")
@@ -85,7 +83,7 @@ def check(found: Sequence[WmsSettings], place: str) -> None:
         for field in ("app_key", "customer_id", "owner_code"):
             if not getattr(each, field).strip():
                 raise BadWms(f"{where}: {field} is empty; ask the warehouse for it")
-        if not _PLACE.fullmatch(each.secret):
+        if not is_place(each.secret):
             # Not shown: it may be the secret itself.
             raise BadWms(f"{where}: secret must say where it is found, env:VARIABLE or file:PATH, and not what it is")
         if each.compare_every_s and each.compare_every_s < EVERY_S_MIN:

@@ -20,8 +20,8 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.entries import merged, named, pairs, places, removed, usable
 from runners.commands.fulfil import OrderName
-from runners.commands.services import merged, pairs, places, usable
 
 if TYPE_CHECKING:
     from adapters.carriers.settings import TrackService
@@ -50,7 +50,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
 
     from runners.services import CARRIERS  # noqa: PLC0415
 
-    with usable():
+    with usable(Exit.REFUSED):
         found = CARRIERS.load(settings_of(data).path)
     if json:
         print_json([msgspec.to_builtins(each) for each in found])
@@ -103,8 +103,8 @@ def add(
 
     fields = {"callback_url": callback_url, "base_url": base_url, "sender_phone": sender_phone, "enabled": enabled}
     said = {field: value for field, value in fields.items() if value is not None}
-    codes, secrets = pairs(code, "--code"), places(pairs(secret, "--secret"))
-    with usable(), CARRIERS.editing(settings_of(data).path) as services:
+    codes, secrets = pairs(code, "--code"), places(secret)
+    with usable(Exit.REFUSED), CARRIERS.editing(settings_of(data).path) as services:
         known = next((each for each in services if each.name == name), None)
         if known is not None and not replace:
             raise Failure(Exit.REFUSED, f"there is a service {name} already; --replace changes it")
@@ -123,8 +123,12 @@ def add(
 @app.command(name="test")
 def try_(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Try a service's address and key; nothing is subscribed."""
+    from runners.services import CARRIERS  # noqa: PLC0415
+
     settings = settings_of(data)
-    said = asyncio.run(_check(settings, _named(settings, name)))
+    with usable(Exit.REFUSED):
+        service = named(CARRIERS.load(settings.path), name, "track service", Exit.REFUSED)
+        said = asyncio.run(_check(settings, service))
     if json:
         print_json({"service": name, "said": said})
     else:
@@ -137,15 +141,9 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
     """Use a service no longer; what it still tells of parcels is not taken any more."""
     from runners.services import CARRIERS  # noqa: PLC0415
 
-    settings = settings_of(data)
-    _named(settings, name)
-    with usable(), CARRIERS.editing(settings.path) as services:
-        services[:] = [each for each in services if each.name != name]
-    if json:
-        print_json({"removed": name})
-    else:
-        show(f"removed: {escape(name)}")
-    return Exit.OK
+    with usable(Exit.REFUSED), CARRIERS.editing(settings_of(data).path) as services:
+        services.remove(named(services, name, "track service", Exit.REFUSED))
+    return removed(name, json=json)
 
 
 def track(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
@@ -218,26 +216,12 @@ def moment_of(text: str) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _named(settings: "Settings", name: str) -> "TrackService":
-    from runners.services import CARRIERS  # noqa: PLC0415
-
-    with usable():
-        found = {each.name: each for each in CARRIERS.load(settings.path)}
-    if name not in found:
-        raise Failure(Exit.REFUSED, f"there is no track service {name}; there are {', '.join(found) or 'none'}")
-    return found[name]
-
-
 async def _check(settings: "Settings", service: "TrackService") -> str:
     from adapters import carriers  # noqa: PLC0415
-    from adapters.platforms.connection import MissingSecret  # noqa: PLC0415
-    from domain.platforms import PlatformError  # noqa: PLC0415
     from runners.services import secrets_of  # noqa: PLC0415
 
     made = carriers.connect(service, secrets_of(settings.path, service))
     try:
         return await made.check()
-    except (PlatformError, MissingSecret) as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
     finally:
         await made.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,9 +20,10 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.entries import pairs, places, removed, switched, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from adapters.platforms.connection import Connection
     from runners.settings import Settings
@@ -150,9 +150,9 @@ def add(
         "listen": listen,
     }
     said = {field: value for field, value in fields.items() if value is not None}
-    options = _pairs(option, "--option")
-    secrets = {what: _from_here(place) for what, place in _pairs(secret, "--secret").items()}
-    with _usable(), editing(settings.path) as connections:
+    options = pairs(option, "--option")
+    secrets = places(secret)
+    with usable(), editing(settings.path) as connections:
         known = named(connections, name)
         if known is not None:
             _check_same(known, channel, shop, replace=replace)
@@ -242,7 +242,7 @@ def remove(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: Js
     from runners.pulling_store import Pulls  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as connections:
+    with usable(), editing(settings.path) as connections:
         found = _one(connections, name, settings)
         connections.remove(found)
     FileKeys(settings.path, found).forget()
@@ -251,11 +251,7 @@ def remove(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: Js
         pulls.forget(name)
     finally:
         pulls.close()
-    if json:
-        print_json({"removed": name})
-    else:
-        show(f"removed: {escape(name)}")
-    return Exit.OK
+    return removed(name, json=json)
 
 
 @app.command
@@ -276,16 +272,12 @@ def _switch(name: str, data: Path, *, on: bool, json: bool) -> Exit:
     from runners.connections import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as connections:
+    with usable(), editing(settings.path) as connections:
         found = _one(connections, name, settings)
-        switched = msgspec.structs.replace(found, enabled=on)
-        _check_alone(connections, switched)
-        connections[connections.index(found)] = switched
-    if json:
-        print_json({"name": name, "enabled": on})
-    else:
-        show(f"{escape(name)} is {'on' if on else 'off'}; a running `up` takes it over within a second")
-    return Exit.OK
+        fresh = msgspec.structs.replace(found, enabled=on)
+        _check_alone(connections, fresh)
+        connections[connections.index(found)] = fresh
+    return switched(name, on=on, json=json, more="; a running `up` takes it over within a second")
 
 
 @app.command
@@ -471,7 +463,7 @@ def _show_comparison(settings: "Settings", name: str, result: Any) -> None:
 def _connections(settings: "Settings") -> "tuple[Connection, ...]":
     from runners.connections import load  # noqa: PLC0415
 
-    with _usable():
+    with usable():
         return load(settings.path)
 
 
@@ -487,34 +479,6 @@ def _one(connections: "Sequence[Connection]", name: str, settings: "Settings") -
             + (f"known are {known}" if known else "none has been added yet (`orderspine channels add`)"),
         )
     return found
-
-
-@contextmanager
-def _usable() -> "Iterator[None]":
-    """Turn what is wrong with connections into the end of a verb."""
-    from runners.connections import BadConnections  # noqa: PLC0415
-
-    try:
-        yield
-    except BadConnections as error:
-        raise Failure(Exit.USAGE, str(error)) from error
-
-
-def _pairs(given: Pairs, option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            # Not shown: it may be a secret that was put in the wrong place.
-            raise Failure(Exit.USAGE, f"{option} must be NAME=VALUE")
-        found[name.strip()] = value
-    return found
-
-
-def _from_here(place: str) -> str:
-    """Return where a secret is found, a file's path from wherever it will be read."""
-    kind, _, path = place.partition(":")
-    return f"file:{Path(path).expanduser().absolute()}" if kind == "file" and path.strip() else place
 
 
 def _since(text: str, settings: "Settings", *, begins: bool = True) -> int:

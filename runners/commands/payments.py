@@ -21,8 +21,8 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.entries import merged, named, pairs, places, removed, usable
 from runners.commands.fulfil import OrderName
-from runners.commands.services import merged, pairs, places, usable
 
 ServiceName = Annotated[str, Parameter(name="NAME", help="Name of the service.")]
 
@@ -44,7 +44,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
 
     from runners.services import PAYMENTS  # noqa: PLC0415
 
-    with usable():
+    with usable(Exit.REFUSED):
         found = PAYMENTS.load(settings_of(data).path)
     if json:
         print_json([msgspec.to_builtins(each) for each in found])
@@ -111,8 +111,8 @@ def add(
     }
     said = {field: value for field, value in fields.items() if value is not None}
     keys = {serial: place and str(Path(place).expanduser().absolute()) for serial, place in pairs(key, "--key").items()}
-    secrets = places(pairs(secret, "--secret"))
-    with usable(), PAYMENTS.editing(settings.path) as services:
+    secrets = places(secret)
+    with usable(Exit.REFUSED), PAYMENTS.editing(settings.path) as services:
         known = next((each for each in services if each.name == name), None)
         if known is not None and not replace:
             raise Failure(Exit.REFUSED, f"there is a service {name} already; --replace changes it")
@@ -137,16 +137,9 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
     """Hear a service no longer."""
     from runners.services import PAYMENTS  # noqa: PLC0415
 
-    with usable(), PAYMENTS.editing(settings_of(data).path) as services:
-        left = [each for each in services if each.name != name]
-        if len(left) == len(services):
-            raise Failure(Exit.REFUSED, f"there is no payment service {name}")
-        services[:] = left
-    if json:
-        print_json({"removed": name})
-    else:
-        show(f"removed: {escape(name)}")
-    return Exit.OK
+    with usable(Exit.REFUSED), PAYMENTS.editing(settings_of(data).path) as services:
+        services.remove(named(services, name, "payment service", Exit.REFUSED))
+    return removed(name, json=json)
 
 
 def record_payment(

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -21,10 +19,9 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.entries import named, pairs, places, removed, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from adapters.notify.receivers import Receiver
     from domain.notices import Note
     from runners.settings import Settings
@@ -56,7 +53,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     from runners.receivers import load  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable():
+    with usable():
         told = load(settings.path)
     words = {word for each in told.receivers if each.enabled for word in (each.name, *each.roles)}
     nobody = [role for role in ROLES if role not in words]
@@ -134,16 +131,16 @@ def add(
         "format": format,
         "numbers": number,
         "addresses": address,
-        "options": _pairs(option, "--option"),
-        "templates": {rule: _template(text) for rule, text in _pairs(template, "--template").items()},
-        "secrets": {what: _from_here(place) for what, place in _pairs(secret, "--secret").items()},
+        "options": pairs(option, "--option"),
+        "templates": {rule: _template(text) for rule, text in pairs(template, "--template").items()},
+        "secrets": places(secret),
         "enabled": enabled,
     }
     try:
         fresh = msgspec.convert(fields, Receiver)
     except msgspec.ValidationError as error:
         raise Failure(Exit.USAGE, f"receiver {name}: {error}") from error
-    with _usable():
+    with usable():
         check(fresh)
         with editing(settings.path) as told:
             known = next((each for each in told.receivers if each.name == name), None)
@@ -164,13 +161,9 @@ def remove(name: ReceiverName, /, *, data: DataOption = DATA_DEFAULT, json: Json
     from runners.receivers import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as told:
-        told.receivers.remove(_one(told.receivers, name))
-    if json:
-        print_json({"removed": name})
-    else:
-        show(f"removed: {escape(name)}")
-    return Exit.OK
+    with usable(), editing(settings.path) as told:
+        told.receivers.remove(named(told.receivers, name, "receiver"))
+    return removed(name, json=json)
 
 
 @app.command(name="test")
@@ -188,11 +181,12 @@ def try_(
     from runners.receivers import load  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable():
-        receiver = _one(load(settings.path).receivers, name)
+    with usable():
+        receiver = named(load(settings.path).receivers, name, "receiver")
     if (name == CUSTOMER) != bool(number):
         raise Failure(Exit.USAGE, f"--number goes with {CUSTOMER}, and with nobody else: it is the phone of a test")
-    reference = asyncio.run(_tried(settings, receiver, rule, number))
+    with usable():
+        reference = asyncio.run(_tried(settings, receiver, rule, number))
     if json:
         print_json({"name": name, "reference": reference})
     else:
@@ -212,7 +206,7 @@ def link(
     from runners.receivers import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as told:
+    with usable(), editing(settings.path) as told:
         told.link = address
     if json:
         print_json({"link": address})
@@ -223,22 +217,17 @@ def link(
 
 async def _tried(settings: "Settings", receiver: "Receiver", rule: str, number: str) -> str:
     from adapters.notify import notifier  # noqa: PLC0415
-    from adapters.platforms.connection import MissingSecret  # noqa: PLC0415
-    from domain.platforms import OutcomeUnknown, PlatformError  # noqa: PLC0415
+    from domain.platforms import OutcomeUnknown  # noqa: PLC0415
     from runners.receivers import keys_of  # noqa: PLC0415
 
     try:
         way = notifier(receiver, keys_of(settings.path, receiver), _now_ms)
-    except MissingSecret as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
     except ValueError as error:
         raise Failure(Exit.REFUSED, f"the address (or a secret) of receiver {receiver.name}: {error}") from error
     try:
         return await way.send(_test_note(receiver.name, rule), (number,) if number else ())
     except OutcomeUnknown as error:
         raise Failure(Exit.REFUSED, f"{error.reason}: look whether the test arrived") from error
-    except PlatformError as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
     finally:
         await way.close()
 
@@ -260,46 +249,10 @@ def _test_note(receiver: str, rule: str) -> "Note":
     )
 
 
-@contextmanager
-def _usable() -> "Iterator[None]":
-    """Turn what is wrong with receivers into the end of a verb."""
-    from adapters.notify.receivers import BadReceivers  # noqa: PLC0415
-
-    try:
-        yield
-    except BadReceivers as error:
-        raise Failure(Exit.USAGE, str(error)) from error
-
-
-def _one(receivers: "list[Receiver]", name: str) -> "Receiver":
-    for each in receivers:
-        if each.name == name:
-            return each
-    known = ", ".join(each.name for each in receivers) or "none"
-    raise Failure(Exit.USAGE, f"there is no receiver {name}; there are: {known}")
-
-
-def _pairs(given: Many, option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            # Not shown: it may be a secret that was put in the wrong place.
-            raise Failure(Exit.USAGE, f"{option} must be NAME=VALUE")
-        found[name.strip()] = value
-    return found
-
-
 def _template(text: str) -> dict[str, Any]:
     code, _, places = text.partition(":")
-    pairs = _pairs(tuple(each for each in places.split(",") if each), "--template RULE=CODE:PLACE=PLACEHOLDER")
-    return {"code": code.strip(), "params": pairs}
-
-
-def _from_here(place: str) -> str:
-    """Return where a secret is found, a file's path from wherever it will be read."""
-    kind, _, path = place.partition(":")
-    return f"file:{Path(path).expanduser().absolute()}" if kind == "file" and path.strip() else place
+    params = pairs(tuple(each for each in places.split(",") if each), "--template RULE=CODE:PLACE=PLACEHOLDER")
+    return {"code": code.strip(), "params": params}
 
 
 def _now_ms() -> int:

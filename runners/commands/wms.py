@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +20,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.entries import from_here, named, pairs, removed, switched, usable
 
 if TYPE_CHECKING:
     from adapters.wms.settings import WmsSettings
@@ -55,7 +54,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     from runners.wms_settings import load  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable():
+    with usable():
         found = load(settings.path)
     place = place_of(settings.path)
     base = place.url if place is not None else "(the gateway's address)"
@@ -118,15 +117,12 @@ def add(
     from runners.wms_settings import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    kind, _, rest = secret.partition(":")
-    if kind == "file" and rest:
-        secret = f"file:{Path(rest).expanduser().absolute()}"
     fresh = WmsSettings(
         name,
         url,
         app_key,
         customer_id,
-        secret,
+        from_here(secret),
         _pairs(warehouse, "--warehouse"),
         owner_code,
         logistics,
@@ -135,7 +131,7 @@ def add(
         compare_every,
         enabled,
     )
-    with _usable(), editing(settings.path) as found:
+    with usable(), editing(settings.path) as found:
         known = [each for each in found if each.name == name]
         if known and not replace:
             raise Failure(Exit.REFUSED, f"there is a WMS {name} already; --replace puts this in its place")
@@ -156,13 +152,9 @@ def remove(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOptio
     from runners.wms_settings import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as found:
-        found.remove(_one(found, name))
-    if json:
-        print_json({"removed": name})
-    else:
-        show(f"removed: {escape(name)}")
-    return Exit.OK
+    with usable(), editing(settings.path) as found:
+        found.remove(named(found, name, "WMS"))
+    return removed(name, json=json)
 
 
 @app.command
@@ -183,21 +175,17 @@ def _switch(name: str, data: Path, *, on: bool, json: bool) -> Exit:
     from runners.wms_settings import editing  # noqa: PLC0415
 
     settings = settings_of(data)
-    with _usable(), editing(settings.path) as found:
-        one = _one(found, name)
+    with usable(), editing(settings.path) as found:
+        one = named(found, name, "WMS")
         found[found.index(one)] = msgspec.structs.replace(one, enabled=on)
-    if json:
-        print_json({"name": name, "enabled": on})
-    else:
-        show(f"{escape(name)} is {'on' if on else 'off'}")
-    return Exit.OK
+    return switched(name, on=on, json=json)
 
 
 @app.command(name="test")
 def try_(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Try address and keys with a harmless question."""
     settings = settings_of(data)
-    with _usable():
+    with usable():
         said = asyncio.run(_test(settings, _load_one(settings, name)))
     if json:
         print_json({"name": name, "said": said})
@@ -210,7 +198,7 @@ def try_(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption 
 def compare(name: WmsName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Compare its stock with our ledger now, and record what differs (needs a running `up`). Puts nothing right."""
     settings = settings_of(data)
-    with _usable():
+    with usable():
         compared = asyncio.run(_compare(settings, _load_one(settings, name)))
     if json:
         print_json([{**each._asdict(), "differ": [list(one) for one in each.differ]} for each in compared])
@@ -253,41 +241,16 @@ async def _compare(settings: "Settings", wms: "WmsSettings") -> "list[Compared]"
     return compared
 
 
-@contextmanager
-def _usable() -> Iterator[None]:
-    from adapters.platforms.connection import MissingSecret  # noqa: PLC0415
-    from adapters.wms.settings import BadWms  # noqa: PLC0415
-    from domain.platforms import PlatformError  # noqa: PLC0415
-
-    try:
-        yield
-    except BadWms as error:
-        raise Failure(Exit.USAGE, str(error)) from error
-    except (PlatformError, MissingSecret) as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
-
-
 def _load_one(settings: "Settings", name: str) -> "WmsSettings":
     from runners.wms_settings import load  # noqa: PLC0415
 
-    return _one(list(load(settings.path)), name)
-
-
-def _one(found: "list[WmsSettings]", name: str) -> "WmsSettings":
-    for each in found:
-        if each.name == name:
-            return each
-    names = ", ".join(each.name for each in found) or "none"
-    raise Failure(Exit.USAGE, f"there is no WMS {name!r}; there are: {names}")
+    return named(load(settings.path), name, "WMS")
 
 
 def _pairs(given: Pairs, option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise Failure(Exit.USAGE, f"{option} {text!r}: write NAME=VALUE")
-        found[name.strip()] = value.strip()
+    found = pairs(given, option)
+    if not all(found.values()):
+        raise Failure(Exit.USAGE, f"{option} must be NAME=VALUE")
     return found
 
 

@@ -20,8 +20,9 @@ from adapters.simulators import SHOP, Simulated
 from domain.platforms import PullRules
 from domain.time_units import SECOND_MS
 from runners.connection_keys import FileKeys
-from runners.connections import editing, write_durably
+from runners.connections import editing
 from runners.pulling_store import Pulls
+from runners.settings_file import write_durably
 
 PREFIX: Final = "sim-"
 """Begins the names of the connections."""

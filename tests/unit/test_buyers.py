@@ -7,14 +7,12 @@ import pytest
 
 from domain import trail as trails
 from domain.buyers import (
-    COMMANDS_MAX,
     BadTerms,
     Buyer,
     BuyerOwes,
     Buyers,
     BuyerSet,
     BuyersRefused,
-    MissingCommandId,
     NoteOwed,
     SetBuyer,
     WrongActor,
@@ -24,6 +22,7 @@ from domain.buyers import (
 )
 from domain.canonical import Amounts, Line, Snapshot
 from domain.decider import RefusedBefore
+from domain.handled import MissingCommandId
 from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, order_key
 from domain.order import CancelLines, ScanOut
 from domain.rulebook import ChangeRules
@@ -58,14 +57,6 @@ def test_a_message_without_an_id_or_of_another_actor_is_refused() -> None:
     Spec(buyers).when(SetBuyer("", WHO, "dealer")).then_raises(MissingCommandId)
     Spec(buyers).when(ScanOut("c-1")).then_raises(WrongActor)
     Spec(trail).when(ScanOut("c-1")).then_raises(trails.WrongActor)
-
-
-def test_old_commands_are_forgotten_before_memory_is() -> None:
-    state = Buyers()
-    for number in range(COMMANDS_MAX + 1):
-        state = evolve(state, msgspec.structs.replace(SET, command=f"c-{number}"))
-    assert COMMANDS_MAX // 2 <= len(state.commands) <= COMMANDS_MAX
-    assert f"c-{COMMANDS_MAX}" in state.commands
 
 
 def note(number: int, goods: str = "g", minute: int = 0, within: int = 30) -> NoteOrder:

@@ -11,6 +11,7 @@ from adapters.storage.vault import MemoryVault
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.envelope import By
+from domain.handled import MissingCommandId
 from domain.ids import mapping_key, order_key
 from domain.mail import ChannelPayload, Mail, encode_mail
 from domain.mapping import (
@@ -18,7 +19,6 @@ from domain.mapping import (
     InForce,
     MappingChanged,
     MappingRefused,
-    MissingCommandId,
     MissingReason,
     RefusedMapping,
     WrongActor,

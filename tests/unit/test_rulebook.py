@@ -3,19 +3,17 @@
 import msgspec
 
 from domain.decider import RefusedBefore
+from domain.handled import MissingCommandId
 from domain.ids import RULEBOOK_KEY
 from domain.order import ScanOut
 from domain.rule_parts import EMPTY
 from domain.rule_table import read_rules
 from domain.rulebook import (
-    COMMANDS_MAX,
     ChangeRules,
-    MissingCommandId,
     MissingReason,
     RefusedRules,
     RulesChanged,
     RulesRefused,
-    State,
     WrongActor,
     rulebook,
 )
@@ -65,14 +63,7 @@ def test_a_refusal_is_remembered_by_its_command_and_answered_alike() -> None:
     refused = RulesRefused("ChangeRules", "RefusedRules", "line 3: no", "c-2")
     spec = Spec(rulebook).given(changed(1, TEXT, "c-1"), refused, RulesRefused("Tick", "WrongActor", "no"))
     spec.when(ChangeRules("c-2", "", "why")).then_raises(RefusedBefore)
-    assert [command for command, _ in spec.state.commands] == ["c-1", "c-2"]
-
-
-def test_only_so_many_commands_are_remembered() -> None:
-    many = tuple((f"c-{number}", "") for number in range(COMMANDS_MAX))
-    state = rulebook.evolve(State(commands=many), changed(1, TEXT, "new"))
-    assert len(state.commands) == COMMANDS_MAX
-    assert (state.commands[0][0], state.commands[-1][0]) == ("c-1", "new")
+    spec.when(ChangeRules("c-1", "", "why")).then_nothing()
 
 
 def test_a_refusal_is_recorded_once() -> None:

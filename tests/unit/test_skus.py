@@ -10,16 +10,14 @@ from domain import skus as tables
 from domain.canonical import Return, ReturnLine
 from domain.catalogue import decode_event
 from domain.cell import Message, Missing, Returned, run_turn
-from domain.decider import RefusedBefore
+from domain.handled import Handled, MissingCommandId
 from domain.ids import order_key, skus_key, skus_key_of
 from domain.mail import Mail
 from domain.order import ResolveInterception, ScanOut, TimerCleared, TimerDue, TimerSet
 from domain.skus import (
-    COMMANDS_MAX,
     PAIRS_MAX,
     AwaitSkus,
     BadEntry,
-    MissingCommandId,
     NotMapped,
     RemoveSkus,
     SetSkus,
@@ -101,19 +99,8 @@ def test_an_act_needs_an_id_and_the_right_actor() -> None:
 
 def test_a_refusal_of_an_act_without_an_id_is_no_act_that_was_handled() -> None:
     spec = Spec(skus).given(SkusRefused("SetSkus", "MissingCommandId", "no id"))
-    assert (dict(spec.state.commands), dict(spec.state.refused)) == ({}, {})
+    assert spec.state.handled == Handled()
     spec.when(SetSkus("", (("a", "S"),))).then_raises(MissingCommandId)
-
-
-def test_old_acts_are_forgotten_before_memory_is_and_their_refusals_with_them() -> None:
-    spec = Spec(skus).given(SkusRefused("SetSkus", "BadEntry", "old", "r-old"))
-    spec.given(*(entered(("a", "S1"), command=f"c-{number}") for number in range(COMMANDS_MAX - 2)))
-    spec.given(SkusRefused("SetSkus", "BadEntry", "new", "r-new"), entered(("a", "S1"), command="c-last"))
-    assert COMMANDS_MAX // 2 <= len(spec.state.commands) <= COMMANDS_MAX
-    assert dict(spec.state.refused) == {"r-new": "new"}
-    spec.when(SetSkus("c-last", (("b", "S2"),))).then_nothing()
-    spec.when(SetSkus("r-new", (("b", "S2"),))).then_raises(RefusedBefore)
-    spec.when(SetSkus("r-old", (("b", "S2"),))).then_some(SkusMapped)
 
 
 def test_the_past_is_never_refused_even_where_it_takes_out_what_is_not_there() -> None:

@@ -1,0 +1,77 @@
+"""Files of the data directory that hold settings: read safely, held while they are changed, replaced whole."""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Stamp = tuple[int, int, int, int]
+_OTHERS_WRITE = 0o022
+
+
+def read(file: Path, bad: type[ValueError], harm: str) -> bytes | None:
+    """Return the content of a file that no other user can write; None where there is none.
+
+    Raises:
+        ValueError: others can write it; of the kind that is given, with the harm that they could do.
+        OSError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
+                raise bad(f"{file} can be written by others, who could {harm}: `chmod 600 {file}`")
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Keep every other process from changing a file meanwhile."""
+    descriptor = os.open(file.with_name(f".{file.stem}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write(file: Path, settings: Any) -> None:
+    """Write a file whole, or not at all, as JSON for people; only its owner can read it."""
+    write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+
+
+def stamp(file: Path) -> Stamp | None:
+    """Return what tells one state of a file from another; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = file.stat()
+        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
+    return None
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file in one step, for its owner only; what it says is on the disk when this returns."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()  # of one of these numbers that died in the middle
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
