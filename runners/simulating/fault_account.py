@@ -136,13 +136,13 @@ def _hold(story: Story, tag: str, data: Mapping[str, Any]) -> None:
     match tag:
         case "order.intercepted":
             story.open.add(f"interception {data['interception']}")
-        case "order.interception_resolved":
+        case "order.resolved":
             story.open.discard(f"interception {data['interception']}")
         case "order.approval_requested":
             story.open.add(f"approval {data['approval']}")
         case "order.approval_withdrawn":
             story.open.discard(f"approval {data['approval']}")
-        case "order.approval_given":
+        case "order.approved":
             if data["complete"]:
                 story.open.discard(f"approval {data['approval']}")
         case "order.quarantined":

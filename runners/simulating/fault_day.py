@@ -28,6 +28,8 @@ CHANNEL: Final = "generic"
 CARRIERS: Final = ("SF", "YTO", "ZTO", "YUNDA")
 TARGETS: Final = ("dead", "slow", "refusing")
 """Shops of a day that are hard to tell anything; all other orders are of one that listens."""
+STOPS_MAX: Final = 5
+"""After so many stops nobody does anything for an order any more."""
 _LIVE_SHARE: Final = 0.08
 _LARGE_FEN: Final = 500_000
 _FLAWS: Final[Sequence[Mapping[str, str]]] = (
@@ -203,13 +205,14 @@ class FaultDay:
         life = Life(view["order_no"], shop, fault, rng, view, variant)
         self.lives[life.key] = life
         self._flaw(life, place)
-        view["payable_minor"] = 600 + sum(line["unit_price_minor"] * line["quantity"] for line in lines)
+        view["payable_minor"] = 600 + sum(line["unit_price_minor"] * line["quantity"] for line in view["lines"])
         if fault == "wrong_sum":
             view["payable_minor"] += 1_000
-        for line in lines:
+        for line in view["lines"]:
             sku = line.get("sku", "")
             if sku and not sku.startswith("RARE-") and fault != "late_presale":
-                demand[sku] = demand.get(sku, 0) + line["quantity"]
+                orders = 2 if fault == "placed_twice" else 1
+                demand[sku] = demand.get(sku, 0) + orders * line["quantity"]
         self._at(self.begin_ms + round(minute * self._minute), lambda at_ms: self._born(life, at_ms))
 
     def _flaw(self, life: Life, place: int) -> None:
@@ -233,8 +236,6 @@ class FaultDay:
                 view["lines"] = [line | {"quantity": 201, "unit_price_minor": 1_000}]
             case "large_amount":
                 view["lines"] = [line | {"quantity": 1, "unit_price_minor": _LARGE_FEN}]
-        if life.fault in ("many_units", "large_amount"):
-            view["lines"][0] = dict(view["lines"][0])
 
     def _stock(self, demand: Mapping[str, int]) -> None:
         """Each warehouse has what the day will want of every second SKU: some orders go out in two parcels."""
@@ -372,6 +373,8 @@ class FaultDay:
     def _stopped(self, life: Life, name: str, reason: str, now_ms: int) -> None:
         """Have a hasty keeper try it all the same, and then the one who is asked decide."""
         life.stops += 1
+        if life.stops > STOPS_MAX:
+            return
         if reason != "effect_failed":
             self._in(now_ms, 1, lambda then: self._scan(life, then))
         answers: dict[str, Callable[[int], None]] = {

@@ -130,7 +130,10 @@ async def trade_faults(
         feed = await open_feed(postman.connection, settings.cell, open_log(settings, read_only=True))
         stack.push_async_callback(feed.close)
         robots = await stack.enter_async_context(outside(settings.path, run))
-        begin_ms = _now_ms() + 1_000 if real else first_moment(log, real=False, speed=0)
+        begin_ms = _now_ms() + 1_000
+        if not real:
+            # Effects report by the real clock: the day must not lie before it.
+            begin_ms = max(first_moment(log, real=False, speed=0), begin_ms)
         await _send(courier, Mail(RULEBOOK_KEY, _book(run), begin_ms - 2_000, _OPERATIONS, "simulate"))
         after = log.tracked().head
         day = FaultDay(seed, run, orders, shares, begin_ms, round(day_s * 1000) if real else DAY_MS)
@@ -156,8 +159,9 @@ def _book(run: str) -> Command:
 
 def _check_rules(log: EventLog) -> None:
     """See that no rules of the merchant's own are put out of force."""
-    loaded = log.select_many([RULEBOOK_KEY])[RULEBOOK_KEY]
-    texts = [msgspec.json.decode(each.data)["text"] for each in loaded.events if each.tag == "rules.changed"]
+    loaded = log.select_many([RULEBOOK_KEY], snapshots=False).get(RULEBOOK_KEY)
+    events = loaded.events if loaded is not None else ()
+    texts = [msgspec.json.decode(each.data)["text"] for each in events if each.tag == "rules.changed"]
     if texts and texts[-1] not in ("", BOOK):
         raise InTheWay("the cell has a rule book of its own, which a day with faults would replace: use another cell")
 
