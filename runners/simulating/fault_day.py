@@ -88,6 +88,8 @@ class FaultDay:
         """Everything happens within days of hours."""
         self.lives: dict[str, Life] = {}
         self._minute = day_ms / (24 * 60)
+        self._late = max(round(70 * self._minute), 5 * SECOND_MS)
+        """How late is late: in a pressed day as well long enough to be stopped."""
         self._heap: list[tuple[int, int, Callable[[int], None]]] = []
         self._out: list[Handed | Act] = []
         self._count = 0
@@ -240,7 +242,9 @@ class FaultDay:
     def _stock(self, demand: Mapping[str, int]) -> None:
         """Each warehouse has what the day will want of every second SKU: some orders go out in two parcels."""
         for at, code in enumerate("AB"):
-            goods = tuple((sku, units) for place, (sku, units) in enumerate(sorted(demand.items())) if place % 2 == at)
+            # Gifts of presales are held in the first warehouse alone.
+            skus = sorted(demand, key=lambda sku: (sku != "SIM-GLOVES", sku))
+            goods = tuple((sku, demand[sku]) for place, sku in enumerate(skus) if place % 2 == at)
             document = f"{self.run}-opening-{code}"
             self._at(
                 self.begin_ms - SECOND_MS,
@@ -263,7 +267,7 @@ class FaultDay:
                 view["pay_by"] = at_ms + round(30 * self._minute)
                 self._show(life, at_ms)
                 if fault == "late_payment":
-                    self._in(at_ms, rng.uniform(60, 90), lambda then: self._paid(life, then))
+                    self._at(view["pay_by"] + self._late, lambda then: self._paid(life, then))
                 return
             case "wrong_payment":
                 self._show(life, at_ms)
@@ -308,8 +312,10 @@ class FaultDay:
         self._act(at_ms, to, ExpectStock(f"{name}-expected", name, goods, due_ms), "keeper")
         self._show(life, at_ms, paid_minor=life.view["payable_minor"] // 5, pay_by=None)
         come = ReceiveStock(f"{name}-came", goods, name)
-        self._in(due_ms, 40, lambda then: self._act(then, to, come, "keeper"))
-        self._in(due_ms, 60, lambda then: self._show(life, then, status="paid", paid_at=then, paid_minor=None))
+        self._at(due_ms + self._late, lambda then: self._act(then, to, come, "keeper"))
+        self._in(
+            due_ms + self._late, 20, lambda then: self._show(life, then, status="paid", paid_at=then, paid_minor=None)
+        )
 
     def _twice(self, life: Life, at_ms: int) -> None:
         """Have the buyer order the same goods first: nothing is wrong with that one."""
@@ -366,9 +372,7 @@ class FaultDay:
             life.tries += 1
             number, carrier = f"scan-{life.number}-{life.tries}", CARRIERS[life.tries % len(CARRIERS)]
             tracking = f"{carrier}{life.chance.randrange(10**12):012d}" if leaves else ""
-            self._act(
-                at_ms, life.key, ScanOut(number, tracking, carrier if leaves else "", allocation), "keeper"
-            )
+            self._act(at_ms, life.key, ScanOut(number, tracking, carrier if leaves else "", allocation), "keeper")
 
     def _stopped(self, life: Life, name: str, reason: str, now_ms: int) -> None:
         """Have a hasty keeper try it all the same, and then the one who is asked decide."""

@@ -28,10 +28,12 @@ from runners.simulating.feed import Feed, open_feed
 
 RATE: Final = 20.0
 """Orders a second, where no speed is asked for."""
-DAY_S_MIN: Final = 20.0
-SLOT_MS: Final = 10 * MINUTE_MS
+DAY_S_MIN: Final = 30.0
+SLOT_MS: Final = 30 * MINUTE_MS
 """Of a cell that goes by its mail: so long nobody looks at what it did."""
 LOOK_S: Final = 0.05
+TIMERS_S: Final = 0.3
+"""Within so long a worker notices that timers of its mail's clock are due."""
 PATIENCE_S: Final = 60.0
 """After so long without anything new the day is over, at rest or not."""
 PASS_THROUGH: Final = 99.2
@@ -137,7 +139,9 @@ async def trade_faults(
         await _send(courier, Mail(RULEBOOK_KEY, _book(run), begin_ms - 2_000, _OPERATIONS, "simulate"))
         after = log.tracked().head
         day = FaultDay(seed, run, orders, shares, begin_ms, round(day_s * 1000) if real else DAY_MS)
-        tell(f"{len(day.lives):,} orders, {sum(bool(each.fault) for each in day.lives.values()):,} of them with a fault")
+        tell(
+            f"{len(day.lives):,} orders, {sum(bool(each.fault) for each in day.lives.values()):,} of them with a fault"
+        )
         watch = stack.enter_context(Watch(settings, after))
         await _pass(day, courier, feed, real=real, stop=stop, tell=tell)
         await courier.settled(settings.cell, lambda: log.tracked().position)
@@ -184,6 +188,7 @@ async def _pass(
             await courier.send(mails)
         if not real:
             await tick(courier, now_ms)
+            await asyncio.sleep(TIMERS_S)
         position = await courier.answered()
         happened = await feed.upto(position if mails else 0)
         day.answer(happened, now_ms)
