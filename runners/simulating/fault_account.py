@@ -95,10 +95,9 @@ def _take(story: Story, event: Recorded, envelope: Envelope, *, decided: bool) -
     data = _decode(event.data)
     tag = event.tag
     story.decided |= decided
-    if tag in ("order.shipped", "order.partially_shipped") and data.get("command"):
-        story.shipped_held += bool(story.open)
-    elif tag == "order.pick_list_issued":
-        story.shipped_held += bool(story.open)
+    leaves = tag in ("order.shipped", "order.partially_shipped") and data.get("command")
+    if (leaves or tag == "order.pick_list_issued") and story.open:
+        story.shipped_held += 1
     state = STAGES.get(tag, "")
     if state and state != story.state:
         story.moves.append((state, decided))

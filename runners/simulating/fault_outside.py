@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from adapters.notify.receivers import Receiver
 from adapters.platforms.connection import Connection
@@ -106,7 +106,7 @@ async def outside(data: Path, run: str) -> AsyncIterator[Robots]:
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(served(SimTargets()))
         urls = {role: await stack.enter_async_context(served(sim)) + sim.path for role, sim in robots.sims.items()}
-        folder.mkdir(mode=0o700, exist_ok=True)
+        await asyncio.to_thread(folder.mkdir, mode=0o700, exist_ok=True)
         secret = folder / f"{run}.secret"
         write_durably(secret, f"{robots.secret}\n".encode())
         place = f"file:{FOLDER}/{secret.name}"
@@ -140,9 +140,9 @@ async def _forget(data: Path, run: str, secret: Path) -> None:
     with connections.editing(data) as known:
         known[:] = [each for each in known if each.name != run and not each.name.startswith(f"{run}-")]
     await asyncio.sleep(_NOTICED_S)
-    secret.unlink(missing_ok=True)
+    await asyncio.to_thread(secret.unlink, missing_ok=True)
     with contextlib.suppress(OSError):
-        (data / FOLDER).rmdir()
+        await asyncio.to_thread((data / FOLDER).rmdir)
 
 
 class Watch:
@@ -157,7 +157,7 @@ class Watch:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
