@@ -1,7 +1,7 @@
 """What the log says of a day with faults: was each stopped for the right reason, was anything shipped meanwhile?
 
-Read from the events alone. What holds an order is counted here once more, by plain bookkeeping, and not by the code that
-decides; no read model is asked.
+Read from the events alone. What holds an order is kept account of here once more, by plain bookkeeping, and not by the
+code that decides; no read model is asked.
 """
 
 from collections import Counter
@@ -178,8 +178,8 @@ class Verdict(msgspec.Struct):
     @property
     def transitions(self) -> float:
         """Share of transitions that came about by themselves, in percent."""
-        moves, by_hand = (sum(column) for column in zip(*self.stages.values(), strict=True))
-        return 100 * (moves - by_hand) / moves
+        moves = sum(count for count, _ in self.stages.values())
+        return 100 * (moves - sum(by_hand for _, by_hand in self.stages.values())) / moves
 
     @property
     def per_order(self) -> float:

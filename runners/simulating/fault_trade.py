@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.decider import Command
 from domain.envelope import By
 from domain.ids import RULEBOOK_KEY
 from domain.mail import Mail
@@ -157,7 +156,7 @@ async def trade_faults(
 _OPERATIONS: Final = By("person", "sim-operations", "operations")
 
 
-def _book(run: str) -> Command:
+def _book(run: str) -> ChangeRules:
     return ChangeRules(f"rules-{run}", BOOK, _BOOK_TOLD)
 
 

@@ -1,4 +1,4 @@
-"""`orderspine simulate --faults`: each fault is stopped for its own reason, nothing else is, nothing leaves meanwhile."""
+"""`orderspine simulate --faults`: each fault is stopped for its own reason, nothing else is, nothing leaves then."""
 
 from collections.abc import Iterator
 from pathlib import Path

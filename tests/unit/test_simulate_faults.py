@@ -13,7 +13,7 @@ from runners.simulating.world import Handed
 
 ORDER = "order-generic:s:1"
 CHANNEL, PERSON, KEEPER = By("channel", "generic"), By("person", "li", "operations"), By("person", "wu", "keeper")
-STOPPED = {
+STOPPED: dict[str, Any] = {
     "interception": "i1", "reason": "stock_short", "evidence": "none there", "advice": "buy more",
     "role": "operations", "risk_ms": 5_000,
 }  # fmt: skip
@@ -77,7 +77,7 @@ def test_what_nothing_stops_or_the_wrong_thing_or_nobody_is_told_of_is_missed() 
 def test_a_stop_without_a_fault_and_an_order_without_an_end_are_named() -> None:
     verdict = placed().add("order.intercepted", **STOPPED).verdict("")
     assert ORDER in verdict.false_stops[0]
-    assert "stock_short" in verdict.unfinished[0]
+    assert "paid interception i1" in verdict.unfinished[0]
 
 
 def test_a_timer_is_late_from_its_time_on_or_from_when_it_was_set() -> None:
