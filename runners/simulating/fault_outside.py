@@ -59,7 +59,10 @@ class SimTargets:
             return reply({"reference": known}) if known in self._taken else reply({"error": "unknown"}, 404)
         if shop == "refusing":
             return reply({"error": "this order is not to be shipped"}, 422)
-        self._taken.add(str(request.json()["shipment_id"]))
+        try:
+            self._taken.add(str(request.json()["shipment_id"]))
+        except ValueError:
+            raise Cut from None  # whoever told it has gone before he had said all
         return reply({"reference": "taken"}, 201)
 
     async def _wait(self, shop: str) -> None:
