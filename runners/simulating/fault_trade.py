@@ -25,7 +25,7 @@ from runners.simulating.fault_kinds import BOOK
 from runners.simulating.fault_outside import InTheWay, Robots, Watch, outside
 from runners.simulating.feed import Feed, open_feed
 
-RATE: Final = 20.0
+RATE: Final = 6.0
 """Orders a second, where no speed is asked for."""
 DAY_S_MIN: Final = 30.0
 SLOT_MS: Final = 30 * MINUTE_MS
