@@ -64,7 +64,8 @@ class Webhook:
             {
                 "type": f"notice.{note.rule}",
                 "timestamp": when,
-                "data": {"event": note.event, "title": note.title, "text": note.text, **note.fields},
+                # A field of the same name must not hide which event it is.
+                "data": {**note.fields, "event": note.event, "title": note.title, "text": note.text},
             }
         )
         now_s = self._now_ms() // 1000

@@ -27,6 +27,9 @@ _BACKOFF_S: Final = 0.5
 _WHOLE_CALL: Final = 4
 """One attempt may take this many times the timeout in all: a peer that sends a byte now and then must end too."""
 _CONNECTIONS_MAX: Final = 16
+_IDLE_S_MAX: Final = 2.0
+"""How long a connection is kept that nothing is sent over. Many servers close theirs after 5 s: a message sent at that
+moment may be lost, and nobody knows whether it was taken."""
 _BUSY: Final = frozenset({408, 425, 429})
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
@@ -88,7 +91,11 @@ class Http:
         self._sleep = sleep
         self._client = httpx.AsyncClient(
             timeout=timeout_s,
-            limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS_MAX,
+                max_keepalive_connections=_CONNECTIONS_MAX,
+                keepalive_expiry=_IDLE_S_MAX,
+            ),
             follow_redirects=False,
             verify=_tls(),
             # No proxy and above all no password file from the surroundings: what is sent is what the caller says.

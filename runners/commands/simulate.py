@@ -58,6 +58,9 @@ def simulate(
     keep: Annotated[
         bool, Parameter(negative="", help="With --platforms: keep the connections sim-…, switched off.")
     ] = False,
+    faults: Annotated[
+        str, Parameter(help="A day with these faults, and which promises the cell keeps: all, reference, or KIND,KIND.")
+    ] = "",
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -67,7 +70,18 @@ def simulate(
 
     With --platforms nothing is fed: buyers order on simulated platforms, which push, are pulled, and want to know of
     parcels, while connections break and tokens end. In the end each platform and the cell must agree (else exit 1).
+
+    With --faults orders are short, late, wrong or doubled on purpose, under a rule book of its own; exit 1 where one is
+    not stopped for the right reason, something else is, something leaves meanwhile, or people hear too late.
     """
+    if faults:
+        from runners.commands.simulate_faults import simulate_faults  # noqa: PLC0415
+
+        if platforms or source is not None or channel or keep:
+            raise Failure(
+                Exit.USAGE, "--faults makes orders of its own: leave --platforms, --from, --channel, --keep out"
+            )
+        return simulate_faults(faults, orders, seed, speed, data=data, json=json)
     if platforms:
         from runners.commands.simulate_platforms import simulate_platforms  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 from adapters.nats.client import Connection
 from adapters.nats.connection import connect
@@ -41,14 +42,14 @@ class Remarks(StatusLine):
 
 
 @asynccontextmanager
-async def running(data: Path) -> AsyncIterator[Settings]:
-    """Run all parts on a data directory, with the mail's clock, and stop them behind it.
+async def running(data: Path, clock: Literal["mail", "real"] = "mail") -> AsyncIterator[Settings]:
+    """Run all parts on a data directory, as `up` does, and stop them behind it.
 
     Raises:
         NotSettled: they do not come up.
         BrokerError: the broker does not start.
     """
-    with prepared(data, clock="mail", store=None, broker=None) as settings:
+    with prepared(data, clock=clock, store=None, broker=None) as settings:
         remarks = Remarks()
         broker = Broker(settings, remarks)
         supervisor: Supervisor | None = None

@@ -20,6 +20,7 @@ TAGS: Final = frozenset(
         "order.cancelled",
         "order.shipped",
         "order.quarantined",
+        "order.approval_requested",
     }
 )
 """What people act on."""

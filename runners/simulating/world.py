@@ -34,7 +34,7 @@ OPENING_SHARE: Final = 0.72
 """Opening stock as a share of what the day will want; two receipts of goods bring more, and then nearly all."""
 _RECEIPTS: Final = ((14 * HOUR_MS, 0.18), (21 * HOUR_MS + HOUR_MS // 2, 0.16))
 
-Actor = Literal["channel", "keeper", "service", "operations"]
+Actor = Literal["channel", "keeper", "service", "operations", "finance"]
 
 
 class Handed(NamedTuple):

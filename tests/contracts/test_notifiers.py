@@ -175,6 +175,15 @@ async def test_a_webhook_is_delivered_again_and_taken_once(tmp_path: Path) -> No
         assert [seen.outcome for seen in told.sim.requests] == ["fault cut_after", "ok"]
 
 
+async def test_a_webhook_says_which_event_whatever_fields_there_are(tmp_path: Path) -> None:
+    fields = {**NOTE.fields, "event": "order.intercepted", "title": "another", "text": "another"}
+    async with told_on("webhook", tmp_path) as told:
+        await told.way.send(msgspec.structs.replace(NOTE, fields=fields))
+        (message,) = told.taken
+        assert message.extra["event"] == NOTE.event
+        assert (message.title, message.text) == (NOTE.title, NOTE.text)
+
+
 async def test_mail_is_not_sent_over_a_line_that_anybody_reads(tmp_path: Path) -> None:
     async with told_on("email", tmp_path) as told:
         await told.way.send(NOTE)
