@@ -18,7 +18,7 @@ from domain.order import (
     TimerDue,
 )
 from tests.simulation.letters import BEGIN_MS, GoodsBack, Item, Letter, View, item_of
-from tests.simulation.watch import must
+from tests.simulation.musts import must
 
 RANK = {"awaiting_payment": 0, "paid": 1, "allocating": 2, "shipped": 3, "completed": 4, "cancelled": 5}
 DAY_MS = 86_400_000

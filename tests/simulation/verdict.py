@@ -17,7 +17,8 @@ from runners.projector import Projector
 from runners.timers import load_timers
 from tests.simulation.letters import BEGIN_MS, LEDGER
 from tests.simulation.model import Model
-from tests.simulation.watch import Began, Handled, must
+from tests.simulation.musts import must
+from tests.simulation.watch import Began, Handled
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

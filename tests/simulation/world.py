@@ -17,7 +17,8 @@ from tests.simulation import letters
 from tests.simulation.broker import Broker
 from tests.simulation.letters import BEGIN_MS, Letter
 from tests.simulation.verdict import verdict
-from tests.simulation.watch import NOTABLE, Watch, must
+from tests.simulation.musts import must
+from tests.simulation.watch import NOTABLE, Watch
 from tests.simulation.worker import Parts, SimWorker
 
 RATES = {
