@@ -655,8 +655,7 @@ def is_known(document: str, state: Ledger) -> bool:
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if is_known(command.document, state):
         return ()
-    received = StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival)
-    return (received, *covering(evolve(state, received))) if state.promises else (received,)
+    return _with_covering((StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival),), state)
 
 
 def covering(state: Ledger) -> list[PromiseCovered]:
@@ -732,7 +731,7 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
             "Release or cancel what is promised first"
         )
     adjusted = StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms)
-    return (adjusted, *covering(evolve(state, adjusted))) if state.promises else (adjusted,)
+    return _with_covering((adjusted,), state)
 
 
 def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -747,7 +746,7 @@ def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequen
         raise BadQuantity(
             f"cannot protect {command.quantity} units of {command.sku!r}: {level.available + level.protected} are free"
         )
-    return (StockProtected(command.document, command.sku, command.quantity, now_ms),)
+    return _with_covering((StockProtected(command.document, command.sku, command.quantity, now_ms),), state)
 
 
 def _short(
@@ -817,11 +816,20 @@ def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantit
 def _decide_release(command: Release, state: Ledger, now_ms: int) -> Sequence[Event]:
     del now_ms
     lines = _of_allocation(state, command.allocation, command.lines)
-    released = (StockReleased(command.allocation, lines),) if lines else ()
+    released: tuple[Event, ...] = (StockReleased(command.allocation, lines),) if lines else ()
     held = state.allocations.get(command.allocation)
-    if held is None or not held.missing:
-        return released
-    return (PromiseDropped(command.allocation, held.missing), *released)
+    if held is not None and held.missing:
+        released = (PromiseDropped(command.allocation, held.missing), *released)
+    return _with_covering(released, state)
+
+
+def _with_covering(events: tuple[Event, ...], state: Ledger) -> Sequence[Event]:
+    """Return the events, and who is given at once what they leave free."""
+    if not state.promises or not events:
+        return events
+    for event in events:
+        state = evolve(state, event)
+    return (*events, *covering(state))
 
 
 def _decide_pick_out(command: PickOut, state: Ledger, now_ms: int) -> Sequence[Event]:
