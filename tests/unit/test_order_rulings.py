@@ -71,6 +71,19 @@ def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_par
     assert (cell.order().status, figures(cell, "S1")) == ("shipped", (8, 0, 0))
 
 
+def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in() -> None:
+    cell = stocked({"S1": 2}, {"S1": 4})
+    gift = Ruling(1, gifts=(Gift("g", "S1", 2),), routes=(Route("b", warehouses=("B",)),))
+    cell.take(snapshot(lines=(line("1", "S1", 2), line("2", "S1", 2))), ruling=gift)
+    assert places(cell) == {"B": (("S1", 4),), "A": (("S1", 2),)}
+    send(cell, order.CancelLines("c-1", (("1", 1),), "one is enough"))
+    assert places(cell) == {"B": (("S1", 3),), "A": (("S1", 2),)}
+    assert dict(cell.order().allocations[0].units) == {"1": 1, "2": 2}
+    send(cell, order.Ship("c-2", "T1", "SF", "B"))
+    send(cell, order.Ship("c-3", "T2", "SF", "A"))
+    assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
+
+
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
     units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
     cell = stocked({"S2": 2}, {"S2": 2})
