@@ -91,6 +91,7 @@ class RulesWatch:
         self._yes: dict[tuple[str, str, int], set[str]] = {}
         self._then: dict[str, dict[str, Ledger]] = {}
         """Order → the ledgers as they stood at its latest event: plans are made by them."""
+        self._ledgers: dict[str, Ledger] = {}
 
     def _one(self, *name: Any) -> None:
         must(name not in self._once, "an effect came twice", *name)
@@ -100,6 +101,8 @@ class RulesWatch:
 
     def event(self, stream: str, before: Any, facts: Any, after: Any, envelope: Envelope) -> None:
         """Look at one event."""
+        if isinstance(after, Ledger):
+            self._ledgers[stream] = after
         if isinstance(after, Order):
             self._order(stream, before, facts, after, envelope)
         elif isinstance(facts, RulesChanged):
@@ -151,7 +154,7 @@ class RulesWatch:
                 self._approved(stream, before, facts)
             case GiftsWaived():
                 must(not after.ruled.gifts and after.ruled.waived, "gifts were waived and are still there", stream)
-        self._then[stream] = {key: held.state for key, held in self._states.items() if key.startswith("warehouse-")}
+        self._then[stream] = dict(self._ledgers)
 
     def _left(self, stream: str, before: Order, facts: OrderShipped | PartiallyShipped) -> None:
         """Check that what we sent might leave, and leaves once."""

@@ -8,7 +8,7 @@ from collections import Counter
 
 import structlog
 
-from tests.simulation.world import MUST_COME_UP, Outcome, simulate
+from tests.simulation.world import MUST_COME_UP, RULED_MUST_COME_UP, Outcome, simulate
 
 STEPS = 400
 
@@ -55,7 +55,7 @@ def main() -> int:
         sys.stdout.write(f"{count:8,} {point}\n")
     if outcome is not None and len(seeds) == 1:
         sys.stdout.write(f"trace {outcome.digest} ({outcome.trace.count} entries)\n")
-    elif missing := sorted(set(MUST_COME_UP) - set(fired)):
+    elif missing := sorted({*MUST_COME_UP, *RULED_MUST_COME_UP} - set(fired)):
         sys.stdout.write(f"never came up: {', '.join(missing)}\n")
     sys.stdout.write(
         f"{len(seeds)} seed(s), {messages:,} messages, {events:,} events, {took:.1f} s; failed: {failed or 'none'}\n"

@@ -84,7 +84,7 @@ def life(chance: Random, order_no: str) -> Iterator[View]:
         Item(f"{order_no}{line}", chance.choice((*SKUS, KIT)), chance.randrange(1, 4))
         for line in range(chance.choice((1, 2, 2, 3)))
     )
-    marks = tuple(mark for mark in MARKS if chance.random() < 0.2)
+    marks = tuple(mark for mark in MARKS if chance.random() < 0.3)
     presale = chance.random() < 0.3
     view = View("generic", order_no, "awaiting_payment", second, items, created)
     view = view._replace(marks=marks, presale=presale, buyer=chance.randrange(BUYERS))
@@ -102,7 +102,7 @@ def life(chance: Random, order_no: str) -> Iterator[View]:
         if chance.random() < 0.3:
             yield later(items=_changed(chance, items))
             items = view.items
-        if chance.random() < 0.2:
+        if chance.random() < 0.1:
             yield later(status="cancelled", items=_all(items, "cancelled"), pay_by=0)
             return
     yield later(status="paid", paid=True, pay_by=0, held=chance.random() < 0.15)
@@ -121,7 +121,7 @@ def life(chance: Random, order_no: str) -> Iterator[View]:
     if chance.random() < 0.1:
         yield later(status="cancelled", items=_all(items, "cancelled"), held=False)
         return
-    if chance.random() < 0.7:
+    if chance.random() < 0.8:
         return
     yield later(status="shipped", items=_all(items, "shipped"), held=False)
     if chance.random() < 0.5:

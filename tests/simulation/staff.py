@@ -53,6 +53,24 @@ def stock_letter(chance: Random, number: int, now_ms: int) -> Letter:
     return letter(to, body, "command", _KEEPER, now_ms)
 
 
+def opening(chance: Random) -> list[Letter]:
+    """Return what the warehouses begin with: little, or plenty."""
+    most = chance.choice((3, 20, 60))
+    found = []
+    for code in WAREHOUSES:
+        lines = tuple((sku, units) for sku in GOODS if (units := chance.randrange(most + 1)) > 0)
+        if lines:
+            body = stock.ReceiveStock(f"open-{code}", lines)
+            found.append(letter(warehouse_key(code), body, "command", _KEEPER, BEGIN_MS))
+    return found
+
+
+def to_do(state: Order) -> bool:
+    """Whether somebody sees something to do on an order."""
+    asked = any(each.verdict == "open" for each in state.people.approvals.asked)
+    return bool(asked or state.interceptions or state.allocations)
+
+
 def book_letter(chance: Random, number: int) -> Letter:
     """Operations puts another rule book in force; one in six cannot be read."""
     text = books.refused(chance) if chance.random() < 1 / 6 else books.written(chance)

@@ -61,6 +61,53 @@ NOTABLE = {
 }
 """Events that runs must have shown, and what for."""
 
+RULED_NOTABLE = {
+    "rules.changed": "rules.changed",
+    "rules.refused": "rules.refused",
+    "order.routed": "order.routed",
+    "order.gifts_granted": "order.gifts_granted",
+    "order.gift_pre_reserved": "order.gift_held",
+    "order.gifts_waived": "order.gifts_waived",
+    "order.presale_locked": "order.presale_locked",
+    "order.presale_arrived": "order.presale_arrived",
+    "order.deposit_paid": "order.deposit_paid",
+    "order.promised": "order.promised",
+    "order.processed": "order.processed",
+    "order.lots_recorded": "order.lots_recorded",
+    "order.commented": "people.commented",
+    "order.mentions_read": "people.read",
+    "order.approval_requested": "people.asked",
+    "order.approved": "people.approved",
+    "order.rejected": "people.rejected",
+    "order.approval_escalated": "people.escalated",
+    "order.approval_withdrawn": "people.withdrawn",
+    "order.effect_succeeded": "effects.done",
+    "order.effect_failed": "effects.failed",
+    "order.delivery_confirmed": "wms.confirmed",
+    "buyers.set": "buyers.set",
+    "buyers.owes": "buyers.owes",
+    "stock.promised": "stock.promised",
+    "stock.promise_covered": "stock.promise_covered",
+    "stock.promise_dropped": "stock.promise_dropped",
+    "trail.duplicate_suspected": "trail.duplicate",
+}
+"""The same of runs with rules."""
+STOPS = (
+    "stock_short",
+    "gift_short",
+    "overdue_promise",
+    "presale_overdue",
+    "payment_timeout",
+    "large_quantity",
+    "over_credit",
+    "suspected_duplicate",
+    "changed_after_allocation",
+    "effect_failed",
+    "packed_differently",
+    "left_while_held",
+)
+"""Reasons for which runs with rules must have stopped orders."""
+
 
 _ONCE = frozenset(
     {
@@ -185,6 +232,8 @@ class Watch:
             self._rules.event(stream, held.state, facts, after, decode_envelope(envelope))
             if tag in NOTABLE:
                 self._faults.saw(NOTABLE[tag])
+            elif tag in RULED_NOTABLE:
+                self._faults.saw(RULED_NOTABLE[tag])
             elif isinstance(facts, QueueReleased):
                 self._faults.saw(f"queue.{facts.decision}")
             elif isinstance(facts, TimerCleared) and facts.fired:
