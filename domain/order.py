@@ -1000,9 +1000,11 @@ def _allocated(state: Order, event: OrderAllocated) -> Order:
 def _reserved(state: Order, event: OrderReserved) -> Order:
     planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
     ruled = state.ruled
-    if ruled.pre_holds and all(each.held for each in planned):
-        # The ledger has put the reservation in their place.
-        ruled = _replace(ruled, pre_holds=())
+    if ruled.pre_holds:
+        # The ledger has put the reservation in their place; whatever becomes of the other parts of a plan.
+        others = any(not each.held for each in planned)
+        holds = tuple(hold for hold in ruled.pre_holds if others and hold.warehouse != event.warehouse)
+        ruled = _replace(ruled, pre_holds=holds)
     return _replace(
         state,
         status="allocating",

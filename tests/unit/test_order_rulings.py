@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from domain import approvals, order, stock
@@ -269,6 +270,30 @@ def test_gifts_are_never_promised_twice() -> None:
 
 
 # --- promises and risks
+
+
+def test_a_gift_that_was_held_is_free_again_when_the_plan_that_took_it_comes_to_nothing() -> None:
+    cell = stocked({"S1": 9, "G1": 1})
+    two = Ruling(1, gifts=(Gift("g", "G1", 1), Gift("h", "G2", 1, "B")))
+    cell.take(snapshot("awaiting_payment", 1), ruling=two)
+    assert (figures(cell, "G1"), reasons(cell)) == ((1, 0, 1), ["gift_short"])
+    cell.take(snapshot("paid", 2), ruling=two)
+    send(cell, order.ResolveInterception("c-1", cell.order().interceptions[0][0], "release"))
+    assert (figures(cell, "G1"), cell.order().ruled.pre_holds, reasons(cell)) == ((1, 0, 0), (), ["gift_short"])
+    cell.receive(("G2", 1), warehouse="B")
+    send(cell, order.ResolveInterception("c-2", cell.order().interceptions[0][0], "release"))
+    assert (figures(cell, "G1"), figures(cell, "G2", "B")) == ((1, 1, 0), (1, 1, 0))
+
+
+def test_parts_of_a_plan_are_asked_for_once_whatever_happens_between() -> None:
+    cell = stocked({"S1": 9})
+    suspects = Ruling(1, gifts=(Gift("h", "G2", 1, "B"),), suspect_within_ms=HOUR_MS)
+    for number in ("o-1", "o-2"):
+        view = msgspec.structs.replace(snapshot(lines=(line("1"),), number=number), customer="c-1")
+        cell.take(view, ruling=suspects)
+    stopped = [name for name, _ in cell.order("o-2").interceptions]
+    assert sorted(cell.order("o-2").interceptions, key=lambda each: each[1])[-1][1] == "suspected_duplicate"
+    assert len(stopped) == len(set(stopped)) == 2, "each of the two is told once"
 
 
 def test_a_promise_is_recorded_at_payment_and_its_breach_stops_the_order_once() -> None:
