@@ -137,7 +137,7 @@ class SimWms:
     async def create(self, order: DeliveryOrder) -> str:
         def take() -> str:
             if order.code not in self.taken:
-                rivals = [code for code in self.active if base_of(code) == base_of(order.code)]
+                rivals = [code for code in self.taken if code not in self.off and base_of(code) == base_of(order.code)]
                 must(not rivals, "a pick list is picked twice", order.code, rivals)
                 self.taken[order.code] = order
                 self._world.trace.note("wms took", order.code)

@@ -146,7 +146,16 @@ def terms_letter(chance: Random, number: int, digest_key: bytes) -> Letter:
 
 def histories(chance: Random, orders: int) -> list[Letter]:
     """Return the letters of some orders' lives, still in order."""
-    return [_told(view, chance) for number in range(orders) for view in life(chance, f"{8000 + number}")]
+    found: list[Letter] = []
+    for number in range(orders):
+        views = list(life(chance, f"{8000 + number}"))
+        found += [_told(view, chance) for view in views]
+        if chance.random() < 0.15:
+            # The buyer orders the same once more, minutes later.
+            first = views[0]._replace(order_no=f"{8500 + number}")
+            later_s = chance.randrange(30, 1200)
+            found.append(_told(first._replace(created=first.created + later_s, modified=first.modified + later_s), chance))
+    return found
 
 
 def _told(view: View, chance: Random) -> Letter:

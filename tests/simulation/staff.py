@@ -123,7 +123,7 @@ def _act(
         return ConfirmProcessing(f"craft-{number}", which), _KEEPER, False
     if state.allocations and chance.random() < 0.5:
         return _parcel(chance, state, number), _KEEPER, True
-    match chance.randrange(5):
+    match chance.randrange(6):
         case 0:
             return talk.Comment(f"say-{number}", told=told, sealed=sealed), person, False
         case 1:
@@ -139,7 +139,7 @@ def _act(
                 escalate_to="head" if within_ms else "",
             )
             return asks, person, False
-        case 3 if state.lines:
+        case 3 | 4 if state.lines:
             line = chance.choice(state.lines)
             return CancelLines(f"cut-{number}", ((line.id, 1),), "one less"), person, False
         case _:

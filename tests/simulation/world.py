@@ -309,7 +309,11 @@ class World:
         key = chance.choice([key for key in orders if staff.to_do(self.watch.states[key].state)] or orders)
         if chance.random() < 0.2:
             key = chance.choice(orders)
-        found = staff.act(chance, key, self.watch.states[key].state, number, now_ms, self.vault)
+        state = self.watch.states[key].state
+        if chance.random() < 0.04:
+            # Of an order that is on its way to us, or will never come.
+            key, state = letters.key_of("generic", f"{8000 + chance.randrange(30)}"), Order()
+        found = staff.act(chance, key, state, number, now_ms, self.vault)
         if len(found) > 1:
             self.faults.saw("people.twice")
         self.post(found)
