@@ -1,4 +1,4 @@
-"""Small rule books, put together from clauses, and what each clause means: told once more, without the rules' engine."""
+"""Small rule books, put together from clauses, and what clauses mean, told once more without the rules' engine."""
 
 from collections.abc import Sequence
 from random import Random

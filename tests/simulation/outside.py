@@ -258,6 +258,7 @@ class SimWarehouses(Warehouses):
         return True
 
     def client(self, name: str) -> Any:
+        del name
         return self._wms
 
     def story(self, stream: str) -> Any:
@@ -267,20 +268,13 @@ class SimWarehouses(Warehouses):
 
 
 class SimCreates(WmsCreates):
-    files = ()
-
     def _receiver(self, stream: str, sealed: bytes | None) -> Receiver:
+        del stream, sealed
         return Receiver()
-
-
-class SimCancels(WmsCancels):
-    files = ()
 
 
 class SimNotices(ShipNotices):
     """Ship notices, to channels that have a seller's side."""
-
-    files = ()
 
     def __init__(self, sellers: dict[str, SimSeller]) -> None:
         self._sellers = sellers
@@ -288,6 +282,7 @@ class SimNotices(ShipNotices):
     async def refresh(self) -> None: ...
 
     def seller_of(self, channel: str, shop: str) -> str | None:
+        del shop
         return channel if channel in self._sellers else None
 
     def _seller(self, job: Job) -> Any:
@@ -408,7 +403,7 @@ class Outside:
     async def _run(self, steps: int) -> None:
         if self._runner is None:
             warehouses = SimWarehouses(self.wms, self._world)
-            kinds = Kinds(Path(), (SimNotices(self.sellers), SimCreates(warehouses), SimCancels(warehouses)))
+            kinds = Kinds(Path(), (SimNotices(self.sellers), SimCreates(warehouses), WmsCancels(warehouses)))
             mailroom: Any = SimMailroom(self._world, self._faults)
             self._runner = effects.Effects(self._world.log, self.notes, kinds, mailroom)
         runner = self._runner

@@ -11,10 +11,9 @@ from typing import Any
 from domain import approvals, stock
 from domain.cell import Held
 from domain.envelope import Envelope
-from domain.ids import parts_of, warehouse_key
+from domain.ids import warehouse_key
 from domain.order import (
     Allocation,
-    GiftsGranted,
     GiftsWaived,
     InterceptionResolved,
     Order,
@@ -278,7 +277,7 @@ class RulesWatch:
         waiting = sorted(name for name, held in ledger.allocations.items() if held.missing)
         must(sorted(ledger.promises) == waiting, "who waits for goods is not who was promised them", stream, waiting)
         for sku, level in ledger.levels.items():
-            mine = [held for held in ledger.allocations.values()]
+            mine = list(ledger.allocations.values())
             reserved = sum(dict(held.lines).get(sku, 0) for held in mine if not held.pre)
             locked = sum(dict(held.lines).get(sku, 0) for held in mine if held.pre)
             promised = sum(dict(held.missing).get(sku, 0) for held in mine)

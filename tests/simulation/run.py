@@ -31,10 +31,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seeds", help="A..B, B left out")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--world", choices=("plain", "rules"), help="default: rules where the seed is odd")
     arguments = parser.parse_args()
     quiet()
     first, _, last = (arguments.seeds or "").partition("..")
     seeds = range(int(first), int(last)) if last else (arguments.seed if arguments.seed is not None else 1,)
+    ruled = None if arguments.world is None else arguments.world == "rules"
     failed: list[int] = []
     fired: Counter[str] = Counter()
     messages = events = 0
@@ -42,7 +44,7 @@ def main() -> int:
     began = time.monotonic()
     for seed in seeds:
         try:
-            outcome = simulate(seed, arguments.steps)
+            outcome = simulate(seed, arguments.steps, ruled=ruled)
         except Exception as error:  # noqa: BLE001  any error is a finding; it is shown with its seed
             failed.append(seed)
             sys.stdout.write(shown(seed, arguments.steps, error) + "\n\n")

@@ -154,7 +154,9 @@ def histories(chance: Random, orders: int) -> list[Letter]:
             # The buyer orders the same once more, minutes later.
             first = views[0]._replace(order_no=f"{8500 + number}")
             later_s = chance.randrange(30, 1200)
-            found.append(_told(first._replace(created=first.created + later_s, modified=first.modified + later_s), chance))
+            found.append(
+                _told(first._replace(created=first.created + later_s, modified=first.modified + later_s), chance)
+            )
     return found
 
 

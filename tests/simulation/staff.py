@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from domain import approvals, rulebook, stock, talk
-from domain.decider import Command
 from domain.envelope import By
 from domain.ids import RULEBOOK_KEY, warehouse_key
 from domain.mail import Body
@@ -42,9 +41,7 @@ def stock_letter(chance: Random, number: int, now_ms: int) -> Letter:
         case 2 | 3 | 4:
             due_ms = now_ms + chance.randrange(1, 40) * 3_600_000
             to = warehouse_key("A")
-            body = stock.ExpectStock(
-                f"many-expect-{number}", arrival, lines if chance.random() < 0.9 else (), due_ms
-            )
+            body = stock.ExpectStock(f"many-expect-{number}", arrival, lines if chance.random() < 0.9 else (), due_ms)
         case 5:
             to = warehouse_key("A")
             body = stock.ReceiveStock(f"many-in-{number}", lines, arrival)
@@ -80,10 +77,7 @@ def book_letter(chance: Random, number: int) -> Letter:
 
 def act(chance: Random, key: str, state: Order, number: int, now_ms: int, vault: Vault) -> list[Letter]:
     """Return what somebody does about an order; several letters where he clicks more than once."""
-    made = _act(chance, key, state, number, now_ms, vault)
-    if made is None:
-        return []
-    body, by, silent = made
+    body, by, silent = _act(chance, key, state, number, vault)
     found = [letter(key, body, "command", by, now_ms, silent=silent)]
     if chance.random() < 0.15:
         # A double click: the same act under an id of its own, milliseconds later.
@@ -92,10 +86,7 @@ def act(chance: Random, key: str, state: Order, number: int, now_ms: int, vault:
     return found
 
 
-def _act(
-    chance: Random, key: str, state: Order, number: int, now_ms: int, vault: Vault
-) -> tuple[Command, By, bool] | None:
-    del now_ms
+def _act(chance: Random, key: str, state: Order, number: int, vault: Vault) -> tuple[Body, By, bool]:
     asked = [each for each in state.people.approvals.asked if each.verdict == "open"]
     person = By("person", chance.choice(PEOPLE), chance.choice(ROLES))
     told, sealed = _words(chance, key, vault)

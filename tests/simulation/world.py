@@ -16,9 +16,9 @@ from tests.fakes import Faults, SkewedClock, Trace
 from tests.simulation import letters, shop, staff
 from tests.simulation.broker import Broker
 from tests.simulation.letters import BEGIN_MS, Letter
+from tests.simulation.musts import must
 from tests.simulation.outside import OUTSIDE_RATES, Outside
 from tests.simulation.verdict import verdict
-from tests.simulation.musts import must
 from tests.simulation.watch import NOTABLE, RULED_NOTABLE, STOPS, Watch
 from tests.simulation.worker import Parts, SimWorker
 
@@ -192,7 +192,9 @@ class World:
 
     def run(self, steps: int) -> Outcome:
         """Let chance decide for so many steps, then let everything come to rest and judge."""
-        does = {"work": 60, "send": 25, "people": 10, "start": 3} | ({"outside": 20, "people": 30} if self.ruled else {})
+        does = {"work": 60, "send": 25, "people": 10, "start": 3} | (
+            {"outside": 20, "people": 30} if self.ruled else {}
+        )
         for _ in range(steps):
             self._pass_time()
             match self.chance.choices(tuple(does), tuple(does.values()))[0]:
