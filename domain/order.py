@@ -1663,7 +1663,7 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
 def _pay(steps: _Steps, paid: OrderPaid) -> None:
     """Note that an order is paid, and that nobody waits for it any more."""
     steps.add(paid)
-    steps.add(*_clear_timers(steps.state))
+    steps.add(*(TimerCleared(name, fired=False) for name, _ in steps.state.timers if name == PAYMENT_TIMER))
     steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
 
 

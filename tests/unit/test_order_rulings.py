@@ -503,6 +503,16 @@ def test_a_presale_whose_goods_do_not_come_in_time_is_stopped_until_they_do() ->
     assert (reasons(cell), cell.order().status) == ([], "allocating")
 
 
+def test_that_goods_of_a_presale_are_late_is_told_also_when_its_balance_was_paid_meanwhile() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 5)
+    presale(cell, "awaiting_payment", 2, paid=50)
+    presale(cell, "paid", 3)
+    due_ms = dict(cell.order().timers)["presale"]
+    send(cell, order.TimerDue("presale", due_ms))
+    assert reasons(cell) == ["presale_overdue"]
+
+
 def test_a_presale_of_goods_that_are_here_is_held_at_once() -> None:
     cell = stocked({"S1": 9})
     presale(cell, "awaiting_payment", 2, paid=50)
