@@ -187,6 +187,8 @@ class StockPromised(Event, frozen=True):
     lines: Quantities
     due_ms: int
     """When the last of them is expected, UTC ms."""
+    keep: Quantities = ()
+    """(SKU, units) that must stay available behind it when they arrive."""
 
 
 class PromiseCovered(Event, frozen=True):
@@ -318,6 +320,8 @@ class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """(SKU, units) that it was promised and that are yet to arrive."""
     order: str = ""
     """Whose it is, where it waits for goods."""
+    keep: Quantities = ()
+    """(SKU, units) that it leaves to others while it waits."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -530,7 +534,7 @@ def _pre_reserved(state: Ledger, event: StockPreReserved) -> Ledger:
 
 def _promised(state: Ledger, event: StockPromised) -> Ledger:
     held = state.allocations.get(event.allocation)
-    waits = Held(held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order)
+    waits = Held(held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order, keep=event.keep)
     return _replace(
         state,
         levels=_levels(state, event.lines, _promise),
@@ -542,7 +546,7 @@ def _promised(state: Ledger, event: StockPromised) -> Ledger:
 def _covered(state: Ledger, event: PromiseCovered) -> Ledger:
     held = state.allocations[event.allocation]
     missing = _minus(held.missing, event.lines)
-    after = Held(_plus(held.lines, event.lines), pre=True, missing=missing, order=held.order)
+    after = Held(_plus(held.lines, event.lines), pre=True, missing=missing, order=held.order, keep=held.keep)
     return _replace(
         state,
         levels=_levels(state, event.lines, _cover),
@@ -663,7 +667,7 @@ def covering(state: Ledger) -> list[PromiseCovered]:
     covered: list[PromiseCovered] = []
     for allocation in state.promises:
         held = state.allocations[allocation]
-        lines = _on_shelf(state, held.missing)
+        lines = _on_shelf(state, held.missing, dict(held.keep))
         if lines:
             covered.append(PromiseCovered(allocation, held.order, lines, whole=lines == held.missing))
             state = _covered(state, covered[-1])
@@ -798,7 +802,7 @@ def _locked(command: PreReserve, lines: Quantities, state: Ledger) -> Sequence[E
     due_ms = _due(state, missing)
     if due_ms is None:
         return ()
-    promised = StockPromised(command.allocation, command.order, missing, due_ms)
+    promised = StockPromised(command.allocation, command.order, missing, due_ms, command.keep)
     return (StockPreReserved(command.allocation, command.order, here), promised) if here else (promised,)
 
 

@@ -284,7 +284,8 @@ class RulesWatch:
             there = (level.reserved, level.pre_reserved, level.promised)
             must(there == (reserved, locked, promised), "promised to nobody", stream, sku, level)
             must(level.available >= 0, "oversold", stream, sku, level)
-            must(not level.promised or not level.available, "sold past those who wait for it", stream, sku, level)
+            kept = max((dict(held.keep).get(sku, 0) for held in mine if dict(held.missing).get(sku)), default=0)
+            must(not level.promised or level.available <= kept, "sold past those who wait for it", stream, sku, level)
 
     def _agrees(self, stream: str, state: Order) -> None:
         """Check that an order holds what the ledgers hold for it, and waits for nothing that it could have."""

@@ -513,6 +513,18 @@ def test_that_goods_of_a_presale_are_late_is_told_also_when_its_balance_was_paid
     assert reasons(cell) == ["presale_overdue"]
 
 
+def test_goods_that_arrive_for_a_presale_leave_what_is_kept_from_it() -> None:
+    cell = stocked({"S1": 2})
+    expected(cell, 8)
+    keeps = Ruling(1, keep=(("S1", 3),))
+    cell.take(snapshot("awaiting_payment", 2, PRE, kind="presale", paid=50), ruling=keeps)
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((2, 0, 0), 4)
+    arrive(cell, 4)
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((6, 0, 3), 1)
+    arrive(cell, 4)
+    assert (figures(cell, "S1"), cell.level("S1").available) == ((10, 0, 4), 6)
+
+
 def test_a_presale_of_goods_that_are_here_is_held_at_once() -> None:
     cell = stocked({"S1": 9})
     presale(cell, "awaiting_payment", 2, paid=50)
