@@ -45,7 +45,7 @@ OUTSIDE_RATES = {
         f"{port}.{fault}": rate
         for port in ("wms", "channel")
         for fault, rate in (
-            ("dies", 0.02),
+            ("dies", 0.05),
             ("is_slow", 0.3),
             ("loses_question", 0.06),
             ("loses_answer", 0.1),
@@ -53,11 +53,11 @@ OUTSIDE_RATES = {
             ("refuses", 0.04),
         )
     },
-    "channel.is_told_late": 0.05,
-    "wms.confirms_twice": 0.1,
-    "wms.packs_other_goods": 0.1,
-    "wms.confirms_in_parts": 0.15,
-    "wms.names_no_parcel": 0.05,
+    "channel.is_told_late": 0.1,
+    "wms.confirms_twice": 0.2,
+    "wms.packs_other_goods": 0.2,
+    "wms.confirms_in_parts": 0.5,
+    "wms.names_no_parcel": 0.15,
     "effects.crash": 0.02,
     "effects.lose_notes": 0.004,
     "effects.hear_no_answer": 0.05,
@@ -373,7 +373,7 @@ class Outside:
             self._late.pop(0)()
         if faults.fires("effects.clock_jumps"):
             self._clock.offset_ms = chance.randrange(-600_000, 600_001)
-        if chance.random() < 0.15:
+        if chance.random() < 0.3:
             self._world.post(self.wms.work(chance, faults, self._number, self._world.now_ms))
         if self._runner is not None and faults.fires("effects.crash"):
             self._die()

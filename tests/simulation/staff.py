@@ -52,13 +52,18 @@ def stock_letter(chance: Random, number: int, now_ms: int) -> Letter:
 
 def opening(chance: Random) -> list[Letter]:
     """Return what the warehouses begin with: little, or plenty."""
-    most = chance.choice((3, 20, 60))
     found = []
     for code in WAREHOUSES:
+        most = chance.choice((2, 15, 50))
         lines = tuple((sku, units) for sku in GOODS if (units := chance.randrange(most + 1)) > 0)
         if lines:
             body = stock.ReceiveStock(f"open-{code}", lines)
             found.append(letter(warehouse_key(code), body, "command", _KEEPER, BEGIN_MS))
+    if chance.random() < 0.6:
+        coming = tuple((sku, chance.randrange(1, 20)) for sku in GOODS)
+        due_ms = BEGIN_MS + chance.randrange(1, 30) * 3_600_000
+        announced = stock.ExpectStock("open-coming", "PO-0", coming, due_ms)
+        found.insert(0, letter(warehouse_key("A"), announced, "command", _KEEPER, BEGIN_MS))
     return found
 
 
@@ -143,7 +148,7 @@ def _parcel(chance: Random, state: Order, number: int) -> ScanOut | Ship:
     lots: tuple[Lot, ...] = ()
     if state.ruled.lots and chance.random() < 0.8:
         lots = tuple(Lot(sku, "L1", units, "1.5", "kgCO2e", "ISO 14067", "maker") for sku, units in allocation.lines)
-    if chance.random() < 0.3:
+    if chance.random() < 0.5:
         return ScanOut(f"out-{number}", "", "", allocation.id, lots)
     which = chance.choice((allocation.id, allocation.id, allocation.warehouse, ""))
     kind = chance.choice((ScanOut, Ship))

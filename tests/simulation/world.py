@@ -193,7 +193,7 @@ class World:
     def run(self, steps: int) -> Outcome:
         """Let chance decide for so many steps, then let everything come to rest and judge."""
         does = {"work": 60, "send": 25, "people": 10, "start": 3} | (
-            {"outside": 20, "people": 30} if self.ruled else {}
+            {"outside": 30, "people": 30} if self.ruled else {}
         )
         for _ in range(steps):
             self._pass_time()
