@@ -534,7 +534,9 @@ def _pre_reserved(state: Ledger, event: StockPreReserved) -> Ledger:
 
 def _promised(state: Ledger, event: StockPromised) -> Ledger:
     held = state.allocations.get(event.allocation)
-    waits = Held(held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order, keep=event.keep)
+    waits = Held(
+        held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order, keep=event.keep
+    )
     return _replace(
         state,
         levels=_levels(state, event.lines, _promise),

@@ -243,7 +243,9 @@ async def test_a_smaller_order_takes_the_place_of_the_first(place: Place) -> Non
 
 
 @pytest.mark.parametrize("second", [CancelLines("c-2", (("1-1", 1),), "and one"), CancelLines("c-2", (), "nothing")])
-async def test_an_order_that_shrinks_twice_at_once_leaves_no_first_one_behind(place: Place, second: CancelLines) -> None:
+async def test_an_order_that_shrinks_twice_at_once_leaves_no_first_one_behind(
+    place: Place, second: CancelLines
+) -> None:
     place.story.take(1, "paid", quantity=5)
     await place.go(1)
     place.story.send(key_of(1), CancelLines("c-1", (("1-1", 2),), "two less"))
