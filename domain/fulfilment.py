@@ -147,8 +147,9 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         if not stock_wanted(before):
             messages.append(_allocating(key, after, wanted, stock))
     elif after.allocations:
+        # One after the other, each when the one before is held: whatever else happens meanwhile asks for nothing twice.
         planned = next((each for each in after.allocations if not each.held), None)
-        if planned is not None:
+        if planned is not None and after.allocations is not before.allocations:
             messages.append(_reserving(key, after, planned))
     elif pre_wanted(after) and (
         not pre_wanted(before) or before.ruled.gifts != after.ruled.gifts or _lost(before, after)

@@ -1000,9 +1000,11 @@ def _allocated(state: Order, event: OrderAllocated) -> Order:
 def _reserved(state: Order, event: OrderReserved) -> Order:
     planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
     ruled = state.ruled
-    if ruled.pre_holds and all(each.held for each in planned):
-        # The ledger has put the reservation in their place.
-        ruled = _replace(ruled, pre_holds=())
+    if ruled.pre_holds:
+        # The ledger has put the reservation in their place; whatever becomes of the other parts of a plan.
+        others = any(not each.held for each in planned)
+        holds = tuple(hold for hold in ruled.pre_holds if others and hold.warehouse != event.warehouse)
+        ruled = _replace(ruled, pre_holds=holds)
     return _replace(
         state,
         status="allocating",
@@ -1054,6 +1056,35 @@ def _kept(allocations: Sequence[Allocation], wanted: Mapping[str, int]) -> tuple
     return tuple(kept)
 
 
+def _kept_by_line(state: Order) -> tuple[Allocation, ...]:
+    """Return what the allocations still hold of what is wanted, line by line; of a shared line the last ones give."""
+    parts: dict[str, Quantities] = {line.id: ((line.sku, 1),) for line in state.lines}
+    parts.update((gift_line(gift), ((gift.sku, 1),)) for gift in state.ruled.gifts)
+    parts.update((kit.line, kit.parts) for kit in state.ruled.kits)
+    left = {line.id: units for line, units in live_lines(state)}
+    if left:
+        left.update((gift_line(gift), gift.units) for gift in state.ruled.gifts)
+    for line_id, sent in state.sent:
+        left[line_id] = left.get(line_id, 0) - sent
+    for line_id in state.shipped:
+        left.pop(line_id, None)
+    kept = []
+    for each in state.allocations:
+        lines = dict(each.lines)
+        units = []
+        for line_id, held in each.units:
+            keep = max(min(held, left.get(line_id, 0)), 0)
+            left[line_id] = left.get(line_id, 0) - keep
+            if keep:
+                units.append((line_id, keep))
+            for sku, of_one in parts.get(line_id, ()):
+                lines[sku] = lines.get(sku, 0) - (held - keep) * of_one
+        still = tuple((sku, quantity) for sku, quantity in lines.items() if quantity > 0)
+        if still:
+            kept.append(_replace(each, lines=still, units=tuple(units)))
+    return tuple(kept)
+
+
 def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
     gone = frozenset(event.lines)
     state = _replace(state, tracking=tracking.sent(state.tracking, event.parcels, own=bool(event.command)))
@@ -1072,7 +1103,9 @@ def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
             commands=_with_command(state, event.command),
         )
     left = state.allocations
-    if left:
+    if any(each.units for each in left):
+        left = _kept_by_line(_replace(state, shipped=state.shipped | gone))
+    elif left:
         leaves = _units(state, gone - state.shipped)
         left = _kept(left, {sku: held - leaves.get(sku, 0) for sku, held in held_of(left).items()})
     return _replace(state, status="allocating", shipped=state.shipped | gone, allocations=left)
@@ -1114,6 +1147,8 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
     after = _replace(state, cancelled=tuple(sorted(units.items())), commands=_with_command(state, event.command))
     if not state.allocations:
         return after
+    if any(each.units for each in state.allocations):
+        return _replace(after, allocations=_kept_by_line(after))
     return _replace(after, allocations=_kept(state.allocations, dict(needs(after))))
 
 
@@ -1628,7 +1663,7 @@ def _advance(steps: _Steps, snapshot: Snapshot) -> None:
 def _pay(steps: _Steps, paid: OrderPaid) -> None:
     """Note that an order is paid, and that nobody waits for it any more."""
     steps.add(paid)
-    steps.add(*_clear_timers(steps.state))
+    steps.add(*(TimerCleared(name, fired=False) for name, _ in steps.state.timers if name == PAYMENT_TIMER))
     steps.add(*_resolve_reason(steps.state, "payment_timeout", "paid"))
 
 

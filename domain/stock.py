@@ -187,6 +187,8 @@ class StockPromised(Event, frozen=True):
     lines: Quantities
     due_ms: int
     """When the last of them is expected, UTC ms."""
+    keep: Quantities = ()
+    """(SKU, units) that must stay available behind it when they arrive."""
 
 
 class PromiseCovered(Event, frozen=True):
@@ -318,6 +320,8 @@ class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """(SKU, units) that it was promised and that are yet to arrive."""
     order: str = ""
     """Whose it is, where it waits for goods."""
+    keep: Quantities = ()
+    """(SKU, units) that it leaves to others while it waits."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -530,7 +534,9 @@ def _pre_reserved(state: Ledger, event: StockPreReserved) -> Ledger:
 
 def _promised(state: Ledger, event: StockPromised) -> Ledger:
     held = state.allocations.get(event.allocation)
-    waits = Held(held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order)
+    waits = Held(
+        held.lines if held is not None else (), pre=True, missing=event.lines, order=event.order, keep=event.keep
+    )
     return _replace(
         state,
         levels=_levels(state, event.lines, _promise),
@@ -542,7 +548,7 @@ def _promised(state: Ledger, event: StockPromised) -> Ledger:
 def _covered(state: Ledger, event: PromiseCovered) -> Ledger:
     held = state.allocations[event.allocation]
     missing = _minus(held.missing, event.lines)
-    after = Held(_plus(held.lines, event.lines), pre=True, missing=missing, order=held.order)
+    after = Held(_plus(held.lines, event.lines), pre=True, missing=missing, order=held.order, keep=held.keep)
     return _replace(
         state,
         levels=_levels(state, event.lines, _cover),
@@ -655,8 +661,7 @@ def is_known(document: str, state: Ledger) -> bool:
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if is_known(command.document, state):
         return ()
-    received = StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival)
-    return (received, *covering(evolve(state, received))) if state.promises else (received,)
+    return _with_covering((StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival),), state)
 
 
 def covering(state: Ledger) -> list[PromiseCovered]:
@@ -664,7 +669,7 @@ def covering(state: Ledger) -> list[PromiseCovered]:
     covered: list[PromiseCovered] = []
     for allocation in state.promises:
         held = state.allocations[allocation]
-        lines = _on_shelf(state, held.missing)
+        lines = _on_shelf(state, held.missing, dict(held.keep))
         if lines:
             covered.append(PromiseCovered(allocation, held.order, lines, whole=lines == held.missing))
             state = _covered(state, covered[-1])
@@ -732,7 +737,7 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
             "Release or cancel what is promised first"
         )
     adjusted = StockAdjusted(command.document, command.sku, command.delta, command.reason, now_ms)
-    return (adjusted, *covering(evolve(state, adjusted))) if state.promises else (adjusted,)
+    return _with_covering((adjusted,), state)
 
 
 def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
@@ -747,7 +752,7 @@ def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequen
         raise BadQuantity(
             f"cannot protect {command.quantity} units of {command.sku!r}: {level.available + level.protected} are free"
         )
-    return (StockProtected(command.document, command.sku, command.quantity, now_ms),)
+    return _with_covering((StockProtected(command.document, command.sku, command.quantity, now_ms),), state)
 
 
 def _short(
@@ -799,7 +804,7 @@ def _locked(command: PreReserve, lines: Quantities, state: Ledger) -> Sequence[E
     due_ms = _due(state, missing)
     if due_ms is None:
         return ()
-    promised = StockPromised(command.allocation, command.order, missing, due_ms)
+    promised = StockPromised(command.allocation, command.order, missing, due_ms, command.keep)
     return (StockPreReserved(command.allocation, command.order, here), promised) if here else (promised,)
 
 
@@ -817,11 +822,20 @@ def _of_allocation(state: Ledger, allocation: str, lines: Quantities) -> Quantit
 def _decide_release(command: Release, state: Ledger, now_ms: int) -> Sequence[Event]:
     del now_ms
     lines = _of_allocation(state, command.allocation, command.lines)
-    released = (StockReleased(command.allocation, lines),) if lines else ()
+    released: tuple[Event, ...] = (StockReleased(command.allocation, lines),) if lines else ()
     held = state.allocations.get(command.allocation)
-    if held is None or not held.missing:
-        return released
-    return (PromiseDropped(command.allocation, held.missing), *released)
+    if held is not None and held.missing:
+        released = (PromiseDropped(command.allocation, held.missing), *released)
+    return _with_covering(released, state)
+
+
+def _with_covering(events: tuple[Event, ...], state: Ledger) -> Sequence[Event]:
+    """Return the events, and who is given at once what they leave free."""
+    if not state.promises or not events:
+        return events
+    for event in events:
+        state = evolve(state, event)
+    return (*events, *covering(state))
 
 
 def _decide_pick_out(command: PickOut, state: Ledger, now_ms: int) -> Sequence[Event]:

@@ -24,7 +24,7 @@ from domain.wms import DeliveryOrder, Receiver, WmsLine
 from runners.bootstrap import existing_vault, open_log
 from runners.effects_kind import Gone, Happened, Kind, NotYet, Unusable
 from runners.effects_store import Job
-from runners.wms_orders import TAGS, asked_at, listed, state_of
+from runners.wms_orders import TAGS, asked_at, codes_before, listed, state_of
 from runners.wms_settings import client_of, load
 
 if TYPE_CHECKING:
@@ -171,11 +171,10 @@ class WmsCreates(_OfWarehouses):
         wms = self._warehouses.client(job.target)
         async with self._warehouses.alone(job.stream):
             order = await asyncio.to_thread(self._prepared, job, asked)
-            if order is None:
-                return WITHDRAWN
-            if asked.replaces:
-                await wms.cancel(asked.replaces, asked.warehouse)
-            return await wms.create(order)
+            # Also where this one is not wanted any more: what went out before it is wanted even less.
+            for code in await asyncio.to_thread(self._replaced, job, asked):
+                await wms.cancel(code, asked.warehouse)
+            return WITHDRAWN if order is None else await wms.create(order)
 
     async def is_done(self, job: Job) -> bool:
         """Ask the warehouse; what it has and nobody wants any more is called off. See `Kind.is_done`."""
@@ -192,6 +191,10 @@ class WmsCreates(_OfWarehouses):
         allocation = listed(state).get(asked.allocation)
         delivered = any(each.pick_list == f"pick-{asked.allocation}" for each in state.deliveries)
         return delivered or (allocation is not None and allocation.lines == asked.lines)
+
+    def _replaced(self, job: Job, asked: Document) -> list[str]:
+        """Return the codes of all that may have gone out before for the same pick list."""
+        return codes_before(self._warehouses.story(job.stream), asked.allocation, asked.code) if asked.replaces else []
 
     def _prepared(self, job: Job, asked: Document) -> DeliveryOrder | None:
         """Return what is sent; None where the order does not hold just this for its pick list any more."""

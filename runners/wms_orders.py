@@ -70,6 +70,18 @@ def asked_at(story: "Sequence[Recorded]", version: int) -> list[Asked]:
     return found
 
 
+def codes_before(story: "Sequence[Recorded]", allocation: str, code: str) -> list[str]:
+    """Return the codes of the delivery orders that were asked for before this one for the same allocation."""
+    found: list[str] = []
+    for event in story:
+        for asked in asked_at(story, event.version) if event.tag in TAGS else ():
+            if asked.code == code:
+                return found
+            if asked.allocation.id == allocation and asked.allocation.lines:
+                found.append(asked.code)
+    return found
+
+
 def state_of(story: "Sequence[Recorded]") -> Order:
     """Return the order as it is now."""
     state: Order = order.initial

@@ -16,13 +16,14 @@ from adapters.wms.settings import FILE, WmsSettings
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.mail import ChannelPayload, Mail
-from domain.order import CancelLines, EffectFailed, EffectSucceeded, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, ResolveInterception, TakeSnapshot
 from runners import wms_settings
 from runners.effects import Effects
 from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_store import Jobs
 from runners.effects_wms import CANCEL, CREATE, WITHDRAWN
 from runners.settings import load_settings
+from runners.wms_orders import state_of
 from tests.audit_log import Story, key_of, open_story, snapshot
 
 MINUTE = 60_000
@@ -239,6 +240,32 @@ async def test_a_smaller_order_takes_the_place_of_the_first(place: Place) -> Non
     first, second = place.sim.created
     assert place.sim.orders[first].status == "CANCELED"
     assert (second.startswith(f"{first}."), place.sim.orders[second].lines) == (True, {"SKU1": 3})
+
+
+@pytest.mark.parametrize("second", [CancelLines("c-2", (("1-1", 1),), "and one"), CancelLines("c-2", (), "nothing")])
+async def test_an_order_that_shrinks_twice_at_once_leaves_no_first_one_behind(
+    place: Place, second: CancelLines
+) -> None:
+    place.story.take(1, "paid", quantity=5)
+    await place.go(1)
+    place.story.send(key_of(1), CancelLines("c-1", (("1-1", 2),), "two less"))
+    place.story.send(key_of(1), second)
+    await place.go(3)
+    active = [order.lines for order in place.sim.orders.values() if order.status != "CANCELED"]
+    assert active == ([{"SKU1": 2}] if second.lines else [])
+
+
+async def test_what_is_picked_keeps_all_later_ones_from_going_out(place: Place) -> None:
+    place.story.take(1, "paid", quantity=5)
+    await place.go(1)
+    place.sim.orders[code_of_order(1)].status = "PICKED"
+    for number in (1, 2):
+        place.story.send(key_of(1), CancelLines(f"c-{number}", (("1-1", 1),), "one less"))
+        await place.go(3)
+        stopped = dict(state_of(place.events()).interceptions)
+        place.story.send(key_of(1), ResolveInterception(f"r-{number}", next(iter(stopped)), "release"))
+        await place.go(3)
+    assert place.sim.created == [code_of_order(1)]
 
 
 async def test_a_smaller_order_does_not_go_out_beside_one_that_is_picked(place: Place) -> None:

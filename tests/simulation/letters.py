@@ -61,6 +61,12 @@ class View(NamedTuple):
     paid: bool = False
     rows: int = 0
     """Completeness, where times cannot tell."""
+    marks: tuple[str, ...] = ()
+    """What is special about it: see `shop.MARKS`."""
+    presale: bool = False
+    deposit: int = 0
+    """Minor units."""
+    buyer: int = 0
 
 
 class GoodsBack(NamedTuple):

@@ -8,7 +8,7 @@ from collections import Counter
 
 import structlog
 
-from tests.simulation.world import MUST_COME_UP, Outcome, simulate
+from tests.simulation.world import MUST_COME_UP, RULED_MUST_COME_UP, Outcome, simulate
 
 STEPS = 400
 
@@ -31,10 +31,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seeds", help="A..B, B left out")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--world", choices=("plain", "rules"), help="default: rules where the seed is odd")
     arguments = parser.parse_args()
     quiet()
     first, _, last = (arguments.seeds or "").partition("..")
     seeds = range(int(first), int(last)) if last else (arguments.seed if arguments.seed is not None else 1,)
+    ruled = None if arguments.world is None else arguments.world == "rules"
     failed: list[int] = []
     fired: Counter[str] = Counter()
     messages = events = 0
@@ -42,7 +44,7 @@ def main() -> int:
     began = time.monotonic()
     for seed in seeds:
         try:
-            outcome = simulate(seed, arguments.steps)
+            outcome = simulate(seed, arguments.steps, ruled=ruled)
         except Exception as error:  # noqa: BLE001  any error is a finding; it is shown with its seed
             failed.append(seed)
             sys.stdout.write(shown(seed, arguments.steps, error) + "\n\n")
@@ -55,7 +57,7 @@ def main() -> int:
         sys.stdout.write(f"{count:8,} {point}\n")
     if outcome is not None and len(seeds) == 1:
         sys.stdout.write(f"trace {outcome.digest} ({outcome.trace.count} entries)\n")
-    elif missing := sorted(set(MUST_COME_UP) - set(fired)):
+    elif missing := sorted({*MUST_COME_UP, *RULED_MUST_COME_UP} - set(fired)):
         sys.stdout.write(f"never came up: {', '.join(missing)}\n")
     sys.stdout.write(
         f"{len(seeds)} seed(s), {messages:,} messages, {events:,} events, {took:.1f} s; failed: {failed or 'none'}\n"

@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.simulation.run import STEPS, shown
-from tests.simulation.world import MUST_COME_UP, Outcome, simulate
+from tests.simulation.world import MUST_COME_UP, RULED_MUST_COME_UP, Outcome, simulate
 
 SEEDS = 200
 CHUNK = 20
 ROOT = Path(__file__).parents[2]
 KNOWN = [
-    int(line.split()[0])
+    (int(line.split()[0]), line.split()[1] == "rules")
     for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
     if line[:1].isdigit()
 ]
@@ -28,13 +28,14 @@ _fired: dict[int, Counter[str]] = {}
 """By seed, of those this process has run: the last test need not run them again."""
 
 
-def run(seed: int) -> Outcome:
+def run(seed: int, *, ruled: bool | None = None) -> Outcome:
     try:
         with capture_logs():
-            outcome = simulate(seed, STEPS)
+            outcome = simulate(seed, STEPS, ruled=ruled)
     except Exception as error:  # noqa: BLE001  any error is a finding; it is shown with its seed
         pytest.fail(shown(seed, STEPS, error), pytrace=False)
-    _fired[seed] = outcome.faults.fired
+    if ruled is None:
+        _fired[seed] = outcome.faults.fired
     return outcome
 
 
@@ -59,12 +60,12 @@ def test_everything_that_may_go_wrong_does_so_in_some_seed() -> None:
         if seed not in _fired:
             run(seed)
         total.update(_fired[seed])
-    assert sorted(set(MUST_COME_UP) - set(total)) == []
+    assert sorted({*MUST_COME_UP, *RULED_MUST_COME_UP} - set(total)) == []
 
 
-@pytest.mark.parametrize("seed", KNOWN)
-def test_what_was_found_once_stays_mended(seed: int) -> None:
-    run(seed)
+@pytest.mark.parametrize(("seed", "ruled"), KNOWN)
+def test_what_was_found_once_stays_mended(seed: int, ruled: bool) -> None:
+    run(seed, ruled=ruled)
 
 
 def test_the_same_seed_is_the_same_run_twice_in_a_row_and_in_another_process() -> None:

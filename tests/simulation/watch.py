@@ -10,22 +10,15 @@ from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held
 from domain.cellular import BrokerReset, MailLost
 from domain.envelope import decode_envelope
-from domain.ids import CELL_KEY, kind_of, warehouse_key
+from domain.ids import CELL_KEY, kind_of
 from domain.order import TRANSITIONS, Order, QueueReleased, TimerCleared
 from domain.ports import Advance, Record
 from domain.proof import leaf_hash
 from runners.engine import Delivered
 from tests.fakes import Faults, Trace
-from tests.simulation.letters import LEDGER, SECRET
-
-
-class Broken(AssertionError):
-    """Something that must always hold does not."""
-
-
-def must(holds: bool, what: str, *facts: object) -> None:
-    if not holds:
-        raise Broken(" ".join((what, *map(str, facts))))
+from tests.simulation.letters import SECRET
+from tests.simulation.musts import must
+from tests.simulation.rules_watch import RulesWatch
 
 
 class Handled(NamedTuple):
@@ -68,6 +61,67 @@ NOTABLE = {
 }
 """Events that runs must have shown, and what for."""
 
+RULED_NOTABLE = {
+    "rules.changed": "rules.changed",
+    "rules.refused": "rules.refused",
+    "order.routed": "order.routed",
+    "order.gifts_granted": "order.gifts_granted",
+    "order.gift_pre_reserved": "order.gift_held",
+    "order.gifts_waived": "order.gifts_waived",
+    "order.presale_locked": "order.presale_locked",
+    "order.presale_arrived": "order.presale_arrived",
+    "order.deposit_paid": "order.deposit_paid",
+    "order.promised": "order.promised",
+    "order.processed": "order.processed",
+    "order.lots_recorded": "order.lots_recorded",
+    "order.commented": "people.commented",
+    "order.mentions_read": "people.read",
+    "order.approval_requested": "people.asked",
+    "order.approved": "people.approved",
+    "order.rejected": "people.rejected",
+    "order.approval_escalated": "people.escalated",
+    "order.approval_withdrawn": "people.withdrawn",
+    "order.effect_succeeded": "effects.done",
+    "order.effect_failed": "effects.failed",
+    "order.delivery_confirmed": "wms.confirmed",
+    "buyers.set": "buyers.set",
+    "buyers.owes": "buyers.owes",
+    "stock.promised": "stock.promised",
+    "stock.promise_covered": "stock.promise_covered",
+    "stock.promise_dropped": "stock.promise_dropped",
+    "trail.duplicate_suspected": "trail.duplicate",
+}
+"""The same of runs with rules."""
+STOPS = (
+    "stock_short",
+    "gift_short",
+    "overdue_promise",
+    "presale_overdue",
+    "payment_timeout",
+    "large_quantity",
+    "suspected_duplicate",
+    "effect_failed",
+    "packed_differently",
+    "left_while_held",
+)
+"""Reasons for which runs with rules must have stopped orders."""
+
+
+_ONCE = frozenset(
+    {
+        "stock.reserved",
+        "stock.pre_reserved",
+        "stock.promised",
+        "order.reserved",
+        "order.gift_pre_reserved",
+        "order.presale_locked",
+        "order.presale_arrived",
+        "order.received",
+        "order.normalized",
+    }
+)
+"""Tags of what happens once to an allocation, or to an order."""
+
 
 class Watch:
     """Sees every commit that took effect, whoever wrote it and whether or not the writer learned of it."""
@@ -88,13 +142,13 @@ class Watch:
         self.suspects: dict[str, int] = {}
         """Which message of its batch a writer quarantines unhandled; set by the worker before each commit."""
         self.epochs: list[tuple[str, int]] = []
-        self.moved: dict[str, int] = {}
-        """SKU → units on hand by what came in and went out, counted apart from the ledger."""
+        self.moved: dict[tuple[str, str], int] = {}
+        """(ledger, SKU) → units on hand by what came in and went out, counted apart from the ledgers."""
+        self._rules = RulesWatch(self.states, faults)
         self._incarnation = ""
         self._position = 0
         self._head = 0
         self._once: set[tuple[str, ...]] = set()
-        self._allocated = 0
         self.lost_mail: list[tuple[int, int]] = []
 
     # --- what took effect
@@ -173,8 +227,11 @@ class Watch:
             after = DECIDERS[kind_of(stream)].evolve(held.state, facts)
             self.states[stream] = Held(version, after)
             touched.add(stream)
+            self._rules.event(stream, held.state, facts, after, decode_envelope(envelope))
             if tag in NOTABLE:
                 self._faults.saw(NOTABLE[tag])
+            elif tag in RULED_NOTABLE:
+                self._faults.saw(RULED_NOTABLE[tag])
             elif isinstance(facts, QueueReleased):
                 self._faults.saw(f"queue.{facts.decision}")
             elif isinstance(facts, TimerCleared) and facts.fired:
@@ -184,15 +241,12 @@ class Watch:
                 before: Order = held.state
                 if after.status != before.status:
                     must(after.status in TRANSITIONS[before.status], "no such way", stream, before.status, after.status)
-                self._allocated += len(after.allocations) - len(before.allocations)
-            elif stream == LEDGER:
-                self._count(facts)
-                self._levels(after, facts)
-        for stream in sorted(touched):
-            self._agrees(stream)
-        ledger = self.states.get(LEDGER)
-        held_by_ledger = len(ledger.state.allocations) if ledger else 0
-        must(held_by_ledger == self._allocated, "ledger and orders disagree on what is held", held_by_ledger)
+            elif isinstance(after, stock.Ledger):
+                self._count(stream, facts)
+                self._levels(stream, after, facts)
+                if hasattr(facts, "allocation"):
+                    touched.add(facts.allocation.rpartition("/")[0])
+        self._rules.rest(sorted(touched))
 
     def _only_once(self, stream: str, tag: str, facts: Any) -> None:
         """Check that no act has its effect twice."""
@@ -200,55 +254,42 @@ class Watch:
         names: list[tuple[str, ...]] = []
         if kind == "stock" and hasattr(facts, "document"):
             names.append((stream, "document", facts.document))
-        if tag in ("stock.reserved", "order.reserved", "order.received", "order.normalized"):
+        if tag in _ONCE:
             names.append((stream, tag, getattr(facts, "allocation", "")))
         command: str = getattr(facts, "command", "") or ""
         if command and tag not in ("stock.refused", "order.resolved"):
             names.append((stream, tag, command))
         if kind == "intake" and hasattr(facts, "payload") and facts.payload:
             names.append((stream, "payload", facts.payload))
+        if tag == "order.effect_succeeded":
+            names.append((stream, tag, facts.effect, facts.key))
         for name in names:
             must(name not in self._once, "an effect came twice", name)
             self._once.add(name)
 
-    def _count(self, facts: Any) -> None:
+    def _count(self, ledger: str, facts: Any) -> None:
         moved = self.moved
         match facts:
             case stock.StockReceived() | stock.StockReturned() | stock.StockReturnedDamaged():
                 for sku, units in facts.lines:
-                    moved[sku] = moved.get(sku, 0) + units
+                    moved[ledger, sku] = moved.get((ledger, sku), 0) + units
             case stock.StockAdjusted():
-                moved[facts.sku] = moved.get(facts.sku, 0) + facts.delta
+                moved[ledger, facts.sku] = moved.get((ledger, facts.sku), 0) + facts.delta
             case stock.StockPickedOut() | stock.StockIssued():
                 for sku, units in facts.lines:
-                    moved[sku] = moved.get(sku, 0) - units
+                    moved[ledger, sku] = moved.get((ledger, sku), 0) - units
 
-    def _levels(self, ledger: stock.Ledger, facts: Any) -> None:
+    def _levels(self, stream: str, ledger: stock.Ledger, facts: Any) -> None:
         """Check the levels that an event has changed."""
         skus = [sku for sku, *_ in getattr(facts, "lines", ())] or [getattr(facts, "sku", "")]
         for sku in skus:
             level = ledger.levels.get(sku)
             if level is None:
                 continue
-            must(level.available >= 0, "oversold", sku, level)
-            must(
-                min(level.on_hand, level.reserved, level.pre_reserved, level.protected) >= 0,
-                "below nothing",
-                sku,
-                level,
-            )
-            must(level.on_hand == self.moved.get(sku, 0), "units appeared or vanished", sku, level)
-            promised = sum(units for held in ledger.allocations.values() for each, units in held.lines if each == sku)
-            must(promised == level.reserved + level.pre_reserved, "promised to nobody", sku, level, promised)
-
-    def _agrees(self, stream: str) -> None:
-        """Check that an order holds exactly what the ledger holds for it."""
-        state = self.states[stream].state
-        for allocation in state.allocations if isinstance(state, Order) else ():
-            held = self.states[warehouse_key(allocation.warehouse)].state.allocations.get(allocation.id)
-            must(held is not None, "the ledger knows nothing of", allocation.id)
-            must(dict(held.lines) == dict(allocation.lines), "order and ledger hold different things", stream)
-            must(state.status == "allocating", "goods are held for an order that is", state.status)
+            must(level.available >= 0, "oversold", stream, sku, level)
+            least = min(level.on_hand, level.reserved, level.pre_reserved, level.protected, level.promised)
+            must(least >= 0, "below nothing", stream, sku, level)
+            must(level.on_hand == self.moved.get((stream, sku), 0), "units appeared or vanished", stream, sku, level)
 
     # --- others' memory
 

@@ -20,7 +20,8 @@ from runners.timers import load_timers
 from tests.fakes import Faults, SkewedClock, Trace
 from tests.simulation.broker import Broker, Reader
 from tests.simulation.disk import DiskError, FaultyLog
-from tests.simulation.watch import Watch, must, timers_of
+from tests.simulation.musts import must
+from tests.simulation.watch import Watch, timers_of
 
 
 class Parts:

@@ -13,11 +13,13 @@ from domain.mail import decode_mail
 from domain.order import DiscardQuarantined, Order, ResendQuarantined, ResolveInterception
 from domain.ports import Tracked
 from tests.fakes import Faults, SkewedClock, Trace
-from tests.simulation import letters
+from tests.simulation import letters, shop, staff
 from tests.simulation.broker import Broker
 from tests.simulation.letters import BEGIN_MS, Letter
+from tests.simulation.musts import must
+from tests.simulation.outside import OUTSIDE_RATES, Outside
 from tests.simulation.verdict import verdict
-from tests.simulation.watch import NOTABLE, Watch, must
+from tests.simulation.watch import NOTABLE, RULED_NOTABLE, STOPS, Watch
 from tests.simulation.worker import Parts, SimWorker
 
 RATES = {
@@ -76,6 +78,20 @@ MUST_COME_UP = (
 """Everything the seeds together must have shown."""
 
 
+RULED_MUST_COME_UP = (
+    *OUTSIDE_RATES,
+    *RULED_NOTABLE.values(),
+    *(f"stopped.{reason}" for reason in STOPS),
+    *(f"timer.{timer}" for timer in ("payment", "order", "promise", "presale", "approval")),
+    "routing.planned",
+    "routing.split",
+    "order.sent_in_parts",
+    "rules.kept_stock",
+    "people.twice",
+)
+"""Everything that seeds with rules must have shown beside that."""
+
+
 class Outcome(NamedTuple):
     """What a run that broke no rule was like."""
 
@@ -87,13 +103,14 @@ class Outcome(NamedTuple):
 
 
 class World:
-    """One run, wholly decided by its seed."""
+    """One run, wholly decided by its seed; half of them know rules, several warehouses and a world outside."""
 
-    def __init__(self, seed: int, trace: Trace) -> None:
+    def __init__(self, seed: int, trace: Trace, *, ruled: bool) -> None:
         self.seed = seed
         self.trace = trace
+        self.ruled = ruled
         chance = self.chance = Random(seed)
-        self.faults = faults = Faults(chance, RATES, trace)
+        self.faults = faults = Faults(chance, RATES | OUTSIDE_RATES if ruled else RATES, trace)
         self.now_ms = BEGIN_MS
         self.log = MemoryEventLog("simulated")
         self.vault = MemoryVault(b"simulation")
@@ -118,6 +135,7 @@ class World:
         self.workers: list[SimWorker] = []
         self.letters: dict[bytes, Letter] = {}
         """By payload: what every message meant."""
+        self.outside = Outside(self, faults) if ruled else None
         self._waiting = self._workload()
         self.acknowledged: list[bytes] = []
         self._number = 0
@@ -129,15 +147,21 @@ class World:
     def _workload(self) -> deque[Letter]:
         """Return histories, shuffled as far as this seed likes, each letter 1 to 5 times, with stock between."""
         chance = self.chance
-        found = letters.histories(chance, chance.choice((3, 6, 12, 20)))
+        found = letters.histories(chance, chance.choice((3, 6, 12, 20)) // (3 if self.ruled else 1))
+        if self.ruled:
+            found += shop.histories(chance, chance.choice((3, 6, 12, 16)))
         copies = [each for each in found for _ in range(chance.choice((1, 1, 1, 2, 3, 5)))]
         for number in range(chance.randrange(3, 20)):
             copies += [letters.stock_letter(chance, number, BEGIN_MS)] * chance.choice((1, 1, 2))
         for number in range(chance.randrange(4)):
             copies += [letters.stray_letter(chance, number, BEGIN_MS)] * chance.choice((1, 2))
+        if self.ruled:
+            copies[:0] = staff.opening(chance)
+            for number in range(chance.randrange(3, 20)):
+                copies += [staff.stock_letter(chance, number, BEGIN_MS)] * chance.choice((1, 1, 2))
         reach = chance.choice((1, 10, len(copies) + 1))
         order = sorted(range(len(copies)), key=lambda at: at // reach if reach == 1 else at + chance.randrange(reach))
-        if chance.random() < 0.5:
+        if chance.random() < (0.2 if self.ruled else 0.5):
             chance.shuffle(order)
         waiting = [copies[at] for at in order]
         for number in range(chance.choice((0, 1, 3))):
@@ -150,21 +174,38 @@ class World:
                 some = chance.sample(bare, chance.randrange(1, len(bare) + 1))
                 entered = letters.skus_letter(channel, some, len(waiting) + number, BEGIN_MS)
                 waiting.insert(chance.randrange(len(waiting) + 1), entered)
+        if self.ruled:
+            self._put_rules_in(waiting)
         return deque(waiting)
+
+    def _put_rules_in(self, waiting: list[Letter]) -> None:
+        """Have rule books and buyers' terms changed in the middle of it; most runs begin with a book."""
+        chance = self.chance
+        for number in range(chance.choice((1, 2, 4))):
+            at = 0 if number == 0 and chance.random() < 0.7 else chance.randrange(len(waiting) + 1)
+            waiting[at:at] = [staff.book_letter(chance, number)] * chance.choice((1, 1, 2))
+        for number in range(chance.randrange(4)):
+            agreed = shop.terms_letter(chance, number, self.vault.digest_key())
+            waiting.insert(chance.randrange(len(waiting) + 1), agreed)
 
     # --- the run
 
     def run(self, steps: int) -> Outcome:
         """Let chance decide for so many steps, then let everything come to rest and judge."""
+        does = {"work": 60, "send": 25, "people": 10, "start": 3} | (
+            {"outside": 30, "people": 30} if self.ruled else {}
+        )
         for _ in range(steps):
             self._pass_time()
-            match self.chance.choices(("work", "send", "people", "start"), (60, 25, 10, 3))[0]:
+            match self.chance.choices(tuple(does), tuple(does.values()))[0]:
                 case "work":
                     self._work()
                 case "send":
                     self._send()
                 case "people":
                     self._act()
+                case "outside" if self.outside is not None:
+                    self.outside.step()
                 case _:
                     if not any(worker.alive for worker in self.workers) or self.faults.fires("worker.second_starts"):
                         self._start()
@@ -229,6 +270,9 @@ class World:
         self._number += 1
         number, now = self._number, self._edge_clock.read(self.now_ms)
         orders = [key for key, held in self.watch.states.items() if isinstance(held.state, Order)]
+        if self.ruled and chance.random() < 0.75:
+            self._act_by_rules(orders, number, now)
+            return
         service = By("person", "s1", "service")
         if not orders or chance.random() < 0.1:
             self.post([letters.stock_letter(chance, 1000 + number, now)])
@@ -255,6 +299,27 @@ class World:
             posted = letters.scan_letter(chance, key, number, now)
         self.post([posted] * chance.choice((1, 1, 2)))
 
+    def _act_by_rules(self, orders: list[str], number: int, now_ms: int) -> None:
+        """Let a person do what there is to do only where there are rules."""
+        chance = self.chance
+        if not orders or chance.random() < 0.2:
+            self.post([staff.stock_letter(chance, 1000 + number, now_ms)])
+            return
+        if chance.random() < 0.05:
+            self.post([staff.book_letter(chance, 1000 + number)])
+            return
+        key = chance.choice([key for key in orders if staff.to_do(self.watch.states[key].state)] or orders)
+        if chance.random() < 0.2:
+            key = chance.choice(orders)
+        state = self.watch.states[key].state
+        if chance.random() < 0.04:
+            # Of an order that is on its way to us, or will never come.
+            key, state = letters.key_of("generic", f"{8000 + chance.randrange(30)}"), Order()
+        found = staff.act(chance, key, state, number, now_ms, self.vault)
+        if len(found) > 1:
+            self.faults.saw("people.twice")
+        self.post(found)
+
     # --- the end
 
     def _come_to_rest(self) -> None:
@@ -267,6 +332,7 @@ class World:
             while self._waiting:
                 self._send()
             self._drain()
+            self._finish_outside()
             if go == 3:
                 break
             again = [self.letters[payload] for payload in dict.fromkeys(self.acknowledged) if self._unhandled(payload)]
@@ -279,6 +345,20 @@ class World:
                 tick = letters.tick(self.now_ms)
                 self._waiting.append(tick)
         must(not self._waiting, "letters were never sent", len(self._waiting))
+
+    def _finish_outside(self) -> None:
+        """Let everything that is asked for outside be done, and its reports be handled."""
+        if self.outside is None:
+            return
+        for _ in range(200):
+            left = self.outside.finish()
+            while self._waiting:
+                self._send()
+            self._drain()
+            if not left:
+                return
+            self.now_ms += self.chance.randrange(1, 900_000)
+        must(holds=False, what="acts outside never came to their end")
 
     def _unhandled(self, payload: bytes) -> bool:
         return payload not in self.watch.handled_in
@@ -310,19 +390,23 @@ class World:
         return not any(due <= now for due in worker.engine.timers._open.values())
 
 
-def simulate(seed: int, steps: int = 500) -> Outcome:
-    """Run one seed.
+def simulate(seed: int, steps: int = 500, *, ruled: bool | None = None) -> Outcome:
+    """Run one seed; with rules and a world outside where it is odd, or where `ruled` says so.
 
     Raises:
         Broken: a rule was broken; `trace` of the error holds the last events.
     """
     trace = Trace()
     trace.note("seed", seed, steps)
+    world = World(seed, trace, ruled=seed % 2 == 1 if ruled is None else ruled)
     try:
-        return World(seed, trace).run(steps)
+        return world.run(steps)
     except Exception as error:
         error.trace = trace  # type: ignore[attr-defined]
         raise
+    finally:
+        if world.outside is not None:
+            world.outside.close()
 
 
 def _bare(letter: Letter, channel: str) -> list[letters.Item]:

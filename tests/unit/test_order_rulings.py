@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from domain import approvals, order, stock
@@ -69,6 +70,19 @@ def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_par
     assert send(cell, order.Ship("c-3", "T9", "SF", "B")).outcome == "refused", "it has left: one shipment each"
     assert send(cell, order.Ship("c-4", "T2", "SF")).outcome == "accepted"
     assert (cell.order().status, figures(cell, "S1")) == ("shipped", (8, 0, 0))
+
+
+def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in() -> None:
+    cell = stocked({"S1": 2}, {"S1": 4})
+    gift = Ruling(1, gifts=(Gift("g", "S1", 2),), routes=(Route("b", warehouses=("B",)),))
+    cell.take(snapshot(lines=(line("1", "S1", 2), line("2", "S1", 2))), ruling=gift)
+    assert places(cell) == {"B": (("S1", 4),), "A": (("S1", 2),)}
+    send(cell, order.CancelLines("c-1", (("1", 1),), "one is enough"))
+    assert places(cell) == {"B": (("S1", 3),), "A": (("S1", 2),)}
+    assert dict(cell.order().allocations[0].units) == {"1": 1, "2": 2}
+    send(cell, order.Ship("c-2", "T1", "SF", "B"))
+    send(cell, order.Ship("c-3", "T2", "SF", "A"))
+    assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
 
 
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
@@ -289,6 +303,30 @@ def test_gifts_are_never_promised_twice() -> None:
 # --- promises and risks
 
 
+def test_a_gift_that_was_held_is_free_again_when_the_plan_that_took_it_comes_to_nothing() -> None:
+    cell = stocked({"S1": 9, "G1": 1})
+    two = Ruling(1, gifts=(Gift("g", "G1", 1), Gift("h", "G2", 1, "B")))
+    cell.take(snapshot("awaiting_payment", 1), ruling=two)
+    assert (figures(cell, "G1"), reasons(cell)) == ((1, 0, 1), ["gift_short"])
+    cell.take(snapshot("paid", 2), ruling=two)
+    send(cell, order.ResolveInterception("c-1", cell.order().interceptions[0][0], "release"))
+    assert (figures(cell, "G1"), cell.order().ruled.pre_holds, reasons(cell)) == ((1, 0, 0), (), ["gift_short"])
+    cell.receive(("G2", 1), warehouse="B")
+    send(cell, order.ResolveInterception("c-2", cell.order().interceptions[0][0], "release"))
+    assert (figures(cell, "G1"), figures(cell, "G2", "B")) == ((1, 1, 0), (1, 1, 0))
+
+
+def test_parts_of_a_plan_are_asked_for_once_whatever_happens_between() -> None:
+    cell = stocked({"S1": 9})
+    suspects = Ruling(1, gifts=(Gift("h", "G2", 1, "B"),), suspect_within_ms=HOUR_MS)
+    for number in ("o-1", "o-2"):
+        view = msgspec.structs.replace(snapshot(lines=(line("1"),), number=number), customer="c-1")
+        cell.take(view, ruling=suspects)
+    stopped = [name for name, _ in cell.order("o-2").interceptions]
+    assert sorted(cell.order("o-2").interceptions, key=lambda each: each[1])[-1][1] == "suspected_duplicate"
+    assert len(stopped) == len(set(stopped)) == 2, "each of the two is told once"
+
+
 def test_a_promise_is_recorded_at_payment_and_its_breach_stops_the_order_once() -> None:
     cell = stocked({"S1": 9, "S2": 9})
     ruling = Ruling(4, promise=Promise("hour", HOUR_MS, 2 * HOUR_MS))
@@ -507,6 +545,28 @@ def test_goods_of_a_lock_that_was_given_up_do_not_end_the_wait_of_the_one_that_c
     assert told == order.PresaleArrived("o/pre-0")
     after = order.evolve(cell.order(), told)
     assert (after.timers, after.ruled.pre_holds) == (due, (hold,))
+
+
+def test_that_goods_of_a_presale_are_late_is_told_also_when_its_balance_was_paid_meanwhile() -> None:
+    cell = stocked({"S2": 1})
+    expected(cell, 5)
+    presale(cell, "awaiting_payment", 2, paid=50)
+    presale(cell, "paid", 3)
+    due_ms = dict(cell.order().timers)["presale"]
+    send(cell, order.TimerDue("presale", due_ms))
+    assert reasons(cell) == ["presale_overdue"]
+
+
+def test_goods_that_arrive_for_a_presale_leave_what_is_kept_from_it() -> None:
+    cell = stocked({"S1": 2})
+    expected(cell, 8)
+    keeps = Ruling(1, keep=(("S1", 3),))
+    cell.take(snapshot("awaiting_payment", 2, PRE, kind="presale", paid=50), ruling=keeps)
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((2, 0, 0), 4)
+    arrive(cell, 4)
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((6, 0, 3), 1)
+    arrive(cell, 4)
+    assert (figures(cell, "S1"), cell.level("S1").available) == ((10, 0, 4), 6)
 
 
 def test_a_presale_of_goods_that_are_here_is_held_at_once() -> None:

@@ -32,6 +32,7 @@ from domain.stock import (
     NotEnoughOnHand,
     PreReserve,
     PromiseCovered,
+    ProtectStock,
     ReceiveStock,
     Release,
     Reserve,
@@ -195,6 +196,17 @@ def waiting() -> Spec:
 def test_goods_that_turn_up_go_to_those_who_were_promised_them(command: Any) -> None:
     events = waiting().when(command)._events
     assert events[-1] == PromiseCovered("o/pre-1", "o", (("S1", 5),), whole=True)
+
+
+@pytest.mark.parametrize("command", [Release("p/1"), ProtectStock("pr-2", "S1", 0)])
+def test_goods_that_become_free_go_to_those_who_were_promised_them(command: Any) -> None:
+    spec = waiting().given(
+        StockReceived("r-1", (("S1", 4),), T0),
+        StockReserved("p/1", "p", (("S1", 2),)),
+        StockProtected("pr-1", "S1", 2, T0),
+    )
+    events = spec.when(command)._events
+    assert events[-1] == PromiseCovered("o/pre-1", "o", (("S1", 2),), whole=False)
 
 
 def test_goods_that_are_good_after_all_go_to_those_who_were_promised_them() -> None:
