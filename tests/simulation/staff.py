@@ -86,7 +86,7 @@ def act(chance: Random, key: str, state: Order, number: int, now_ms: int, vault:
     found = [letter(key, body, "command", by, now_ms, silent=silent)]
     if chance.random() < 0.15:
         # A double click: the same act under an id of its own, milliseconds later.
-        twice: Any = msgspec.structs.replace(body, command_id=f"{body.command_id}-twice")  # type: ignore[attr-defined]
+        twice: Any = msgspec.structs.replace(body, command_id=f"{body.command_id}-twice")  # type: ignore[union-attr]
         found.append(letter(key, twice, "command", by, now_ms + chance.randrange(1, 300), silent=True))
     return found
 
