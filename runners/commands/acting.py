@@ -5,9 +5,25 @@ import getpass
 import os
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runners.commands.common import Exit, Failure, escape, outcome_word, print_json, say, show
+from cyclopts import Parameter
+
+from runners.commands.common import (
+    DATA_DEFAULT,
+    CommandIdOption,
+    DataOption,
+    Exit,
+    Failure,
+    JsonOption,
+    escape,
+    outcome_word,
+    print_json,
+    say,
+    settings_of,
+    show,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +44,45 @@ class Answered(NamedTuple):
     position: int
 
 
+class OnOrder(NamedTuple):
+    """An act on an order, before it is sent."""
+
+    settings: "Settings"
+    key: str
+    """The order's."""
+    own: str
+    """The act's id."""
+    json: bool
+
+    def send(self, body: "Body", by: "str | By", verb: str, what: str, **more: Any) -> Exit:
+        """Send it, say what became of it, and return how the verb ends; see `mail_of`."""
+        mail = mail_of(self.key, body, by, verb)
+        return act(self.settings, mail, what, json=self.json, command_id=self.own, **more)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sending:
+    """The options that each act on an order has."""
+
+    command_id: CommandIdOption = ""
+    data: DataOption = DATA_DEFAULT
+    json: JsonOption = False
+
+    def on(self, order: str) -> OnOrder:
+        """Begin an act on the order a person means.
+
+        Raises:
+            Failure: nothing or several orders fit, or there is no such data directory.
+        """
+        settings = settings_of(self.data)
+        return OnOrder(settings, order_of(settings, order), command_id_of(self.command_id), self.json)
+
+
+SENDING = Sending()
+"""As it is where no such option is given."""
+
+
 def person(role: str) -> "By":
     """Return who sits at this command line: ORDERSPINE_USER, or the system's name for them."""
     from domain.envelope import By  # noqa: PLC0415
@@ -44,11 +99,12 @@ def command_id_of(given: str) -> str:
     return given or f"cli-{uuid.uuid4().hex}"
 
 
-def mail_of(to: str, body: "Body", role: str, verb: str) -> "Mail":
-    """Return the mail of an act."""
+def mail_of(to: str, body: "Body", by: "str | By", verb: str) -> "Mail":
+    """Return the mail of an act; `by` says who acts, or as what who sits at this command line does."""
     from domain.mail import Mail  # noqa: PLC0415
 
-    return Mail(to, body, time.time_ns() // 1_000_000, person(role), f"cli/{verb}")
+    who = person(by) if isinstance(by, str) else by
+    return Mail(to, body, time.time_ns() // 1_000_000, who, f"cli/{verb}")
 
 
 def send(settings: "Settings", mails: "Sequence[Mail]") -> Answered:

@@ -1,26 +1,14 @@
 """`after-sale`, `return`: what customers want put right, from the wish to the money or goods sent back."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.acting import SENDING, OnOrder, Sending
 from runners.commands.after_sale_looks import cases_of, list_, reasons, words
-from runners.commands.common import (
-    DATA_DEFAULT,
-    CommandIdOption,
-    DataOption,
-    Exit,
-    Failure,
-    JsonOption,
-    settings_of,
-)
+from runners.commands.common import Exit, Failure
 from runners.commands.fulfil import OrderName, pair_of
-
-if TYPE_CHECKING:
-    from domain.mail import Body
-    from runners.settings import Settings
 
 app = App(
     name="after-sale",
@@ -59,18 +47,15 @@ def open_(
     reason: Annotated[str, Parameter(help=REASON_HELP)],
     line: LineOption = (),
     reference: Annotated[str, Parameter(help="The channel's number of it, where it has one.")] = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Open a case; one that the channel has opened for the same lines gets these facts instead."""
     from domain.after_sale import KINDS, REASONS, OpenAfterSale  # noqa: PLC0415
 
-    settings = settings_of(data)
-    own = command_id_of(command_id)
     facts = (word_of(kind, KINDS, "--kind"), word_of(reason, REASONS, "--reason"))
-    body = OpenAfterSale(own, *facts, _pairs(line, "--line"), reference)
-    return _act(settings, order, body, "service", f"after-sale of {order} opened", json=json)
+    on = sending.on(order)
+    body = OpenAfterSale(on.own, *facts, _pairs(line, "--line"), reference)
+    return on.send(body, "service", "after-sale", f"after-sale of {order} opened")
 
 
 @app.command
@@ -79,16 +64,14 @@ def approve(
     /,
     *,
     case: CaseOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Agree to a case; what a refund is about and has not left yet is cancelled by it."""
     from domain.after_sale import ApproveAfterSale  # noqa: PLC0415
 
-    settings = settings_of(data)
-    body = ApproveAfterSale(command_id_of(command_id), _case(settings, order, case))
-    return _act(settings, order, body, "service", f"case {body.case} of {order} approved", json=json)
+    on = sending.on(order)
+    body = ApproveAfterSale(on.own, _case(on, order, case))
+    return on.send(body, "service", "after-sale", f"case {body.case} of {order} approved")
 
 
 @app.command
@@ -98,17 +81,15 @@ def decline(
     *,
     reason: Annotated[str, Parameter(help=REASON_HELP)],
     case: CaseOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Decline a case."""
     from domain.after_sale import DECLINES, DeclineAfterSale  # noqa: PLC0415
 
-    settings = settings_of(data)
     why = word_of(reason, DECLINES, "--reason")
-    body = DeclineAfterSale(command_id_of(command_id), _case(settings, order, case), why)
-    return _act(settings, order, body, "service", f"case {body.case} of {order} declined", json=json)
+    on = sending.on(order)
+    body = DeclineAfterSale(on.own, _case(on, order, case), why)
+    return on.send(body, "service", "after-sale", f"case {body.case} of {order} declined")
 
 
 @app.command
@@ -119,16 +100,14 @@ def track(
     tracking: Annotated[str, Parameter(help="The parcel's number.")],
     carrier: Annotated[str, Parameter(help="Who carries it.")],
     case: CaseOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Note the parcel in which the customer sends goods back."""
     from domain.after_sale import AnnounceReturn  # noqa: PLC0415
 
-    settings = settings_of(data)
-    body = AnnounceReturn(command_id_of(command_id), _case(settings, order, case), carrier, tracking)
-    return _act(settings, order, body, "service", f"goods of case {body.case} of {order} are on their way", json=json)
+    on = sending.on(order)
+    body = AnnounceReturn(on.own, _case(on, order, case), carrier, tracking)
+    return on.send(body, "service", "after-sale", f"goods of case {body.case} of {order} are on their way")
 
 
 @app.command
@@ -141,18 +120,16 @@ def receive(
     missing: UnitsOption = (),
     case: CaseOption = 0,
     warehouse: WarehouseOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Take goods of a case back: good ones are available again, damaged ones are counted apart."""
     from domain.after_sale import ReceiveReturn  # noqa: PLC0415
 
-    settings = settings_of(data)
-    number = _case(settings, order, case)
+    on = sending.on(order)
+    number = _case(on, order, case)
     looked_at = (_pairs(good, "--good"), _pairs(damaged, "--damaged"), _pairs(missing, "--missing"))
-    body = ReceiveReturn(command_id_of(command_id), number, *looked_at, warehouse)
-    return _act(settings, order, body, "keeper", f"goods of case {number} of {order} received", json=json)
+    body = ReceiveReturn(on.own, number, *looked_at, warehouse)
+    return on.send(body, "keeper", "after-sale", f"goods of case {number} of {order} received")
 
 
 @app.command
@@ -171,19 +148,17 @@ def refund(
     reference: Annotated[str, Parameter(help="Number of the payment, where it has one.")] = "",
     approval: Annotated[str, Parameter(help="Which approval allows it, where it is above the limit.")] = "",
     case: CaseOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record that money of a case goes back; never more than was paid, less what went back before."""
     from domain.after_sale import METHODS, RefundAfterSale  # noqa: PLC0415
 
-    settings = settings_of(data)
-    number = _case(settings, order, case)
+    on = sending.on(order)
+    number = _case(on, order, case)
     how: Any = word_of(method, METHODS, "--method")
-    amounts = tuple(_money(text, settings, order) for text in amount)
-    body = RefundAfterSale(command_id_of(command_id), number, amounts, how, reference, approval)
-    return _act(settings, order, body, "finance", f"refund for case {number} of {order}", json=json)
+    amounts = tuple(_money(text, on) for text in amount)
+    body = RefundAfterSale(on.own, number, amounts, how, reference, approval)
+    return on.send(body, "finance", "after-sale", f"refund for case {number} of {order}")
 
 
 @app.command
@@ -196,17 +171,15 @@ def exchange(
     ] = (),
     case: CaseOption = 0,
     warehouse: WarehouseOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Send other goods for a case: they are reserved, and a pick list goes out; `ship` sends them."""
     from domain.after_sale import SendReplacement  # noqa: PLC0415
 
-    settings = settings_of(data)
-    number = _case(settings, order, case)
-    body = SendReplacement(command_id_of(command_id), number, _pairs(sku, "--sku"), warehouse)
-    return _act(settings, order, body, "service", f"replacement for case {number} of {order} asked for", json=json)
+    on = sending.on(order)
+    number = _case(on, order, case)
+    body = SendReplacement(on.own, number, _pairs(sku, "--sku"), warehouse)
+    return on.send(body, "service", "after-sale", f"replacement for case {number} of {order} asked for")
 
 
 @app.command
@@ -215,16 +188,14 @@ def close(
     /,
     *,
     case: CaseOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Close a case: nothing more is to be done. A replacement that has not left is called off."""
     from domain.after_sale import CloseAfterSale  # noqa: PLC0415
 
-    settings = settings_of(data)
-    body = CloseAfterSale(command_id_of(command_id), _case(settings, order, case))
-    return _act(settings, order, body, "service", f"case {body.case} of {order} closed", json=json)
+    on = sending.on(order)
+    body = CloseAfterSale(on.own, _case(on, order, case))
+    return on.send(body, "service", "after-sale", f"case {body.case} of {order} closed")
 
 
 def return_(
@@ -236,20 +207,18 @@ def return_(
     missing: UnitsOption = (),
     reason: Annotated[str, Parameter(help=REASON_HELP)] = "other",
     warehouse: WarehouseOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Take goods of an order back: for its open case of these lines, or for one that is opened by it."""
     from domain.after_sale import REASONS, ReceiveReturn  # noqa: PLC0415
 
-    settings = settings_of(data)
     looked_at = (_pairs(lines, "LINE=UNITS"), _pairs(damaged, "--damaged"), _pairs(missing, "--missing"))
     if not any(looked_at):
         raise Failure(Exit.USAGE, "what came back? Name lines: `orderspine return ORDER 1=2 --damaged 2=1`")
     why = word_of(reason, REASONS, "--reason")
-    body = ReceiveReturn(command_id_of(command_id), 0, *looked_at, warehouse, why)
-    return _act(settings, order, body, "keeper", f"return of {order} received", json=json)
+    on = sending.on(order)
+    body = ReceiveReturn(on.own, 0, *looked_at, warehouse, why)
+    return on.send(body, "keeper", "after-sale", f"return of {order} received")
 
 
 def word_of(text: str, words: Mapping[Any, str], option: str) -> Any:
@@ -270,14 +239,14 @@ def _pairs(texts: tuple[str, ...], where: str) -> tuple[tuple[str, int], ...]:
     return tuple(pair_of(text, where) for text in texts)
 
 
-def _money(text: str, settings: "Settings", order: str) -> tuple[str, int]:
+def _money(text: str, on: OnOrder) -> tuple[str, int]:
     from domain.money import BadMoney, minor  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     line, _, amount = (part.strip() for part in text.rpartition("="))
-    views = open_read_models(settings)
+    views = open_read_models(on.settings)
     try:
-        found = views.order(order_of(settings, order)) or {}
+        found = views.order(on.key) or {}
     finally:
         views.close()
     try:
@@ -289,7 +258,7 @@ def _money(text: str, settings: "Settings", order: str) -> tuple[str, int]:
     return line, value
 
 
-def _case(settings: "Settings", order: str, number: int) -> int:
+def _case(on: OnOrder, order: str, number: int) -> int:
     """Return the number of the case that is meant: the only one of the order that is not over, where none is named.
 
     Raises:
@@ -297,7 +266,7 @@ def _case(settings: "Settings", order: str, number: int) -> int:
     """
     if number:
         return number
-    rows = cases_of(settings, order_of(settings, order), open_only=False, limit=1_000)
+    rows = cases_of(on.settings, on.key, open_only=False, limit=1_000)
     left = [row["number"] for row in rows if row["stage"] not in ("declined", "closed")]
     if len(left) == 1:
         return int(left[0])
@@ -308,9 +277,3 @@ def _case(settings: "Settings", order: str, number: int) -> int:
             "or name it with --case",
         )
     raise Failure(Exit.USAGE, f"{order} has several after-sales: say which with --case ({', '.join(map(str, left))})")
-
-
-def _act(settings: "Settings", order: str, body: "Body", role: str, what: str, *, json: bool) -> Exit:
-    key = order_of(settings, order)
-    own = getattr(body, "command_id", "")
-    return act(settings, mail_of(key, body, role, "after-sale"), what, json=json, command_id=own)

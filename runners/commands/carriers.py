@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.acting import SENDING, Sending, order_of
 from runners.commands.common import (
     DATA_DEFAULT,
-    CommandIdOption,
     DataOption,
     Exit,
     Failure,
@@ -181,19 +180,14 @@ def record_track(
     state: Annotated[State, Parameter(help="What the carrier said.")],
     at: Annotated[str, Parameter(help="When it was, for example 2026-03-01T10:00+08:00; now unless said.")] = "",
     where: Annotated[str, Parameter(help="A town or a depot; no address and no name.")] = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record what a carrier told a person of a parcel."""
     from domain.tracking import RecordTrack, Scan  # noqa: PLC0415
 
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    body = RecordTrack(own, tracking, "", (Scan(moment_of(at), state, where.strip()),))
-    mail = mail_of(key, body, "service", "record-track")
-    return act(settings, mail, f"parcel {tracking} of {order} is {state}", json=json, command_id=own)
+    on = sending.on(order)
+    body = RecordTrack(on.own, tracking, "", (Scan(moment_of(at), state, where.strip()),))
+    return on.send(body, "service", "record-track", f"parcel {tracking} of {order} is {state}")
 
 
 def moment_of(text: str) -> int:

@@ -4,16 +4,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from runners.commands.acting import act, command_id_of, interception_of, mail_of, order_of
-from runners.commands.common import (
-    DATA_DEFAULT,
-    CommandIdOption,
-    DataOption,
-    Exit,
-    Failure,
-    JsonOption,
-    settings_of,
-)
+from runners.commands.acting import SENDING, Sending, interception_of
+from runners.commands.common import Exit, Failure
 from runners.commands.lots import LotOption, lots_of
 
 OrderName = Annotated[
@@ -35,18 +27,13 @@ def processed(
     /,
     *,
     allocation: AllocationOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """A processing area has done its work on an order's goods (engraved, cut to length …): they may leave."""
     from domain.order import ConfirmProcessing  # noqa: PLC0415
 
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    mail = mail_of(key, ConfirmProcessing(own, allocation), "keeper", "processed")
-    return act(settings, mail, f"processing of {order}", json=json, command_id=own)
+    on = sending.on(order)
+    return on.send(ConfirmProcessing(on.own, allocation), "keeper", "processed", f"processing of {order}")
 
 
 def scan_out(
@@ -57,9 +44,7 @@ def scan_out(
     carrier: Annotated[str, Parameter(help="Who carries it.")] = "",
     allocation: AllocationOption = "",
     lot: LotOption = (),
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """The warehouse scanned the goods of an order's pick list out."""
     from domain.order import ScanOut  # noqa: PLC0415
@@ -67,11 +52,8 @@ def scan_out(
     if bool(tracking.strip()) is not bool(carrier.strip()):
         raise Failure(Exit.USAGE, "a parcel has a number and a carrier: give both --tracking and --carrier, or neither")
     lots = lots_of(lot)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    mail = mail_of(key, ScanOut(own, tracking, carrier, allocation, lots), "keeper", "scan-out")
-    return act(settings, mail, f"scan-out of {order}", json=json, command_id=own)
+    on = sending.on(order)
+    return on.send(ScanOut(on.own, tracking, carrier, allocation, lots), "keeper", "scan-out", f"scan-out of {order}")
 
 
 def ship(
@@ -82,9 +64,7 @@ def ship(
     carrier: Annotated[str, Parameter(help="Who carries it.")],
     allocation: AllocationOption = "",
     lot: LotOption = (),
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """The parcel of an order went to the carrier."""
     from domain.order import Ship  # noqa: PLC0415
@@ -92,11 +72,9 @@ def ship(
     if not tracking.strip() or not carrier.strip():
         raise Failure(Exit.USAGE, "--tracking and --carrier may not be empty: nobody could follow such a parcel")
     lots = lots_of(lot)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    mail = mail_of(key, Ship(own, tracking, carrier, allocation, lots), "keeper", "ship")
-    return act(settings, mail, f"shipment of {order} with {carrier} {tracking}", json=json, command_id=own)
+    on = sending.on(order)
+    body = Ship(on.own, tracking, carrier, allocation, lots)
+    return on.send(body, "keeper", "ship", f"shipment of {order} with {carrier} {tracking}")
 
 
 def resolve(
@@ -109,19 +87,15 @@ def resolve(
         Parameter(help="Go on with the order; cancel it; or go on without gifts."),
     ],
     note: Annotated[str, Parameter(help="Why; it is recorded. Name no customer in it.")] = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record a decision on an order's open interception."""
     from domain.order import ResolveInterception  # noqa: PLC0415
 
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    name = interception_of(settings, key, interception)
-    mail = mail_of(key, ResolveInterception(own, name, decision, note), "operations", "resolve")
-    return act(settings, mail, f"{decision} decided on {name} of {order}", json=json, command_id=own)
+    on = sending.on(order)
+    name = interception_of(on.settings, on.key, interception)
+    body = ResolveInterception(on.own, name, decision, note)
+    return on.send(body, "operations", "resolve", f"{decision} decided on {name} of {order}")
 
 
 def cancel(
@@ -132,19 +106,14 @@ def cancel(
     line: Annotated[
         tuple[str, ...], Parameter(help="LINE=UNITS: only so many units of this line; may be given again.")
     ] = (),
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Cancel an order or units of its lines; what has left already becomes an after-sale."""
     from domain.order import CancelLines  # noqa: PLC0415
 
     lines = tuple(pair_of(text, "--line") for text in line)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    own = command_id_of(command_id)
-    mail = mail_of(key, CancelLines(own, lines, reason), "service", "cancel")
-    return act(settings, mail, f"cancellation of {order}", json=json, command_id=own)
+    on = sending.on(order)
+    return on.send(CancelLines(on.own, lines, reason), "service", "cancel", f"cancellation of {order}")
 
 
 def pair_of(text: str, where: str, *, least: int = 1) -> tuple[str, int]:

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.acting import SENDING, Sending
 from runners.commands.carriers import moment_of
 from runners.commands.common import (
     DATA_DEFAULT,
-    CommandIdOption,
     DataOption,
     Exit,
     Failure,
@@ -154,21 +153,16 @@ def record_payment(
     ] = "paid",
     payment: Annotated[str, Parameter(help="Of a refund: the payment it gives back.")] = "",
     at: Annotated[str, Parameter(help="When it was, for example 2026-03-01T10:00+08:00; now unless said.")] = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record a payment or a refund that no service told of (a transfer, cash)."""
     from domain.money import BadMoney, minor  # noqa: PLC0415
     from domain.payments import RecordPayment  # noqa: PLC0415
 
-    settings = settings_of(data)
-    key = order_of(settings, order)
+    on = sending.on(order)
     try:
         units = minor(amount, currency)
     except BadMoney as error:
         raise Failure(Exit.USAGE, f"--amount {amount[:40]!r}: {error}") from error
-    own = command_id_of(command_id)
-    body = RecordPayment(own, transaction, units, currency, kind, moment_of(at), "", payment)
-    mail = mail_of(key, body, "finance", "record-payment")
-    return act(settings, mail, f"{kind} {amount} {currency} of {order}", json=json, command_id=own)
+    body = RecordPayment(on.own, transaction, units, currency, kind, moment_of(at), "", payment)
+    return on.send(body, "finance", "record-payment", f"{kind} {amount} {currency} of {order}")

@@ -1,17 +1,16 @@
 """`approve`, `comment`, `complain` …: what people do on orders. Who acts is said by --person and --role."""
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
-from runners.commands.acting import GOOD, act, command_id_of, order_of, send
+from runners.commands.acting import GOOD, SENDING, OnOrder, Sending, command_id_of, mail_of, send
 from runners.commands.common import (
     DATA_DEFAULT,
     NOT_NEGATIVE,
-    CommandIdOption,
     DataOption,
     Exit,
     Failure,
@@ -24,23 +23,9 @@ from runners.commands.common import (
 from runners.commands.fulfil import OrderName
 
 if TYPE_CHECKING:
-    from domain.acts import Act
     from domain.envelope import By
-    from domain.mail import Body, Mail
     from runners.settings import Settings
 
-PersonOption = Annotated[
-    str,
-    Parameter(name="--person", env_var="ORDERSPINE_PERSON", help="Who acts: the id that colleagues call you by."),
-]
-RoleOption = Annotated[
-    str,
-    Parameter(
-        name="--role",
-        env_var="ORDERSPINE_ROLE",
-        help="As what: sales, warehouse, finance, service, operations, keeper, auditor, engineer, or its Chinese word.",
-    ),
-]
 SEAL_BYTES_MAX = 100
 """Bytes that sealing adds, at most."""
 NoteOption = Annotated[str, Parameter(help="A remark; it is sealed with the order's personal data.")]
@@ -52,6 +37,54 @@ LinkOption = Annotated[
     Parameter(name="--link", help="Id of what it is about: a line, a parcel, an interception; may be given again."),
 ]
 WordsOption = Annotated[str, Parameter(name="--words", help="What the customer said; it is sealed.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Who:
+    """The options that say who acts, and as what."""
+
+    person: Annotated[
+        str,
+        Parameter(name="--person", env_var="ORDERSPINE_PERSON", help="Who acts: the id that colleagues call you by."),
+    ] = ""
+    role: Annotated[
+        str,
+        Parameter(
+            name="--role",
+            env_var="ORDERSPINE_ROLE",
+            help="As what: sales, warehouse, finance, service, operations, keeper, auditor, engineer, or its Chinese "
+            "word.",
+        ),
+    ] = ""
+
+    def acts(self) -> "By":
+        """Return who acts.
+
+        Raises:
+            Failure: it was not said who, or as what.
+        """
+        from domain.acts import ROLES  # noqa: PLC0415
+
+        told = {"--person (or ORDERSPINE_PERSON)": self.person, "--role (or ORDERSPINE_ROLE)": self.role}
+        missing = [option for option, given in told.items() if not given.strip()]
+        if missing:
+            raise Failure(
+                Exit.USAGE,
+                f"who acts, and as what? Give {' and '.join(missing)}; roles are "
+                f"{', '.join(f'{name} {word}' for name, word in ROLES.items())}",
+            )
+        return self.asks()
+
+    def asks(self) -> "By":
+        """Return whose mentions are meant: a person's, a role's, or everybody's where neither is said."""
+        from domain.envelope import By  # noqa: PLC0415
+
+        return By("person", self.person.strip(), role_of(self.role, "--role") if self.role.strip() else "")
+
+
+WHO = Who()
+"""As it is where nothing is said."""
 
 
 def approve(
@@ -70,22 +103,18 @@ def approve(
             help="Which asking you have seen (`thread` shows it): refused where the order was changed since.",
         ),
     ] = 0,
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Say yes to an approval that an order waits for; what is filled in is sealed."""
     from domain.approvals import Approve  # noqa: PLC0415
 
-    who = person_of(person, role)
+    by = who.acts()
     words = {**fields_of(field), "note": note}
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    name = _approval_of(settings, key, approval)
-    body = Approve(command_id_of(command_id), **_sealed(settings, key, words), approval=name, attempt=attempt)
-    return _act(settings, key, body, who, "approve", f"{name} of {order}", json=json)
+    on = sending.on(order)
+    name = _approval_of(on, approval)
+    body = Approve(on.own, **_sealed(on, words), approval=name, attempt=attempt)
+    return on.send(body, by, "approve", f"{name} of {order}")
 
 
 def reject(
@@ -94,21 +123,17 @@ def reject(
     /,
     *,
     reason: Annotated[str, Parameter(help="Why not; it is sealed with the order's personal data.")],
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Say no: the order stays on hold until it is cancelled, or the approval is asked for once more."""
     from domain.approvals import Reject  # noqa: PLC0415
 
-    who = person_of(person, role)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    name = _approval_of(settings, key, approval)
-    body = Reject(command_id_of(command_id), **_sealed(settings, key, {"reason": reason}), approval=name)
-    return _act(settings, key, body, who, "reject", f"no to {name} of {order}", json=json)
+    by = who.acts()
+    on = sending.on(order)
+    name = _approval_of(on, approval)
+    body = Reject(on.own, **_sealed(on, {"reason": reason}), approval=name)
+    return on.send(body, by, "reject", f"no to {name} of {order}")
 
 
 def request_approval(
@@ -132,17 +157,14 @@ def request_approval(
     ] = 0,
     escalate_to: Annotated[str, Parameter(help="Role that may decide as well when it is due.")] = "",
     note: NoteOption = "",
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Keep an order from shipping until somebody approves it; the same form again asks once more."""
     from domain.approvals import RequestApproval  # noqa: PLC0415
     from domain.time_units import HOUR_MS  # noqa: PLC0415
 
-    who = person_of(person, role)
+    by = who.acts()
     wanted = {
         "form": form,
         "role": role_of(of, "--of") if of else "",
@@ -152,10 +174,9 @@ def request_approval(
         "due_within_ms": round(due_hours * HOUR_MS),
         "escalate_to": role_of(escalate_to, "--escalate-to") if escalate_to else "",
     }
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    body = RequestApproval(command_id_of(command_id), **_sealed(settings, key, {"note": note}), **wanted)  # type: ignore[arg-type]
-    return _act(settings, key, body, who, "request-approval", f"{form} asked for {order}", json=json)
+    on = sending.on(order)
+    body = RequestApproval(on.own, **_sealed(on, {"note": note}), **wanted)  # type: ignore[arg-type]
+    return on.send(body, by, "request-approval", f"{form} asked for {order}")
 
 
 def attach(
@@ -164,27 +185,21 @@ def attach(
     /,
     *,
     kind: Annotated[str, Parameter(help="What it is, as forms name it: invoice, customs_declaration, drawing …")],
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Attach a document to an order; its name and its bytes are sealed."""
     from domain.approvals import AttachDocument  # noqa: PLC0415
     from runners.cutting import INLINE_BYTES_MAX, STORED_BYTES_MAX  # noqa: PLC0415
 
-    who = person_of(person, role)
-    settings = settings_of(data)
-    key = order_of(settings, order)
+    by = who.acts()
+    on = sending.on(order)
     raw = file.read_bytes()
     if not raw or len(raw) > STORED_BYTES_MAX - 100:  # what seals it takes some, too
         raise Failure(Exit.USAGE, f"{file.name} has {len(raw):,} bytes; a document has at least one and at most 32 MB")
-    sealed, ref = _sealed_document(settings, key, raw, INLINE_BYTES_MAX)
-    body = AttachDocument(
-        command_id_of(command_id), **_sealed(settings, key, {"name": file.name}), kind=kind, raw=sealed, ref=ref
-    )
-    return _act(settings, key, body, who, "attach", f"{kind} attached to {order}", json=json)
+    sealed, ref = _sealed_document(on, raw, INLINE_BYTES_MAX)
+    body = AttachDocument(on.own, **_sealed(on, {"name": file.name}), kind=kind, raw=sealed, ref=ref)
+    return on.send(body, by, "attach", f"{kind} attached to {order}")
 
 
 def detach(
@@ -193,20 +208,16 @@ def detach(
     /,
     *,
     note: NoteOption = "",
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Take a document off an order; its bytes stay in the record."""
     from domain.approvals import DetachDocument  # noqa: PLC0415
 
-    who = person_of(person, role)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    body = DetachDocument(command_id_of(command_id), **_sealed(settings, key, {"note": note}), document=document)
-    return _act(settings, key, body, who, "detach", f"{document} taken off {order}", json=json)
+    by = who.acts()
+    on = sending.on(order)
+    body = DetachDocument(on.own, **_sealed(on, {"note": note}), document=document)
+    return on.send(body, by, "detach", f"{document} taken off {order}")
 
 
 def comment(
@@ -216,31 +227,26 @@ def comment(
     ],
     /,
     *,
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Say something about an order. The text is sealed; whom it calls is told to them, and stands in clear."""
     from domain.talk import Comment, mentions_of  # noqa: PLC0415
 
     if not text.strip():
         raise Failure(Exit.USAGE, "a comment needs a text")
-    who = person_of(person, role)
+    by = who.acts()
     called = mentions_of(text)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    body = Comment(command_id_of(command_id), **_sealed(settings, key, {"text": text}), mentions=called)
+    on = sending.on(order)
+    body = Comment(on.own, **_sealed(on, {"text": text}), mentions=called)
     told = f" (calls {', '.join(called)})" if called else ""
-    return _act(settings, key, body, who, "comment", f"comment on {order}{told}", json=json, mentions=called)
+    return on.send(body, by, "comment", f"comment on {order}{told}", mentions=called)
 
 
 def mentions(
     *,
     read: Annotated[bool, Parameter(negative="", help="Mark what is shown as read.")] = False,
-    person: PersonOption = "",
-    role: RoleOption = "",
+    who: Who = WHO,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -248,9 +254,9 @@ def mentions(
     from runners.commands.desk_page import mentions_page, unread_of  # noqa: PLC0415
 
     settings = settings_of(data)
-    who = person_of(person, role) if read else _asking(person, role)
-    rows = unread_of(settings, who)
-    outcomes = _mark_as_read(settings, rows, who) if read and rows else []
+    by = who.acts() if read else who.asks()
+    rows = unread_of(settings, by)
+    outcomes = _mark_as_read(settings, rows, by) if read and rows else []
     if json:
         print_json({"mentions": rows, "read": [reply.outcome for reply in outcomes]})
     else:
@@ -274,27 +280,23 @@ def complain(
     channel: ChannelOption = "",
     link: LinkOption = (),
     words: WordsOption = "",
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record that a customer complains of an order; it stays on the desk until it is closed."""
     from domain.care import Complain  # noqa: PLC0415
 
-    who = person_of(person, role)
-    settings = settings_of(data)
-    key = order_of(settings, order)
+    by = who.acts()
+    on = sending.on(order)
     body = Complain(
-        command_id_of(command_id),
-        **_sealed(settings, key, {"words": words}),
+        on.own,
+        **_sealed(on, {"words": words}),
         cause=cause,
-        channel=channel or _channel_of(key),
+        channel=channel or _channel_of(on.key),
         gift=gift,
         links=link,
     )
-    return _act(settings, key, body, who, "complain", f"complaint about {cause} of {order}", json=json)
+    return on.send(body, by, "complain", f"complaint about {cause} of {order}")
 
 
 def close_complaint(
@@ -304,21 +306,17 @@ def close_complaint(
     *,
     outcome: Annotated[Literal["settled", "unfounded"], Parameter(help="How it ended.")] = "settled",
     note: NoteOption = "",
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Close a complaint."""
     from domain.care import CloseComplaint  # noqa: PLC0415
 
-    who = person_of(person, role)
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    words = _sealed(settings, key, {"note": note})
-    body = CloseComplaint(command_id_of(command_id), **words, complaint=complaint, outcome=outcome)
-    return _act(settings, key, body, who, "close-complaint", f"{complaint} of {order} closed", json=json)
+    by = who.acts()
+    on = sending.on(order)
+    words = _sealed(on, {"note": note})
+    body = CloseComplaint(on.own, **words, complaint=complaint, outcome=outcome)
+    return on.send(body, by, "close-complaint", f"{complaint} of {order} closed")
 
 
 def enquire(
@@ -338,52 +336,22 @@ def enquire(
     channel: ChannelOption = "",
     link: LinkOption = (),
     words: WordsOption = "",
-    person: PersonOption = "",
-    role: RoleOption = "",
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    who: Who = WHO,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Record that a customer wanted to know something; the same topic within a day counts as a repeat."""
     from domain.care import Enquire  # noqa: PLC0415
     from domain.envelope import By  # noqa: PLC0415
 
-    settings = settings_of(data)
-    key = order_of(settings, order)
-    came = channel or _channel_of(key)
-    who = By("channel", came) if self_service else person_of(person, role)
-    sealed = _sealed(settings, key, {"words": words})
-    body = Enquire(command_id_of(command_id), **sealed, topic=topic, channel=came, links=link)
-    return _act(settings, key, body, who, "enquire", f"enquiry about {topic} of {order}", json=json)
+    on = sending.on(order)
+    came = channel or _channel_of(on.key)
+    by = By("channel", came) if self_service else who.acts()
+    sealed = _sealed(on, {"words": words})
+    body = Enquire(on.own, **sealed, topic=topic, channel=came, links=link)
+    return on.send(body, by, "enquire", f"enquiry about {topic} of {order}")
 
 
-# --- who acts, and what was written
-
-
-def person_of(person: str, role: str) -> "By":
-    """Return who acts.
-
-    Raises:
-        Failure: it was not said who, or as what.
-    """
-    from domain.acts import ROLES  # noqa: PLC0415
-    from domain.envelope import By  # noqa: PLC0415
-
-    missing = [
-        f"{option} (or {variable})"
-        for option, variable, given in (
-            ("--person", "ORDERSPINE_PERSON", person),
-            ("--role", "ORDERSPINE_ROLE", role),
-        )
-        if not given.strip()
-    ]
-    if missing:
-        raise Failure(
-            Exit.USAGE,
-            f"who acts, and as what? Give {' and '.join(missing)}; roles are "
-            f"{', '.join(f'{name} {word}' for name, word in ROLES.items())}",
-        )
-    return By("person", person.strip(), role_of(role, "--role"))
+# --- roles, and what was written
 
 
 def role_of(text: str, option: str) -> str:
@@ -425,13 +393,6 @@ def fields_of(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _asking(person: str, role: str) -> "By":
-    """Return whose mentions are meant: a person's, a role's, or everybody's where neither is said."""
-    from domain.envelope import By  # noqa: PLC0415
-
-    return By("person", person.strip(), role_of(role, "--role") if role.strip() else "")
-
-
 def data_key_of(settings: "Settings", key: str) -> bytes:
     """Return the key that seals what is written about an order.
 
@@ -455,27 +416,27 @@ def data_key_of(settings: "Settings", key: str) -> bytes:
     )
 
 
-def _sealed(settings: "Settings", key: str, words: Mapping[str, str]) -> dict[str, Any]:
+def _sealed(on: OnOrder, words: Mapping[str, str]) -> dict[str, Any]:
     """Return what an act carries of what was written."""
     from runners.words import seal_words  # noqa: PLC0415
 
     if not any(text.strip() for text in words.values()):
         return {}
-    told, sealed = seal_words(data_key_of(settings, key), key, words)
+    told, sealed = seal_words(data_key_of(on.settings, on.key), on.key, words)
     return {"told": told, "sealed": sealed}
 
 
-def _sealed_document(settings: "Settings", key: str, raw: bytes, inline_max: int) -> tuple[bytes, str]:
+def _sealed_document(on: OnOrder, raw: bytes, inline_max: int) -> tuple[bytes, str]:
     """Return (sealed bytes, "") or (nothing, where they were put aside)."""
     from adapters.storage.sealing import seal  # noqa: PLC0415
     from runners.bootstrap import open_spool, open_vault  # noqa: PLC0415
 
-    sealed = seal(data_key_of(settings, key), key, raw)
+    sealed = seal(data_key_of(on.settings, on.key), on.key, raw)
     if len(sealed) <= inline_max:
         return sealed, ""
-    vault = open_vault(settings)
+    vault = open_vault(on.settings)
     try:
-        spool = open_spool(settings, vault)
+        spool = open_spool(on.settings, vault)
         try:
             return b"", spool.put(sealed)
         finally:
@@ -484,13 +445,13 @@ def _sealed_document(settings: "Settings", key: str, raw: bytes, inline_max: int
         vault.close()
 
 
-def _approval_of(settings: "Settings", key: str, text: str) -> str:
+def _approval_of(on: OnOrder, text: str) -> str:
     """Return the open approval that begins with `text`; `text` itself where that is not clear."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings)
+    views = open_read_models(on.settings)
     try:
-        names = [str(row["item"]) for row in views.desk(key=key, kind="approval")]
+        names = [str(row["item"]) for row in views.desk(key=on.key, kind="approval")]
     finally:
         views.close()
     fitting = [name for name in names if name.startswith(text)]
@@ -503,25 +464,12 @@ def _channel_of(key: str) -> str:
     return parts_of(key)[0]
 
 
-def _mail(key: str, body: "Body", who: "By", verb: str) -> "Mail":
-    from domain.mail import Mail  # noqa: PLC0415
-
-    return Mail(key, body, time.time_ns() // 1_000_000, who, f"cli/{verb}")
-
-
-def _act(
-    settings: "Settings", key: str, body: "Body | Act", who: "By", verb: str, what: str, *, json: bool, **more: Any
-) -> Exit:
-    own: Any = body
-    return act(settings, _mail(key, own, who, verb), what, json=json, command_id=own.command_id, **more)
-
-
-def _mark_as_read(settings: "Settings", rows: list[dict[str, Any]], who: "By") -> list[Any]:
+def _mark_as_read(settings: "Settings", rows: list[dict[str, Any]], by: "By") -> list[Any]:
     """Mark mentions as read, up to the last one that was shown of each order."""
     from domain.talk import ReadMentions  # noqa: PLC0415
 
     last: dict[str, int] = {}
     for row in rows:
         last[row["key"]] = max(last.get(row["key"], 0), row["message"])
-    mails = [_mail(key, ReadMentions(command_id_of(""), upto=upto), who, "mentions") for key, upto in last.items()]
+    mails = [mail_of(key, ReadMentions(command_id_of(""), upto=upto), by, "mentions") for key, upto in last.items()]
     return send(settings, mails).replies

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.acting import SENDING, OnOrder, Sending, order_of
 from runners.commands.after_sale import word_of
 from runners.commands.common import (
     DATA_DEFAULT,
-    CommandIdOption,
     DataOption,
     Exit,
     Failure,
@@ -22,7 +21,6 @@ from runners.commands.common import (
 from runners.commands.fulfil import OrderName
 
 if TYPE_CHECKING:
-    from domain.service_work import CancelService, CompleteService, ScheduleService
     from runners.settings import Settings
 
 app = App(
@@ -54,16 +52,14 @@ def schedule(
     *,
     day: Annotated[str, Parameter(help="The day that was agreed, YYYY-MM-DD.")],
     number: NumberOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Note the day that was agreed with the customer; a later one takes its place."""
     from domain.service_work import ScheduleService  # noqa: PLC0415
 
-    settings = settings_of(data)
-    body = ScheduleService(command_id_of(command_id), _number(settings, order, number), day)
-    return _act(settings, order, body, f"work order {body.service} of {order} on {day}", json=json)
+    on = sending.on(order)
+    body = ScheduleService(on.own, _number(on, order, number), day)
+    return on.send(body, "service", "service", f"work order {body.service} of {order} on {day}")
 
 
 @app.command
@@ -72,16 +68,14 @@ def done(
     /,
     *,
     number: NumberOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Note that the work is done."""
     from domain.service_work import CompleteService  # noqa: PLC0415
 
-    settings = settings_of(data)
-    body = CompleteService(command_id_of(command_id), _number(settings, order, number))
-    return _act(settings, order, body, f"work order {body.service} of {order} done", json=json)
+    on = sending.on(order)
+    body = CompleteService(on.own, _number(on, order, number))
+    return on.send(body, "service", "service", f"work order {body.service} of {order} done")
 
 
 @app.command
@@ -91,24 +85,22 @@ def cancel(
     *,
     reason: Annotated[str, Parameter(help="customer 客户取消, refunded 已退款, no_staff 无法派单, or other 其他.")],
     number: NumberOption = 0,
-    command_id: CommandIdOption = "",
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    sending: Sending = SENDING,
 ) -> Exit:
     """Note that the work will not be done."""
     from domain.service_work import CANCELS, CancelService  # noqa: PLC0415
 
-    settings = settings_of(data)
     why = word_of(reason, CANCELS, "--reason")
-    body = CancelService(command_id_of(command_id), _number(settings, order, number), why)
-    return _act(settings, order, body, f"work order {body.service} of {order} cancelled", json=json)
+    on = sending.on(order)
+    body = CancelService(on.own, _number(on, order, number), why)
+    return on.send(body, "service", "service", f"work order {body.service} of {order} cancelled")
 
 
 @app.command(name="list")
 def list_(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """List an order's work orders; works without a running `up`."""
     settings = settings_of(data)
-    found = _services(settings, order)
+    found = _services(settings, order_of(settings, order))
     if json:
         print_json(found)
         return Exit.OK
@@ -121,18 +113,18 @@ def list_(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
     return Exit.OK
 
 
-def _services(settings: "Settings", order: str) -> list[dict[str, Any]]:
+def _services(settings: "Settings", key: str) -> list[dict[str, Any]]:
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     views = open_read_models(settings)
     try:
-        found = views.order(order_of(settings, order)) or {}
+        found = views.order(key) or {}
     finally:
         views.close()
     return list(found.get("services", ()))
 
 
-def _number(settings: "Settings", order: str, number: int) -> int:
+def _number(on: OnOrder, order: str, number: int) -> int:
     """Return the number of the work order that is meant: the only one that is not over, where none is named.
 
     Raises:
@@ -141,21 +133,9 @@ def _number(settings: "Settings", order: str, number: int) -> int:
     if number:
         return number
     over = ("done", "cancelled")
-    left = [at for at, each in enumerate(_services(settings, order), 1) if each.get("stage") not in over]
+    left = [at for at, each in enumerate(_services(on.settings, on.key), 1) if each.get("stage") not in over]
     if len(left) == 1:
         return left[0]
     if not left:
         raise Failure(Exit.REFUSED, f"{order} has no work order that is not over; name one with --number")
     raise Failure(Exit.USAGE, f"{order} has several work orders: say which with --number ({', '.join(map(str, left))})")
-
-
-def _act(
-    settings: "Settings",
-    order: str,
-    body: "ScheduleService | CompleteService | CancelService",
-    what: str,
-    *,
-    json: bool,
-) -> Exit:
-    mail = mail_of(order_of(settings, order), body, "service", "service")
-    return act(settings, mail, what, json=json, command_id=body.command_id)
