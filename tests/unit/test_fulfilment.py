@@ -2,6 +2,7 @@
 
 from domain import fulfilment, order, stock
 from domain.ids import order_key
+from domain.routing import Stock
 from tests.spec import T0, WAREHOUSE, Cell, line, normalized, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -49,7 +50,7 @@ def test_too_little_stock_holds_nothing_and_a_release_tries_again() -> None:
 
 
 def test_an_order_that_has_asked_for_its_goods_does_not_ask_again_for_another_reason() -> None:
-    warehouses = fulfilment.Stock(("A",), lambda _: stocked().ledger)
+    warehouses = Stock(("A",), lambda _: stocked().ledger)
     before = order.Order()
     events = [*normalized(snapshot(lines=TWO)), order.OrderPaid(400, "CNY", T0)]
     for event in events:
