@@ -17,8 +17,8 @@ from adapters.simulators.robots import SimWebhook
 from adapters.simulators.server import served
 from runners import connections, receivers
 from runners.bootstrap import open_log
-from runners.settings_file import write_durably
 from runners.settings import Settings
+from runners.settings_file import write_durably
 from runners.simulating.fault_day import CHANNEL, TARGETS
 from runners.simulating.shops import FOLDER
 
