@@ -685,7 +685,6 @@ def _items(viewed: dict[str, Any], document: dict[str, Any]) -> list[dict[str, A
 def _prepare_sqlite(db: Any, _record: Any) -> None:
     db.isolation_level = None  # transactions are begun by hand: the driver's own ways differ from release to release
     db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    db.execute()  # of a new file: two or three views fit a page without leaving much of it empty
     db.execute("PRAGMA page_size = 8192")  # of a new file: views fill pages of this size better than smaller ones
     db.execute("PRAGMA journal_mode = WAL").fetchall()
     db.execute("PRAGMA synchronous = NORMAL")
