@@ -1,5 +1,6 @@
 """By which template a file is cut: the one of the mapping that is in force now, by the log."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from domain import mapping
@@ -32,11 +33,8 @@ def in_force(settings: "Settings", channel: str) -> mapping.InForce:
     """Return the mapping in force by the log; the shipped one where there is no log yet."""
     if not settings.postgres and not (settings.path / LOG_FILE).exists():
         return mapping.SHIPPED
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         state = mapping.State()
         for event in log.select(mapping_key(channel)):
             state = mapping.evolve(state, decode_event(event.tag, event.data))
-    finally:
-        log.close()
     return state.in_force

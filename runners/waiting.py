@@ -1,5 +1,6 @@
 """What waits in quarantine: messages of orders, and bytes in the intakes, with their raw content."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,27 +54,18 @@ class Item(msgspec.Struct, frozen=True):
 
 def waiting(settings: "Settings") -> list[Item]:
     """Return everything that is quarantined now, oldest first."""
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         orders = [str(row["key"]) for row in views.orders({"quarantined": True}, limit=ORDERS_MAX)]
         intakes = [intake_key(row["channel"], row["shop"]) for row in views.intake() if row["quarantined_open"]]
-    finally:
-        views.close()
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         found = _open_items(log, [*orders, *intakes, CELL_INTAKE])
-    finally:
-        log.close()
     return sorted(found, key=lambda item: (item.at, item.id))
 
 
 def open_in_order(settings: "Settings", stream: str) -> Item | None:
     """Return the order's quarantined message as the log has it now, if there is one."""
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         return next(iter(_open_items(log, [stream])), None)
-    finally:
-        log.close()
 
 
 def raw_of(settings: "Settings", item: Item) -> bytes | None:

@@ -5,6 +5,7 @@ import getpass
 import os
 import time
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +29,6 @@ from runners.commands.common import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adapters.storage.read_models import ReadModels
     from domain.envelope import By
     from domain.mail import Body, Mail, Reply
     from runners.settings import Settings
@@ -160,11 +160,8 @@ def order_of(settings: "Settings", text: str) -> str:
             return order_key(channel, shop, number)
         except BadId as error:
             raise Failure(Exit.USAGE, f"{text!r} is no order: {error}") from error
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         found = views.orders({"order_no": text}, limit=6)
-    finally:
-        views.close()
     if len(found) == 1:
         return str(found[0]["key"])
     if found:
@@ -186,11 +183,8 @@ def interception_of(settings: "Settings", key: str, text: str) -> str:
     """Return the id of the order's open interception that begins with `text`; `text` itself where that is not clear."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views: ReadModels = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         order = views.order(key) or {}
-    finally:
-        views.close()
     fitting = [
         str(each["interception"])
         for each in order.get("interceptions", ())

@@ -1,6 +1,7 @@
 """`after-sale`, `return`: what customers want put right, from the wish to the money or goods sent back."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -244,11 +245,8 @@ def _money(text: str, on: OnOrder) -> tuple[str, int]:
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     line, _, amount = (part.strip() for part in text.rpartition("="))
-    views = open_read_models(on.settings)
-    try:
+    with closing(open_read_models(on.settings)) as views:
         found = views.order(on.key) or {}
-    finally:
-        views.close()
     try:
         value = minor(amount, (found.get("amounts") or {}).get("currency", "CNY"))
     except BadMoney as error:

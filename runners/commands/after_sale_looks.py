@@ -1,6 +1,7 @@
 """`after-sale list`, `reasons`, `words`: looking at after-sales; they work without a running `up`."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
@@ -106,11 +107,8 @@ def reasons(
 
     settings = settings_of(data)
     name, from_ms, to_ms = quarter_of(quarter, settings.zone)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         counted = views.after_sale_reasons(from_ms, to_ms, () if every else BRINGS_GOODS)
-    finally:
-        views.close()
     found = top_reasons(counted, top, sku)
     if json:
         print_json({"quarter": name, "reasons": found})
@@ -192,8 +190,5 @@ def cases_of(settings: "Settings", key: str | None, *, open_only: bool, limit: i
     """Return the rows of cases, of one order or of all."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         return views.after_sales(key, open_only=open_only, limit=limit)
-    finally:
-        views.close()

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from runners.commands.common import (
     escape,
     outcome_word,
     print_json,
+    rows_in,
     say,
     settings_of,
     show,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1_000
 """Barcodes of one message."""
-ERRORS_SHOWN_MAX = 20
 SKU_NAMES = ("sku", "商家编码", "sku编码", "商品编码", "货号")
 CODE_NAMES = ("barcode", "code", "条码", "商品条码", "条形码", "ean", "upc", "gtin")
 """Names of the columns, in lower case."""
@@ -61,15 +62,7 @@ def import_(
     """Enter what a file lists: all of it, or, where a row is wrong, nothing."""
     from domain.barcodes import SetBarcodes  # noqa: PLC0415
 
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
-    pairs, errors = read_barcodes(raw)
-    if errors:
-        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
-        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
-        raise Failure(Exit.REFUSED, f"{file.name}: nothing was entered, because of\n  {shown}{more}")
+    pairs, _ = rows_in(file, read_barcodes, "nothing was entered")
     chunks = [tuple(pairs[start : start + CHUNK]) for start in range(0, len(pairs), CHUNK)]
     bodies = [SetBarcodes(command_id_of(""), chunk) for chunk in chunks]
     return _send(settings_of(data), bodies, f"{len(pairs):,} barcodes of {file.name}", json=json)
@@ -117,11 +110,8 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     from domain.ids import BARCODES_KEY  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
-    log = open_log(settings_of(data), read_only=True)
-    try:
+    with closing(open_log(settings_of(data), read_only=True)) as log:
         events = log.select(BARCODES_KEY)
-    finally:
-        log.close()
     entries = fold(barcodes, [decode_event(event.tag, event.data) for event in events]).table
     rows = [{"barcode": code, "sku": sku} for code, sku in sorted(entries.items(), key=lambda pair: (pair[1], pair[0]))]
     if json:

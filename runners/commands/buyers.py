@@ -1,6 +1,7 @@
 """`buyers`: what was agreed with customers: grade, tags, credit limit, prices; rules ask of it."""
 
 import csv
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,11 +140,8 @@ def _known(settings: "Settings") -> "dict[str, Buyer]":
     from domain.ids import BUYERS_KEY  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         loaded = log.select_many([BUYERS_KEY]).get(BUYERS_KEY)
-    finally:
-        log.close()
     state: Buyers = fold(buyers, [decode_event(each.tag, each.data) for each in loaded.events] if loaded else [])
     return dict(state.known)
 

@@ -1,6 +1,7 @@
 """`carriers`: the track services that follow parcels; `track` and `record-track`: where parcels are."""
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -152,11 +153,8 @@ def track(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
 
     settings = settings_of(data)
     key = order_of(settings, order)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         found = views.order(key)
-    finally:
-        views.close()
     if found is None:
         raise Failure(Exit.REFUSED, f"no order {key} in {settings.data}")
     if json:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -246,11 +247,8 @@ def remove(name: ConnectionName, /, *, data: DataOption = DATA_DEFAULT, json: Js
         found = _one(connections, name, settings)
         connections.remove(found)
     FileKeys(settings.path, found).forget()
-    pulls = Pulls(settings.path)
-    try:
+    with closing(Pulls(settings.path)) as pulls:
         pulls.forget(name)
-    finally:
-        pulls.close()
     return removed(name, json=json)
 
 

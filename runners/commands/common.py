@@ -3,15 +3,19 @@
 import sys
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console, RenderableType
     from rich.table import Table
 
     from runners.settings import Settings
+
+R = TypeVar("R")
 
 
 class Exit(IntEnum):
@@ -59,6 +63,7 @@ Orders = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=ORDERS_
 Speed = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1e9))]
 """Seconds of a simulated day in one real second; 0 = as fast as they are taken."""
 PIPE_COLUMNS = 160
+ERRORS_SHOWN_MAX = 20
 DATA_DEFAULT = Path(".orderspine")
 
 STATES = {
@@ -109,6 +114,24 @@ def settings_of(data: Path, *, must_exist: bool = True) -> "Settings":
         raise Failure(Exit.DATA, str(error)) from error
     except OSError as error:
         raise Failure(Exit.DATA, f"{error.filename or data} cannot be read: {error.strerror}") from error
+
+
+def rows_in(file: Path, read: "Callable[[bytes], tuple[list[R], list[str]]]", nothing: str) -> "tuple[list[R], bytes]":
+    """Return the rows of a file, and its bytes; `read` returns rows, and what is wrong.
+
+    Raises:
+        Failure: it cannot be read, or a row is wrong; `nothing` says that none of it was done.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+    rows, errors = read(raw)
+    if errors:
+        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
+        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
+        raise Failure(Exit.REFUSED, f"{file.name}: {nothing}, because of\n  {shown}{more}")
+    return rows, raw
 
 
 def quiet_log() -> None:

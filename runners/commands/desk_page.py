@@ -1,6 +1,7 @@
 """`desk`, `thread`, `document`: what waits for people, what was said about orders. They work without a running `up`."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -58,11 +59,8 @@ def desk(
     settings = settings_of(data)
     wanted = role_of(role, "--role") if role else None
     who = person_id(By("person", person)) if person else None
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         rows = views.desk(role=wanted, person=who, kind=kind, limit=limit)
-    finally:
-        views.close()
     if json:
         print_json(rows)
         return Exit.OK
@@ -91,11 +89,8 @@ def thread(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOp
 
     settings = settings_of(data)
     key = order_of(settings, order)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         rows, counts = views.thread(key), views.desked(key)
-    finally:
-        views.close()
     read = words_of(settings, key, [row.pop("sealed") for row in rows])
     shown = [{**row, "words": words} for row, words in zip(rows, read, strict=True)]
     if json:
@@ -123,21 +118,15 @@ def document(
 
     settings = settings_of(data)
     key = order_of(settings, order)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         facts = [row["facts"] for row in views.thread(key) if row["tag"] == "order.document_attached"]
-    finally:
-        views.close()
     found = next((each for each in facts if each["document"] == name), None)
     if found is None:
         known = ", ".join(each["document"] for each in facts) or "none"
         raise Failure(Exit.REFUSED, f"no document {name!r} was ever attached to {key}; known are {known}")
     digest = bytes.fromhex(found["payload"])
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         payload = log.payloads([digest]).get(digest)
-    finally:
-        log.close()
     if payload is None:
         raise Failure(Exit.REFUSED, f"the bytes of {name} are not in the log: `orderspine audit verify` tells more")
     try:
@@ -161,12 +150,9 @@ def unread_of(settings: "Settings", who: "By") -> list[dict[str, Any]]:
     from domain.acts import person_id  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         found = views.desk(role=who.role or None, person=person_id(who) or None, kind="mention")
         threads = {key: views.thread(key) for key in {row["key"] for row in found}}
-    finally:
-        views.close()
     said = {
         (key, row["facts"]["message"]): row
         for key, rows in threads.items()

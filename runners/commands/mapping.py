@@ -1,5 +1,6 @@
 """`channels map`: what a channel's fields become: show it, try it on a payload, put another document in force."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,11 +123,8 @@ def _state(settings: "Settings", channel: str) -> "tuple[Any, list[dict[str, Any
 
     if not settings.postgres and not (settings.path / LOG_FILE).exists():
         return mapping.SHIPPED, []
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         events = list(log.select(mapping_key(channel)))
-    finally:
-        log.close()
     state, zone = mapping.State(), zone_of(settings.zone)
     changes: list[dict[str, Any]] = []
     for event in events:

@@ -1,5 +1,6 @@
 """One order for people: its parts as tables, its personal half opened and masked."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runners.commands.common import escape, state_word, table
@@ -85,11 +86,8 @@ def timeline_of(settings: "Settings", key: str) -> tuple[list[dict[str, Any]], i
     from domain.timehub import zone_of  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         events = list(log.select(key))
-    finally:
-        log.close()
     latest: list[dict[str, Any]] = []
     zone = zone_of(settings.zone)
     for event in events[-TIMELINE_MAX:]:

@@ -1,6 +1,7 @@
 """`orders`, `order`, `intake`, `status`: what the read models show. They work without a running `up`."""
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -23,7 +24,6 @@ from runners.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from adapters.storage.read_models import ReadModels
     from runners.settings import Settings
     from runners.vitals import Vitals
 
@@ -53,11 +53,8 @@ def orders(
     if pick:
         filters["pick_list"] = True
     settings = settings_of(data)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         rows = views.orders(filters, limit)
-    finally:
-        views.close()
     if json:
         print_json(rows)
         return Exit.OK
@@ -91,11 +88,8 @@ def order(
 
     settings = settings_of(data)
     name = order_of(settings, key)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         found = views.order(name)
-    finally:
-        views.close()
     behind = _behind(settings)
     if found is None:
         more = f"; the read models are {behind:,} events behind the log, so try again soon" if behind else ""
@@ -117,11 +111,8 @@ def intake(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     settings = settings_of(data)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         rows = views.intake()
-    finally:
-        views.close()
     if json:
         print_json(rows)
         return Exit.OK
@@ -152,12 +143,9 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     settings = settings_of(data)
     holder = holder_of(settings.path)
     vitals = asyncio.run(_vitals(settings))
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         states = views.count_orders()
         models = [{**row, "live": bool(row["live"])} for row in views.positions()]
-    finally:
-        views.close()
     if json:
         import msgspec  # noqa: PLC0415
 
@@ -227,14 +215,9 @@ def _behind(settings: "Settings") -> int:
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
     from runners.vitals import read_position  # noqa: PLC0415
 
-    log = open_log(settings, read_only=True)
-    views: ReadModels = open_read_models(settings)
-    try:
+    with closing(open_log(settings, read_only=True)) as log, closing(open_read_models(settings)) as views:
         tracked = log.tracked()
         return max(0, tracked.head - read_position(views, tracked.generation))
-    finally:
-        views.close()
-        log.close()
 
 
 def _say_if_behind(settings: "Settings") -> None:

@@ -1,6 +1,7 @@
 """`approve`, `comment`, `complain` …: what people do on orders. Who acts is said by --person and --role."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -434,26 +435,16 @@ def _sealed_document(on: OnOrder, raw: bytes, inline_max: int) -> tuple[bytes, s
     sealed = seal(data_key_of(on.settings, on.key), on.key, raw)
     if len(sealed) <= inline_max:
         return sealed, ""
-    vault = open_vault(on.settings)
-    try:
-        spool = open_spool(on.settings, vault)
-        try:
-            return b"", spool.put(sealed)
-        finally:
-            spool.close()
-    finally:
-        vault.close()
+    with closing(open_vault(on.settings)) as vault, closing(open_spool(on.settings, vault)) as spool:
+        return b"", spool.put(sealed)
 
 
 def _approval_of(on: OnOrder, text: str) -> str:
     """Return the open approval that begins with `text`; `text` itself where that is not clear."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(on.settings)
-    try:
+    with closing(open_read_models(on.settings)) as views:
         names = [str(row["item"]) for row in views.desk(key=on.key, kind="approval")]
-    finally:
-        views.close()
     fitting = [name for name in names if name.startswith(text)]
     return fitting[0] if len(fitting) == 1 and text not in names else text
 

@@ -1,5 +1,6 @@
 """`scan` and `pick`: what the warehouse is to pick next, and each unit scanned into its parcel."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
@@ -101,11 +102,8 @@ def _left(settings: "Settings", key: str, command: str) -> dict[str, Any] | None
     from domain.picking import ItemScanned, ItemUnscanned  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         events = log.select(key)
-    finally:
-        log.close()
     for event in reversed(events):
         if event.tag in ("order.item_scanned", "order.item_unscanned"):
             facts = decode_event(event.tag, event.data)
@@ -207,11 +205,8 @@ def verified(
 def _rows(settings: "Settings", asked: dict[str, str | None], limit: int) -> list[dict[str, Any]]:
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         return views.pick_lists(asked, limit)
-    finally:
-        views.close()
 
 
 def _open(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -214,14 +215,9 @@ def _mails_of(settings: "Settings", found: "Item", channel: str, shop: str) -> "
     if channel and channel not in known:
         raise Failure(Exit.USAGE, f"there is no channel {channel!r}; known are {', '.join(sorted(known))}")
     shop = shop or (was_shop if was_shop != UNKNOWN else "")
-    vault = open_vault(settings)
-    spool = open_spool(settings, vault)
-    try:
+    with closing(open_vault(settings)) as vault, closing(open_spool(settings, vault)) as spool:
         cutter = Cutter(known, spool, channel=channel, shop=shop)
         mails = list(cutter.cut(content, Source("resend", found.id[:16], 1), time.time_ns() // 1_000_000))
-    finally:
-        spool.close()
-        vault.close()
     stuck = [mail.body for mail in mails if isinstance(mail.body, AsideReport) and mail.body.kind == "quarantined"]
     if stuck:
         raise Failure(Exit.REFUSED, f"{found.id[:24]} stays quarantined: {stuck[0].reason}")

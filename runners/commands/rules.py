@@ -1,5 +1,6 @@
 """`rules`: the rule book: show it, check a file, see what it would change, put it in force."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,12 +155,9 @@ def try_(
     _, then = _document(file)
     in_force, now = _in_force(settings)
     wanted = [order_of(settings, each) for each in order or ()]
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         keys = wanted or list(recent(log, last))
         found = [(key, sighting(log, key)) for key in keys]
-    finally:
-        log.close()
     for key, seen in found:
         if seen is None:
             raise Failure(Exit.REFUSED, f"no channel has told of the order {key}")
@@ -242,11 +240,8 @@ def _events(settings: "Settings") -> "list[Recorded]":
 
     if not settings.postgres and not (settings.path / LOG_FILE).exists():
         return []
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         return list(log.select(RULEBOOK_KEY))
-    finally:
-        log.close()
 
 
 def _in_force(settings: "Settings") -> "tuple[InForce, Book]":

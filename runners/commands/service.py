@@ -1,5 +1,6 @@
 """`service`: work orders for services that were bought with orders (安装服务 …)."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -116,11 +117,8 @@ def list_(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
 def _services(settings: "Settings", key: str) -> list[dict[str, Any]]:
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         found = views.order(key) or {}
-    finally:
-        views.close()
     return list(found.get("services", ()))
 
 

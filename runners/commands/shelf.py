@@ -1,5 +1,6 @@
 """`stock count`, `move`, `damage`, `scrap`, `reorder`, `low`: what people do at the shelves of a warehouse."""
 
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -194,11 +195,8 @@ def low(
     """What is to be bought, and how much of it; works without a running `up`."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
-    views = open_read_models(settings_of(data))
-    try:
+    with closing(open_read_models(settings_of(data))) as views:
         rows = views.low_stock(warehouse, limit)
-    finally:
-        views.close()
     if json:
         print_json(rows)
         return Exit.OK

@@ -1,7 +1,7 @@
 """`skus`: which SKU a channel's item is: import, set, remove and list entries; which items wait for one."""
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from runners.commands.common import (
     escape,
     outcome_word,
     print_json,
+    rows_in,
     say,
     settings_of,
     show,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from domain.skus import Skus
     from runners.settings import Settings
 
-ERRORS_SHOWN_MAX = 20
 CHUNK = 1_000
 """Items of one message."""
 
@@ -73,15 +73,7 @@ def import_(
     """Enter what a file lists: all of it, or, where a row is wrong, nothing. Orders that wait go on at once."""
     settings = settings_of(data)
     channel_of(settings, channel)
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
-    pairs, errors = read_skus(raw)
-    if errors:
-        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
-        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
-        raise Failure(Exit.REFUSED, f"{file.name}: nothing was entered, because of\n  {shown}{more}")
+    pairs, _ = rows_in(file, read_skus, "nothing was entered")
     from domain.skus import SetSkus  # noqa: PLC0415
 
     why = reason or file.name
@@ -237,21 +229,15 @@ def _tables(settings: "Settings", channel: str, shop: str) -> "Iterator[Table]":
     if channel and shop:
         wanted = [(channel, shop)]
     else:
-        views = open_read_models(settings)
-        try:
+        with closing(open_read_models(settings)) as views:
             rows = [(row["channel"], row["shop"]) for row in views.intake(channel or None, shop or None)]
-        finally:
-            views.close()
         wanted = [pair for pair in rows if all(pair)]
     keys = {}
     for pair in wanted:
         with suppress(BadId):  # what came in of a shop that cannot be one
             keys[skus_key(*pair)] = pair
-    log = open_log(settings, read_only=True)
-    try:
+    with closing(open_log(settings, read_only=True)) as log:
         found = log.select_many(keys)
-    finally:
-        log.close()
     for key, pair in keys.items():
         if key in found:
             events = [decode_event(event.tag, event.data) for event in found[key].events]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -20,6 +21,7 @@ from runners.commands.common import (
     escape,
     outcome_word,
     print_json,
+    rows_in,
     settings_of,
     show,
     table,
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 LINES_MAX = 5_000
 """Most lines of one receipt; a longer file becomes several, numbered ones."""
-ERRORS_SHOWN_MAX = 20
 DIGITS_MAX = 40
 """Digits of a number that are worth reading."""
 
@@ -196,11 +197,8 @@ def show_(
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     settings = settings_of(data)
-    views = open_read_models(settings)
-    try:
+    with closing(open_read_models(settings)) as views:
         rows = views.inventory(warehouse, sku, limit)
-    finally:
-        views.close()
     if json:
         print_json(rows)
         return Exit.OK
@@ -232,16 +230,7 @@ def read_file(file: Path, warehouse: str, *, least: int = 1) -> tuple[list[Row],
     Raises:
         Failure: it cannot be read, or a row is wrong.
     """
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
-    rows, errors = read_rows(raw, warehouse, least=least)
-    if errors:
-        shown = "\n  ".join(errors[:ERRORS_SHOWN_MAX])
-        more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
-        raise Failure(Exit.REFUSED, f"{file.name}: nothing of it was taken, because of\n  {shown}{more}")
-    return rows, raw
+    return rows_in(file, lambda raw: read_rows(raw, warehouse, least=least), "nothing of it was taken")
 
 
 def read_rows(raw: bytes, warehouse: str, *, least: int = 1) -> tuple[list[Row], list[str]]:
