@@ -2811,8 +2811,7 @@ def _settle_payments(command: payments.SettlePayments, state: Order, now_ms: int
         terms = state.ruled.when_paid
         if terms is not None:
             _promise(steps, terms.promise, terms.rules, now_ms)
-            if terms.flaws:
-                _look_for_flaws(steps, terms.flaws, now_ms)
+            _look_for_flaws(steps, terms.flaws, now_ms)
             _ask_approvals(steps, Ruling(terms.rules, forms=terms.forms), now_ms)
     if found.refund:
         steps.add(OrderRefunded((), found.refund, found.reference))

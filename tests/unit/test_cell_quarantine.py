@@ -86,7 +86,9 @@ def test_acts_of_one_id_that_waited_are_refused_once() -> None:
     cell = Cell()
     for tracking in ("T1", "T2"):
         assert cell.send(KEY, order.ScanOut("c-1", tracking, "SF")).outcome == "queued"
-    tags = [record.tag for record in cell.take(snapshot()).records]
+    turn = cell.take(snapshot())
+    tags = [record.tag for record in turn.records]
+    assert turn.outcome == "accepted", "what the channel is told is of its own message"
     assert (tags.count("order.queue_released"), tags.count("order.refused")) == (1, 1), tags
     assert cell.order().queue == ()
 
