@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
@@ -256,7 +255,10 @@ async def _take_in(
         with contextlib.suppress(OSError):  # it is gone since it was listed, and is said to be when it is its turn
             size += file.stat().st_size
     async with Postman(settings, name="orderspine-ingest") as postman:
-        with closing(open_vault(settings)) as vault, closing(open_spool(settings, vault)) as spool:
+        with (
+            contextlib.closing(open_vault(settings)) as vault,
+            contextlib.closing(open_spool(settings, vault)) as spool,
+        ):
             cutter = Cutter(known, spool, channel=channel, shop=shop)
             with _Progress(size, quiet=quiet) as progress:
                 await _send_all(postman.send, batches(files, cutter, tally, _now_ms), tally, progress.advance)
