@@ -1,4 +1,4 @@
-"""`python -m benchmarks day|drain|floor|intake|library|replay|rules [--orders N] [--json]`: one question each."""
+"""`python -m benchmarks day|drain|floor|intake|library|replay|ruled|rules [--orders N] [--json]`: one question each."""
 
 import argparse
 import json
@@ -21,6 +21,7 @@ QUESTIONS = {
     "intake": "how many requests a second does the HTTP gateway answer, durable before the answer?",
     "library": "how fast is the eventsourcing library's own Application?",
     "replay": "how fast are states and read models rebuilt from the log?",
+    "ruled": "what does the full rule book cost a drain, beside the same one without rules?",
     "rules": "what does judging an order by the full example rule book cost?",
 }
 TARGETS = {
@@ -42,6 +43,7 @@ TARGETS = {
     "states_events_per_s": "goal 100,000",
     "read_models_events_per_s": "goal 40,000",
     "typical_us_per_order": "≤ 30",
+    "ratio_ruled": "≥ 0.8",
 }
 
 

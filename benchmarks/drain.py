@@ -6,20 +6,23 @@ projector and relay running at lower priority. *settled*: until every read model
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.nats.streams import events_stream, last_seq
 from benchmarks import floor, library
 from benchmarks.rig import CELL, Rig, end, machine, rig, until_handled
 from benchmarks.workload import EVENTS_PER_ORDER, mails
+from domain.mail import Mail
 from runners.bootstrap import open_read_models
 
 LIBRARY_ORDERS = 1_000
 
 
-async def _drain(orders: int, batch_messages: int) -> dict[str, Any]:
+async def drained(work: Iterable[Mail], orders: int, batch_messages: int, events_per_order: int) -> dict[str, Any]:
+    """Drain a backlog by the real processes, and wait until everything is level with the log."""
     async with rig(batch_messages=batch_messages) as made:
-        await made.fill(mails(orders))
+        await made.fill(work)
         followers = [made.start("runners.projector"), made.start("runners.relay")]
         worker = made.start("runners.worker")
         try:
@@ -30,7 +33,8 @@ async def _drain(orders: int, batch_messages: int) -> dict[str, Any]:
         finally:
             end(worker, *followers)
     events = tracked.head
-    assert events == orders * EVENTS_PER_ORDER + 1, f"{events} events for {orders} orders: the workload has changed"
+    expected = orders * events_per_order
+    assert 1 <= events - expected <= 2, f"{events} events for {orders} orders: the workload has changed"  # noqa: PLR2004
     return {
         "orders": orders,
         "seconds": round(seconds, 3),
@@ -58,16 +62,16 @@ async def _until_level(made: Rig, head: int) -> None:
 
 def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
     """Measure drain, floor and library one after the other."""
-    drained = asyncio.run(_drain(orders, batch_messages))
+    found = asyncio.run(drained(mails(orders), orders, batch_messages, EVENTS_PER_ORDER))
     ground = floor.measure(orders, batch_messages)
     theirs = library.measure(min(orders, LIBRARY_ORDERS))
     least = ground["floor_orders_per_s"]
     return {
-        **drained,
+        **found,
         "floor_orders_per_s": least,
         "library_orders_per_s": theirs["library_orders_per_s"],
-        "ratio_to_library": round(drained["orders_per_s"] / theirs["library_orders_per_s"], 2),
-        "ratio_to_floor": round(drained["orders_per_s"] / least, 3),
-        "settled_to_floor": round(drained["settled_orders_per_s"] / least, 3),
+        "ratio_to_library": round(found["orders_per_s"] / theirs["library_orders_per_s"], 2),
+        "ratio_to_floor": round(found["orders_per_s"] / least, 3),
+        "settled_to_floor": round(found["settled_orders_per_s"] / least, 3),
         **machine(),
     }

@@ -18,14 +18,15 @@ EVENTS_PER_ORDER = 8
 SKUS = 200
 BEGIN_MS = 1_794_326_400_000
 SHOP = "hardware"
+DAY = "2026-11-11"
 _encode = msgspec.json.encode
 
 
-def trade(number: int) -> tuple[str, bytes]:
-    """Return order number and raw payload of the n-th order."""
+def trade(number: int, day: str = DAY) -> tuple[str, bytes]:
+    """Return order number and raw payload of the n-th order, placed on a day."""
     tid = 2_960_318_827_700_000_000 + number * 10_000 + 2_345
     second = number % 86_400
-    created = f"2026-11-11 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    created = f"{day} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
     count = 2 if number % 5 == 0 else 1
     lines = [
         {
@@ -75,7 +76,7 @@ def trade(number: int) -> tuple[str, bytes]:
     return str(tid), _encode(order)
 
 
-def mails(orders: int) -> Iterator[Mail]:
+def mails(orders: int, day: str = DAY) -> Iterator[Mail]:
     """Yield the backlog: one receipt of stock, all orders as their channel sent them, then a scan for each."""
     stock = tuple((f"SKU-{number:04}", 10_000_000) for number in range(SKUS))
     keeper = By("person", "k-1", "keeper")
@@ -83,7 +84,7 @@ def mails(orders: int) -> Iterator[Mail]:
     yield Mail(warehouse_key("A"), ReceiveStock("opening", stock), BEGIN_MS, keeper, "bench")
     keys = []
     for number in range(orders):
-        order_no, raw = trade(number)
+        order_no, raw = trade(number, day)
         key = order_key("taobao", SHOP, order_no)
         keys.append(key)
         yield Mail(key, ChannelPayload("taobao", SHOP, order_no, raw), BEGIN_MS + number, channel, "taobao/bench#1")
