@@ -1,12 +1,12 @@
 """`channels map`: what a channel's fields become: show it, try it on a payload, put another document in force."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from runners.commands.acting import act, command_id_of, mail_of
+from runners.commands.changes import changes_of, show_changes
 from runners.commands.common import (
     DATA_DEFAULT,
     CommandIdOption,
@@ -83,7 +83,10 @@ def map_(
     if template is not None:
         return _draft(settings, it, template, json=json)
     if history:
-        return _history(settings, channel, json=json)
+        from domain.ids import mapping_key  # noqa: PLC0415
+
+        _, changes = changes_of(settings, mapping_key(channel))
+        return show_changes(changes, "the document that ships with the channel is in force", json=json)
     return _show(settings, channel, shipped=shipped, json=json)
 
 
@@ -104,44 +107,6 @@ def channel_of(settings: "Settings", name: str) -> "Channel":
 # --- what is in force
 
 
-def in_force_of(settings: "Settings", channel: str) -> "InForce":
-    """Return the mapping in force by the log; the shipped one where there is no log yet."""
-    state: InForce = _state(settings, channel)[0]
-    return state
-
-
-def _state(settings: "Settings", channel: str) -> "tuple[Any, list[dict[str, Any]]]":
-    """Return the mapping in force, and the history of changes."""
-    from datetime import datetime  # noqa: PLC0415
-
-    from domain import mapping  # noqa: PLC0415
-    from domain.catalogue import decode_event  # noqa: PLC0415
-    from domain.envelope import decode_envelope  # noqa: PLC0415
-    from domain.ids import mapping_key  # noqa: PLC0415
-    from domain.timehub import zone_of  # noqa: PLC0415
-    from runners.bootstrap import LOG_FILE, open_log  # noqa: PLC0415
-
-    if not settings.postgres and not (settings.path / LOG_FILE).exists():
-        return mapping.SHIPPED, []
-    with closing(open_log(settings, read_only=True)) as log:
-        events = list(log.select(mapping_key(channel)))
-    state, zone = mapping.State(), zone_of(settings.zone)
-    changes: list[dict[str, Any]] = []
-    for event in events:
-        facts = decode_event(event.tag, event.data)
-        state = mapping.evolve(state, facts)
-        envelope = decode_envelope(event.envelope)
-        at = datetime.fromtimestamp(envelope.at / 1000, zone).isoformat(timespec="seconds")
-        by = f"{envelope.by.kind} {envelope.by.id}".strip()
-        what: dict[str, Any] = {"position": event.position, "at": at, "by": by, "tag": event.tag}
-        if isinstance(facts, mapping.MappingChanged):
-            what |= {"version": facts.version, "reason": facts.reason, "digest": facts.digest, "text": facts.text}
-        elif isinstance(facts, mapping.MappingRefused):
-            what |= {"reason": facts.reason}
-        changes.append(what)
-    return state.in_force, changes
-
-
 def _text(channel: str, in_force: "InForce") -> str:
     from adapters.channels.mappings import shipped  # noqa: PLC0415
 
@@ -150,29 +115,15 @@ def _text(channel: str, in_force: "InForce") -> str:
 
 def _show(settings: "Settings", channel: str, *, shipped: bool, json: bool) -> Exit:
     from domain.mapping import SHIPPED  # noqa: PLC0415
+    from runners import templates  # noqa: PLC0415
 
-    in_force = SHIPPED if shipped else in_force_of(settings, channel)
+    in_force = SHIPPED if shipped else templates.in_force(settings, channel)
     text = _text(channel, in_force)
     if json:
         print_json({"channel": channel, "version": in_force.version, "digest": in_force.digest, "text": text})
         return Exit.OK
     say(f"# {channel}: version {in_force.version}" + ("" if in_force.version else " (ships with the channel)"))
     print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201  the document itself, for a file
-    return Exit.OK
-
-
-def _history(settings: "Settings", channel: str, *, json: bool) -> Exit:
-    _, changes = _state(settings, channel)
-    if json:
-        print_json(changes)
-        return Exit.OK
-    made = table("version", "when", "who", "why", "position", right=("version", "position"))
-    for each in changes:
-        version = str(each["version"]) if "version" in each else "refused"
-        made.add_row(version, each["at"], escape(each["by"]), escape(each["reason"]), str(each["position"]))
-    show(made)
-    if not changes:
-        say("never changed: the document that ships with the channel is in force")
     return Exit.OK
 
 
@@ -259,9 +210,10 @@ def _draft(settings: "Settings", channel: "Channel", file: Path, *, json: bool) 
     from domain.mapping_table import BadMapping, without_template  # noqa: PLC0415
     from domain.ports import Templated  # noqa: PLC0415
     from domain.till import BadTill  # noqa: PLC0415
+    from runners import templates  # noqa: PLC0415
     from runners.reading import table_of, templated  # noqa: PLC0415
 
-    in_force = in_force_of(settings, channel.name)
+    in_force = templates.in_force(settings, channel.name)
     try:
         channel = templated(channel, table_of(channel.name, in_force))
         if not isinstance(channel, Templated):
@@ -288,11 +240,12 @@ def _try(settings: "Settings", channel: "Channel", file: Path, mapping: Path | N
     import msgspec  # noqa: PLC0415
 
     from domain.mapping import InForce  # noqa: PLC0415
+    from runners import templates  # noqa: PLC0415
     from runners.mapping_trial import try_payload  # noqa: PLC0415
     from runners.reading import table_of, templated  # noqa: PLC0415
 
     candidate = InForce(-1, "candidate", _document(channel, mapping)[0]) if mapping is not None else None
-    in_force = in_force_of(settings, channel.name)
+    in_force = templates.in_force(settings, channel.name)
     # A table is cut by what is tried: before, there may have been no receipts in it to be seen at all.
     pieces, asides = _pieces(templated(channel, table_of(channel.name, candidate or in_force)), file, shop)
     trials = [try_payload(channel, piece, settings.zone, in_force, candidate) for piece in pieces[:ORDERS_MAX]]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runners.commands.acting import act, command_id_of, mail_of, order_of
+from runners.commands.changes import changes_of, show_changes
 from runners.commands.common import (
     DATA_DEFAULT,
     CommandIdOption,
@@ -24,7 +25,6 @@ from runners.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from domain.ports import Recorded
     from domain.rule_parts import Book
     from domain.rulebook import InForce
     from runners.settings import Settings
@@ -57,8 +57,15 @@ def show_(
     json: JsonOption = False,
 ) -> Exit:
     """The document in force, for reading or for a file."""
+    from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
+    from runners.history import read_moment  # noqa: PLC0415
+
     settings = settings_of(data, must_exist=False)
-    in_force, _ = _history(settings, at)
+    try:
+        until = read_moment(at, settings.zone) if at else None
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"--at: {error}") from error
+    in_force, _ = changes_of(settings, RULEBOOK_KEY, until)
     if json:
         print_json({"version": in_force.version, "digest": in_force.digest, "text": in_force.text})
         return Exit.OK
@@ -183,71 +190,21 @@ def try_(
 @app.command
 def history(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Which rule books were in force, since when, who changed them, why; refused changes too."""
+    from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
+
     settings = settings_of(data, must_exist=False)
-    _, changes = _history(settings)
-    if json:
-        print_json(changes)
-        return Exit.OK
-    made = table("version", "when", "who", "why", "position", right=("version", "position"))
-    for each in changes:
-        version = str(each["version"]) if "version" in each else "refused"
-        made.add_row(version, each["at"], escape(each["by"]), escape(each["reason"]), str(each["position"]))
-    show(made)
-    if not changes:
-        say("never changed: there are no rules")
-    return Exit.OK
+    _, changes = changes_of(settings, RULEBOOK_KEY)
+    return show_changes(changes, "there are no rules", json=json)
 
 
 # --- what is in force, and files
 
 
-def _history(settings: "Settings", at: str = "") -> "tuple[InForce, list[dict[str, Any]]]":
-    """Return the rule book in force (at a time), and the history of changes."""
-    from datetime import datetime  # noqa: PLC0415
-
-    from domain import rulebook  # noqa: PLC0415
-    from domain.catalogue import decode_event  # noqa: PLC0415
-    from domain.envelope import decode_envelope  # noqa: PLC0415
-    from domain.timehub import zone_of  # noqa: PLC0415
-    from runners.history import read_moment  # noqa: PLC0415
-
-    try:
-        until = read_moment(at, settings.zone) if at else None
-    except ValueError as error:
-        raise Failure(Exit.USAGE, f"--at: {error}") from error
-    state, zone = rulebook.State(), zone_of(settings.zone)
-    changes: list[dict[str, Any]] = []
-    for event in _events(settings):
-        envelope = decode_envelope(event.envelope)
-        if until is not None and envelope.at > until:
-            break
-        facts = decode_event(event.tag, event.data)
-        state = rulebook.evolve(state, facts)
-        when = datetime.fromtimestamp(envelope.at / 1000, zone).isoformat(timespec="seconds")
-        by = f"{envelope.by.kind} {envelope.by.id}".strip()
-        what: dict[str, Any] = {"position": event.position, "at": when, "by": by, "tag": event.tag}
-        if isinstance(facts, rulebook.RulesChanged):
-            what |= {"version": facts.version, "reason": facts.reason, "digest": facts.digest, "text": facts.text}
-        elif isinstance(facts, rulebook.RulesRefused):
-            what |= {"reason": facts.reason}
-        changes.append(what)
-    return state.in_force, changes
-
-
-def _events(settings: "Settings") -> "list[Recorded]":
-    from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
-    from runners.bootstrap import LOG_FILE, open_log  # noqa: PLC0415
-
-    if not settings.postgres and not (settings.path / LOG_FILE).exists():
-        return []
-    with closing(open_log(settings, read_only=True)) as log:
-        return list(log.select(RULEBOOK_KEY))
-
-
 def _in_force(settings: "Settings") -> "tuple[InForce, Book]":
+    from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
     from domain.rule_table import BadRules  # noqa: PLC0415
 
-    in_force, _ = _history(settings)
+    in_force, _ = changes_of(settings, RULEBOOK_KEY)
     try:
         return in_force, in_force.book
     except BadRules as error:
