@@ -55,8 +55,8 @@ REFERENCE: Final[Mapping[str, float]] = {
     "dead_target": 0.010,
     "slow_target": 0.010,
 }
-"""The reference day: faults as a merchant with orderly stock and tables has them. About one order in two hundred needs a
-person; deadlines that are missed by minutes and shops that are away for a while need none."""
+"""The reference day: faults as a merchant with orderly stock and tables has them. About one order in two hundred
+needs a person; deadlines that are missed by minutes and shops that are away for a while need none."""
 
 
 class BadKinds(ValueError):
