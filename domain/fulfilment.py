@@ -33,6 +33,7 @@ from domain.order import (
     TakePlan,
     arrived,
     gift_line,
+    held_of,
     live_lines,
     needs,
     over,
@@ -84,14 +85,16 @@ def stock_wanted(state: Order) -> Quantities:
         or state.quarantined is not None
     ):
         return ()
-    if (
-        state.kind == "presale"
-        and not state.shipped
-        and (not state.ruled.pre_holds or any(hold.due_ms for hold in state.ruled.pre_holds))
-    ):
+    if state.kind == "presale" and not state.shipped and not _is_locked(state):
         return ()  # it is locked first, and then waits until its goods are here
     wanted = needs(state)
     return wanted if all(sku for sku, _ in wanted) else ()
+
+
+def _is_locked(state: Order) -> bool:
+    """Whether everything that a presale needs is held for it, and here."""
+    holds = state.ruled.pre_holds
+    return not any(hold.due_ms for hold in holds) and held_of(holds) == dict(needs(state))
 
 
 def pre_wanted(state: Order) -> bool:
@@ -105,7 +108,8 @@ def pre_wanted(state: Order) -> bool:
         locks = state.status == "paid" or (
             state.status == "awaiting_payment" and state.deposit > 0 and not state.overdue_ms
         )
-        return locks and not state.ruled.pre_holds and all(sku for sku, _ in needs(state)) and bool(needs(state))
+        wanted = dict(needs(state))
+        return locks and bool(wanted) and "" not in wanted and held_of(state.ruled.pre_holds) != wanted
     return state.status == "awaiting_payment" and not state.overdue_ms and bool(state.ruled.gifts)
 
 

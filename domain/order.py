@@ -1944,11 +1944,13 @@ def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
 
 
 def _look_for_locks(steps: _Steps) -> None:
-    """Give the goods of a presale back that no longer fit it: they are locked anew."""
+    """Give the goods of a presale back where more is locked than it wants; what it wants now is locked anew."""
     state = steps.state
     holds = state.ruled.pre_holds
-    if holds and state.kind == "presale" and dict(needs(state)) != held_of(holds):
-        steps.add(*_release_holds(state, CHANGED))
+    if holds and state.kind == "presale":
+        wanted = dict(needs(state))
+        if any(units > wanted.get(sku, 0) for sku, units in held_of(holds).items()):
+            steps.add(*_release_holds(state, CHANGED))
 
 
 CHANGED = "changed_after_allocation"

@@ -130,7 +130,7 @@ def pre_plan(key: str, order: Order, stock: Stock) -> tuple[Allocation, ...]:
     """Return what is still to be pre-reserved: gifts of an order that is not paid yet, all goods of a presale."""
     first = order.ruled.pre_attempts + 1
     if order.kind == "presale":
-        return (Allocation(f"{key}/pre-{first}", stock.codes[0], needs(order), held=False),)
+        return _locks(key, order, stock)
     free = _Free(stock, order)
     placed: dict[_Place, list[_Piece]] = {}
     held = {sku for hold in order.ruled.pre_holds for sku, _ in hold.lines}
@@ -138,6 +138,25 @@ def pre_plan(key: str, order: Order, stock: Stock) -> tuple[Allocation, ...]:
     return tuple(
         Allocation(f"{key}/pre-{number}", place[0], _summed(pieces), held=False)
         for number, (place, pieces) in enumerate(placed.items(), first)
+    )
+
+
+def _locks(key: str, order: Order, stock: Stock) -> tuple[Allocation, ...]:
+    """Return what is still to be locked of a presale: its goods where most lie, each gift that lies elsewhere there."""
+    held = held_of(order.ruled.pre_holds)
+    missing = {sku: left for sku, units in needs(order) if (left := units - held.get(sku, 0)) > 0}
+    places: dict[str, dict[str, int]] = {stock.codes[0]: missing}
+    for gift in order.ruled.gifts:
+        left = min(gift.units, missing.get(gift.sku, 0))
+        if gift.warehouse not in ("", stock.codes[0]) and left:
+            missing[gift.sku] -= left
+            there = places.setdefault(gift.warehouse, {})
+            there[gift.sku] = there.get(gift.sku, 0) + left
+    wanted = [(code, tuple((sku, units) for sku, units in its.items() if units)) for code, its in places.items()]
+    first = order.ruled.pre_attempts + 1
+    return tuple(
+        Allocation(f"{key}/pre-{number}", code, lines, held=False)
+        for number, (code, lines) in enumerate([each for each in wanted if each[1]], first)
     )
 
 

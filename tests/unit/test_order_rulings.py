@@ -624,3 +624,39 @@ def test_an_unpaid_order_that_nothing_waits_for_records_nothing_of_it() -> None:
     cell = stocked({"S1": 9, "S2": 9})
     cell.take(snapshot("awaiting_payment", 1, TWO), ruling=Ruling(7))
     assert "order.routed" not in cell.tags()
+
+
+def test_a_presale_whose_gift_lies_elsewhere_is_locked_in_both_places_and_leaves_in_two_parcels() -> None:
+    cell = stocked({"S1": 1}, {"G1": 1})
+    expected(cell, 5)
+    ruling = Ruling(1, gifts=(Gift("deposit", "G1", 1, "B"),))
+    cell.take(snapshot("awaiting_payment", 2, PRE, kind="presale", paid=50), ruling=ruling)
+    assert (figures(cell, "S1"), cell.level("S1").promised, figures(cell, "G1", "B")) == ((1, 0, 1), 3, (1, 0, 1))
+    assert reasons(cell) == []
+    cell.take(snapshot("paid", 3, PRE, kind="presale"), ruling=ruling)
+    arrive(cell, 5)
+    assert places(cell) == {"A": (("S1", 4),), "B": (("G1", 1),)}
+    assert (figures(cell, "S1"), figures(cell, "G1", "B")) == ((6, 4, 0), (1, 1, 0))
+    assert len(cell.states["warehouse-B"].state.allocations) == 1
+
+
+def test_a_presale_that_lacks_only_its_gift_keeps_its_goods_and_goes_on_when_the_gift_is_there() -> None:
+    cell = stocked({"S1": 9}, {"S9": 1})
+    ruling = Ruling(1, gifts=(Gift("deposit", "G1", 1, "B"),))
+    cell.take(snapshot("awaiting_payment", 2, PRE, kind="presale", paid=50), ruling=ruling)
+    assert (reasons(cell), figures(cell, "S1")) == (["gift_short"], (9, 0, 4))
+    cell.take(snapshot("paid", 3, PRE, kind="presale"), ruling=ruling)
+    assert (reasons(cell), figures(cell, "S1")) == (["gift_short"], (9, 0, 4))
+    cell.receive(("G1", 1), document="gifts", warehouse="B")
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-1", name, "release"))
+    assert places(cell) == {"A": (("S1", 4),), "B": (("G1", 1),)}
+
+
+def test_a_presale_that_waits_for_a_gift_can_go_without_it() -> None:
+    cell = stocked({"S1": 9}, {"S9": 1})
+    ruling = Ruling(1, gifts=(Gift("deposit", "G1", 1, "B"),))
+    cell.take(snapshot("paid", 3, PRE, kind="presale"), ruling=ruling)
+    ((name, _),) = cell.order().interceptions
+    send(cell, order.ResolveInterception("c-1", name, "waive"))
+    assert places(cell) == {"A": (("S1", 4),)}
