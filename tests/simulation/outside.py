@@ -64,7 +64,7 @@ OUTSIDE_RATES = {
     "effects.clock_jumps": 0.01,
 }
 """Chance of each misfortune outside, each time it could happen."""
-SERVED = ("BC", "ABC", "ABC")
+SERVED = ("BC", "BC", "ABC")
 """Warehouses of ours that somebody else runs, in one run or another."""
 TOLD = frozenset({"taobao", "douyin", "generic"})
 """Channels that are told of parcels."""

@@ -144,9 +144,9 @@ def _parcel(chance: Random, state: Order, number: int) -> ScanOut | Ship:
     """Send one of the order's allocations, with its lots where they are asked for (or forgotten)."""
     allocation = chance.choice(state.allocations)
     lots: tuple[Lot, ...] = ()
-    if state.ruled.lots and chance.random() < 0.8:
+    if state.ruled.lots and chance.random() < 0.9:
         lots = tuple(Lot(sku, "L1", units, "1.5", "kgCO2e", "ISO 14067", "maker") for sku, units in allocation.lines)
-    if chance.random() < 0.5:
+    if chance.random() < (0.1 if lots else 0.5):
         return ScanOut(f"out-{number}", "", "", allocation.id, lots)
     which = chance.choice((allocation.id, allocation.id, allocation.warehouse, ""))
     kind = chance.choice((ScanOut, Ship))
