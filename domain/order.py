@@ -1015,8 +1015,7 @@ def _reserved(state: Order, event: OrderReserved) -> Order:
 
 
 def _reservation_failed(state: Order, event: ReservationFailed) -> Order:
-    del event
-    if any(not each.held for each in state.allocations):
+    if any(each.id == event.allocation for each in state.allocations):
         # One of several was refused: the others are given back.
         return _replace(state, status="allocating" if state.shipped or state.sent else "paid", allocations=())
     return _replace(state, attempts=state.attempts + 1)

@@ -63,7 +63,7 @@ def written(chance: Random) -> str:
     if chance.random() < 0.1:
         return ""
     codes = chance.choice(("ABC", "ABC", "BAC", "CBA", "BA", "A"))
-    likely = chance.choice((0.3, 0.7))
+    likely = chance.choice((0.4, 0.8))
     names = [name for name in CLAUSES if chance.random() < likely and _NEEDS.get(name, set()) <= set(codes)]
     text = "".join(_WAREHOUSES[code] for code in codes) + "".join(CLAUSES[name] for name in names)
     return f'format = 1\nnote = "{"+".join(codes)} {"+".join(names)}"\n{text}'

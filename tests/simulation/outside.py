@@ -64,8 +64,8 @@ OUTSIDE_RATES = {
     "effects.clock_jumps": 0.01,
 }
 """Chance of each misfortune outside, each time it could happen."""
-SERVED = frozenset("BC")
-"""Warehouses of ours that somebody else runs."""
+SERVED = ("BC", "BC", "ABC")
+"""Warehouses of ours that somebody else runs, in one run or another."""
 TOLD = frozenset({"taobao", "douyin", "generic"})
 """Channels that are told of parcels."""
 PATIENCE = 150
@@ -244,15 +244,16 @@ class Notes(Jobs):
 class SimWarehouses(Warehouses):
     """The one WMS there is."""
 
-    def __init__(self, wms: SimWms, world: "World") -> None:
+    def __init__(self, wms: SimWms, served: str, world: "World") -> None:
         self._wms = wms
+        self._served = served
         self._world = world
         self._alone = WeakValueDictionary()
 
     async def refresh(self) -> None: ...
 
     def serving(self, warehouse: str) -> str | None:
-        return "wms" if warehouse in SERVED else None
+        return "wms" if warehouse in self._served else None
 
     def any(self) -> bool:
         return True
@@ -350,6 +351,7 @@ class Outside:
         self._faults = faults
         self._chance = chance
         self._late: list[Callable[[], object]] = []
+        self._served = chance.choice(SERVED)
         self.wms = SimWms(Port("wms", chance, faults, self._late), world)
         self.sellers = {name: SimSeller(Port("channel", chance, faults, self._late)) for name in sorted(TOLD)}
         self.notes = Notes()
@@ -373,7 +375,7 @@ class Outside:
             self._late.pop(0)()
         if faults.fires("effects.clock_jumps"):
             self._clock.offset_ms = chance.randrange(-600_000, 600_001)
-        if chance.random() < 0.3:
+        if chance.random() < 0.4:
             self._world.post(self.wms.work(chance, faults, self._number, self._world.now_ms))
         if self._runner is not None and faults.fires("effects.crash"):
             self._die()
@@ -402,7 +404,7 @@ class Outside:
 
     async def _run(self, steps: int) -> None:
         if self._runner is None:
-            warehouses = SimWarehouses(self.wms, self._world)
+            warehouses = SimWarehouses(self.wms, self._served, self._world)
             kinds = Kinds(Path(), (SimNotices(self.sellers), SimCreates(warehouses), WmsCancels(warehouses)))
             mailroom: Any = SimMailroom(self._world, self._faults)
             self._runner = effects.Effects(self._world.log, self.notes, kinds, mailroom)
@@ -440,7 +442,7 @@ class Outside:
                 busy.add(key)
                 continue
             for each in state.allocations:
-                if each.listed and each.warehouse in SERVED:
+                if each.listed and each.warehouse in self._served:
                     wanted[code_of(f"pick-{each.id}")] = dict(each.lines)
         had: dict[str, dict[str, int]] = {}
         for code, order in self.wms.taken.items():
@@ -455,7 +457,7 @@ class Outside:
             state = held.state
             if isinstance(state, Order) and key not in busy and not held_back(state):
                 for each in state.allocations:
-                    if each.listed and each.warehouse in SERVED and not each.unprocessed and not each.picked:
+                    if each.listed and each.warehouse in self._served and not each.unprocessed and not each.picked:
                         must(code_of(f"pick-{each.id}") in had, "the warehouse was not asked for", each)
         self._parcels(busy)
 

@@ -84,8 +84,8 @@ def life(chance: Random, order_no: str) -> Iterator[View]:
         Item(f"{order_no}{line}", chance.choice((*SKUS, KIT)), chance.randrange(1, 4))
         for line in range(chance.choice((1, 2, 2, 3)))
     )
-    marks = tuple(mark for mark in MARKS if chance.random() < 0.3)
-    presale = chance.random() < 0.3
+    marks = tuple(mark for mark in MARKS if chance.random() < 0.4)
+    presale = chance.random() < 0.35
     view = View("generic", order_no, "awaiting_payment", second, items, created)
     view = view._replace(marks=marks, presale=presale, buyer=chance.randrange(BUYERS))
 

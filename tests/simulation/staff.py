@@ -40,10 +40,8 @@ def stock_letter(chance: Random, number: int, now_ms: int) -> Letter:
             body = stock.ProtectStock(f"many-protect-{number}", sku, chance.randrange(3))
         case 2 | 3 | 4:
             due_ms = now_ms + chance.randrange(1, 40) * 3_600_000
-            to = warehouse_key("A")
             body = stock.ExpectStock(f"many-expect-{number}", arrival, lines if chance.random() < 0.9 else (), due_ms)
         case 5:
-            to = warehouse_key("A")
             body = stock.ReceiveStock(f"many-in-{number}", lines, arrival)
         case _:
             body = stock.ReceiveStock(f"many-in-{number}", lines)
@@ -59,11 +57,11 @@ def opening(chance: Random) -> list[Letter]:
         if lines:
             body = stock.ReceiveStock(f"open-{code}", lines)
             found.append(letter(warehouse_key(code), body, "command", _KEEPER, BEGIN_MS))
-    if chance.random() < 0.6:
+    for code in WAREHOUSES if chance.random() < 0.7 else "":
         coming = tuple((sku, chance.randrange(1, 20)) for sku in GOODS)
         due_ms = BEGIN_MS + chance.randrange(1, 30) * 3_600_000
-        announced = stock.ExpectStock("open-coming", "PO-0", coming, due_ms)
-        found.insert(0, letter(warehouse_key("A"), announced, "command", _KEEPER, BEGIN_MS))
+        announced = stock.ExpectStock(f"open-coming-{code}", "PO-0", coming, due_ms)
+        found.insert(0, letter(warehouse_key(code), announced, "command", _KEEPER, BEGIN_MS))
     return found
 
 
@@ -95,6 +93,9 @@ def _act(chance: Random, key: str, state: Order, number: int, vault: Vault) -> t
     asked = [each for each in state.people.approvals.asked if each.verdict == "open"]
     person = By("person", chance.choice(PEOPLE), chance.choice(ROLES))
     told, sealed = _words(chance, key, vault)
+    if any(each.unprocessed for each in state.allocations) and chance.random() < 0.5:
+        which = chance.choice(state.allocations).id if chance.random() < 0.5 else ""
+        return ConfirmProcessing(f"craft-{number}", which), _KEEPER, False
     if state.interceptions and chance.random() < 0.6:
         name, reason = chance.choice(state.interceptions)
         decision: Any = chance.choice(("release", "release", "release", "cancel"))
@@ -114,9 +115,6 @@ def _act(chance: Random, key: str, state: Order, number: int, vault: Vault) -> t
             person,
             False,
         )
-    if any(each.unprocessed for each in state.allocations) and chance.random() < 0.5:
-        which = chance.choice(state.allocations).id if chance.random() < 0.5 else ""
-        return ConfirmProcessing(f"craft-{number}", which), _KEEPER, False
     if state.allocations and chance.random() < 0.5:
         return _parcel(chance, state, number), _KEEPER, True
     match chance.randrange(6):
@@ -146,9 +144,9 @@ def _parcel(chance: Random, state: Order, number: int) -> ScanOut | Ship:
     """Send one of the order's allocations, with its lots where they are asked for (or forgotten)."""
     allocation = chance.choice(state.allocations)
     lots: tuple[Lot, ...] = ()
-    if state.ruled.lots and chance.random() < 0.8:
+    if state.ruled.lots and chance.random() < 0.9:
         lots = tuple(Lot(sku, "L1", units, "1.5", "kgCO2e", "ISO 14067", "maker") for sku, units in allocation.lines)
-    if chance.random() < 0.5:
+    if chance.random() < (0.1 if lots else 0.5):
         return ScanOut(f"out-{number}", "", "", allocation.id, lots)
     which = chance.choice((allocation.id, allocation.id, allocation.warehouse, ""))
     kind = chance.choice((ScanOut, Ship))

@@ -55,12 +55,15 @@ def test_nothing_else_that_goes_wrong_breaks_a_promise(first: int) -> None:
 
 @pytest.mark.xdist_group("simulation-b")
 def test_everything_that_may_go_wrong_does_so_in_some_seed() -> None:
-    total: Counter[str] = Counter()
-    for seed in range(SEEDS // 2, SEEDS):
+    missing = {*MUST_COME_UP, *RULED_MUST_COME_UP}
+    # What is rare may need some seeds more than are run in any case.
+    for seed in range(SEEDS // 2, 3 * SEEDS):
+        if seed >= SEEDS and not missing:
+            break
         if seed not in _fired:
             run(seed)
-        total.update(_fired[seed])
-    assert sorted({*MUST_COME_UP, *RULED_MUST_COME_UP} - set(total)) == []
+        missing -= set(_fired[seed])
+    assert sorted(missing) == []
 
 
 @pytest.mark.parametrize(("seed", "ruled"), KNOWN)

@@ -149,7 +149,7 @@ class World:
         chance = self.chance
         found = letters.histories(chance, chance.choice((3, 6, 12, 20)) // (3 if self.ruled else 1))
         if self.ruled:
-            found += shop.histories(chance, chance.choice((3, 6, 12, 16)))
+            found += shop.histories(chance, chance.choice((4, 8, 16)))
         copies = [each for each in found for _ in range(chance.choice((1, 1, 1, 2, 3, 5)))]
         for number in range(chance.randrange(3, 20)):
             copies += [letters.stock_letter(chance, number, BEGIN_MS)] * chance.choice((1, 1, 2))

@@ -85,6 +85,15 @@ def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in()
     assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
 
 
+def test_a_plan_outlives_that_goods_which_have_left_already_are_not_on_the_shelf() -> None:
+    cell = stocked({"S1": 9, "S2": 1}, {"G1": 3})
+    cell.send("warehouse-A", stock.AdjustStock("d-9", "S2", -1, "counted"))
+    gift = Ruling(1, gifts=(Gift("g", "G1", 1, "B"),))
+    lines = (line("1"), line("2", "S2", 2, "shipped"))
+    cell.take(snapshot("allocating", 9, lines), ruling=gift)
+    assert (reasons(cell), places(cell)) == (["shipped_without_stock"], {"A": (("S1", 1),), "B": (("G1", 1),)})
+
+
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
     units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
     cell = stocked({"S2": 2}, {"S2": 2})
