@@ -11,8 +11,9 @@ import structlog
 from adapters.platforms import connect
 from adapters.platforms.connection import Connection, MissingSecret
 from domain.canonical import Parcel, Snapshot
+from domain.catalogue import decode_event
 from domain.ids import parts_of
-from domain.order import OrderShipped
+from domain.order import OrderShipped, PartiallyShipped
 from domain.platforms import Platform, Seller, ShipNotice, ShippedLine
 from runners import connections
 from runners.connection_keys import FileKeys
@@ -68,7 +69,7 @@ class ShipNotices(Kind):
     def asked_by(self, happened: Happened, now_ms: int) -> list[Job]:
         """Return a notice for each parcel with a number that we sent."""
         fact = happened.fact
-        if not isinstance(fact, OrderShipped) or not fact.command:
+        if not isinstance(fact, OrderShipped | PartiallyShipped) or not fact.command:
             return []
         channel, shop, order_no = parts_of(happened.recorded.stream)
         target = self.seller_of(channel, shop)
@@ -77,8 +78,13 @@ class ShipNotices(Kind):
             return []
         snapshot = happened.snapshot
         assert snapshot is not None, "an order that was shipped by us has been seen"
+        sent = _sent_before(happened)
+        units = dict(fact.units) if isinstance(fact, PartiallyShipped) else {}
         jobs = []
         for number, parcel in enumerate(parcels):
+            lines = _in_parcel(parcel, snapshot, units, sent)
+            if not lines and sent:
+                continue  # our gift alone: the channel has no line for it
             key = happened.key + (f"#{number}" if number else "")
             notice = ShipNotice(
                 # Platforms bound the length of such keys.
@@ -87,8 +93,8 @@ class ShipNotices(Kind):
                 parcel.carrier,
                 parcel.tracking,
                 fact.shipped_ms,
-                _in_parcel(parcel, snapshot),
-                number == len(parcels) - 1,
+                lines,
+                isinstance(fact, OrderShipped) and number == len(parcels) - 1,
                 _plain(snapshot.attributes),
             )
             document = msgspec.json.encode(notice)
@@ -127,15 +133,35 @@ class ShipNotices(Kind):
         return platform
 
 
-_TAGS = frozenset({"order.shipped"})
+_TAGS = frozenset({"order.shipped", "order.partially_shipped"})
 
 
-def _in_parcel(parcel: Parcel, snapshot: Snapshot) -> tuple[ShippedLine, ...]:
-    """Return the lines of a parcel; one that names none holds all that had not left before."""
+def _sent_before(happened: Happened) -> dict[str, int]:
+    """Return line id → units that left in earlier parcels of ours."""
+    sent: dict[str, int] = {}
+    for each in happened.story:
+        if each.tag == "order.partially_shipped" and each.version < happened.recorded.version:
+            fact = decode_event(each.tag, each.data)
+            for line, units in fact.units if isinstance(fact, PartiallyShipped) and fact.command else ():
+                sent[line] = sent.get(line, 0) + units
+    return sent
+
+
+def _in_parcel(
+    parcel: Parcel, snapshot: Snapshot, units: Mapping[str, int], sent: Mapping[str, int]
+) -> tuple[ShippedLine, ...]:
+    """Return the lines of a parcel; one that names none holds all that had not left before.
+
+    Args:
+        parcel: what left.
+        snapshot: the channel's view of the order.
+        units: line id → units in it, where a line goes in several parcels.
+        sent: line id → units that left before.
+    """
     return tuple(
-        ShippedLine(line.id, line.quantity, line.item, line.sku, line.name)
+        ShippedLine(line.id, units.get(line.id, line.quantity - sent.get(line.id, 0)), line.item, line.sku, line.name)
         for line in snapshot.lines
-        if (line.id in parcel.lines if parcel.lines else line.state == "open")
+        if (line.id in parcel.lines if parcel.lines or sent else line.state == "open")
     )
 
 

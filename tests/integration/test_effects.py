@@ -21,6 +21,7 @@ from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, T
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
+from domain.stock import AdjustStock, ReceiveStock
 from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects, backoff_s
@@ -160,6 +161,23 @@ async def test_a_parcel_we_sent_is_told_to_its_channel_once(place: Place) -> Non
     ended = place.ends(1)
     assert [(type(end), end.reference, end.effect) for end in ended] == [(EffectSucceeded, "R-SF1", "ship_notice")]
     assert place.jobs.waiting() == []
+
+
+async def test_each_parcel_of_a_split_order_is_told_and_the_last_one_as_the_last(place: Place) -> None:
+    split = 'format = 1\n[[route]]\nid = "both"\nwarehouses = ["A", "B"]\nsplit = "units"\n'
+    split += '[[warehouse]]\ncode = "A"\n[[warehouse]]\ncode = "B"\n'
+    place.story.send(RULEBOOK_KEY, ChangeRules("r-1", split, "for the test"))
+    level = place.story.states["warehouse-A"].state.levels["SKU1"]
+    place.story.send("warehouse-A", AdjustStock("less", "SKU1", 1 - level.on_hand, "one is left"))
+    place.story.send("warehouse-B", ReceiveStock("b", (("SKU1", 1),)))
+    place.story.take(1, "paid")
+    for number, code in enumerate(("A", "B")):
+        place.story.send(key_of(1), ScanOut(f"scan-{code}", f"SF{number}", "SF", code))
+    await place.go(3)
+    told = [
+        (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
+    ]
+    assert told == [("SF0", False, [1]), ("SF1", True, [1])]
 
 
 async def test_what_the_channel_said_itself_is_not_told_back(place: Place) -> None:
