@@ -22,7 +22,7 @@ from domain.delivery import ConfirmDelivery, Packed
 from domain.envelope import By
 from domain.ids import order_key, parts_of
 from domain.mail import Mail, Reply, encode_mail
-from domain.order import Order, OrderShipped, PickListIssued
+from domain.order import Order, OrderShipped, PartiallyShipped, PickListIssued
 from domain.platforms import OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.wms import DeliveryOrder, Receiver, WmsStock, base_of, code_of
 from runners import effects
@@ -66,6 +66,7 @@ OUTSIDE_RATES = {
 """Chance of each misfortune outside, each time it could happen."""
 SERVED = ("BC", "BC", "ABC")
 """Warehouses of ours that somebody else runs, in one run or another."""
+_LEFT = frozenset({"order.shipped", "order.partially_shipped"})
 TOLD = frozenset({"taobao", "douyin", "generic"})
 """Channels that are told of parcels."""
 PATIENCE = 150
@@ -465,14 +466,16 @@ class Outside:
         """Check that each parcel that we sent was told to its channel, and no other one."""
         sent: set[tuple[str, str]] = set()
         for event in self._world.log._events:
-            fact = decode_event(event.tag, event.data) if event.tag == "order.shipped" else None
-            if not isinstance(fact, OrderShipped) or not fact.command:
+            fact = decode_event(event.tag, event.data) if event.tag in _LEFT else None
+            if not isinstance(fact, OrderShipped | PartiallyShipped) or not fact.command:
                 continue
             channel, _, order_no = parts_of(event.stream)
             state = self._world.watch.states[event.stream].state
             for parcel in fact.parcels:
                 sent.add((order_no, parcel.tracking))
-                if channel in TOLD and parcel.tracking and not _given_up(state, "ship_notice"):
+                # The channel has no line for a gift of ours: a parcel with nothing else is not its business.
+                goods = any(not line.startswith("gift:") for line in parcel.lines)
+                if channel in TOLD and goods and parcel.tracking and not _given_up(state, "ship_notice"):
                     there = (order_no, parcel.tracking) in self.sellers[channel].told
                     must(there or event.stream in busy, "a channel was not told of a parcel", event.stream, parcel)
         for seller in self.sellers.values():
