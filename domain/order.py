@@ -41,7 +41,7 @@ from domain.payments import NO_PAYMENTS, Payments
 from domain.people import NO_PEOPLE, People
 from domain.picking import ItemScanned, ItemUnscanned, PickError, ScanItem, UnscanItem
 from domain.rulings import UNRULED, Form, Gift, Kit, Promise, Route, Ruling, Saving
-from domain.stock import QUANTITY_MAX
+from domain.stock import QUANTITY_MAX, taken_of
 from domain.time_units import DAY_MS, HOUR_MS
 from domain.tracking import NO_TRACKING, Tracking
 
@@ -1001,10 +1001,8 @@ def _reserved(state: Order, event: OrderReserved) -> Order:
     planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
     ruled = state.ruled
     if ruled.pre_holds:
-        # The ledger has put the reservation in their place; whatever becomes of the other parts of a plan.
         others = any(not each.held for each in planned)
-        holds = tuple(hold for hold in ruled.pre_holds if others and hold.warehouse != event.warehouse)
-        ruled = _replace(ruled, pre_holds=holds)
+        ruled = _replace(ruled, pre_holds=_not_taken(ruled.pre_holds, event) if others else ())
     return _replace(
         state,
         status="allocating",
@@ -1012,6 +1010,18 @@ def _reserved(state: Order, event: OrderReserved) -> Order:
         attempts=state.attempts if planned else state.attempts + 1,
         ruled=ruled,
     )
+
+
+def _not_taken(holds: tuple[Allocation, ...], reserved: OrderReserved) -> tuple[Allocation, ...]:
+    """Return what is still pre-reserved when the ledger has put a part of a plan in the place of the rest."""
+    left = dict(reserved.lines)
+    kept = []
+    for hold in holds:
+        taken = dict(taken_of(hold.lines, left)) if hold.warehouse == reserved.warehouse else {}
+        lines = tuple((sku, units - taken.get(sku, 0)) for sku, units in hold.lines if units > taken.get(sku, 0))
+        if lines:
+            kept.append(_replace(hold, lines=lines))
+    return tuple(kept)
 
 
 def _reservation_failed(state: Order, event: ReservationFailed) -> Order:

@@ -73,7 +73,7 @@ class Reserve(Command, frozen=True):
     keep: Quantities = ()
     """(SKU, units) that must stay available behind it."""
     instead_of: tuple[str, ...] = ()
-    """Pre-reservations of the same order, which it takes the place of if it can be promised."""
+    """Pre-reservations of the same order: it takes the place of what they hold of its lines, if it can be promised."""
 
 
 class PreReserve(Command, frozen=True):
@@ -782,11 +782,14 @@ def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -
     before: list[StockReleased] = []
     own: dict[str, int] = {}
     if isinstance(command, Reserve):
+        left = dict(lines)
         for name in command.instead_of:
             held = state.allocations.get(name)
-            if held is not None and held.pre and not held.missing:
-                before.append(StockReleased(name, held.lines))
-                for sku, units in held.lines:
+            taken = taken_of(held.lines, left) if held is not None and held.pre and not held.missing else ()
+            if taken:
+                # The rest stays held, for other parts of the order; nobody else may have it in between.
+                before.append(StockReleased(name, taken))
+                for sku, units in taken:
                     own[sku] = own.get(sku, 0) + units
     short = _short(state, lines, dict(command.keep) if command.keep else NOTHING, own)
     if short:
@@ -795,6 +798,14 @@ def _decide_reserve(command: Reserve | PreReserve, state: Ledger, now_ms: int) -
     if isinstance(command, Reserve):
         return (*before, StockReserved(command.allocation, command.order, lines))
     return (StockPreReserved(command.allocation, command.order, lines),)
+
+
+def taken_of(held: Quantities, left: dict[str, int]) -> Quantities:
+    """Return what of a pre-reservation a reservation of `left` takes the place of; that is taken out of `left`."""
+    taken = tuple((sku, min(units, left[sku])) for sku, units in held if left.get(sku, 0) > 0)
+    for sku, units in taken:
+        left[sku] -= units
+    return taken
 
 
 def _locked(command: PreReserve, lines: Quantities, state: Ledger) -> Sequence[Event]:

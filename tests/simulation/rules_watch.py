@@ -91,6 +91,10 @@ class RulesWatch:
         self._then: dict[str, dict[str, Ledger]] = {}
         """Order → the ledgers as they stood at its latest event: plans are made by them."""
         self._ledgers: dict[str, Ledger] = {}
+        self._set: Counter[tuple[str, str]] = Counter()
+        """(order, timer) → how often it was set."""
+        self._rang: set[tuple[str, str]] = set()
+        """(order, timer) of those that have fired."""
 
     def _one(self, *name: Any) -> None:
         must(name not in self._once, "an effect came twice", *name)
@@ -142,11 +146,13 @@ class RulesWatch:
                 self._one("promise", stream)
             case TimerSet():
                 must(facts.timer not in dict(before.timers), "a timer is set twice", stream, facts)
+                self._set[stream, facts.timer] += 1
             case TimerCleared():
                 must(facts.timer in dict(before.timers), "a timer that is not open ends", stream, facts)
                 if facts.fired:
                     due_ms = dict(before.timers)[facts.timer]
-                    self._one("timer", stream, facts.timer, due_ms)
+                    self._one("timer", stream, facts.timer, due_ms, self._set[stream, facts.timer])
+                    self._rang.add((stream, facts.timer))
                     must(envelope.observed_at >= due_ms, "a timer fired before its time", stream, facts)
                     self._faults.saw(f"timer.{facts.timer}")
             case approvals.ApprovalGiven():
@@ -309,6 +315,8 @@ class RulesWatch:
         timers = dict(state.timers)
         must("payment" not in timers or state.status == "awaiting_payment", "it is paid and awaited", stream)
         must("promise" not in timers or state.status in ("paid", "allocating", "cancelled"), "kept and due", stream)
+        if waits and (stream, "presale") not in self._rang:
+            must("presale" in timers, "goods are waited for and nobody looks when they should be here", stream)
         due = [
             each.asked.due_ms
             for each in state.people.approvals.asked

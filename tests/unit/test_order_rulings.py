@@ -566,6 +566,20 @@ def test_that_goods_of_a_presale_are_late_is_told_also_when_its_balance_was_paid
     assert reasons(cell) == ["presale_overdue"]
 
 
+def test_what_a_part_of_a_plan_does_not_take_stays_held_for_the_other_parts_and_is_nobody_elses() -> None:
+    cell = stocked({"S1": 1, "S2": 1})
+    expected(cell, 9)
+    both = (line("1", "S1", 1), line("2", "S2", 1))
+    craft = Ruling(1, routes=(Route("craft", ("1",), area="craft", processing=True),))
+    cell.take(snapshot("awaiting_payment", 2, both, kind="presale", paid=50), ruling=craft)
+    presale(cell, "paid", 2, number="o-2")
+    assert (figures(cell, "S1"), cell.level("S1").promised) == ((1, 0, 1), 4)
+    cell.take(snapshot("paid", 3, both, kind="presale"), ruling=craft)
+    assert [(each.area, each.lines) for each in cell.order().allocations] == [
+        ("craft", (("S1", 1),)), ("", (("S2", 1),))]  # fmt: skip
+    assert (figures(cell, "S1"), figures(cell, "S2"), cell.level("S1").promised) == ((1, 1, 0), (1, 1, 0), 4)
+
+
 def test_goods_that_arrive_for_a_presale_leave_what_is_kept_from_it() -> None:
     cell = stocked({"S1": 2})
     expected(cell, 8)

@@ -37,6 +37,7 @@ from domain.stock import (
     Release,
     Reserve,
     StockAdjusted,
+    StockPreReserved,
     StockProtected,
     StockReceived,
     StockReleased,
@@ -214,6 +215,12 @@ def test_goods_that_are_good_after_all_go_to_those_who_were_promised_them() -> N
     assert isinstance(spec.state.arrivals["po-1"], Arrival)
     events = spec.when(MarkDamaged("d-2", "S1", -2, "dry"))._events
     assert events[-1] == PromiseCovered("o/pre-1", "o", (("S1", 2),), whole=False)
+
+
+def test_a_reservation_takes_no_more_of_a_pre_reservation_than_it_is_for() -> None:
+    held = StockPreReserved("o/pre-1", "o", (("S1", 2), ("S2", 1)))
+    spec = Spec(warehouse).given(TEN, held).when(Reserve("o/1", "o", (("S1", 1),), instead_of=("o/pre-1",)))
+    spec.then(StockReleased("o/pre-1", (("S1", 1),)), StockReserved("o/1", "o", (("S1", 1),)))
 
 
 # --- what was set
