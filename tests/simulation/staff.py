@@ -115,7 +115,10 @@ def _act(chance: Random, key: str, state: Order, number: int, vault: Vault) -> t
             person,
             False,
         )
-    if state.allocations and chance.random() < 0.5:
+    if state.allocations and state.lines and chance.random() < 0.25:
+        line = chance.choice([line for line in state.lines if line.quantity > 1] or state.lines)
+        return CancelLines(f"cut-{number}", ((line.id, 1),), "one less"), person, False
+    if state.allocations and chance.random() < 0.6:
         return _parcel(chance, state, number), _KEEPER, True
     match chance.randrange(6):
         case 0:
