@@ -2722,12 +2722,14 @@ def reported(command: RecordEffect, effects: Effects) -> Sequence[EffectSucceede
     effect, key, tries = command.effect, command.key, command.tries
     if not effect or not key:
         raise UnnamedEffect("an effect's outcome needs the effect's name and its key")
-    known = next((stands for *name, stands in effects if name == [effect, key]), (False, -1, False))
-    if known[0]:
+    done, known, ended = next((stands for *name, stands in effects if name == [effect, key]), (False, -1, False))
+    if done:
         return ()
     if command.outcome == "succeeded":
         return (EffectSucceeded(effect, key, command.reference, tries),)
-    if (False, tries, command.final) <= known:
+    # Tries are counted anew where the runner lost its notes, or a person has it tried again: an end is an end all the
+    # same, unless it is the one that is known.
+    if tries <= known and (not command.final or (tries == known and ended)):
         return ()
     return (EffectFailed(effect, key, command.reason, command.reference, tries, command.final),)
 

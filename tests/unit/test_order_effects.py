@@ -67,6 +67,17 @@ def test_each_try_that_fails_is_told_once_and_the_last_one_as_final() -> None:
     spec.when(failed(4, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=4))
 
 
+def test_an_end_is_told_also_where_tries_were_counted_anew() -> None:
+    spec = known().given(EffectFailed(NOTICE, KEY, "busy", tries=5, final=False))
+    spec.when(failed(1)).then_nothing()
+    spec.when(failed(1, final=True)).then_some(EffectFailed, OrderIntercepted)
+    spec.when(failed(1, final=True, command="sent-again")).then_nothing()
+    # Released, and tried again by a person who had counted from nothing.
+    given_up = known().given(EffectFailed(NOTICE, KEY, "busy", tries=12))
+    given_up.when(failed(1)).then_nothing()
+    given_up.when(failed(1, final=True)).then_some(EffectFailed, OrderIntercepted)
+
+
 def test_an_act_that_is_given_up_stops_its_order_until_it_is_done_after_all() -> None:
     spec = known().when(failed(3, final=True)).then(EffectFailed(NOTICE, KEY, "busy", tries=3), STOPPED)
     assert on_hold(spec.state)
