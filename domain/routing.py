@@ -42,7 +42,11 @@ class _Free:
     def __init__(self, stock: Stock, order: Order) -> None:
         self._ledger_of = stock.ledger_of
         self._keep = dict(order.ruled.keep)
-        self._own = {hold.warehouse: dict(hold.lines) for hold in order.ruled.pre_holds}
+        self._own: dict[str, dict[str, int]] = {}
+        for hold in order.ruled.pre_holds:
+            own = self._own.setdefault(hold.warehouse, {})
+            for sku, units in hold.lines:
+                own[sku] = own.get(sku, 0) + units
         self._taken: dict[tuple[str, str], int] = {}
 
     def of(self, warehouse: str, sku: str) -> int:

@@ -9,6 +9,7 @@ from domain import approvals, order, stock
 from domain.cell import Turn
 from domain.ids import order_key
 from domain.payments import RecordPayment
+from domain.routing import Stock, plan
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
 from tests.spec import T0, Cell, line, replayed, snapshot
 
@@ -564,6 +565,18 @@ def test_that_goods_of_a_presale_are_late_is_told_also_when_its_balance_was_paid
     due_ms = dict(cell.order().timers)["presale"]
     send(cell, order.TimerDue("presale", due_ms))
     assert reasons(cell) == ["presale_overdue"]
+
+
+def test_an_order_may_use_all_that_several_pre_reservations_hold_for_it_in_one_warehouse() -> None:
+    ledger = stock.Ledger()
+    for held in (stock.StockReceived("d-1", (("S1", 4),), T0), stock.StockPreReserved("o/pre-1", "o", (("S1", 1),)),
+                 stock.StockPreReserved("o/pre-2", "o", (("S1", 3),))):  # fmt: skip
+        ledger = stock.evolve(ledger, held)
+    holds = (order.Allocation("o/pre-1", "A", (("S1", 1),)), order.Allocation("o/pre-2", "A", (("S1", 3),)))
+    routes = (Route("far", warehouses=("B", "A")),)
+    state = order.Order("paid", lines=PRE, ruled=order.Ruled(routes, pre_holds=holds))
+    places = Stock(("A", "B"), {"A": ledger, "B": stock.Ledger()}.__getitem__)
+    assert [(each.warehouse, each.lines) for each in plan("o", state, places)] == [("A", (("S1", 4),))]
 
 
 def test_what_a_part_of_a_plan_does_not_take_stays_held_for_the_other_parts_and_is_nobody_elses() -> None:
