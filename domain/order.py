@@ -1065,11 +1065,8 @@ def _kept(allocations: Sequence[Allocation], wanted: Mapping[str, int]) -> tuple
     return tuple(kept)
 
 
-def _kept_by_line(state: Order) -> tuple[Allocation, ...]:
-    """Return what the allocations still hold of what is wanted, line by line; of a shared line the last ones give."""
-    parts: dict[str, Quantities] = {line.id: ((line.sku, 1),) for line in state.lines}
-    parts.update((gift_line(gift), ((gift.sku, 1),)) for gift in state.ruled.gifts)
-    parts.update((kit.line, kit.parts) for kit in state.ruled.kits)
+def _left_by_line(state: Order) -> dict[str, int]:
+    """Return line id, or a gift's, → units that must still leave."""
     left = {line.id: units for line, units in live_lines(state)}
     if left:
         left.update((gift_line(gift), gift.units) for gift in state.ruled.gifts)
@@ -1077,6 +1074,26 @@ def _kept_by_line(state: Order) -> tuple[Allocation, ...]:
         left[line_id] = left.get(line_id, 0) - sent
     for line_id in state.shipped:
         left.pop(line_id, None)
+    return {line_id: units for line_id, units in left.items() if units > 0}
+
+
+def _fits(state: Order) -> bool:
+    """Whether the allocations are for just what must still leave; where they are told by line, line by line."""
+    planned: dict[str, int] = {}
+    for each in state.allocations:
+        for line_id, units in each.units:
+            planned[line_id] = planned.get(line_id, 0) + units
+    if planned and planned != _left_by_line(state):
+        return False
+    return dict(needs(state)) == held_of(state.allocations)
+
+
+def _kept_by_line(state: Order) -> tuple[Allocation, ...]:
+    """Return what the allocations still hold of what is wanted, line by line; of a shared line the last ones give."""
+    parts: dict[str, Quantities] = {line.id: ((line.sku, 1),) for line in state.lines}
+    parts.update((gift_line(gift), ((gift.sku, 1),)) for gift in state.ruled.gifts)
+    parts.update((kit.line, kit.parts) for kit in state.ruled.kits)
+    left = _left_by_line(state)
     kept = []
     for each in state.allocations:
         lines = dict(each.lines)
@@ -1932,7 +1949,7 @@ def _look_for_changes(steps: _Steps, before: Order, now_ms: int) -> None:
         _look_for_locks(steps)
         return
     changed = state.lines != before.lines or state.ruled is not before.ruled
-    differs = changed and dict(needs(state)) != held_of(allocations)
+    differs = changed and not _fits(state)
     if not any(each.picked for each in allocations):
         if differs:
             steps.add(

@@ -86,6 +86,15 @@ def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in()
     assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
 
 
+def test_a_plan_is_made_anew_when_units_move_from_one_line_to_another_of_the_same_goods() -> None:
+    cell = stocked({"S1": 3}, {"S1": 1})
+    units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
+    cell.take(snapshot("paid", 1, (line("1", "S1", 2), line("2", "S1", 2))), ruling=units)
+    cell.take(snapshot("paid", 2, (line("1", "S1", 3), line("2", "S1", 1))), ruling=units)
+    told = [dict(each.units) for each in cell.order().allocations]
+    assert {name: sum(each.get(name, 0) for each in told) for name in "12"} == {"1": 3, "2": 1}
+
+
 def test_a_plan_outlives_that_goods_which_have_left_already_are_not_on_the_shelf() -> None:
     cell = stocked({"S1": 9, "S2": 1}, {"G1": 3})
     cell.send("warehouse-A", stock.AdjustStock("d-9", "S2", -1, "counted"))
