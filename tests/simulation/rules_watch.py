@@ -30,6 +30,7 @@ from domain.order import (
     TimerSet,
 )
 from domain.rulebook import RulesChanged
+from domain.rulings import Gift
 from domain.stock import Ledger
 from tests.fakes import Faults
 from tests.simulation import books
@@ -68,6 +69,19 @@ def pieces_of(state: Order) -> dict[str, dict[str, int]]:
         if name not in state.shipped:
             found[name] = {gift.sku: gift.units}
     return found
+
+
+def _lines_left(state: Order) -> dict[str, int]:
+    """Line, or gift → units that must still leave."""
+    sent = dict(state.sent)
+    left = {line: units - sent.get(line, 0) for line, units in _live(state).items() if line not in state.shipped}
+    if _live(state):
+        left |= {name: gift.units for gift in state.ruled.gifts if (name := _gift(gift)) not in state.shipped}
+    return {line: units for line, units in left.items() if units > 0}
+
+
+def _gift(gift: Gift) -> str:
+    return f"gift:{gift.rule}:{gift.sku}"
 
 
 def _sum(all_lines: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -312,6 +326,9 @@ class RulesWatch:
             if state.allocations and not any(each.picked for each in state.allocations):
                 holds = _sum(dict(each.lines) for each in state.allocations)
                 must(holds == wanted, "an order holds something else than it needs", stream, holds, wanted)
+                lines = _sum(dict(each.units) for each in state.allocations)
+                if lines:
+                    must(lines == _lines_left(state), "its parcels are for other lines", stream, lines)
         timers = dict(state.timers)
         must("payment" not in timers or state.status == "awaiting_payment", "it is paid and awaited", stream)
         must("promise" not in timers or state.status in ("paid", "allocating", "cancelled"), "kept and due", stream)
