@@ -146,6 +146,8 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         waits = unmapped(after)
         if waits or unmapped(before):
             messages.append(Message(skus_key_of(key), AwaitSkus(key, waits)))
+    if messages:
+        stock = stock._replace(freed=_freed(messages, before))
     wanted = stock_wanted(after)
     if wanted:
         if not stock_wanted(before):
@@ -164,6 +166,20 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
             for each in pre_plan(key, after, stock)
         ]
     return messages
+
+
+def _freed(messages: Sequence[Message], before: Order) -> dict[str, dict[str, int]]:
+    """Return warehouse → SKU → units that these messages give back."""
+    held = {each.id: each for each in (*before.allocations, *before.ruled.pre_holds)}
+    freed: dict[str, dict[str, int]] = {}
+    for message in messages:
+        command = message.command
+        if isinstance(command, Release) and command.allocation in held and not held[command.allocation].due_ms:
+            allocation = held[command.allocation]
+            there = freed.setdefault(allocation.warehouse, {})
+            for sku, units in command.lines or allocation.lines:
+                there[sku] = there.get(sku, 0) + units
+    return freed
 
 
 def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:

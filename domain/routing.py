@@ -4,12 +4,12 @@ Pure: the order as it was ruled and the ledgers as they stand, in; a plan, out. 
 them refuses is given up whole. Fewer parcels go before nearer warehouses, except where a route says otherwise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from domain.order import NOT_RULED, Allocation, Order, gift_line, goods, held_of, needs
 from domain.rulings import Gift, Quantities, Route
-from domain.stock import NONE, Ledger
+from domain.stock import NONE, NOTHING, Ledger
 
 WAREHOUSE = "A"
 """The warehouse of a merchant whose rule book names none."""
@@ -22,6 +22,14 @@ class Stock(NamedTuple):
     """Of all warehouses, the first preferred where no route says otherwise."""
     ledger_of: Callable[[str], Ledger]
     """Warehouse code → its ledger."""
+    freed: Mapping[str, Mapping[str, int]] = {}
+    """Warehouse code → SKU → units that the order gives back in this very step, before it asks anew."""
+
+    def available(self, warehouse: str, sku: str) -> int:
+        """Return what may be promised to the order; what others were promised first goes to them."""
+        level = self.ledger_of(warehouse).levels.get(sku, NONE)
+        freed = self.freed.get(warehouse, NOTHING).get(sku, 0)
+        return level.available + max(freed - level.promised, 0) if freed else level.available
 
 
 _ANYWHERE = Route("")
@@ -40,7 +48,7 @@ class _Free:
     """What may still be promised while a plan is made."""
 
     def __init__(self, stock: Stock, order: Order) -> None:
-        self._ledger_of = stock.ledger_of
+        self._available = stock.available
         self._keep = dict(order.ruled.keep)
         self._own: dict[str, dict[str, int]] = {}
         for hold in order.ruled.pre_holds:
@@ -50,9 +58,8 @@ class _Free:
         self._taken: dict[tuple[str, str], int] = {}
 
     def of(self, warehouse: str, sku: str) -> int:
-        level = self._ledger_of(warehouse).levels.get(sku, NONE)
         own = self._own.get(warehouse, {}).get(sku, 0)
-        return level.available + own - self._keep.get(sku, 0) - self._taken.get((warehouse, sku), 0)
+        return self._available(warehouse, sku) + own - self._keep.get(sku, 0) - self._taken.get((warehouse, sku), 0)
 
     def has(self, warehouse: str, pieces: Sequence[_Piece]) -> bool:
         wanted: dict[str, int] = {}
@@ -92,11 +99,10 @@ def plain_warehouse(order: Order, stock: Stock) -> str:
     if len(stock.codes) == 1:
         return code
     # Most orders are served by the warehouse that is preferred.
-    levels = stock.ledger_of(code).levels
     keep = dict(ruled.keep)
     own = held_of(ruled.pre_holds)
     for sku, units in needs(order):
-        if levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0) < units:
+        if stock.available(code, sku) + own.get(sku, 0) - keep.get(sku, 0) < units:
             return ""
     return code
 
