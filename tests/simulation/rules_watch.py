@@ -99,7 +99,7 @@ class RulesWatch:
         self._faults = faults
         self._books: dict[int, books.Clauses] = {0: books.NONE}
         self._views: dict[str, int] = {}
-        """Order → version of the rule book at its latest view."""
+        """Order → version of the rule book at its latest view, if nothing of it was picked then."""
         self._once: set[tuple[Any, ...]] = set()
         self._yes: dict[tuple[str, str, int], set[str]] = {}
         self._then: dict[str, dict[str, Ledger]] = {}
@@ -139,6 +139,8 @@ class RulesWatch:
         match facts:
             case OrderNormalized() | OrderAmended():
                 self._views[stream] = envelope.rules
+                if any(each.picked for each in before.allocations):
+                    del self._views[stream]
             case OrderShipped() | PartiallyShipped() if facts.command and facts.allocation:
                 self._left(stream, before, facts)
             case OrderReserved():
