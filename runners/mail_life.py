@@ -68,8 +68,8 @@ class Begin(NamedTuple):
 
 
 def must_read_back(tracked: Tracked, info: Info) -> bool:
-    """Whether the last handled message must be fetched to know that the stream is the one that was read."""
-    return bool(tracked.digest) and info.incarnation == tracked.incarnation and info.last_seq >= tracked.position
+    """Whether what is at the tracked position must be fetched to know that the stream is the one that was read."""
+    return tracked.position > 0 and info.incarnation == tracked.incarnation and info.last_seq >= tracked.position
 
 
 def begin(tracked: Tracked, info: Info, last: Stored | None) -> Begin | None:
@@ -137,7 +137,10 @@ def _from_the_beginning(tracked: Tracked, info: Info, reason: str) -> Begin:
 
 
 def _same(tracked: Tracked, last: Stored | None) -> bool:
-    """Whether it is the message that was handled: its bytes and its time (the same bytes may have come again)."""
+    """Whether it is the message that was handled: its bytes and its time (the same bytes may have come again).
+
+    A life that began behind mail that is gone has nothing there: what is found there is of another life.
+    """
     if not tracked.digest:
-        return True
+        return last is None
     return last is not None and last.time_ms == tracked.at_ms and sha256(last.payload).digest() == tracked.digest

@@ -45,6 +45,8 @@ BEGUN = Tracked("life1", 3, 50, b"", 0, 90, "g")
         (TRACKED, Info("life1", 1, 50), LAST, None),
         (TRACKED, Info("life1", 50, 80), LAST, None),
         (BEGUN, Info("life1", 51, 50), None, None),
+        (BEGUN, Info("life1", 1, 80), None, None),
+        (BEGUN, Info("life1", 1, 80), LAST, Begin(0, WENT_BACK, rename=True)),
         (FRESH, Info("life1", 1, 20), None, Begin(0, "", rename=False)),
         (FRESH, Info("", 5, 20), None, Begin(4, "", rename=True)),
         (TRACKED, Info("life2", 1, 80), None, Begin(0, OTHER, rename=False)),
@@ -67,7 +69,8 @@ def test_a_stream_that_is_not_surely_the_one_that_was_read_is_read_from_its_begi
 )
 def test_the_last_handled_message_is_asked_for_only_where_it_can_tell_something(info: Info, *, asks: bool) -> None:
     assert must_read_back(TRACKED, info) is asks
-    assert not must_read_back(BEGUN, info)
+    assert must_read_back(BEGUN, info) is asks
+    assert not must_read_back(FRESH, info)
 
 
 def test_a_stream_that_somebody_faster_has_made_is_read_from_where_it_begins() -> None:
