@@ -126,9 +126,19 @@ class Running:
         return orderspine(*words, "--data", self.data)
 
 
-def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something is so."""
+def until(true: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until something is so.
+
+    What is asked for may not be there yet (a read model that follows has no such row, an answer is empty): that
+    counts as not so, and is raised when the time is over.
+    """
     deadline = time.monotonic() + seconds
-    while not true():
+    while True:
+        try:
+            if true():
+                return
+        except (LookupError, json.JSONDecodeError):
+            if time.monotonic() >= deadline:
+                raise
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
