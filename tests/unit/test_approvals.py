@@ -7,6 +7,8 @@ import pytest
 from domain.acts import NobodyActs, NotAWord, UnknownRole, WordsMissing, WordsTooLong
 from domain.approvals import (
     DOCUMENTS_MAX,
+    DUE_MAX_MS,
+    PEOPLE_MAX,
     ApprovalEscalated,
     ApprovalGiven,
     ApprovalRejected,
@@ -103,6 +105,12 @@ def test_a_form_says_what_is_needed_and_when_it_goes_to_whom() -> None:
     )
 
 
+def test_a_year_and_the_most_people_can_be_asked_for() -> None:
+    paid().when(ask("ask-1", due_within_ms=DUE_MAX_MS, escalate_to="sales", people=PEOPLE_MAX)).then_some(
+        ApprovalRequested, TimerSet
+    )
+
+
 def test_the_same_request_again_changes_nothing() -> None:
     paid(ASKED).when(ask("ask-1")).then_nothing()
 
@@ -124,6 +132,7 @@ def test_what_is_open_is_not_asked_for_again() -> None:
         (ask("c-1", people=0), BadForm),
         (ask("c-1", people=6), BadForm),
         (ask("c-1", due_within_ms=-1, escalate_to="sales"), BadForm),
+        (ask("c-1", due_within_ms=DUE_MAX_MS + 1, escalate_to="sales"), BadForm),
         (ask("c-1", due_within_ms=5), BadForm),
         (ask("c-1", escalate_to="sales"), BadForm),
         (ask("c-1", due_within_ms=5, escalate_to="the boss"), UnknownRole),

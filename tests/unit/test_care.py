@@ -99,6 +99,7 @@ def test_who_sends_an_enquiry_tells_whether_the_customer_found_out_by_himself() 
         (Complain("c-1", CHEN, *words("x")[:1], cause="late", channel="phone"), WordsMissing),
         (closing("c-1"), NoSuchComplaint),
         (closing("c-1", SHOP), NobodyActs),
+        (CloseComplaint("c-1", CHEN, *words("x")[:1], complaint="complaint-1", outcome="settled"), WordsMissing),
         (enquire("c-1", SYSTEM), NobodyActs),
         (enquire("c-1", topic="weather"), UnknownTopic),
         (Enquire("c-1", CHEN, topic="logistics", channel=""), NotAWord),

@@ -179,7 +179,7 @@ async def test_a_server_that_gives_a_byte_now_and_then_is_left(connect: Callable
 
     async with speaking(slow) as url:
         with pytest.raises(OutcomeUnknown, match="TimeoutError"):
-            await connect(url, timeout_s=0.05).call("POST", "/", repeatable=False)
+            await connect(url, timeout_s=0.5).call("POST", "/", repeatable=False)
 
 
 async def test_where_nothing_was_sent_nothing_is_unknown(connect: Callable[..., Http], clock: Clock) -> None:

@@ -184,6 +184,13 @@ def test_spreadsheet_days_are_read_only_where_the_source_has_them() -> None:
     assert epoch.utc_ms == NINE_TWELVE_33
 
 
+@pytest.mark.parametrize(("serial", "day"), [("36526", "2000-01-01"), ("73415", "2100-12-31")])
+def test_the_first_and_the_last_spreadsheet_day_are_read(serial: str, day: str) -> None:
+    read = read_time(serial, excel=True)
+    assert read is not None
+    assert read.local == f"{day}T00:00:00.000+08:00"
+
+
 def test_a_replay_of_2009_is_read() -> None:
     assert read_time("2009-12-01 07:45:00", zone="Europe/London") == SourceTime(
         "2009-12-01 07:45:00", 1_259_653_500_000, 0, "2009-12-01T15:45:00.000+08:00"
