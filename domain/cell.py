@@ -30,7 +30,7 @@ from domain import (
     warehouse,
 )
 from domain.acts import Act
-from domain.canonical import Return
+from domain.canonical import Return, Snapshot
 from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
@@ -39,8 +39,9 @@ from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, kind_of, skus_key_of,
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
 from domain.routing import Stock
+from domain.rule_table import BadRules
 from domain.rules import judge
-from domain.rulings import Facts
+from domain.rulings import UNRULED, Facts, Ruling
 
 STEPS_MAX = 10_000
 """Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000
@@ -464,23 +465,47 @@ def _filled(to: str, command: order.TakeSnapshot, state: order.Order, world: _Wo
 
 
 def _judged(to: str, command: order.TakeSnapshot, state: order.Order, world: _World) -> order.TakeSnapshot:
-    """Return the command with what the rule book in force says of the order, unless it brings nothing new."""
+    """Return the command with what the rule book in force says of the order, unless it brings nothing new.
+
+    What was judged beforehand stands if it was by the same book, of the same lines, and of a buyer nobody knows.
+    """
     in_force: rulebook.InForce = world.state(RULEBOOK_KEY).in_force
     if not in_force.version or command.digest == state.digest:
         return command
     snapshot = command.snapshot
     book = in_force.book
     buyer, known = "", NOTHING_KNOWN
-    if book.asks_buyer and snapshot.customer:
+    if book.asks_buyer and snapshot.customer and (profiles := world.state(BUYERS_KEY).known):
         buyer = buyer_of(snapshot.channel, snapshot.customer)
-        profile = world.state(BUYERS_KEY).known.get(buyer)
+        profile = profiles.get(buyer)
         if profile is not None:
             known = buyers.facts_of(profile, to, snapshot)
+    if command.ruling.rules == in_force.version and not command.mapped and known is NOTHING_KNOWN:
+        return command
     facts = Facts(snapshot, command.flaws, world.now_ms, snapshot.ordered_at.utc_ms, known, buyer)
     return msgspec.structs.replace(command, ruling=judge(book, facts, in_force.version))
 
 
 NOTHING_KNOWN: Mapping[str, Any] = {}
+
+
+def judged_beforehand(snapshot: Snapshot, flaws: tuple[str, ...], now_ms: int, in_force: rulebook.InForce) -> Ruling:
+    """Return what a rule book says of an order whose buyer nobody knows, for a turn that finds that book in force.
+
+    Args:
+        snapshot: as its channel brought it.
+        flaws: of the receiver's address.
+        now_ms: observed time of its message.
+        in_force: the book; one that this build cannot read says nothing.
+    """
+    if not in_force.version:
+        return UNRULED
+    try:
+        book = in_force.book
+    except BadRules:
+        return UNRULED
+    facts = Facts(snapshot, flaws, now_ms, snapshot.ordered_at.utc_ms, NOTHING_KNOWN, "")
+    return judge(book, facts, in_force.version)
 
 
 def _payload_step(

@@ -34,6 +34,7 @@ from domain.mapping import SHIPPED, InForce
 from domain.order import Order
 from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot, Tracked, Vault
 from domain.routing import WAREHOUSE
+from domain.rulebook import InForce as Rules
 from runners.preparing import Preparer, Ready, plain
 from runners.timers import Timers, load_timers
 from runners.words import checked
@@ -224,12 +225,17 @@ class Engine:
         """Read messages and have their data keys ready, durably. Changes nothing that is decided upon."""
         mails = [_readable(message) for message in delivered]
         streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
-        self._load(self._mappings.values())
+        self._load((*self._mappings.values(), RULEBOOK_KEY))
         return Opened(delivered, mails, dict(self._vault.keys(streams, create=True)) if streams else {})
 
     def in_force(self) -> dict[str, InForce]:
         """Return the field mapping of each channel as it stands behind the last decided message."""
         return {channel: self._states[key].state.in_force for channel, key in self._mappings.items()}
+
+    def rules(self) -> Rules:
+        """Return the rule book as it stands behind the last decided message."""
+        rules: Rules = self._states[RULEBOOK_KEY].state.in_force
+        return rules
 
     def decide(
         self, messages: Sequence[Delivered] | Opened, suspect: int = 0, beforehand: Mapping[int, Ready] = NOTHING

@@ -20,11 +20,14 @@ import msgspec
 import structlog
 
 from domain.canonical import Return, Snapshot
-from domain.cell import Returned, Taken, Untranslatable
+from domain.cell import Returned, Taken, Untranslatable, judged_beforehand
 from domain.mail import ChannelPayload
 from domain.mapping import SHIPPED, InForce
 from domain.order import TakeSnapshot
 from domain.ports import Payload
+from domain.rulebook import SHIPPED as NO_RULES
+from domain.rulebook import InForce as Rules
+from domain.rulings import UNRULED, Ruling
 from runners.bootstrap import channels
 from runners.engine import Opened
 from runners.preparing import Preparer, Ready
@@ -47,6 +50,8 @@ class Job(msgspec.Struct, array_like=True, gc=False):
     stream: str
     raw: bytes
     key: bytes
+    observed_at: int = 0
+    """Of its message, UTC ms."""
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
@@ -55,6 +60,8 @@ class Frame(msgspec.Struct, array_like=True, gc=False):
     jobs: list[Job]
     mappings: dict[str, InForce] = {}
     """Channel → the field mapping that is in force from this frame on."""
+    rules: Rules | None = None
+    """The rule book that is in force from this frame on; None = still the same."""
 
 
 class Done(msgspec.Struct, array_like=True, gc=False):
@@ -72,6 +79,8 @@ class Done(msgspec.Struct, array_like=True, gc=False):
     """JSON of the return."""
     failure: tuple[str, str, str] = ("", "", "")
     flaws: tuple[str, ...] = ()
+    ruling: bytes = b""
+    """JSON of what the rule book says of the order; empty = nothing."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -80,10 +89,11 @@ _frames = msgspec.msgpack.Decoder(Frame)
 _done = msgspec.msgpack.Decoder(list[Done])
 _returns = msgspec.json.Decoder(Return)
 _snapshots = msgspec.json.Decoder(Snapshot)
+_rulings = msgspec.json.Decoder(Ruling)
 
 
-def do(preparer: Preparer, job: Job, in_force: InForce = SHIPPED) -> Done:
-    """Prepare one payload."""
+def do(preparer: Preparer, job: Job, in_force: InForce = SHIPPED, rules: Rules = NO_RULES) -> Done:
+    """Prepare one payload and ask the rule book of it: most find the same one in force when their turn comes."""
     body = ChannelPayload(job.channel, job.shop, "")
     made = preparer.payload(body, job.stream, job.raw, job.key, "", in_force)
     prepared, payload = made.prepared, made.payload
@@ -91,7 +101,10 @@ def do(preparer: Preparer, job: Job, in_force: InForce = SHIPPED) -> Done:
     kept = payload.sealed, payload.digest.hex()
     if isinstance(prepared, Taken):
         taken = prepared.command
-        return Done(*kept, _json(taken.snapshot), taken.digest, taken.address, taken.sealed, flaws=taken.flaws)
+        ruling = judged_beforehand(taken.snapshot, taken.flaws, job.observed_at, rules)
+        told = b"" if ruling is UNRULED else _json(ruling)
+        view = _json(taken.snapshot)
+        return Done(*kept, view, taken.digest, taken.address, taken.sealed, flaws=taken.flaws, ruling=told)
     if isinstance(prepared, Returned):
         return Done(*kept, goods=_json(prepared.goods))
     return Done(*kept, failure=(prepared.reason, prepared.where, prepared.advice))
@@ -102,9 +115,9 @@ def ready(stream: str, done: Done, in_force: InForce = SHIPPED) -> Ready:
     payload = Payload(bytes.fromhex(done.payload), stream, done.sealed_raw)
     if done.snapshot:
         snapshot = _snapshots.decode(done.snapshot)
-        command = TakeSnapshot(
-            snapshot, done.digest, done.address, done.payload, done.sealed, in_force.version, flaws=done.flaws
-        )
+        read = snapshot, done.digest, done.address, done.payload, done.sealed, in_force.version
+        ruling = _rulings.decode(done.ruling) if done.ruling else UNRULED
+        command = TakeSnapshot(*read, flaws=done.flaws, ruling=ruling)
         return Ready(Taken(command), payload, in_force)
     if done.goods:
         return Ready(Returned(_returns.decode(done.goods), done.payload), payload, in_force)
@@ -126,18 +139,24 @@ class Helper:
         self._thread = ThreadPoolExecutor(1, "prepare")
         self._told: dict[str, InForce] = {}
         """The field mappings that the process knows to be in force, beside those that ship."""
+        self._told_rules = NO_RULES
 
-    async def prepare(self, opened: Opened, in_force: Mapping[str, InForce]) -> dict[int, Ready]:
-        """Prepare the payloads of many messages, by sequence, as the field mappings of their channels say.
+    async def prepare(
+        self, opened: Opened, in_force: Mapping[str, InForce], rules: Rules = NO_RULES
+    ) -> dict[int, Ready]:
+        """Prepare the payloads of many messages, by sequence, by their channels' field mappings and the rules.
 
         None of them where they are few, or where the helper died of it: the engine then does the work itself.
         """
         todo = opened.jobs()
         if len(todo) < WORTH_IT:
             return {}
-        jobs = [Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to]) for _, mail, body in todo]
+        jobs = [
+            Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to], mail.observed_at)
+            for _, mail, body in todo
+        ]
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs, in_force)
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs, in_force, rules)
         except asyncio.CancelledError:
             # What it answers from now on would be taken for the answer to the next question.
             self._let_go()
@@ -150,17 +169,18 @@ class Helper:
             for (seq, mail, body), result in zip(todo, done, strict=True)
         }
 
-    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce]) -> list[Done] | None:
+    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce], rules: Rules) -> list[Done] | None:
         process = self._process
         try:
             if process is None:
                 self._process = process = self._start()
-                self._told = {}
+                self._told, self._told_rules = {}, NO_RULES
             assert process.stdin is not None
             assert process.stdout is not None
             news = {name: its for name, its in in_force.items() if its != self._told.get(name, SHIPPED)}
-            frame = _encode(Frame(jobs, news))
+            frame = _encode(Frame(jobs, news, None if rules == self._told_rules else rules))
             self._told.update(news)
+            self._told_rules = rules
             process.stdin.write(_LENGTH.pack(len(frame)) + frame)
             process.stdin.flush()
             return _done.decode(_frame(process.stdout))
@@ -229,11 +249,13 @@ def main() -> int:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     preparer = Preparer(channels(settings), _frame(source), zone=settings.zone)
     in_force: dict[str, InForce] = {}
+    rules = NO_RULES
     while raw := _frame(source):
         frame = _frames.decode(raw)
         in_force.update(frame.mappings)
+        rules = frame.rules or rules
         preparer.begin_batch()
-        answer = _encode([do(preparer, job, in_force.get(job.channel, SHIPPED)) for job in frame.jobs])
+        answer = _encode([do(preparer, job, in_force.get(job.channel, SHIPPED), rules) for job in frame.jobs])
         sink.write(_LENGTH.pack(len(answer)) + answer)
         sink.flush()
     return 0

@@ -261,7 +261,8 @@ class Worker:
                 messages = await reader.next(self._suspect.size, 0.25)
                 if messages:
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
-                    await opened.put((batch, tasks.create_task(self._helper.prepare(batch, self._engine.in_force()))))
+                    preparing = self._helper.prepare(batch, self._engine.in_force(), self._engine.rules())
+                    await opened.put((batch, tasks.create_task(preparing)))
         except BrokerError as trouble:
             self._trouble = self._trouble or trouble
         await opened.put(None)

@@ -12,6 +12,7 @@ from domain.mail import ChannelPayload, Mail, encode_mail
 from domain.mapping import SHIPPED, InForce
 from domain.order import TimerDue
 from domain.ports import Channel, Conflict, Vault
+from domain.rulebook import SHIPPED as NO_RULES
 from runners import mail_life
 from runners.engine import NOTHING, Batch, Engine, Opened
 from runners.prepare import Job, do, ready
@@ -74,6 +75,8 @@ class SimWorker:
         self.engine = Engine(disk, parts.vault, self._preparer, actors_max=parts.chance.choice((3, 20, 20_000)))
         self._in_force: dict[str, InForce] = {}
         """The field mappings as they were some time ago: what is prepared beforehand may be read by an older one."""
+        self._rules = NO_RULES
+        """The rule book of that time, likewise."""
         self._reader: Reader | None = None
         self._decided: deque[tuple[Batch, int]] = deque()
         """What waits for its commit, each with the sequence of its suspect (0 = none)."""
@@ -220,7 +223,7 @@ class SimWorker:
         if parts.faults.fires("worker.prepares_beforehand"):
             beforehand = {seq: self._prepared(opened, mail, body) for seq, mail, body in opened.jobs()}
         if parts.chance.random() < 0.5:
-            self._in_force = engine.in_force()
+            self._in_force, self._rules = engine.in_force(), engine.rules()
         batch = engine.decide(opened, suspect, NOTHING if beforehand is None else beforehand)
         self._decided.append((batch, suspect))
         if len(self._decided) > 1:
@@ -230,8 +233,10 @@ class SimWorker:
         in_force = self._in_force.get(body.channel, SHIPPED)
         if in_force != self.engine.in_force().get(body.channel, SHIPPED):
             self._parts.faults.saw("mapping.changed_behind_the_preparing")
-        job = Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to])
-        return ready(mail.to, do(self._preparer, job, in_force), in_force)
+        if self._rules != self.engine.rules():
+            self._parts.faults.saw("rules.changed_behind_the_preparing")
+        job = Job(body.channel, body.shop, mail.to, body.raw, opened.keys[mail.to], mail.observed_at)
+        return ready(mail.to, do(self._preparer, job, in_force, self._rules), in_force)
 
     def _commit(self) -> None:
         if not self._decided:

@@ -86,6 +86,7 @@ RULED_MUST_COME_UP = (
     "routing.planned",
     "routing.split",
     "order.sent_in_parts",
+    "rules.changed_behind_the_preparing",
     "rules.kept_stock",
     "people.twice",
 )
