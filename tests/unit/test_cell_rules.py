@@ -63,6 +63,7 @@ def test_orders_behind_a_change_are_ruled_by_it_and_those_before_are_not() -> No
     ]
     versions = {record.stream: decode_envelope(record.envelope).rules for record in cell.records}
     assert [versions[order_key("taobao", "shop1", number)] for number in ("o-0", "o-1", "o-2")] == [0, 1, 2]
+    assert versions["warehouse-A"] == versions[RULEBOOK_KEY] == 0, "no rule decides there"
     assert replayed(cell.records) == cell.living
 
 

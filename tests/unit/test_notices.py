@@ -220,3 +220,14 @@ def test_a_rule_that_means_nothing_says_so(wrong: NoticeRule, says: str) -> None
 def test_two_rules_of_one_name_are_refused() -> None:
     with pytest.raises(BadNotice, match="name of its own"):
         check_rules([rule("x"), rule("y")])
+
+
+def test_units_are_those_of_the_event_or_else_what_is_still_wanted_of_the_order() -> None:
+    lines = (line("1", quantity=2), line("2", quantity=3), line("3", quantity=7, state="cancelled"))
+    context = msgspec.structs.replace(CONTEXT, snapshot=snapshot("paid", 1, lines))
+    asks = rule("{units}", on="order.paid")
+    paid = order.OrderPaid(500, "CNY", T0)
+    assert notes_of((asks,), Occurred(STREAM, 4, "order.paid", paid, T0), context, ALL)[0].text == "5"
+    picks = order.PickListIssued("p", "a", "A", (("S1", 2),))
+    asks = rule("{units}", on="order.pick_list_issued")
+    assert notes_of((asks,), Occurred(STREAM, 4, "order.pick_list_issued", picks, T0), context, ALL)[0].text == "2"

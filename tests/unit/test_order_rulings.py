@@ -95,6 +95,18 @@ def test_a_plan_is_made_anew_when_units_move_from_one_line_to_another_of_the_sam
     assert {name: sum(each.get(name, 0) for each in told) for name in "12"} == {"1": 3, "2": 1}
 
 
+def test_a_plan_of_several_warehouses_outlives_a_change_that_moves_no_units() -> None:
+    cell = stocked({"S1": 3}, {"S1": 1})
+    units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
+    view = snapshot("paid", 1, (line("1", "S1", 4),))
+    cell.take(view, ruling=units)
+    planned = cell.order().allocations
+    cheaper = msgspec.structs.replace(view.lines[0], amount=1)
+    cell.take(snapshot("paid", 2, (cheaper,)), ruling=units)
+    assert cell.order().allocations == planned
+    assert (len(planned), cell.tags(KEY).count("order.released")) == (2, 0)
+
+
 def test_a_plan_outlives_that_goods_which_have_left_already_are_not_on_the_shelf() -> None:
     cell = stocked({"S1": 9, "S2": 1}, {"G1": 3})
     cell.send("warehouse-A", stock.AdjustStock("d-9", "S2", -1, "counted"))
