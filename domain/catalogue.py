@@ -18,6 +18,7 @@ from domain import (
     care,
     cellular,
     delivery,
+    finance,
     intake,
     mapping,
     order,
@@ -32,6 +33,7 @@ from domain import (
     talk,
     tracking,
     trail,
+    views,
 )
 from domain.decider import Event
 
@@ -165,6 +167,15 @@ TYPES: Mapping[str, type[Event]] = {
     "goods.barcodes_set": barcodes.BarcodesSet,
     "goods.barcodes_removed": barcodes.BarcodesRemoved,
     "goods.refused": barcodes.BarcodesRefused,
+    "finance.line_read": finance.LineRead,
+    "finance.statement_read": finance.StatementRead,
+    "finance.compared": finance.OrdersCompared,
+    "finance.difference_opened": finance.DifferenceOpened,
+    "finance.difference_explained": finance.DifferenceExplained,
+    "finance.difference_resolved": finance.DifferenceResolved,
+    "finance.refused": finance.FinanceRefused,
+    "views.compared": views.ViewsCompared,
+    "views.refused": views.ViewsRefused,
     "cell.mail_lost": cellular.MailLost,
     "cell.refused": cellular.CellRefused,
     "cell.broker_reset": cellular.BrokerReset,

@@ -15,6 +15,7 @@ from domain import (
     barcodes,
     buyers,
     cellular,
+    finance,
     floor,
     fulfilment,
     intake,
@@ -27,6 +28,7 @@ from domain import (
     skus,
     stock,
     trail,
+    views,
     warehouse,
 )
 from domain.acts import Act
@@ -63,6 +65,8 @@ DECIDERS: Mapping[str, Decider] = {
     "buyers": buyers.buyers,
     "trail": trail.trail,
     "goods": barcodes.barcodes,
+    "finance": finance.finance,
+    "views": views.views,
 }
 """Every kind of actor."""
 
@@ -79,6 +83,8 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     buyers.BuyersRefused: "refused",
     trail.TrailRefused: "refused",
     barcodes.BarcodesRefused: "refused",
+    finance.FinanceRefused: "refused",
+    views.ViewsRefused: "refused",
     picking.PickError: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
@@ -214,6 +220,10 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return buyers.BuyersRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "goods":
         return barcodes.BarcodesRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "finance":
+        return finance.FinanceRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
+    if kind == "views":
+        return views.ViewsRefused(what, refusal.rule, refusal.reason)
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")

@@ -122,8 +122,20 @@ def trail_key(buyer: str) -> str:
     return f"trail-{buyer}"
 
 
+def finance_key(channel: str, shop: str, day: str = "") -> str:
+    """Key of what is known of a shop's money: of the statements of a day (YYYY-MM-DD), or (without) what differs.
+
+    Raises:
+        BadId: a part is empty, blank or too long.
+    """
+    parts = (checked_part(channel, "channel"), checked_part(shop, "shop"), *((day,) if day else ()))
+    return "finance-" + ":".join(encode_id(part) for part in parts)
+
+
 BUYERS_KEY = "buyers-main"
 """Key of what is agreed with buyers."""
+VIEWS_KEY = "views-main"
+"""Key of the actor that records whether the views show what the log says."""
 BARCODES_KEY = "goods-main"
 """Key of the actor that knows which SKU a barcode is of."""
 CELL_KEY = "cell-main"

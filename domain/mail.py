@@ -16,6 +16,7 @@ from domain import (
     care,
     cellular,
     delivery,
+    finance,
     intake,
     mapping,
     order,
@@ -29,6 +30,7 @@ from domain import (
     stock,
     talk,
     tracking,
+    views,
 )
 from domain.decider import Command
 from domain.envelope import By
@@ -118,6 +120,11 @@ Body = (
     | rulebook.ChangeRules
     | barcodes.SetBarcodes
     | barcodes.RemoveBarcodes
+    | finance.TakeLines
+    | finance.CloseStatement
+    | finance.JudgeOrders
+    | finance.ExplainDifference
+    | views.RecordCheck
     | cellular.Tick
 )
 """Everything that may be mailed. Other commands exist inside a turn only."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from domain import canonical, order, rulings, stock, tracking
+from domain import canonical, finance, order, rulings, stock, tracking, views
 from domain.catalogue import TYPES, UPCASTS
 from domain.envelope import By, Envelope
 from domain.time_units import DAY_MS
@@ -60,6 +60,8 @@ _OTHER_AXES: Final = {
     "buyers": "buyers",
     "trail": "buyers",
     "goods": "barcodes",
+    "finance": "finance",
+    "views": "views",
     "cell": "cell",
 }
 
@@ -79,6 +81,11 @@ _TITLES: Final = {
         "Streams `trail-<channel>:<keyed digest>`: what a customer has ordered of late, where rules look for repeats.",
     ),
     "goods": ("Barcodes", "Stream `goods-main`: which SKU a barcode is of."),
+    "finance": (
+        "Finance",
+        "Streams `finance-<channel>:<shop>:<day>`: what statements say; `finance-<channel>:<shop>`: what differs.",
+    ),
+    "views": ("Views", "Stream `views-main`: whether the views show what the log says."),
     "cell": ("The cell", "Stream `cell-main`."),
 }
 
@@ -104,6 +111,8 @@ _SHAPES: Final = (
     rulings.Gift,
     rulings.Saving,
     tracking.Scan,
+    finance.Line,
+    views.Differing,
 )
 
 

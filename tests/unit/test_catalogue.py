@@ -15,6 +15,7 @@ from domain import (
     care,
     cellular,
     delivery,
+    finance,
     intake,
     mail,
     mapping,
@@ -30,6 +31,7 @@ from domain import (
     talk,
     tracking,
     trail,
+    views,
 )
 from domain.canonical import Amounts, Parcel
 from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
@@ -240,6 +242,21 @@ SAMPLES: dict[str, Event] = {
     "goods.barcodes_set": barcodes.BarcodesSet((("6901234567892", "S1"),), "c-27"),
     "goods.barcodes_removed": barcodes.BarcodesRemoved(("6901234567892",), "c-28"),
     "goods.refused": barcodes.BarcodesRefused("SetBarcodes", "BadBarcode", "two SKUs", "c-29"),
+    "finance.line_read": finance.LineRead(
+        "00ff", finance.Line("4200/fee", "fee", -60, "CNY", T0, "order-taobao:shop1:o-1", "手续费")
+    ),
+    "finance.statement_read": finance.StatementRead("00ff", "wechat-trade", False, 12, 1),
+    "finance.compared": finance.OrdersCompared("2026-02-09", 900, 500, 2, "c-30"),
+    "finance.difference_opened": finance.DifferenceOpened(
+        "d-00aa", "order-taobao:shop1:o-1", "2026-02-09", "amount_differs", 19_900, 19_800, "CNY", "4200", "subsidy 50"
+    ),
+    "finance.difference_explained": finance.DifferenceExplained("d-00aa", "agreed with the channel", "c-31"),
+    "finance.difference_resolved": finance.DifferenceResolved("d-00aa", "order-taobao:shop1:o-1", "settled_later"),
+    "finance.refused": finance.FinanceRefused("ExplainDifference", "NoReason", "say why", "c-32"),
+    "views.compared": views.ViewsCompared(
+        500, 1_500, 1, 900, "c-33", (views.Differing("orders_v6", "order-taobao:shop1:o-1", "state"),), 1
+    ),
+    "views.refused": views.ViewsRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),

@@ -14,7 +14,9 @@ from domain.ids import (
     BUYERS_KEY,
     CELL_KEY,
     RULEBOOK_KEY,
+    VIEWS_KEY,
     buyer_of,
+    finance_key,
     mapping_key,
     order_key,
     skus_key,
@@ -102,6 +104,8 @@ def test_a_refusal_is_recorded_where_an_auditor_would_ask() -> None:
         (trail_key(buyer_of("taobao", "cafe")), "trail.refused"),
         (BUYERS_KEY, "buyers.refused"),
         (BARCODES_KEY, "goods.refused"),
+        (finance_key("taobao", "shop1"), "finance.refused"),
+        (VIEWS_KEY, "views.refused"),
     ],
 )
 def test_a_message_to_the_wrong_kind_of_actor_is_refused_and_breaks_nothing(to: str, tag: str) -> None:
