@@ -475,6 +475,65 @@ class ReadModels:
                     found[sku, reason] = cases + 1, before + quantity
         return found
 
+    def finance_days(self, days: Collection[str]) -> set[str]:
+        """Return the orders to which something of money happened on one of these days (YYYY-MM-DD)."""
+        with self._engine.connect() as db:
+            if not days or self._live(db, "finance") is None:
+                return set()
+            query = self._query(db, "finance_days", ("key",), "finance").where(column("day").in_(sorted(days)))
+            return {row[0] for row in db.execute(query)}
+
+    def finance_lines(
+        self, keys: Collection[str] | None = None, *, day: str | None = None, **asked: str | None
+    ) -> list[dict[str, Any]]:
+        """Return lines of statements, of these orders or of a day; `asked` may name channel, shop and kind."""
+        order = ("channel", "shop", "day", "line", "nth")
+        if keys is None:
+            return self._listed("finance_lines", {"day": day, **asked}, order, 10_000_000, of="finance")
+        found, wanted = [], sorted(keys)
+        for start in range(0, len(wanted), KEYS_AT_ONCE):
+            some = _key.in_(wanted[start : start + KEYS_AT_ONCE])
+            found += self._listed("finance_lines", {"day": day, **asked}, order, 10_000_000, some, of="finance")
+        return found
+
+    def finance_statements(self, channel: str | None = None, shop: str | None = None) -> list[dict[str, Any]]:
+        """Return the statements that were read to their end, one row for each day of each."""
+        asked = {"channel": channel, "shop": shop}
+        order = ("channel", "shop", "day", "statement")
+        found = self._listed("finance_statements", asked, order, 1_000_000, of="finance")
+        return [{**row, "settles": bool(row["settles"])} for row in found]
+
+    def finance_differences(self, limit: int = 100_000, **asked: str | None) -> list[dict[str, Any]]:
+        """Return differences; `asked` may name id, channel, shop, day, reason, state and key."""
+        return self._listed(
+            "finance_differences", asked, ("day", "channel", "shop", "reason", "id"), limit, of="finance"
+        )
+
+    def finance_counts(self, day: str | None = None) -> list[dict[str, Any]]:
+        """Return how many differences there are for each day, channel, reason and state."""
+        by = ("day", "channel", "reason", "state")
+        with self._engine.connect() as db:
+            if self._live(db, "finance") is None:
+                return []
+            query = self._query(db, "finance_differences", (*by, "count(*) as number"), "finance")
+            query = query.group_by(*map(literal_column, by)).order_by(*map(literal_column, by))
+            if day is not None:
+                query = query.where(column("day") == day)
+            return [dict(row) for row in db.execute(query).mappings()]
+
+    def checks(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what self-checks found, the last one first."""
+        found = self._listed("checks", {}, ("position DESC",), limit)
+        return [{**row, "differ": json.loads(row["differ"])} for row in found]
+
+    def keys_sampled(self, after: str, limit: int) -> list[str]:
+        """Return keys of orders behind `after`, in their order."""
+        with self._engine.connect() as db:
+            if self._live(db, "orders") is None:
+                return []
+            query = self._query(db, "orders", ("key",)).where(_key > after).order_by(_key).limit(limit)
+            return [row[0] for row in db.execute(query)]
+
     def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
         """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.
 

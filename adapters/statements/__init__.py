@@ -1,0 +1,1 @@
+"""Statements of account that channels and payment services give as CSV files."""

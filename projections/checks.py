@@ -1,0 +1,73 @@
+"""Checks: what each self-check found, one row for each; the figure "orders whose views differ" is in it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Text
+
+from domain.ports import Recorded
+from domain.views import ViewsCompared
+from projections.base import Change, Projection, at_of, stamp_of, versioned
+
+VERSION = 1
+
+TABLE = versioned(
+    "checks",
+    VERSION,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("by_whom", Text, nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("orders", BigInteger, nullable=False),
+    Column("rows_compared", BigInteger, nullable=False),
+    Column("differing_orders", BigInteger, nullable=False),
+    Column("differing", BigInteger, nullable=False),
+    Column("differ", Text, nullable=False),
+)
+"""`differ`: JSON of the first differences ([{view, row, what}]). `as_of`: position of the log it looked at."""
+
+_decode = msgspec.json.Decoder(ViewsCompared).decode
+_TAG = "views.compared"
+Check = tuple[Any, ...]
+
+
+class Checks(Projection[int, Check]):
+    """One row for each self-check."""
+
+    name: ClassVar = "checks"
+    version: ClassVar = VERSION
+    tables: ClassVar = (TABLE,)
+
+    def keys(self, events: Sequence[Recorded]) -> Iterable[int]:
+        """Return nothing: rows are only added."""
+        del events
+        return ()
+
+    def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[int, Check]:
+        """Return the rows."""
+        return {row[0]: tuple(row) for row in rows[TABLE.name]}
+
+    def fold(self, events: Sequence[Recorded], current: Mapping[int, Check]) -> dict[int, Check | None]:
+        """Return the rows of checks."""
+        del current
+        return {event.position: _row(event) for event in events if event.tag == _TAG}
+
+    def changes(self, changed: Mapping[int, Check | None]) -> list[Change]:
+        """Return the rows."""
+        return [Change(TABLE, [row for row in changed.values() if row is not None])]
+
+
+def _row(event: Recorded) -> Check:
+    facts = _decode(event.data)
+    return (
+        event.position,
+        at_of(event.envelope),
+        stamp_of(event.envelope).who,
+        facts.position,
+        facts.orders,
+        facts.rows,
+        facts.differing_orders,
+        facts.differing,
+        msgspec.json.encode(facts.differ).decode(),
+    )
