@@ -131,6 +131,20 @@ VERBS = (
         "What a carrier told a person of a parcel.",
         "record-track 2231958349 --tracking SF100 --state signed",
     ),
+    Verb(
+        "statements",
+        "statements:app",
+        FEED,
+        "Statements of account 对账单: import, list.",
+        "statements import bill.csv --channel taobao --shop toolshop",
+    ),
+    Verb(
+        "reconcile",
+        "reconcile:app",
+        ACT,
+        "Three-way match 三方对账 with statements; explain what differs.",
+        "reconcile day 2026-02-09",
+    ),
     Verb("after-sale", "after_sale:app", ACT, "What customers want put right 售后.", "after-sale list"),
     Verb("return", "after_sale:return_", ACT, "Goods of an order came back 退货.", "return 2231958349 1=1"),
     Verb("service", "service:app", ACT, "Service work orders 服务工单.", "service list 2231958349"),
@@ -159,6 +173,17 @@ VERBS = (
     ),
     Verb("track", "carriers:track", LOOK, "Where the parcels of an order are.", "track 2231958349"),
     Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
+    Verb(
+        "finance",
+        "finance:app",
+        LOOK,
+        "What is handed over to finance 财务.",
+        "finance export --day 2026-02-09 --to f.csv",
+    ),
+    Verb(
+        "self-check", "finance:self_check", PROVE, "Hold what people see against the log.", "self-check --orders 2000"
+    ),
+    Verb("checks", "finance:checks", PROVE, "What self-checks found.", "checks"),
     Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
     Verb("backup", "backup:backup", PROVE, "A consistent copy while it runs; the keys apart.", "backup copies/monday"),
     Verb("restore", "backup:restore", PROVE, "Bring a copy back.", "restore copies/monday --data restored"),

@@ -23,6 +23,7 @@ from domain.order import RecordEffect
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformError
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
+from runners.daily import keep_checking
 from runners.effects_kind import Gone, NotYet
 from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_rules import Policies
@@ -274,7 +275,10 @@ async def effects(settings: Settings) -> None:
     try:
         async with Mailroom(settings, f"effects-mail-{settings.cell}") as mailroom:
             runner = Effects(event_log, jobs, kinds, mailroom)
-            comparing = asyncio.create_task(keep_comparing(settings, event_log, mailroom, _now_ms))
+            beside = [
+                asyncio.create_task(keep_comparing(settings, event_log, mailroom, _now_ms)),
+                asyncio.create_task(keep_checking(settings, event_log, mailroom, _now_ms)),
+            ]
             while not background.stopping.is_set():
                 await runner.refresh()
                 if not kinds.known:
@@ -287,8 +291,9 @@ async def effects(settings: Settings) -> None:
                 runner.start_due()
                 await background.pause(min(POLL_S, LOOK_S), link.hints)
             await runner.finish()
-            comparing.cancel()
-            await asyncio.gather(comparing, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
     finally:
         await kinds.close()
         await link.close()

@@ -1,9 +1,9 @@
 """What the columns of each channel's statement mean.
 
-Names of columns are public: WeChat Pay documents its trade bill (pay.weixin.qq.com, 交易账单文件格式说明); Alipay's two bills
-(账务明细, 业务明细), JD's settlement details, Pinduoduo's 货款明细 and Douyin's 动账明细 are known from public programs that
-read their exports. Marked *inferred*: which words count as fees, signs of Alipay's service fee, and how a row that has
-no number of its own is told from others.
+Names of columns are public: WeChat Pay documents its trade bill (pay.weixin.qq.com, 交易账单文件格式说明). Alipay's two
+bills (账务明细, 业务明细), JD's settlement details, Pinduoduo's 货款明细 and Douyin's 动账明细 are known from public
+programs that read their exports. Marked *inferred*: which words count as fees, signs of Alipay's service fee, and how
+a row that has no number of its own is told from others.
 """
 
 import re

@@ -275,6 +275,17 @@ class ReadModels:
                 for row in db.execute(select(own).order_by(*keys), execution_options={"yield_per": 1000}):
                     yield made.name, tuple(row)
 
+    def rows_of(self, projection: Projection, keys: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Walk (table, row) of everything this version holds of these orders, by the column `key` of its tables."""
+        wanted = list(keys)
+        with self._engine.connect() as db:
+            for made in projection.tables:
+                own = self._own(made)
+                for start in range(0, len(wanted), KEYS_AT_ONCE):
+                    part = wanted[start : start + KEYS_AT_ONCE]
+                    for row in db.execute(select(own).where(own.c.key.in_(part))):
+                        yield made.name, tuple(row)
+
     def _beside(self, projection: Projection) -> list[Table]:
         """Return the first table and those that have the same single primary key."""
         names = [key.name for key in projection.tables[0].primary_key]
@@ -525,14 +536,6 @@ class ReadModels:
         """Return what self-checks found, the last one first."""
         found = self._listed("checks", {}, ("position DESC",), limit)
         return [{**row, "differ": json.loads(row["differ"])} for row in found]
-
-    def keys_sampled(self, after: str, limit: int) -> list[str]:
-        """Return keys of orders behind `after`, in their order."""
-        with self._engine.connect() as db:
-            if self._live(db, "orders") is None:
-                return []
-            query = self._query(db, "orders", ("key",)).where(_key > after).order_by(_key).limit(limit)
-            return [row[0] for row in db.execute(query)]
 
     def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
         """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.

@@ -1,0 +1,140 @@
+"""Takes statements in: file by file, row by row, through the mail. Killed at any place and begun again, it ends alike.
+
+Lines travel with their day's actor; the word that a day was read to its end goes out last, so that half an import never
+looks like a day without payments. Rows that cannot be read are kept, sealed, in the shop's intake.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adapters.statements.reading import ReadRow, Statement
+from domain.envelope import By
+from domain.finance import LINES_MAX, CloseStatement, Line, TakeLines
+from domain.ids import finance_key, intake_key
+from domain.mail import AsideReport, Mail, Reply
+from domain.matching import day_of, days_after
+
+Send = Callable[[Sequence[Mail]], Awaitable[Sequence[Reply]]]
+DAYS_MAX = 400
+"""Most days of one statement; more is a wrong time."""
+PROBLEMS_MAX = 1_000
+
+
+class Problem(NamedTuple):
+    """A row that could not be taken."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class Taken:
+    """What became of one statement."""
+
+    def __init__(self, file: Path, statement: Statement) -> None:
+        """Nothing is sent yet."""
+        self.file = file.name
+        self.format = statement.format.name
+        self.statement = statement.digest
+        self.rows = 0
+        self.refused = 0
+        self.lines = 0
+        self.outcomes: Counter[str] = Counter()
+        """Messages by outcome."""
+        self.problems: list[Problem] = []
+        """The first of them."""
+        self.days: tuple[str, ...] = ()
+        """Days that count as read now."""
+        self.open = ""
+        """Why none does."""
+
+
+async def take_in(
+    send: Send, file: Path, channel: str, shop: str, by: By, now_ms: Callable[[], int], day: str = ""
+) -> Taken:
+    """Take a statement in.
+
+    Args:
+        send: sends mail and returns what became of it.
+        file: the statement.
+        channel: whose it is.
+        shop: its shop.
+        by: who takes it in.
+        now_ms: the clock, UTC ms.
+        day: YYYY-MM-DD that it is of, where it has no rows that say so.
+
+    Raises:
+        UnreadableStatement, OSError, BadId: nothing was taken.
+    """
+    statement = Statement(file, channel, shop)
+    taken = Taken(file, statement)
+    tag = f"statement/{channel}/{statement.digest[:12]}"
+    waiting: dict[str, list[Line]] = {}
+    held = 0
+    days: Counter[str] = Counter()
+
+    async def flush() -> None:
+        nonlocal held
+        mails = [
+            Mail(finance_key(channel, shop, each), TakeLines(statement.digest, tuple(lines)), now_ms(), by, tag)
+            for each, lines in waiting.items()
+        ]
+        waiting.clear()
+        held = 0
+        for reply in await send(mails) if mails else ():
+            taken.outcomes[reply.outcome] += 1
+
+    for row in statement.rows():
+        if row.problem:
+            await _aside(send, row, taken, channel, shop, by, now_ms(), tag)
+            continue
+        for line in row.lines:
+            each = day_of(line.at_ms)
+            days[each] += 1
+            waiting.setdefault(each, []).append(line)
+            held += 1
+        if held >= LINES_MAX - 50:
+            await flush()
+    await flush()
+    taken.rows, taken.refused, taken.lines = statement.read, statement.refused, sum(days.values())
+    taken.open = statement.cut or _span_problem(days, day)
+    if not taken.open:
+        first, last = min([*days, *((day,) if day else ())]), max([*days, *((day,) if day else ())])
+        span = [first]
+        while span[-1] < last:
+            span.append(days_after(span[-1], 1))
+        settles = statement.format.settles
+        closes = [
+            CloseStatement(statement.digest, statement.format.name, settles, days[each], statement.refused)
+            for each in span
+        ]
+        mails = [
+            Mail(finance_key(channel, shop, each), close, now_ms(), by, tag)
+            for each, close in zip(span, closes, strict=True)
+        ]
+        for reply in await send(mails):
+            taken.outcomes[reply.outcome] += 1
+        taken.days = tuple(span)
+    return taken
+
+
+def _span_problem(days: "Counter[str]", day: str) -> str:
+    if not days and not day:
+        return "it has no rows: say with --day of which day it is, so that the day counts as read"
+    if days and days_after(min(days), DAYS_MAX) < max(days):
+        return f"its times run from {min(days)} to {max(days)}: a row has a wrong time"
+    return ""
+
+
+async def _aside(
+    send: Send, row: ReadRow, taken: Taken, channel: str, shop: str, by: By, now_ms: int, tag: str
+) -> None:
+    """Keep the bytes of a row that cannot be read; what is recorded of it quotes nothing of it."""
+    if len(taken.problems) < PROBLEMS_MAX:
+        taken.problems.append(Problem(taken.file, row.number, row.problem))
+    reason = f"row {row.number} of a {taken.format} statement cannot be read; export it again and import it"
+    report = AsideReport(channel, shop, "refused", reason, row.raw.encode("utf-8", "replace"))
+    for reply in await send([Mail(intake_key(channel, shop), report, now_ms, by, tag)]):
+        taken.outcomes[reply.outcome] += 1
