@@ -1,7 +1,7 @@
 """The hand-over to finance: one row for each order of a day, with the invoice's type as a field of its own.
 
-The ERP's twelve fields stay as they are: an ERP that knows twelve keeps twelve. What finance needs besides is here, from
-the log and the statements. The invoice's title, tax number and address are personal: they stay sealed and are left out.
+The ERP's twelve fields stay as they are: an ERP that knows twelve keeps twelve. What finance needs besides is here,
+from log and statements. Title, tax number and address of an invoice are personal: they stay sealed, and are left out.
 """
 
 import csv

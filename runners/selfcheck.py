@@ -161,7 +161,7 @@ def _checked(
         shown = _shown(views, projection, wanted)
         moved = views.checkpoint(projection).position != before
         made = _made(log, projection, wanted, before)
-        count = max(count, len(made))
+        count = max(count, sum(map(len, made.values())))
         differ = list(_differences(projection, shown, made))
         if not differ or not moved or look == LOOKS_MAX - 1:
             break

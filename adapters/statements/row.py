@@ -11,7 +11,7 @@ from domain.money import BadMoney, minor
 ZONE: Final = timezone(timedelta(hours=8))
 """Clock of all these statements (China Standard Time): none of them writes an offset."""
 _FORMS: Final = ("%Y-%m-%d %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M", "%Y%m%d%H%M%S")
-_AROUND: Final = "\t\r\n `'\"\ufeff\u00a0"
+_AROUND: Final = "\t\r\n =`'\"\ufeff\u00a0"
 """What exports put around cells so that spreadsheets leave their numbers alone."""
 _UNIT: Final = re.compile(r"\([+-]?元\)$")
 _DESTROYED: Final = re.compile(r"[0-9](?:\.[0-9]+)?[Ee]\+?[0-9]+")

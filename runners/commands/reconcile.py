@@ -81,7 +81,7 @@ def day(date: DayArgument, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpti
 def differences(
     *,
     open: Annotated[bool, Parameter(negative="", help="Only those that nobody has explained.")] = False,  # noqa: A002
-    day: Annotated[str | None, Parameter(help="Only of trades of this day.")] = None,  # noqa: A002
+    day: Annotated[str | None, Parameter(help="Only of trades of this day.")] = None,
     channel: Annotated[str | None, Parameter(help="Only of this channel.")] = None,
     reason: Annotated[str | None, Parameter(help="Only for this reason, for example amount_differs.")] = None,
     data: DataOption = DATA_DEFAULT,
@@ -138,7 +138,7 @@ def explain(
 @app.command
 def summary(
     *,
-    day: Annotated[str | None, Parameter(help="Only of trades of this day.")] = None,  # noqa: A002
+    day: Annotated[str | None, Parameter(help="Only of trades of this day.")] = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
