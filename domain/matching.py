@@ -98,6 +98,8 @@ class Money(msgspec.Struct, frozen=True, gc=False):
 
     known: bool = False
     currency: str = ""
+    owed: int = 0
+    """By the channel's last view."""
     paid: int = 0
     paid_ms: int = 0
     on_delivery: bool = False
@@ -146,7 +148,8 @@ _replace = msgspec.structs.replace
 
 
 def _seen(money: Money, event: OrderNormalized | OrderAmended, _: int) -> Money:
-    return _replace(money, known=True, currency=event.snapshot.amounts.currency)
+    amounts = event.snapshot.amounts
+    return _replace(money, known=True, currency=amounts.currency, owed=amounts.payable)
 
 
 def _paid(money: Money, event: OrderPaid, _: int) -> Money:
@@ -282,7 +285,7 @@ def _compared(money: Money, lines: Sequence[Line], cover: Cover, today: str, tol
         paid = _payment(money, sums, payments, cover, tolerance)
         refund = _refund(money, sums, cover, tolerance) if paid is None or sums.payments else None
         found += [each for each in (paid, refund) if each is not None]
-    goods = _goods(money, sums, today, tolerance)
+    goods = _goods(money, sums, cover, today, tolerance)
     if goods is not None:
         found.append(goods)
     return [msgspec.structs.replace(each, currency=currency) for each in found]
@@ -352,11 +355,15 @@ def _late(finding: Finding, start: str, due: str, days: frozenset[str]) -> Findi
     return finding
 
 
-def _goods(money: Money, sums: _Sums, today: str, tolerance: Tolerance) -> Finding | None:
+def _goods(money: Money, sums: _Sums, cover: Cover, today: str, tolerance: Tolerance) -> Finding | None:
     if money.shipped_ms:
-        if money.received or sums.paid or money.on_delivery or money.cancelled:
+        if money.received or sums.paid or money.cancelled or not money.owed:
             return None
-        return Finding("shipped_not_paid", 0, 0, evidence=f"shipped on {day_of(money.shipped_ms)}")
+        left = day_of(money.shipped_ms)
+        unpaid = Finding("shipped_not_paid", 0, 0, evidence=f"shipped on {left}")
+        if not money.on_delivery:
+            return unpaid
+        return _late(unpaid, left, days_after(left, tolerance.settle_days), cover.settlements or cover.payments)
     paid = money.received - money.given_back
     if paid <= 0 or money.cancelled or money.done_ms:
         return None

@@ -1,0 +1,117 @@
+"""Finance: lines are a set, differences open, are explained, and resolve themselves."""
+
+import pytest
+
+from domain.decider import RefusedBefore, fold
+from domain.finance import (
+    LINES_MAX,
+    CloseStatement,
+    DifferenceExplained,
+    DifferenceOpened,
+    DifferenceResolved,
+    ExplainDifference,
+    Finance,
+    Finding,
+    Judged,
+    JudgeOrders,
+    Line,
+    LineRead,
+    NoReason,
+    NoSuchDifference,
+    OrdersCompared,
+    StatementRead,
+    TakeLines,
+    TooMuchAtOnce,
+    decide,
+    difference_id,
+    finance,
+)
+from domain.ids import finance_key
+from tests.spec import T0, Cell
+
+KEY = "order-taobao:shop1:o-1"
+FIRST, SECOND = Line("1", "paid", 100, "CNY", T0, KEY), Line("2", "fee", 1, "CNY", T0, KEY)
+LESS = Finding("amount_differs", 100, 90, "CNY")
+LATE = Finding("settled_later", 100, 0, "CNY")
+
+
+def judged(as_of: int, *findings: Finding, command: str = "m") -> JudgeOrders:
+    return JudgeOrders(f"{command}-{as_of}", "2026-02-09", as_of, (Judged(KEY, "2026-02-09", findings),))
+
+
+def after(*commands: object) -> Finance:
+    state = Finance()
+    for command in commands:
+        state = fold(finance, decide(command, state), state)  # type: ignore[arg-type]
+    return state
+
+
+def test_a_line_counts_once_in_whatever_statement_it_comes() -> None:
+    state = after(TakeLines("s1", (FIRST,)))
+    assert decide(TakeLines("s2", (FIRST, SECOND)), state) == [LineRead("s2", SECOND)]
+    assert decide(TakeLines("s1", (FIRST, FIRST)), state) == []
+
+
+def test_lines_that_contradict_each_other_are_both_kept_in_any_order() -> None:
+    other = Line("1", "paid", 90, "CNY", T0, KEY)
+    assert after(TakeLines("s1", (FIRST,)), TakeLines("s2", (other,))) == after(
+        TakeLines("s2", (other,)), TakeLines("s1", (FIRST,))
+    )
+
+
+def test_a_statement_ends_once() -> None:
+    close = CloseStatement("s1", "wechat-trade", settles=False, lines=2, refused=0)
+    assert decide(close, Finance()) == (StatementRead("s1", "wechat-trade", False, 2, 0),)
+    assert decide(close, after(close)) == ()
+
+
+def test_a_difference_opens_once_is_explained_and_opens_again_with_other_figures() -> None:
+    name = difference_id(KEY, LESS)
+    opened = after(judged(5, LESS))
+    assert [type(each) for each in decide(judged(6, LESS), opened)] == [OrdersCompared]
+    explained = after(judged(5, LESS), ExplainDifference("c-1", name, " agreed "))
+    assert explained.differences[name].explained
+    assert [type(each) for each in decide(judged(6, LESS), explained)] == [OrdersCompared]
+    again = decide(judged(7, Finding("amount_differs", 100, 80, "CNY")), explained)
+    assert [type(each) for each in again] == [OrdersCompared, DifferenceOpened]
+    assert not after(judged(5, LESS), ExplainDifference("c-1", name, "x"), judged(7, LATE)).differences.get(name)
+
+
+def test_what_a_later_look_does_not_show_is_resolved() -> None:
+    _, resolved, *more = decide(judged(6), after(judged(5, LATE)))
+    assert (resolved, more) == (DifferenceResolved(difference_id(KEY, LATE), KEY, "settled_later"), [])
+    assert after(judged(5, LATE), judged(6)).differences == Finance().differences
+
+
+def test_an_older_look_comes_too_late_and_the_same_one_twice_says_nothing() -> None:
+    state = after(judged(5, LESS))
+    assert decide(judged(4), state) == ()
+    assert decide(judged(5, LESS), state) == ()
+
+
+def test_an_explanation_is_of_something_and_says_something() -> None:
+    state = after(judged(5, LESS))
+    name = difference_id(KEY, LESS)
+    with pytest.raises(NoReason):
+        decide(ExplainDifference("c-1", name, "  "), state)
+    with pytest.raises(NoSuchDifference):
+        decide(ExplainDifference("c-1", "d-0", "x"), state)
+    done = after(judged(5, LESS), ExplainDifference("c-1", name, "x"))
+    assert decide(ExplainDifference("c-1", name, "x"), done) == ()
+    assert decide(ExplainDifference("c-2", name, "y"), done) == (DifferenceExplained(name, "y", "c-2"),)
+
+
+def test_a_refused_explanation_is_answered_alike_for_ever() -> None:
+    cell = Cell()
+    shop = finance_key("taobao", "shop1")
+    first, again = (cell.send(shop, ExplainDifference("c-1", "d-0", "x")) for _ in range(2))
+    assert (first.outcome, again.outcome, again.reason) == ("refused", "refused", first.reason)
+    assert cell.tags(shop) == ["finance.refused"]
+    with pytest.raises(RefusedBefore):
+        decide(ExplainDifference("c-1", "d-0", "x"), cell.states[shop].state)
+
+
+def test_a_message_holds_so_much_and_no_more() -> None:
+    lines = tuple(Line(str(each), "paid", 1, "CNY", T0) for each in range(LINES_MAX + 1))
+    with pytest.raises(TooMuchAtOnce):
+        decide(TakeLines("s", lines), Finance())

@@ -1,0 +1,152 @@
+"""The three-way match: each reason for a difference, and what is none."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from domain.finance import Line, LineKind
+from domain.matching import (
+    REASONS,
+    Cover,
+    Money,
+    Tolerance,
+    day_of,
+    days_after,
+    evolve,
+    judge,
+    judge_line,
+)
+from domain.order import OrderCancelled, OrderNormalized, OrderPaid, OrderShipped
+from domain.payments import PaymentRecorded
+from domain.time_units import DAY_MS, HOUR_MS
+from tests.spec import T0, snapshot
+
+KEY = "order-miniprogram:s:1"
+DAY = day_of(T0)
+NEXT = days_after(DAY, 1)
+BILLS = Cover(frozenset({DAY, NEXT}))
+PAID = Money(known=True, currency="CNY", paid=19_900, paid_ms=T0, shipped_ms=T0 + HOUR_MS)
+DONE = msgspec.structs.replace(PAID, done_ms=T0 + DAY_MS)
+SETTLED = Cover(frozenset(), frozenset(days_after(DAY, each) for each in range(30)))
+
+
+def said(kind: LineKind, amount: int, name: str = "", currency: str = "CNY", word: str = "") -> Line:
+    return Line(name or f"{kind}-{amount}", kind, amount, currency, T0, KEY, word)
+
+
+def reasons(money: Money, lines: Sequence[Line], cover: Cover = BILLS, today: str = NEXT, **taken: int) -> list[str]:
+    found = judge(KEY, money, lines, cover, today, Tolerance(**taken)).findings
+    assert {each.reason for each in found} <= REASONS.keys()
+    return [each.reason for each in found]
+
+
+def test_what_agrees_is_no_difference() -> None:
+    assert reasons(PAID, [said("paid", 19_900), said("fee", 119)]) == []
+
+
+@pytest.mark.parametrize(
+    ("money", "lines", "reason"),
+    [
+        (PAID, [], "missing_in_statement"),
+        (Money(), [said("paid", 100)], "missing_in_log"),
+        (msgspec.structs.replace(PAID, paid=0, shipped_ms=0), [said("paid", 100)], "missing_in_log"),
+        (PAID, [said("paid", 19_800)], "amount_differs"),
+        (PAID, [said("paid", 19_900, currency="USD")], "currency_differs"),
+        (msgspec.structs.replace(PAID, refunded=500, refund_ms=T0), [said("paid", 19_900)], "refund_missing"),
+        (PAID, [said("paid", 19_900), said("refunded", 500)], "refund_not_in_log"),
+        (PAID, [said("paid", 19_900), said("unknown", 7, word="神秘扣除")], "fee_unknown"),
+        (msgspec.structs.replace(PAID, paid=0, owed=19_900), [], "shipped_not_paid"),
+        (PAID, [said("paid", 19_900, "a"), said("paid", 19_900, "b")], "duplicate_payment"),
+        (PAID, [said("paid", 19_900, "a"), said("paid", 19_800, "a")], "statement_contradicts"),
+    ],
+)
+def test_each_difference_has_its_reason(money: Money, lines: Sequence[Line], reason: str) -> None:
+    assert reason in reasons(money, lines)
+    alone = [each for each in reasons(money, lines) if each != "amount_differs" or reason == "amount_differs"]
+    assert alone == [reason]
+
+
+def test_what_is_paid_must_leave_in_time() -> None:
+    open_yet = msgspec.structs.replace(PAID, shipped_ms=0)
+    lines = [said("paid", 19_900)]
+    assert reasons(open_yet, lines, today=days_after(DAY, 3), ship_days=3) == []
+    assert reasons(open_yet, lines, today=days_after(DAY, 4), ship_days=3) == ["paid_not_shipped"]
+
+
+@pytest.mark.parametrize(
+    ("covered", "reason"),
+    [(frozenset(), []), (frozenset({NEXT}), []), ({DAY}, ["settled_later"]), ({DAY, NEXT}, ["missing_in_statement"])],
+)
+def test_a_payment_is_missing_only_when_its_day_and_the_next_are_there(covered: set[str], reason: list[str]) -> None:
+    assert reasons(PAID, [], Cover(frozenset(covered))) == reason
+
+
+def test_a_channel_that_settles_is_waited_for() -> None:
+    until = Cover(frozenset(), frozenset(days_after(DAY, each) for each in range(5)))
+    assert reasons(PAID, [], SETTLED, settle_days=10) == [], "the trade is not over"
+    assert reasons(DONE, [], until, settle_days=10) == ["settled_later"]
+    assert reasons(DONE, [], SETTLED, settle_days=10) == ["missing_in_statement"]
+    assert reasons(DONE, [said("paid", 19_900)], SETTLED) == []
+
+
+def test_a_settlement_may_leave_out_what_went_back_before() -> None:
+    part = msgspec.structs.replace(DONE, refunded=900, refund_ms=T0 + HOUR_MS)
+    assert reasons(part, [said("paid", 19_000)], SETTLED) == []
+    assert reasons(part, [said("paid", 19_000)]) == ["amount_differs", "refund_missing"], "a bill of payments may not"
+    gone = msgspec.structs.replace(PAID, cancelled=True, done_ms=T0 + HOUR_MS, shipped_ms=0)
+    assert reasons(gone, [], SETTLED) == []
+
+
+def test_a_share_of_the_platform_may_count_as_paid_or_not() -> None:
+    assert reasons(PAID, [said("paid", 19_000), said("subsidy", 900)]) == []
+    assert reasons(PAID, [said("paid", 19_900), said("subsidy", 900)]) == []
+
+
+def test_small_differences_are_tolerated_as_far_as_it_says() -> None:
+    assert reasons(PAID, [said("paid", 19_895)], amount=5) == []
+    assert reasons(PAID, [said("paid", 19_894)], amount=5) == ["amount_differs"]
+
+
+def test_a_cancelled_order_owes_all_that_was_paid() -> None:
+    gone = msgspec.structs.replace(PAID, cancelled=True, shipped_ms=0, refund_ms=T0)
+    assert reasons(gone, [said("paid", 19_900), said("refunded", 19_900)]) == []
+    assert reasons(gone, [said("paid", 19_900)]) == ["refund_missing"]
+
+
+def test_cash_on_delivery_is_waited_for_and_then_asked_for() -> None:
+    cod = Money(known=True, currency="CNY", paid_ms=T0, on_delivery=True, shipped_ms=T0)
+    assert reasons(cod, []) == [], "nothing is owed"
+    cod = msgspec.structs.replace(cod, owed=19_900)
+    assert reasons(cod, [said("paid", 19_900)]) == []
+    assert reasons(cod, [], settle_days=10) == ["settled_later"]
+    assert reasons(cod, [], SETTLED, settle_days=10) == ["shipped_not_paid"], "nobody has handed the money over"
+
+
+def test_a_line_of_no_order_is_a_difference_only_where_nobody_knows_its_name() -> None:
+    assert judge_line(said("transfer", 100)).findings == ()
+    assert [each.reason for each in judge_line(said("unknown", 100)).findings] == ["fee_unknown"]
+
+
+def test_the_log_says_what_was_paid_whoever_told_of_it() -> None:
+    money = Money()
+    story = [
+        OrderNormalized(snapshot("paid"), "d", "a"),
+        PaymentRecorded("t-1", "paid", 5_000, "CNY", T0),
+        OrderPaid(5_000, "CNY", T0),
+        PaymentRecorded("t-2", "paid", 5_000, "CNY", T0 + 1),
+        PaymentRecorded("t-3", "paid", 1, "USD", T0 + 1),
+        PaymentRecorded("r-1", "refunded", 5_000, "CNY", T0 + 2),
+        OrderShipped((), T0 + 3),
+    ]
+    for event in story:
+        money = evolve(money, event, T0 + 9)
+    assert (money.received, money.given_back, money.shipped_ms, money.refund_ms) == (10_000, 5_000, T0 + 3, T0 + 2)
+    assert evolve(money, OrderCancelled("late"), T0 + 9).given_back == 10_000
+
+
+def test_days_begin_at_midnight_of_the_platforms() -> None:
+    midnight = 1_770_566_400_000  # 2026-02-09 00:00 UTC+8
+    assert (day_of(midnight), day_of(midnight - 1), day_of(midnight + DAY_MS - 1)) == (
+        "2026-02-09", "2026-02-08", "2026-02-09"
+    )  # fmt: skip
