@@ -283,7 +283,8 @@ def _compared(money: Money, lines: Sequence[Line], cover: Cover, today: str, tol
     found: list[Finding] = []
     if not _same_after_all(money, sums, cover, tolerance):
         paid = _payment(money, sums, payments, cover, tolerance)
-        refund = _refund(money, sums, cover, tolerance) if paid is None or sums.payments else None
+        unseen = paid is not None and not sums.payments
+        refund = None if unseen else _refund(money, sums, cover, tolerance)
         found += [each for each in (paid, refund) if each is not None]
     goods = _goods(money, sums, cover, today, tolerance)
     if goods is not None:
@@ -334,6 +335,8 @@ def _refund(money: Money, sums: _Sums, cover: Cover, tolerance: Tolerance) -> Fi
         return None
     if theirs > ours:
         return Finding("refund_not_in_log", ours, theirs)
+    if cover.settlements and not sums.payments:
+        return None  # what goes back before the settlement is in no settlement
     days = cover.settlements or cover.payments
     start = day_of(money.refund_ms)
     due = days_after(start, tolerance.settle_days if cover.settlements else 1)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BY_ORDER: Final[Sequence[Projection[Any, Any]]] = (Orders(), Desk(), AfterSaleCases())
 """Read models whose documents are one order's each."""
 AT_ONCE = 200
+DRAWS_MAX = 10
+"""Events that are drawn for each order that is wanted, at most: not all are of orders, and not all of other ones."""
 LOOKS_MAX = 3
 """How often an order that moves on meanwhile is looked at."""
 HEARD_MS = HOUR_MS
@@ -61,10 +63,15 @@ def check_sample(log: "EventLog", views: ReadModels, orders: int) -> Checked:
     """Check orders that are drawn from the log by its own length, so that a repeat draws the same ones."""
     head = log.tracked().head
     chance = random.Random(head)  # noqa: S311  it only chooses where to look
-    keys: set[str] = set()
-    for _ in range(orders):
-        found = log.read(chance.randrange(head), 1) if head else []
-        keys |= {each.stream for each in found if each.stream.startswith("order-")}
+    if head <= DRAWS_MAX * orders:
+        known = sorted(_keys(log, head))
+        keys = set(chance.sample(known, min(orders, len(known))))
+    else:
+        keys = set()
+        for _ in range(DRAWS_MAX * orders):
+            keys |= {each.stream for each in log.read(chance.randrange(head), 1) if each.stream.startswith("order-")}
+            if len(keys) == orders:
+                break
     return check_orders(log, views, sorted(keys))
 
 
@@ -209,12 +216,12 @@ def _differences(
             live, built = theirs.get(name), ours.get(name)
             row = str((live or built or ("",) * len(names))[key])
             if live is None:
-                yield Differing(table.name, row, "missing")
+                yield Differing(str(table.name), row, "missing")
             elif built is None:
-                yield Differing(table.name, row, "surplus")
+                yield Differing(str(table.name), row, "surplus")
             elif live != built:
                 what = ", ".join(each for each, one, two in zip(names, live, built, strict=True) if one != two)
-                yield Differing(table.name, row, what)
+                yield Differing(str(table.name), row, str(what))
 
 
 def _told(text: str) -> Differing:

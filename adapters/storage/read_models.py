@@ -526,11 +526,11 @@ class ReadModels:
         with self._engine.connect() as db:
             if self._live(db, "finance") is None:
                 return []
-            query = self._query(db, "finance_differences", (*by, "count(*) as number"), "finance")
+            query = self._query(db, "finance_differences", (*by, "count(*)"), "finance")
             query = query.group_by(*map(literal_column, by)).order_by(*map(literal_column, by))
             if day is not None:
                 query = query.where(column("day") == day)
-            return [dict(row) for row in db.execute(query).mappings()]
+            return [dict(zip((*by, "number"), row, strict=True)) for row in db.execute(query)]
 
     def checks(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return what self-checks found, the last one first."""

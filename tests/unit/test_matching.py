@@ -94,6 +94,8 @@ def test_a_settlement_may_leave_out_what_went_back_before() -> None:
     part = msgspec.structs.replace(DONE, refunded=900, refund_ms=T0 + HOUR_MS)
     assert reasons(part, [said("paid", 19_000)], SETTLED) == []
     assert reasons(part, [said("paid", 19_000)]) == ["amount_differs", "refund_missing"], "a bill of payments may not"
+    open_yet = msgspec.structs.replace(part, done_ms=0)
+    assert reasons(open_yet, [], SETTLED) == []
     gone = msgspec.structs.replace(PAID, cancelled=True, done_ms=T0 + HOUR_MS, shipped_ms=0)
     assert reasons(gone, [], SETTLED) == []
 
