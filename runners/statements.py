@@ -6,7 +6,6 @@ looks like a day without payments. Rows that cannot be read are kept, sealed, in
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from adapters.statements.reading import ReadRow, Statement
@@ -33,9 +32,9 @@ class Problem(NamedTuple):
 class Taken:
     """What became of one statement."""
 
-    def __init__(self, file: Path, statement: Statement) -> None:
+    def __init__(self, statement: Statement) -> None:
         """Nothing is sent yet."""
-        self.file = file.name
+        self.file = statement.file.name
         self.format = statement.format.name
         self.statement = statement.digest
         self.rows = 0
@@ -51,25 +50,21 @@ class Taken:
         """Why none does."""
 
 
-async def take_in(
-    send: Send, file: Path, channel: str, shop: str, by: By, now_ms: Callable[[], int], day: str = ""
-) -> Taken:
+async def take_in(send: Send, statement: Statement, by: By, now_ms: Callable[[], int], day: str = "") -> Taken:
     """Take a statement in.
 
     Args:
         send: sends mail and returns what became of it.
-        file: the statement.
-        channel: whose it is.
-        shop: its shop.
+        statement: what is to be read.
         by: who takes it in.
         now_ms: the clock, UTC ms.
         day: YYYY-MM-DD that it is of, where it has no rows that say so.
 
     Raises:
-        UnreadableStatement, OSError, BadId: nothing was taken.
+        OSError: it could not be read to its end; what was read is taken.
     """
-    statement = Statement(file, channel, shop)
-    taken = Taken(file, statement)
+    channel, shop = statement.channel, statement.shop
+    taken = Taken(statement)
     tag = f"statement/{channel}/{statement.digest[:12]}"
     waiting: dict[str, list[Line]] = {}
     held = 0

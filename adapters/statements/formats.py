@@ -30,6 +30,10 @@ class Format(NamedTuple):
     read: Read
     totals: str = ""
     """First column of the totals behind the rows, as their header names it."""
+    service: str = ""
+    """Kind of the payment service that writes it, whose settings may say how it writes order numbers."""
+    numbered: bool = True
+    """Whether each row has a number of its own."""
     ticked: bool = False
     """Whether each cell begins with a backtick, and none is quoted."""
 
@@ -217,6 +221,7 @@ FORMATS: Final[Sequence[Format]] = (
         columns=("交易时间", "微信订单号", "商户订单号", "交易状态"),
         read=_wechat,
         totals="总交易单数",
+        service="wechat_pay",
         ticked=True,
     ),
     Format(
@@ -231,13 +236,16 @@ FORMATS: Final[Sequence[Format]] = (
         columns=("账务流水号", "商户订单号", "业务类型", "收入金额", "支出金额", "发生时间"),
         read=_alipay_account,
     ),
-    Format("jd-settlement", settles=True, columns=("订单编号", "单据编号", "费用项", "金额"), read=_jd),
-    Format("jd-orders", settles=True, columns=("订单编号", "费用名称", "应结金额", "收支方向"), read=_jd),
+    Format("jd-settlement", settles=True, columns=("订单编号", "单据编号", "费用项", "金额"), read=_jd, numbered=False),
+    Format(
+        "jd-orders", settles=True, columns=("订单编号", "费用名称", "应结金额", "收支方向"), read=_jd, numbered=False
+    ),
     Format(
         "pinduoduo-payments",
         settles=True,
         columns=("商户订单号", "发生时间", "收入金额", "支出金额", "账务类型"),
         read=_pinduoduo,
+        numbered=False,
     ),
     Format("douyin-movements", settles=True, columns=("动账时间", "动账流水号", "动账方向", "动账金额"), read=_douyin),
 )

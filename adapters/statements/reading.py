@@ -8,7 +8,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +26,9 @@ _HEADER_WITHIN: Final = 100
 _TOTALS: Final = ("合计", "总计", "汇总", "小计", "总金额")
 _COUNT: Final = re.compile(r"#(?:支出|收入)合计[:：]\s*([0-9]+)\s*笔")
 LINE_CHARS_MAX: Final = 100_000
+KeyOf = Callable[[str], str]
+"""Makes an order's key of a number, or raises BadId."""
+NO_KEYS: Final[Mapping[str, KeyOf]] = {}
 
 
 class UnreadableStatement(ValueError):
@@ -45,8 +48,14 @@ class ReadRow(NamedTuple):
 class Statement:
     """A statement of one shop. Walk `rows` once; what it all comes to is known behind it."""
 
-    def __init__(self, file: Path, channel: str, shop: str) -> None:
+    def __init__(self, file: Path, channel: str, shop: str, keys: Mapping[str, KeyOf] = NO_KEYS) -> None:
         """Look at the beginning of the file.
+
+        Args:
+            file: the statement.
+            channel: whose it is.
+            shop: its shop.
+            keys: by kind of a payment service, what makes an order's key of the number that it writes.
 
         Raises:
             UnreadableStatement: it is no statement that is known.
@@ -54,7 +63,7 @@ class Statement:
             BadId: channel or shop can be no part of an order's key.
         """
         order_key(channel, shop, "0")
-        self._file, self._channel, self._shop = file, channel, shop
+        self.file, self.channel, self.shop = file, channel, shop
         digest = sha256()
         with file.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
@@ -66,13 +75,12 @@ class Statement:
         if head[:2] == b"PK" or head[:4] == b"\xd0\xcf\x11\xe0":
             raise UnreadableStatement("this is a ZIP or Excel file: unpack it, or export the statement as CSV")
         self._encoding = _encoding_of(head)
+        self._keys = keys
         self._header_at, self._places, self._width, self.format = self._header()
         self.refused = 0
         """Rows that could not be read, so far."""
         self.read = 0
         """Rows that could."""
-        self.days: Counter[str] = Counter()
-        """Lines of each day, filled in by whoever walks."""
         self.cut = ""
         """Why the file is not whole; "" where nothing speaks against it."""
 
@@ -104,7 +112,7 @@ class Statement:
         else:
             if self.format.totals:
                 self.cut = f"the totals at the end ({self.format.totals}) are missing"
-        if counted >= 0 and counted != self.read + self.refused:
+        if counted > self.read + self.refused:
             self.cut = f"its totals count {counted} rows, and it has {self.read + self.refused}"
 
     # --- parts
@@ -116,12 +124,15 @@ class Statement:
                 raw,
                 f"{len(cells)} cells of {len(self._places)}: the file was cut inside this row; export again",
             )
-        mark = sha256("\0".join(map(bare, cells)).encode("utf-8", "surrogatepass")).digest()[:12]
+        mark = b""
+        if not self.format.numbered:
+            mark = sha256("\0".join(map(bare, cells)).encode("utf-8", "surrogatepass")).digest()[:12]
         try:
             lines = [self._named(line) for line in self.format.read(Row(self._places, cells, equal[mark]))]
         except BadRow as error:
             return self._bad(number, raw, str(error))
-        equal[mark] += 1
+        if mark:
+            equal[mark] += 1
         self.read += 1
         return ReadRow(number, lines, "", raw)
 
@@ -130,7 +141,11 @@ class Statement:
         if not line.order:
             return line
         try:
-            key = order_key(self._channel, self._shop, order_number(self._channel, line.order))
+            key_of = self._keys.get(self.format.service)
+            if key_of is not None:
+                key = key_of(line.order)
+            else:
+                key = order_key(self.channel, self.shop, order_number(self.channel, line.order))
         except BadId as error:
             raise BadRow(str(error)) from None
         return msgspec.structs.replace(line, order=key)
@@ -159,7 +174,7 @@ class Statement:
         )
 
     def _text(self) -> Iterator[str]:
-        with self._file.open(encoding=self._encoding, errors="replace", newline="") as stream:
+        with self.file.open(encoding=self._encoding, errors="replace", newline="") as stream:
             while text := stream.readline(LINE_CHARS_MAX):
                 yield text
 

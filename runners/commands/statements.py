@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,15 +126,21 @@ def day_given(text: str) -> str:
 async def _take_in(
     settings: "Settings", files: Sequence[Path], channel: str, shop: str, day: str
 ) -> "tuple[list[Taken], list[tuple[str, str]]]":
+    from adapters.payments.settings import order_of  # noqa: PLC0415
     from adapters.statements.reading import Statement, UnreadableStatement  # noqa: PLC0415
     from domain.ids import BadId  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
     from runners.commands.acting import person  # noqa: PLC0415
+    from runners.commands.entries import usable  # noqa: PLC0415
     from runners.post import Postman  # noqa: PLC0415
+    from runners.services import PAYMENTS  # noqa: PLC0415
     from runners.statements import take_in  # noqa: PLC0415
 
     with closing(open_read_models(settings)) as views:
         formats = {row["format"] for row in views.finance_statements(channel, shop)}
+    with usable(Exit.REFUSED):
+        services = [each for each in PAYMENTS.load(settings.path) if (each.channel, each.shop) == (channel, shop)]
+    keys = {each.kind: partial(order_of, each) for each in services}
     taken: list[Taken] = []
     failed: list[tuple[str, str]] = []
     async with Postman(settings, name="orderspine-statements") as postman:
@@ -143,14 +150,15 @@ async def _take_in(
 
         for file in files:
             try:
-                name = Statement(file, channel, shop).format.name
+                statement = Statement(file, channel, shop, keys)
+                name = statement.format.name
                 if formats and name not in formats:
                     other = ", ".join(sorted(formats))
                     failed.append(
                         (file.name, f"it is {name}, and this shop's are {other}: two kinds would count money twice")
                     )
                     continue
-                taken.append(await take_in(send, file, channel, shop, person(ROLE), _now_ms, day))
+                taken.append(await take_in(send, statement, person(ROLE), _now_ms, day))
                 formats.add(name)
             except UnreadableStatement as error:
                 failed.append((file.name, str(error)))

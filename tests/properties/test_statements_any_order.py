@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.statements.reading import Statement
 from domain.envelope import By
 from domain.finance import Finance, Line
 from domain.ids import parts_of
@@ -46,7 +47,7 @@ class Importing:
     def take(self, file: Path, channel: str, killed_after: int = -1) -> None:
         self.left = killed_after
         try:
-            asyncio.run(take_in(self.send, file, channel, "s", BY, lambda: T0))
+            asyncio.run(take_in(self.send, Statement(file, channel, "s"), BY, lambda: T0))
         except Killed:
             self.left = -1
 

@@ -1,11 +1,13 @@
 """Statements as channels export them: any encoding and ornament, the right meaning, nothing personal or lost."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from adapters.payments.settings import PaymentService, order_of
 from adapters.statements.reading import ReadRow, Statement, UnreadableStatement
 from domain.finance import Line
 from tests import statement_files as made
@@ -69,6 +71,14 @@ def test_a_comma_in_a_name_of_goods_moves_no_cell(tmp_path: Path) -> None:
     """WeChat quotes nothing; cells are told by their backticks."""
     assert "鞋, 黑色" in made.wechat(MOVES).decode("utf-8-sig")
     assert read(tmp_path, made.wechat(MOVES), "miniprogram")[0].refused == 0
+
+
+def test_a_service_that_writes_order_numbers_otherwise_is_understood(tmp_path: Path) -> None:
+    service = PaymentService("wxpay", "miniprogram", "s", order_no="W{out_trade_no}", suffix="_")
+    file = written(tmp_path / "bill.csv", made.wechat([Movement("W77_2", T0, 5), Movement("X1", T0, 5)]))
+    good, bad = Statement(file, "miniprogram", "s", {"wechat_pay": partial(order_of, service)}).rows()
+    assert [line.order for line in good.lines] == ["order-miniprogram:s:77"]
+    assert "is not written as W{out_trade_no}" in bad.problem
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""What a channel says last of an order, and its state: the one may be behind, never ahead."""
+
+import pytest
+
+from domain.catalogue import TAGS
+from domain.order import OrderReceived, ScanOut, Ship
+from domain.ports import Recorded
+from domain.time_units import DAY_MS, MINUTE_MS
+from domain.views import DIFFER_MAX, Differing, RecordCheck, Views, ViewsCompared, decide, evolve
+from runners.daily import CATCH_UP_DAYS, days_due
+from runners.selfcheck import channel_differs
+from tests.spec import Cell, line, snapshot
+
+KEY = "order-taobao:shop1:o-1"
+
+
+def story(cell: Cell) -> list[Recorded]:
+    records = [each for each in cell.records if each.stream == KEY]
+    return [Recorded(at, *each[:5], None, b"") for at, each in enumerate(records, 1)]
+
+
+def told(*views: str) -> Cell:
+    cell = Cell()
+    cell.receive(("S1", 9))
+    for minute, status in enumerate(views, 1):
+        cell.take(snapshot(status, minute, (line("1"),)))
+    return cell
+
+
+@pytest.mark.parametrize(
+    "views", [("paid",), ("awaiting_payment", "paid"), ("paid", "shipped", "completed"), ("cancelled",)]
+)
+def test_an_order_that_followed_its_channel_differs_in_nothing(views: tuple[str, ...]) -> None:
+    assert channel_differs(story(told(*views))) == ""
+
+
+def test_an_order_that_nobody_described_yet_differs_in_nothing() -> None:
+    assert channel_differs([]) == ""
+    (first, *_) = story(told("paid"))
+    assert first.tag == TAGS[OrderReceived]
+    assert channel_differs([first]) == ""
+
+
+def test_a_channel_that_is_further_than_we_are_is_told() -> None:
+    """As it would look where the fold lost a step: the channel's view says shipped, and nothing follows."""
+    whole = story(told("shipped"))
+    views = [each for each in whole if each.tag in ("order.received", "order.normalized")]
+    assert channel_differs(views) == "awaiting_payment here, shipped at the channel"
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(30, ""), (200, "shipped here, paid at the channel")])
+def test_a_channel_that_goes_on_saying_that_nothing_was_shipped_is_told_after_an_hour(minutes: int, said: str) -> None:
+    cell = told("paid")
+    cell.send(KEY, ScanOut("c-1"))
+    cell.send(KEY, Ship("c-2", "T1", "SF"))
+    assert cell.order().status == "shipped"
+    assert channel_differs(story(cell)) == "", "it has not spoken since"
+    cell.take(snapshot("paid", minutes, (line("1"),)))
+    assert channel_differs(story(cell)) == said
+
+
+def test_a_check_names_so_many_and_counts_all() -> None:
+    differ = tuple(Differing("orders_v6", str(each), "state") for each in range(DIFFER_MAX + 5))
+    command = RecordCheck("c-1", 500, 900, 205, differ, 7)
+    (event,) = decide(command, Views())
+    assert isinstance(event, ViewsCompared)
+    assert (len(event.differ), event.differing, event.differing_orders) == (DIFFER_MAX, DIFFER_MAX + 5, 205)
+    assert decide(command, evolve(Views(), event)) == ()
+
+
+def test_a_day_is_due_when_its_statements_can_be_there() -> None:
+    ten, noon = 1_770_602_400_000, 1_770_609_600_000  # 2026-02-09, UTC+8
+    assert days_due(ten, "") == []
+    assert days_due(noon, "") == ["2026-02-08"]
+    assert days_due(noon, "2026-02-08") == []
+    assert days_due(noon, "2026-02-05") == ["2026-02-06", "2026-02-07", "2026-02-08"]
+    assert len(days_due(noon, "2020-01-01")) == CATCH_UP_DAYS
+    assert days_due(noon + DAY_MS - MINUTE_MS * 61, "2026-02-08") == []
