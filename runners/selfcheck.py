@@ -18,7 +18,16 @@ from domain.decider import fold
 from domain.envelope import By
 from domain.ids import VIEWS_KEY
 from domain.mail import Mail
-from domain.order import Order, OrderAmended, OrderCancelled, OrderNormalized, OrderShipped, PartiallyShipped, order
+from domain.order import (
+    InterceptionResolved,
+    Order,
+    OrderAmended,
+    OrderCancelled,
+    OrderNormalized,
+    OrderShipped,
+    PartiallyShipped,
+    order,
+)
 from domain.time_units import HOUR_MS
 from domain.views import Differing, RecordCheck
 from projections.after_sales import AfterSaleCases
@@ -39,6 +48,8 @@ LOOKS_MAX = 3
 """How often an order that moves on meanwhile is looked at."""
 HEARD_MS = HOUR_MS
 """How long a channel may go on saying that nothing was shipped."""
+ALIVE: Final = "alive_after_cancelling"
+"""Of the interception that asks people about an order that its channel goes on with after cancelling it."""
 _RANK: Final = {"awaiting_payment": 0, "paid": 1, "allocating": 1, "shipped": 2, "completed": 3}
 _SHIPPED = 2
 
@@ -133,8 +144,12 @@ def channel_differs(events: "Sequence[Recorded]") -> str:
     facts = [(decode_event(each.tag, each.data), each) for each in events]
     state: Order = fold(order, [fact for fact, _ in facts])
     said = [(fact.snapshot, each) for fact, each in facts if isinstance(fact, OrderNormalized | OrderAmended)]
-    if not said or state.quarantined is not None:
-        return ""  # what waits for a person's decision is told elsewhere
+    asked = any(reason == ALIVE for _, reason in state.interceptions)
+    decided = any(
+        isinstance(f, InterceptionResolved) and f.command and f.interception.startswith(ALIVE) for f, _ in facts
+    )
+    if not said or state.quarantined is not None or asked or decided:
+        return ""  # what waits for a person, or was decided by one, shows as that in every view
     view, event = said[-1]
     ours, theirs = state.status, view.status
     words = f"{ours} here, {theirs} at the channel"

@@ -19,7 +19,9 @@ from domain.ids import order_key, parts_of
 from domain.matching import Money, day_of, days_after
 from domain.time_units import MINUTE_MS
 from runners.bootstrap import open_log, open_read_models
+from runners.daily import run_day
 from runners.matching import money_of
+from runners.pulling_mail import Mailroom
 from runners.settings import load_settings
 from tests.integration.running import Running, Said, until
 from tests.statement_files import Movement, douyin, wechat, written
@@ -81,7 +83,7 @@ def own_order(number: str, **more: Any) -> dict[str, Any]:
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     folder = tmp_path_factory.mktemp("reconciliation")
     with Running(folder / "data", "--clock", "mail") as up:
-        said = up.run("simulate", "--orders", 150, "--channel", "taobao", "--channel", "douyin", "--json")
+        said = up.run("simulate", "--orders", 120, "--channel", "taobao", "--channel", "douyin", "--json")
         assert said.code == 0, said.err
         orders = folder / "own.jsonl"
         own = [
@@ -259,6 +261,20 @@ def test_a_damaged_row_is_named_and_a_good_read_model_differs_nowhere(day: Day) 
         with sqlite3.connect(file, timeout=10.0) as db:
             db.execute(f"UPDATE {table} SET state = ? WHERE key = ?", (before, key))  # noqa: S608
     assert day.run("self-check", "--all").code == 0
+
+
+async def test_what_up_does_each_day_leaves_its_result(day: Day) -> None:
+    settings = load_settings(day.up.data)
+    before = day.found()
+    with closing(open_log(settings, read_only=True)) as log:
+        async with Mailroom(settings, "daily-test") as mailroom:
+            await run_day(settings, log, mailroom, days_after(DAY, 9), NOON)
+        compared = [each for each in log.read(0, 1 << 30) if each.tag == "finance.compared"]
+        assert b'"day":"%b"' % days_after(DAY, 9).encode() in compared[-1].data
+        assert b'"system"' in compared[-1].envelope
+    until(lambda: "system:daily" in day.run("checks", "--json").out)
+    assert day.run("checks", "--json").json[0]["differing_orders"] == 0
+    assert day.found() == before, "nothing has changed, and nothing is told anew"
 
 
 def test_money_of_the_day_is_what_the_orders_say(day: Day) -> None:

@@ -2,13 +2,14 @@
 
 import pytest
 
+from domain.canonical import Status
 from domain.catalogue import TAGS
-from domain.order import OrderReceived, ScanOut, Ship
+from domain.order import OrderReceived, ResolveInterception, ScanOut, Ship
 from domain.ports import Recorded
 from domain.time_units import DAY_MS, MINUTE_MS
 from domain.views import DIFFER_MAX, Differing, RecordCheck, Views, ViewsCompared, decide, evolve
 from runners.daily import CATCH_UP_DAYS, days_due
-from runners.selfcheck import channel_differs
+from runners.selfcheck import ALIVE, channel_differs
 from tests.spec import Cell, line, snapshot
 
 KEY = "order-taobao:shop1:o-1"
@@ -19,7 +20,7 @@ def story(cell: Cell) -> list[Recorded]:
     return [Recorded(at, *each[:5], None, b"") for at, each in enumerate(records, 1)]
 
 
-def told(*views: str) -> Cell:
+def told(*views: Status) -> Cell:
     cell = Cell()
     cell.receive(("S1", 9))
     for minute, status in enumerate(views, 1):
@@ -30,7 +31,7 @@ def told(*views: str) -> Cell:
 @pytest.mark.parametrize(
     "views", [("paid",), ("awaiting_payment", "paid"), ("paid", "shipped", "completed"), ("cancelled",)]
 )
-def test_an_order_that_followed_its_channel_differs_in_nothing(views: tuple[str, ...]) -> None:
+def test_an_order_that_followed_its_channel_differs_in_nothing(views: tuple[Status, ...]) -> None:
     assert channel_differs(story(told(*views))) == ""
 
 
@@ -57,6 +58,18 @@ def test_a_channel_that_goes_on_saying_that_nothing_was_shipped_is_told_after_an
     assert channel_differs(story(cell)) == "", "it has not spoken since"
     cell.take(snapshot("paid", minutes, (line("1"),)))
     assert channel_differs(story(cell)) == said
+
+
+def test_what_people_are_asked_about_shows_as_that_and_is_no_difference() -> None:
+    cell = told("cancelled", "shipped")
+    assert cell.order().status == "cancelled"
+    assert [reason for _, reason in cell.order().interceptions] == [ALIVE]
+    assert channel_differs(story(cell)) == ""
+    (asked,) = (name for name, _ in cell.order().interceptions)
+    cell.send(KEY, ResolveInterception("c-9", asked, "release", "seen"))
+    assert channel_differs(story(cell)) == "", "a person has decided"
+    undecided = [each for each in story(cell) if each.tag not in ("order.intercepted", "order.resolved")]
+    assert channel_differs(undecided) == "cancelled here, shipped at the channel"
 
 
 def test_a_check_names_so_many_and_counts_all() -> None:
