@@ -97,6 +97,9 @@ class JudgeOrders(Command, frozen=True):
     as_of: int
     """Position in the log up to which it was looked at; what an older look says comes too late."""
     judged: tuple[Judged, ...]
+    """Those of which something differs, or did."""
+    agreeing: int = 0
+    """How many others there were."""
 
 
 class ExplainDifference(Command, frozen=True):
@@ -282,7 +285,9 @@ def _judge(command: JudgeOrders, state: Finance) -> Sequence[Event]:
         return ()
     differing = sum(1 for judged in command.judged if judged.findings)
     events: list[Event] = [
-        OrdersCompared(command.day, command.as_of, len(command.judged), differing, command.command_id)
+        OrdersCompared(
+            command.day, command.as_of, command.agreeing + len(command.judged), differing, command.command_id
+        )
     ]
     for judged in command.judged:
         found = {difference_id(judged.order, finding): finding for finding in judged.findings}

@@ -79,5 +79,5 @@ async def run_day(settings: "Settings", event_log: "EventLog", mailroom: Mailroo
         checked = await asyncio.to_thread(selfcheck.check_sample, event_log, views, ORDERS)
     mails = [*matching.mails_of(compared, BY, now_ms), selfcheck.mail_of(checked, BY, now_ms)]
     await mailroom.send(mails)
-    orders = sum(len(each.judged) for each in compared.shops)
+    orders = sum(each.agreeing + len(each.judged) for each in compared.shops)
     log.info("daily.done", day=day, orders=orders, checked=checked.orders, differing=checked.differing_orders)

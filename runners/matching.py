@@ -3,7 +3,7 @@
 The finance read model says only where to look; every figure is folded from the log.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -40,6 +40,9 @@ class ShopDay(NamedTuple):
     channel: str
     shop: str
     judged: tuple[Judged, ...]
+    """Orders of which something differs, or did."""
+    agreeing: int
+    """How many others there are."""
     covered: bool
     """Whether a statement of the day itself is there."""
     silent: bool
@@ -77,16 +80,17 @@ def tolerance_of(data: Path) -> Tolerance:
 def compare(log: "EventLog", views: ReadModels, day: str, tolerance: Tolerance = EXACT) -> Compared:
     """Compare all shops for a day. The read models must be level with the log.
 
-    Looked at are orders to which something of money happened on that day, the day before, or so long ago that it is
-    late now; orders that its statements name; and all of which something differs.
+    Looked at are orders to which something of money happened on that day or in the days before it in which it may be
+    late; orders that its statements name; and all of which something differs.
     """
     as_of = log.tracked().head
-    late = (0, 1, tolerance.ship_days + 1, tolerance.settle_days, tolerance.settle_days + 1)
-    keys = views.finance_days([days_after(day, -each) for each in late])
+    back = max(1, tolerance.ship_days, tolerance.settle_days) + 1
+    keys = views.finance_days([days_after(day, -each) for each in range(back + 1)])
     of_day = views.finance_lines(day=day)
     keys |= {row["key"] for row in of_day if row["key"]}
     unsettled = [*views.finance_differences(state="open"), *views.finance_differences(state="explained")]
-    keys |= {row["key"] for row in unsettled if row["key"].startswith("order-")}
+    differed = {row["key"] for row in unsettled}
+    keys |= {key for key in differed if key.startswith("order-")}
     covers = _covers(views)
     places: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     loose: set[tuple[str, str, str]] = {(row["channel"], row["shop"], row["day"]) for row in of_day if not row["key"]}
@@ -95,37 +99,40 @@ def compare(log: "EventLog", views: ReadModels, day: str, tolerance: Tolerance =
     days = _lines_of(log, {place for found in places.values() for place in found} | loose)
     money = money_of(log, keys)
     judged: dict[Shop, list[Judged]] = defaultdict(list)
+    agreeing: Counter[Shop] = Counter()
     for key in sorted(keys):
         channel, shop, _ = parts_of(key)
         cover = covers.get((channel, shop), Cover())
         lines = [line for place in sorted(places[key]) for line in days[place].get(key, ())]
         today = max(day, cover.last)
-        judged[channel, shop].append(judge(key, money.get(key, Money()), lines, cover, today, tolerance))
+        found = judge(key, money.get(key, Money()), lines, cover, today, tolerance)
+        if found.findings or key in differed:
+            judged[channel, shop].append(found)
+        else:
+            agreeing[channel, shop] += 1
     for channel, shop, each in sorted(loose):
-        found = {line.id: line for line in days[channel, shop, each].get("", ())}
-        judged[channel, shop] += [judge_line(line) for line in found.values() if line.kind == "unknown"]
-    shops = [
-        ShopDay(
-            channel,
-            shop,
-            tuple(found),
-            day in (covers.get((channel, shop), Cover()).payments | covers.get((channel, shop), Cover()).settlements),
-            (channel, shop) not in covers,
-        )
-        for (channel, shop), found in sorted(judged.items())
-    ]
+        odd = {line.id: line for line in days[channel, shop, each].get("", ()) if line.kind == "unknown"}
+        judged[channel, shop] += [judge_line(line) for line in odd.values()]
+    shops = []
+    for place in sorted({*judged, *agreeing}):
+        cover = covers.get(place, Cover())
+        of_the_day = day in cover.payments or day in cover.settlements
+        shops.append(ShopDay(*place, tuple(judged[place]), agreeing[place], of_the_day, place not in covers))
     return Compared(day, as_of, tuple(shops))
 
 
 def mails_of(compared: Compared, by: By, now_ms: int) -> list[Mail]:
     """Return the mail that has a comparison recorded."""
     mails = []
-    for channel, shop, judged, _, _ in compared.shops:
-        for start in range(0, len(judged), JUDGED_MAX):
-            part = judged[start : start + JUDGED_MAX]
-            text = msgspec.json.encode((compared.day, compared.as_of, part))
-            command = JudgeOrders(f"match-{sha256(text).hexdigest()[:24]}", compared.day, compared.as_of, part)
-            mails.append(Mail(finance_key(channel, shop), command, now_ms, by, f"reconcile/{compared.day}"))
+    for each in compared.shops:
+        for start in range(0, max(1, len(each.judged)), JUDGED_MAX):
+            part = each.judged[start : start + JUDGED_MAX]
+            agreeing = 0 if start else each.agreeing
+            text = msgspec.json.encode((compared.day, compared.as_of, part, agreeing))
+            name = f"match-{sha256(text).hexdigest()[:24]}"
+            command = JudgeOrders(name, compared.day, compared.as_of, part, agreeing)
+            to = finance_key(each.channel, each.shop)
+            mails.append(Mail(to, command, now_ms, by, f"reconcile/{compared.day}"))
     return mails
 
 

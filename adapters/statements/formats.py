@@ -28,6 +28,8 @@ class Format(NamedTuple):
     columns: tuple[str, ...]
     """Columns that tell it from others (see `row.column_name`)."""
     read: Read
+    lacks: str = ""
+    """Column that only other statements have: a bill of refunds alone is no whole day."""
     totals: str = ""
     """First column of the totals behind the rows, as their header names it."""
     service: str = ""
@@ -52,10 +54,11 @@ def order_number(channel: str, text: str) -> str:
     return text
 
 
-def _kind_of(word: str) -> LineKind:
+def _kind_of(word: str, remark: str = "") -> LineKind:
+    """Tell fees and transfers by the channel's word, or by its remark where the word says nothing (其它)."""
     if _TRANSFERS.search(word):
         return "transfer"
-    return "fee" if _FEES.search(word) else "unknown"
+    return "fee" if _FEES.search(word) or _FEES.search(remark) else "unknown"
 
 
 def _wechat(row: Row) -> list[Line]:
@@ -115,7 +118,8 @@ def _alipay_account(row: Row) -> list[Line]:
         return [Line(number, "paid", amount, "CNY", at_ms, order, word)]
     if amount < 0 and word.startswith(_ALIPAY_BACK):
         return [Line(number, "refunded", -amount, "CNY", at_ms, order, word)]
-    return [_other(number, amount, at_ms, order, word)] if amount else []
+    remark = f"{row.text('业务描述')} {row.text('备注')}"
+    return [_other(number, amount, at_ms, order, word, remark)] if amount else []
 
 
 def _pinduoduo(row: Row) -> list[Line]:
@@ -199,9 +203,9 @@ def _douyin(row: Row) -> list[Line]:
     return lines
 
 
-def _other(number: str, amount: int, at_ms: int, order: str, word: str) -> Line:
+def _other(number: str, amount: int, at_ms: int, order: str, word: str, remark: str = "") -> Line:
     """Return a movement that is neither payment nor refund; what the channel takes counts above nothing."""
-    return Line(number, _kind_of(word), -amount, "CNY", at_ms, order, word)
+    return Line(number, _kind_of(word, remark), -amount, "CNY", at_ms, order, word)
 
 
 def _fee(number: str, fee: int, currency: str, at_ms: int, order: str, word: str) -> Sequence[Line]:
@@ -218,7 +222,8 @@ FORMATS: Final[Sequence[Format]] = (
     Format(
         "wechat-trade",
         settles=False,
-        columns=("交易时间", "微信订单号", "商户订单号", "交易状态"),
+        columns=("交易时间", "微信订单号", "商户订单号", "交易状态", "微信退款单号", "退款金额"),
+        lacks="退款申请时间",
         read=_wechat,
         totals="总交易单数",
         service="wechat_pay",

@@ -26,6 +26,8 @@ _HEADER_WITHIN: Final = 100
 _TOTALS: Final = ("合计", "总计", "汇总", "小计", "总金额")
 _COUNT: Final = re.compile(r"#(?:支出|收入)合计[:：]\s*([0-9]+)\s*笔")
 LINE_CHARS_MAX: Final = 100_000
+WORD_MAX: Final = 60
+"""Characters that are kept of a channel's word for a movement."""
 KeyOf = Callable[[str], str]
 """Makes an order's key of a number, or raises BadId."""
 NO_KEYS: Final[Mapping[str, KeyOf]] = {}
@@ -138,6 +140,8 @@ class Statement:
 
     def _named(self, line: Line) -> Line:
         """Return the line with its order's key in place of the channel's number."""
+        if len(line.word) > WORD_MAX:
+            line = msgspec.structs.replace(line, word=line.word[:WORD_MAX] + "…")
         if not line.order:
             return line
         try:
@@ -164,7 +168,7 @@ class Statement:
                 continue
             places = {name: place for place, name in reversed(list(enumerate(map(column_name, cells)))) if name}
             for known in FORMATS:
-                if all(name in places for name in known.columns):
+                if all(name in places for name in known.columns) and known.lacks not in places:
                     return number, places, max(places.values()) + 1, known
                 nearest |= places.keys() & set(known.columns)
         seen = f"; of known columns it has only {', '.join(sorted(nearest))}" if nearest else ""

@@ -16,6 +16,7 @@ _AROUND: Final = "\t\r\n =`'\"\ufeff\u00a0"
 _UNIT: Final = re.compile(r"\([+-]?元\)$")
 _DESTROYED: Final = re.compile(r"[0-9](?:\.[0-9]+)?[Ee]\+?[0-9]+")
 _FULL_WIDTH: Final = str.maketrans("（）＋－：", "()+-:")
+_YEARS: Final = range(2000, 2100)
 SHOWN_MAX: Final = 40
 
 
@@ -109,9 +110,11 @@ class Row:
         text = self.text(*names)
         for form in _FORMS:
             try:
-                return round(datetime.strptime(text, form).replace(tzinfo=ZONE).timestamp() * 1000)
+                found = datetime.strptime(text, form).replace(tzinfo=ZONE)
             except ValueError:
                 continue
+            if found.year in _YEARS:
+                return round(found.timestamp() * 1000)
         raise BadRow(f"{names[0]} {text[:SHOWN_MAX]!r} is no time such as 2026-02-09 22:03:04; export again")
 
 

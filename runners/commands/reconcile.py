@@ -25,7 +25,7 @@ from runners.commands.statements import ROLE, day_given
 
 if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
-    from runners.matching import Compared
+    from runners.matching import Compared, ShopDay
     from runners.settings import Settings
 
 app = App(
@@ -217,8 +217,8 @@ def _document(compared: "Compared", rows: list[dict[str, Any]]) -> dict[str, Any
             {
                 "channel": each.channel,
                 "shop": each.shop,
-                "orders": len(each.judged),
-                "agree": sum(1 for judged in each.judged if not judged.findings),
+                "orders": each.agreeing + len(each.judged),
+                "agree": _agree(each),
                 "statement": each.covered,
             }
             for each in compared.shops
@@ -227,12 +227,16 @@ def _document(compared: "Compared", rows: list[dict[str, Any]]) -> dict[str, Any
     }
 
 
+def _agree(shop: "ShopDay") -> int:
+    return shop.agreeing + sum(1 for judged in shop.judged if not judged.findings)
+
+
 def _show_day(compared: "Compared", rows: list[dict[str, Any]]) -> None:
     made = table("channel", "shop", "orders", "agree", "statement of the day", right=("orders", "agree"))
     for each in compared.shops:
-        agree = sum(1 for judged in each.judged if not judged.findings)
         statement = "yes" if each.covered else "none" if each.silent else "not yet"
-        made.add_row(escape(each.channel), escape(each.shop), str(len(each.judged)), str(agree), statement)
+        orders = each.agreeing + len(each.judged)
+        made.add_row(escape(each.channel), escape(each.shop), str(orders), str(_agree(each)), statement)
     show(made)
     if rows:
         show(_table(rows))

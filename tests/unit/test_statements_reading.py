@@ -143,6 +143,35 @@ def test_a_charge_under_an_unknown_name_is_unknown_and_a_withdrawal_is_none(tmp_
     assert kinds == ["unknown", "transfer"]
 
 
+def test_a_word_that_says_nothing_is_told_by_the_remark_which_is_not_kept(tmp_path: Path) -> None:
+    """Tmall's commission comes as 其它 with a remark."""
+    text = made.alipay_account([Movement("", T0, 100, "其它", number="a")], "utf-8").decode()
+    (line,) = read(tmp_path, text.replace(",其它,", ",其它,天猫佣金（类目）扣款").encode())[2]
+    assert (line.kind, line.amount, line.word) == ("fee", 100, "其它")
+
+
+@pytest.mark.parametrize("wrong", ["0026-02-02 10:40:00", "9026-02-02 10:40:00"])
+def test_a_time_of_another_age_is_none(tmp_path: Path, wrong: str) -> None:
+    text = made.wechat(MOVES[:1], "utf-8").decode()
+    right = text.splitlines()[1].split(",")[0].lstrip("`")
+    statement, rows, _ = read(tmp_path, text.replace(right, wrong).encode(), "miniprogram")
+    assert statement.refused == 1
+    assert "is no time" in rows[0].problem
+
+
+def test_a_bill_of_payments_or_of_refunds_alone_is_no_whole_day(tmp_path: Path) -> None:
+    """WeChat gives three bills; a day that seems to have no refunds would make each one of them a difference."""
+    text = made.wechat(MOVES, "utf-8").decode()
+    for bill in (text.replace("微信退款单号,", "退款号,"), text.replace("交易时间,", "退款申请时间,交易时间,", 1)):
+        with pytest.raises(UnreadableStatement, match="no header"):
+            read(tmp_path, bill.encode(), "miniprogram")
+
+
+def test_a_word_without_end_is_cut(tmp_path: Path) -> None:
+    moves = [Movement("", T0, 100, "谜" * 5_000, number="a")]
+    assert [len(line.word) for line in read(tmp_path, made.alipay_account(moves))[2]] == [61]
+
+
 def test_what_jd_has_not_settled_yet_says_nothing(tmp_path: Path) -> None:
     text = made.jd(MOVES[:1], "utf-8").decode()
     time = text.splitlines()[1].split(",")[9]
