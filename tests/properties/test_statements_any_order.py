@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.statements.reading import Statement
@@ -89,6 +89,7 @@ movements = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(st.data(), st.sampled_from(sorted(WRITERS)), st.lists(movements, min_size=1, max_size=3))
 def test_any_order_and_repetition_ends_alike(data: st.DataObject, channel: str, bills: list[list[Movement]]) -> None:
     with TemporaryDirectory() as folder:
