@@ -266,9 +266,7 @@ class ReadModels:
             last = tuple(getattr(rows[-1], key.name) for key in keys)
             page = query.where(tuple_(*keys) > tuple_(*last))
 
-    def since(
-        self, projection: Projection, after: int, upto: int, limit: int
-    ) -> dict[str, Sequence[Sequence[Any]]]:
+    def since(self, projection: Projection, after: int, upto: int, limit: int) -> dict[str, Sequence[Sequence[Any]]]:
         """Return rows of the first table with `after` < position <= `upto`, the lowest positions first.
 
         About `limit` of them: those of the last position all come. Rows of the tables that have the same primary key
