@@ -1,7 +1,8 @@
 """Read models as documents in the broker's key-value buckets: watchable, and made again from the rows after a wipe.
 
 A bucket holds one document for each row, with its position and the log's generation, and a marker that says how far
-they go. Each change is told on `changes.<cell>.<read model>.<key>` too. The marker is written last, so what it says is there. Nothing personal is ever among them.
+they go. The marker is written last, so what it says is there. Each change is told on `changes.<cell>.<bucket>.<key>` as
+well. Nothing personal is ever among them.
 """
 
 import asyncio

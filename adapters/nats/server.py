@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -57,7 +58,7 @@ class EmbeddedServer:
 
         Args:
             directory: configuration, credentials, store and log live here (made if absent, 0700).
-            port: 0 picks a free one, which this object keeps over restarts.
+            port: 0 picks the one this directory had before, where it can be had, else a free one; this object keeps it.
             max_store_bytes: what all streams together may take; the sum of their `max_bytes` must fit.
             max_payload_bytes: largest message.
             accounts: of downstream services, as `adapters.nats.accounts` makes them; `reload` changes them.
@@ -89,6 +90,7 @@ class EmbeddedServer:
         """
         assert self.pid is None, "the server runs already"
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.port = self.port or self._earlier_port()
         passwords = self._passwords()
         self._forget_others()
         for stale in self.directory.glob("*.ports"):
@@ -184,6 +186,16 @@ class EmbeddedServer:
             known |= {user: secrets.token_urlsafe(24) for user in missing}
             write_secret(path, msgspec.json.format(msgspec.json.encode(known), indent=2))
         return known
+
+    def _earlier_port(self) -> int:
+        """Return the port that subscribers know, if nobody else has it now; else 0."""
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+            port = int(Address.read(self.address_file).url.rpartition(":")[2])
+            with socket.socket() as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((HOST, port))
+            return port
+        return 0
 
     def _forget_others(self) -> None:
         """Drop what the store keeps of subscribers that are no more: copies, which the read models have too."""
