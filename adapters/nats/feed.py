@@ -9,6 +9,7 @@
 whatever kills the program, every event has taken effect exactly once. docs/subscriptions.md
 """
 
+import asyncio
 import json
 import sqlite3
 import ssl
@@ -23,6 +24,7 @@ from nats.aio.client import Client
 
 ANSWER_S = 15.0
 """How long an answer may take, beside the waiting that was asked for."""
+CONNECT_S = 10.0
 PAGE_MESSAGES = 500
 
 
@@ -106,16 +108,38 @@ class Feed:
         """Connect with credentials; the connection comes back by itself for as long as it is needed.
 
         Raises:
-            OSError, nats.errors.Error: no broker lets this user in.
+            ConnectionError: no broker answers, or it refuses these credentials.
+            nats.errors.Error: it answers, and something else is wrong.
         """
-        nc = await nats.connect(
-            known["url"],
-            user=known["user"],
-            password=known["password"],
-            tls=ssl.create_default_context() if known["url"].startswith("tls://") else None,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
+        refused = asyncio.Event()
+
+        async def on_error(error: Exception) -> None:
+            if "authorization" in str(error).lower():
+                refused.set()
+
+        connecting = asyncio.ensure_future(
+            nats.connect(
+                known["url"],
+                user=known["user"],
+                password=known["password"],
+                tls=ssl.create_default_context() if known["url"].startswith("tls://") else None,
+                error_cb=on_error,
+                reconnect_time_wait=1,
+                max_reconnect_attempts=-1,
+            )
         )
+        ending = asyncio.ensure_future(refused.wait())
+        await asyncio.wait({connecting, ending}, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not connecting.done():
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            raise ConnectionError(
+                f"{known['url']} refuses these credentials: were they revoked, or made anew?"
+                if refused.is_set()
+                else f"no broker answers at {known['url']}"
+            )
+        nc = await connecting
         return cls(nc, known["cell"], name, only)
 
     async def ask(self, place: Place, *, wait_s: float = 0.0, most: int = PAGE_MESSAGES) -> Page:

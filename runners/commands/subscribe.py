@@ -94,6 +94,8 @@ async def _pages(
         known = credentials(creds)
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from error
+    if feed not in known.get("feeds", [feed]):
+        raise Failure(Exit.REFUSED, f"these credentials are for {', '.join(known['feeds'])}, not for {feed}")
     try:
         reader = await Feed.connect(known, feed, only)
     except (OSError, nats.errors.Error) as error:
