@@ -13,6 +13,7 @@ import sqlite3
 import sys
 
 import msgspec
+import nats.errors
 import psycopg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,8 +34,8 @@ from runners.subscribers import MODELS, BadSubscribers, Subscriber, load, stamp
 
 TICK_S = 0.25
 """How often it is looked whether what somebody waits for is there; hints come before."""
-AGAIN_S = 0.5
-"""Pause between two attempts to get into an account: the broker may not know it yet."""
+AGAIN_S = 0.4
+"""Least pause between two attempts to get into an account: the broker may not know it yet."""
 QUESTIONS_MAX = 8
 """Most questions of one subscriber under way."""
 BUCKET_BYTES_MAX = 128 << 20
@@ -59,7 +60,8 @@ class Outlet:
         self._seen = ""
         self._wanted: dict[str, Subscriber] = {}
         self._served: dict[str, Served] = {}
-        self._not_before = 0.0
+        self._not_before: dict[str, float] = {}
+        self._agreeing: asyncio.Task[None] | None = None
         self._leveling: asyncio.Task[None] | None = None
         self.waiting = 0
         """How many questions wait for something new."""
@@ -77,37 +79,43 @@ class Outlet:
         for name, served in list(self._served.items()):
             if self._wanted.get(name) != served.subscriber or served.nc.is_closed:
                 await self._served.pop(name).close()
+        missing = [each for each in self._wanted.values() if each.name not in self._served]
+        await asyncio.gather(*(self._enter(each) for each in missing))
+
+    async def _enter(self, subscriber: Subscriber) -> None:
+        name = subscriber.name
         now = asyncio.get_running_loop().time()
-        if now < self._not_before:
+        if now < self._not_before.get(name, 0.0):
             return
-        for name, subscriber in self._wanted.items():
-            if name in self._served:
-                continue
-            address = msgspec.structs.replace(
-                broker_address(self._settings), user=outlet_of(name), password=subscriber.outlet_password
-            )
-            try:
-                nc = await connect(address, f"outlet-{name}", timeout_s=CONNECT_S)
-            except BrokerError as error:
-                log.warning("outlet.not_let_in", subscriber=name, reason=str(error))
-                self._not_before = asyncio.get_running_loop().time() + AGAIN_S
-                continue
-            served = self._served[name] = Served(subscriber, self._settings.cell, nc, self._read_models)
+        address = msgspec.structs.replace(
+            broker_address(self._settings), user=outlet_of(name), password=subscriber.outlet_password
+        )
+        try:
+            nc = await connect(address, f"outlet-{name}", timeout_s=CONNECT_S)
+            served = Served(subscriber, self._settings.cell, nc, self._read_models)
             await served.open(self)
-            log.info("outlet.serves", subscriber=name, feeds=subscriber.feeds)
+        except (BrokerError, nats.errors.Error, OSError) as error:
+            log.warning("outlet.not_let_in", subscriber=name, reason=str(error))
+            self._not_before[name] = now + AGAIN_S
+            return
+        self._served[name] = served
+        log.info("outlet.serves", subscriber=name, feeds=subscriber.feeds)
 
     def tick(self) -> None:
-        """Let those who wait look again, and bring the buckets level."""
+        """Let those who wait look again, agree on who is served, bring the buckets level; none waits for another."""
         self._fresh.set()
         self._fresh = asyncio.Event()
+        if self._agreeing is None or self._agreeing.done():
+            self._agreeing = asyncio.create_task(self.agree(), name="agree")
         if self._leveling is None or self._leveling.done():
             self._leveling = asyncio.create_task(self._level(), name="level")
 
     async def close(self) -> None:
         """Leave all accounts."""
-        if self._leveling is not None:
-            self._leveling.cancel()
-            await asyncio.gather(self._leveling, return_exceptions=True)
+        beside = [task for task in (self._agreeing, self._leveling) if task is not None]
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         for served in self._served.values():
             await served.close()
 
@@ -154,8 +162,8 @@ class Outlet:
                     checkpoint = self._read_models.checkpoint(MODELS[model])
                     if checkpoint.generation and not served.nc.is_closed:
                         await documents.level(checkpoint)
-                except AWAY as trouble:
-                    log.warning("outlet.cannot_read", feed=model, reason=str(trouble))
+                except (BrokerError, nats.errors.Error, OSError, *AWAY) as trouble:
+                    log.warning("outlet.not_level", subscriber=served.subscriber.name, feed=model, reason=str(trouble))
 
 
 class Served:
@@ -184,8 +192,7 @@ class Served:
         """Begin to answer."""
         for feed in self.subscriber.feeds:
             await self.nc.listen(read_subject(self._cell, feed), self._taking(outlet, feed))
-        with contextlib.suppress(OSError):
-            await self.nc.flush()
+        await self.nc.flush()
 
     def _taking(self, outlet: Outlet, feed: str) -> Sink:
         def take(_subject: bytes, reply: bytes, payload: bytes, _headers: bytes | None) -> None:
@@ -207,8 +214,9 @@ class Served:
         for question in list(self._questions):
             question.cancel()
         await asyncio.gather(*self._questions, return_exceptions=True)
-        for _, documents in self.buckets:
-            await documents.close()
+        with contextlib.suppress(BrokerError, nats.errors.Error, OSError):
+            for _, documents in self.buckets:
+                await documents.close()
         await self.nc.close()
 
 
@@ -239,7 +247,6 @@ async def serve(settings: Settings) -> None:
     try:
         while not background.stopping.is_set():
             if await link.up() is not None:
-                await outlet.agree()
                 outlet.tick()
             await background.pause(TICK_S if outlet.waiting else POLL_S / 2, link.hints)
     finally:

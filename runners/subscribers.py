@@ -53,9 +53,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         kind, _, parts = stream.partition("-")
         if self.kinds and kind not in self.kinds:
             return False
-        return not self.channels or (
-            kind in OF_CHANNELS and decode_id(parts.partition(":")[0].partition("-")[0]) in self.channels
-        )
+        return not self.channels or (kind in OF_CHANNELS and decode_id(parts.partition(":")[0]) in self.channels)
 
     def lets_document(self, key: str, *, by_channel: bool) -> bool:
         """Tell whether a document with this public key passes."""

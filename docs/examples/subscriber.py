@@ -1,11 +1,15 @@
-"""A subscriber in a few lines: every event exactly once in effect, in order. Needs nats-py. `subscriber.py CREDS DB`."""
+"""A subscriber in a few lines: each event exactly once in effect, in order. Needs nats-py; `subscriber.py CREDS DB`."""
 
-import asyncio, json, sqlite3, sys  # noqa: E401
+import asyncio
+import json
+import sqlite3
+import sys
 
 import nats
 
 
 async def main(creds: dict[str, str], db: sqlite3.Connection) -> None:
+    """Note which orders were paid, for ever."""
     db.execute("CREATE TABLE IF NOT EXISTS place (one INTEGER PRIMARY KEY, generation TEXT, position INTEGER)")
     db.execute("CREATE TABLE IF NOT EXISTS paid (stream TEXT, position INTEGER)")
     nc = await nats.connect(creds["url"], user=creds["user"], password=creds["password"])

@@ -22,7 +22,7 @@ MESSAGES = 500
 
 
 def subscribe(
-    feed: Annotated[str, Parameter(name="FEED", help="events, orders, inventory, intake.")] = "events",
+    feed: Annotated[str, Parameter(name="FEED", help="events, orders, inventory, intake, after_sales.")] = "events",
     /,
     *,
     from_: Annotated[

@@ -68,7 +68,9 @@ def add(
     name: Name,
     /,
     *,
-    feeds: Annotated[str, Parameter(help="What it may read, with commas: events, orders, inventory, intake.")],
+    feeds: Annotated[
+        str, Parameter(help="What it may read, with commas: events, orders, inventory, intake, after_sales.")
+    ],
     kind: KindOption = None,
     channel: ChannelOption = None,
     type_: TypeOption = None,

@@ -1,8 +1,8 @@
 """A subscriber that is killed again and again. `crashing_subscriber.py CREDENTIALS DATABASE LIVES SEED`.
 
 Each life is a process of its own that reads on behind its stored position and is killed with SIGKILL at a random
-moment; the last one lives until the feed's end. How many lives got on is printed at the end. What an event does is one more row: nothing but the stored position
-keeps it from being done twice.
+moment; the last one lives until the feed's end. How many lives got on is printed at the end. What an event does is one
+more row: nothing but the stored position keeps it from being done twice.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from adapters.nats.feed import Event, Feed, FeedBroken, Inbox, credentials
 
-LIFE_S = 0.15
+LIFE_S = 0.25
 """The longest life before a kill: long enough to connect and to be in the middle of a page."""
 
 
@@ -52,7 +52,7 @@ def main(known: dict[str, str], database: str, lives: int, seed: int) -> None:
         if child == 0:
             try:
                 asyncio.run(live(known, database, last=last))
-            except BaseException:
+            except BaseException:  # noqa: BLE001  a child must never go on as the parent
                 os._exit(1)
             os._exit(0)
         if not last:

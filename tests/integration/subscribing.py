@@ -81,7 +81,7 @@ class World:
 @contextlib.asynccontextmanager
 async def world(data: Path) -> AsyncIterator[World]:
     """A world that is gone afterwards."""
-    data.mkdir(exist_ok=True)
+    data.mkdir(exist_ok=True)  # noqa: ASYNC240
     server = EmbeddedServer(data / "broker", max_store_bytes=2 << 30)
     address = await server.start()
     address.write(data / ADDRESS_FILE)

