@@ -119,7 +119,7 @@ def load(data: Path) -> tuple[Subscriber, ...]:
         found = tuple(_decoder.decode(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadSubscribers(f"{file}: {error} (`orderspine subscribers add` writes it)") from error
-    _check(found, str(file))
+    check(found, str(file))
     return found
 
 
@@ -134,7 +134,7 @@ def editing(data: Path) -> Iterator[list[Subscriber]]:
     with settings_file.held(file):
         entries = list(load(data))
         yield entries
-        _check(tuple(entries), FILE)
+        check(tuple(entries))
         settings_file.write(file, entries)
 
 
@@ -154,7 +154,12 @@ def stamp(data: Path) -> str:
     return str(settings_file.stamp(data / FILE))
 
 
-def _check(entries: tuple[Subscriber, ...], place: str) -> None:
+def check(entries: tuple[Subscriber, ...], place: str = FILE) -> None:
+    """See that entries are as they must be.
+
+    Raises:
+        BadSubscribers: one is not.
+    """
     names: set[str] = set()
     for each in entries:
         where = f"{place}, {each.name[:80]!r}"

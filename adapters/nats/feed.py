@@ -74,7 +74,7 @@ class FeedRefused(Exception):
     """The outlet does not answer the question; `code` and text say why."""
 
     def __init__(self, code: str, text: str) -> None:
-        """Keep the code: bad_request, ahead, busy, not_ready."""
+        """Keep the code: bad_request, ahead, busy, not_ready, unauthorized."""
         super().__init__(text)
         self.code = code
 
@@ -95,9 +95,25 @@ class FeedBroken(Exception):
 class Feed:
     """One feed over one connection."""
 
-    def __init__(self, nc: Client, cell: str, name: str, only: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Name the feed; `only`: kinds, channels, types, of which nothing else is to come."""
+    def __init__(
+        self,
+        nc: Client,
+        cell: str,
+        name: str,
+        only: Mapping[str, Sequence[str]] | None = None,
+        refused: asyncio.Event | None = None,
+    ) -> None:
+        """Name the feed.
+
+        Args:
+            nc: a connection with the subscriber's credentials.
+            cell: as the credentials have it.
+            name: of the feed.
+            only: kinds, channels, types; nothing else is to come.
+            refused: set by who sees that the broker does not let this user in any more.
+        """
         self._nc = nc
+        self._refused = refused or asyncio.Event()
         self._subject = f"read.{cell}.{name}"
         self._only = {key: list(values) for key, values in (only or {}).items() if values}
 
@@ -140,7 +156,8 @@ class Feed:
                 else f"no broker answers at {known['url']}"
             )
         nc = await connecting
-        return cls(nc, known["cell"], name, only)
+        refused.clear()
+        return cls(nc, known["cell"], name, only, refused)
 
     async def ask(self, place: Place, *, wait_s: float = 0.0, most: int = PAGE_MESSAGES) -> Page:
         """Ask once.
@@ -172,6 +189,8 @@ class Feed:
                     Event(int(headers["ce-position"]), headers["ce-subject"], headers["ce-type"], message.data, headers)
                 )
         except nats.errors.Error as error:
+            if self._refused.is_set():
+                raise FeedRefused("unauthorized", "the broker does not accept these credentials any more") from error
             raise FeedBroken(f"no whole answer on {self._subject}: {error!r}") from error
         finally:
             with suppress(nats.errors.Error):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, printable, settings_of
+from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, printable, say, settings_of
 from runners.commands.subscribers import ChannelOption, KindOption, TypeOption
 
 if TYPE_CHECKING:
@@ -55,14 +55,25 @@ def subscribe(
 
     async def tail() -> None:
         at = place
-        async with contextlib.aclosing(_pages(feed, lambda: at, only, creds, data, wait=not until_end)) as pages:
-            async for page in pages:
-                for event in page.events:
-                    sys.stdout.write(_line(event, json=json) + "\n")
-                sys.stdout.flush()
-                at = page.place
-                if until_end and page.place.position == page.head:
-                    return
+
+        def here() -> Place:
+            return at
+
+        while True:
+            try:
+                async with contextlib.aclosing(_pages(feed, here, only, creds, data, wait=not until_end)) as pages:
+                    async for page in pages:
+                        for event in page.events:
+                            sys.stdout.write(_line(event, json=json) + "\n")
+                        sys.stdout.flush()
+                        at = page.place
+                        if until_end and page.place.position == page.head:
+                            return
+            except FeedBroken as error:
+                if until_end or at.position is None:
+                    raise
+                say(f"{error}; going on behind {at.position} as soon as there is an answer")
+                await asyncio.sleep(POLL_S)
 
     try:
         asyncio.run(tail())

@@ -79,7 +79,7 @@ def add(
     json: JsonOption = False,
 ) -> Exit:
     """Let a service read feeds, and make its credentials: shown once, nobody can show them again."""
-    from runners.subscribers import Filter, Subscriber, editing, new_password  # noqa: PLC0415
+    from runners.subscribers import Filter, Subscriber, check, editing, new_password  # noqa: PLC0415
 
     settings = settings_of(data)
     password, hashed = new_password()
@@ -95,7 +95,9 @@ def add(
                 f"there is a subscriber {name} already: `rotate` gives it new credentials, `revoke` ends it",
             )
         entries.append(subscriber)
-    return _hand_over(settings, subscriber, password, to, json=json)
+        check(tuple(entries))
+        credentials = _made(settings, subscriber, password, to)
+    return _hand_over(settings, subscriber, credentials, to, json=json)
 
 
 @app.command(name="list")
@@ -127,7 +129,7 @@ def show_(name: Name, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = 
     subscriber = _one(settings, name)
     accounts = broker_accounts(settings.cell, (subscriber,))
     if json:
-        print_json(_shown(subscriber) | {"accounts": accounts})
+        print_json(_shown(subscriber) | ({"accounts": accounts} if settings.broker != "embedded" else {}))
         return Exit.OK
     show(
         f"subscriber {escape(subscriber.name)}, made at {escape(subscriber.created)}",
@@ -158,7 +160,8 @@ def rotate(name: Name, /, *, to: To = None, data: DataOption = DATA_DEFAULT, jso
                 break
         else:
             raise _unknown(name)
-    return _hand_over(settings, subscriber, password, to, json=json)
+        credentials = _made(settings, subscriber, password, to)
+    return _hand_over(settings, subscriber, credentials, to, json=json)
 
 
 @app.command
@@ -182,18 +185,34 @@ def revoke(name: Name, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption =
     return Exit.OK
 
 
-def _hand_over(settings: "Settings", subscriber: "Subscriber", password: str, to: Path | None, *, json: bool) -> Exit:
-    """Give out the credentials, once the broker knows of them."""
+def _made(settings: "Settings", subscriber: "Subscriber", password: str, to: Path | None) -> "Credentials":
+    """Return the credentials, written where they are wanted: before anybody is let in with them.
+
+    Raises:
+        Failure: the file cannot be written.
+    """
     import msgspec  # noqa: PLC0415
 
     from adapters.nats.accounts import user_of  # noqa: PLC0415
     from adapters.nats.address import write_secret  # noqa: PLC0415
     from runners.subscribers import Credentials  # noqa: PLC0415
 
-    remark = _installed(settings)
-    credentials = Credentials(_place(settings), user_of(subscriber.name), password, settings.cell, subscriber.feeds)
+    made = Credentials(_place(settings), user_of(subscriber.name), password, settings.cell, subscriber.feeds)
     if to is not None:
-        write_secret(to, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
+        try:
+            write_secret(to, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
+        except OSError as error:
+            raise Failure(Exit.USAGE, f"{to} cannot be written ({error.strerror}); nothing was changed") from error
+    return made
+
+
+def _hand_over(
+    settings: "Settings", subscriber: "Subscriber", credentials: "Credentials", to: Path | None, *, json: bool
+) -> Exit:
+    """Give out the credentials, once the broker knows of them."""
+    import msgspec  # noqa: PLC0415
+
+    remark = _installed(settings)
     if json:
         print_json({"subscriber": _shown(subscriber), "remark": remark} | _unless_written(credentials, to))
         return Exit.OK
