@@ -16,11 +16,13 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import nats
 import nats.errors
 from nats.aio.client import Client
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
 
 ANSWER_S = 15.0
 """How long an answer may take, beside the waiting that was asked for."""
@@ -114,6 +116,7 @@ class Feed:
         """
         self._nc = nc
         self._refused = refused or asyncio.Event()
+        self._giving_up: asyncio.Task[None] | None = None
         self._subject = f"read.{cell}.{name}"
         self._only = {key: list(values) for key, values in (only or {}).items() if values}
 
@@ -127,14 +130,19 @@ class Feed:
             ConnectionError: no broker answers, or it refuses these credentials.
             nats.errors.Error: it answers, and something else is wrong.
         """
+        nc = Client()
         refused = asyncio.Event()
 
         async def on_error(error: Exception) -> None:
             if "authorization" in str(error).lower():
                 refused.set()
 
+        async def give_up() -> None:
+            await refused.wait()
+            await nc.close()  # the library would try again for ever
+
         connecting = asyncio.ensure_future(
-            nats.connect(
+            nc.connect(
                 known["url"],
                 user=known["user"],
                 password=known["password"],
@@ -150,14 +158,16 @@ class Feed:
         if not connecting.done():
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
+            await nc.close()
             raise ConnectionError(
                 f"{known['url']} refuses these credentials: were they revoked, or made anew?"
                 if refused.is_set()
                 else f"no broker answers at {known['url']}"
             )
-        nc = await connecting
-        refused.clear()
-        return cls(nc, known["cell"], name, only, refused)
+        await connecting
+        feed = cls(nc, known["cell"], name, only, refused)
+        feed._giving_up = asyncio.create_task(give_up())
+        return feed
 
     async def ask(self, place: Place, *, wait_s: float = 0.0, most: int = PAGE_MESSAGES) -> Page:
         """Ask once.
@@ -174,9 +184,10 @@ class Feed:
             **self._only,
         }
         inbox = self._nc.new_inbox()
-        listening = await self._nc.subscribe(inbox, pending_bytes_limit=-1)
+        listening: Subscription | None = None
         events: list[Event] = []
         try:
+            listening = await self._nc.subscribe(inbox, pending_bytes_limit=-1)
             await self._nc.publish(self._subject, json.dumps(question).encode(), reply=inbox)
             while True:
                 message = await listening.next_msg(timeout=wait_s + ANSWER_S)
@@ -193,8 +204,9 @@ class Feed:
                 raise FeedRefused("unauthorized", "the broker does not accept these credentials any more") from error
             raise FeedBroken(f"no whole answer on {self._subject}: {error!r}") from error
         finally:
-            with suppress(nats.errors.Error):
-                await listening.unsubscribe()
+            if listening is not None:
+                with suppress(nats.errors.Error):
+                    await listening.unsubscribe()
 
     async def pages(self, place: Callable[[], Place], *, wait_s: float = 20.0) -> AsyncGenerator[Page, None]:
         """Ask for ever, each time from what `place` returns; `wait_s` is how long one question waits for news."""
@@ -203,6 +215,8 @@ class Feed:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._giving_up is not None:
+            self._giving_up.cancel()
         await self._nc.close()
 
 

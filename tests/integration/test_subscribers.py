@@ -14,14 +14,16 @@ import pytest
 
 from adapters.nats.connection import Connection, api, connect
 from adapters.nats.errors import BrokerError, BrokerUnauthorized
-from adapters.nats.feed import NEW, Event, Feed, FeedRefused, Inbox, NewGeneration, Page, Place
+from adapters.nats.feed import NEW, Event, Feed, FeedBroken, FeedRefused, Inbox, NewGeneration, Page, Place
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from runners.feeds import Ask, Feeds
+from runners.lock import DataLock
 from runners.subscribers import Filter
 from tests.integration.following import wait_for
+from tests.integration.running import orderspine
 from tests.integration.subscribing import World, world
 from tests.trade import SECRET, Trade, trade_day, view
 
@@ -300,15 +302,15 @@ async def test_an_enemy_with_credentials_reaches_nothing_else(cell: World) -> No
     for reply in ("mail.main.order.1", "$JS.API.STREAM.DELETE.KV_main_inventory", "$KV.main_inventory.A=3ASKU-1"):
         await enemy.publish("read.main.inventory", b"{}", reply=reply)
     # other streams, and what would change its own
-    for request in (
+    forbidden = (
         "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.MAIL_main", "STREAM.INFO.EVENTS_main", "STREAM.MSG.GET.MAIL_main",
         "DIRECT.GET.MAIL_main", "DIRECT.GET.EVENTS_main", "DIRECT.GET.QUARANTINE_main", "DIRECT.GET.KV_main_orders",
         "STREAM.DELETE.KV_main_inventory", "STREAM.PURGE.KV_main_inventory", "STREAM.MSG.DELETE.KV_main_inventory",
         "STREAM.UPDATE.KV_main_inventory", "STREAM.SNAPSHOT.KV_main_inventory", "STREAM.RESTORE.X",
         "CONSUMER.CREATE.MAIL_main", "CONSUMER.CREATE.EVENTS_main.c.events.>", "CONSUMER.DURABLE.CREATE.MAIL_main.c",
         "CONSUMER.MSG.NEXT.MAIL_main.c", "CONSUMER.LIST.MAIL_main", "ACCOUNT.PURGE.ORDERSPINE", "META.LEADER.STEPDOWN",
-    ):  # fmt: skip
-        await silence(enemy, f"$JS.API.{request}", b'{"seq":1}')
+    )  # fmt: skip
+    await asyncio.gather(*(silence(enemy, f"$JS.API.{request}", b'{"seq":1}') for request in forbidden))
     mirror = {"name": "STOLEN", "mirror": {"name": "MAIL_main"}}
     source = {"name": "STOLEN", "sources": [{"name": "MAIL_main", "external": {"api": "$JS.ORDERSPINE.API"}}]}
     for config in (mirror, source, {"name": "STOLEN", "subjects": ["mail.>"]}):
@@ -459,3 +461,35 @@ def test_what_cannot_be_handled_is_parked_and_its_order_waits_behind_it() -> Non
     assert inbox.retry(handle) == 2
     assert inbox.parked() == []
     assert done() == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_subscriber_that_is_revoked_is_told_so(cell: World) -> None:
+    cell.trade.receive()
+    feed = await cell.feed(await cell.admit("erp", "events"))
+    place = (await feed.ask(START)).place
+    asking = asyncio.create_task(feed.ask(place, wait_s=1))
+    await asyncio.sleep(0.05)
+    await cell.revoke("erp")
+    with pytest.raises((FeedRefused, FeedBroken)):
+        await asking
+    await wait_for(feed._refused.is_set, 10.0)
+    with pytest.raises(FeedRefused, match="not accept"):
+        await asyncio.wait_for(feed.ask(place), 20)
+    await feed.close()
+
+
+async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names(cell: World, tmp_path: Path) -> None:
+    data = tmp_path / "elsewhere"
+    with DataLock(data):
+        (data / "settings.json").write_text(json.dumps({"broker": cell.address.url.replace("://", "://me:secret@")}))
+    said = await asyncio.to_thread(
+        orderspine, "subscribers", "add", "erp", "--feeds", "orders", "--data", data, "--json"
+    )
+    assert said.code == 0, said.err
+    known = said.json["credentials"]
+    assert known["url"] == cell.address.url, "without our own password"
+    assert not await _lets(cell, known)
+    shown = await asyncio.to_thread(orderspine, "subscribers", "show", "erp", "--data", data)
+    snippet = json.loads(shown.out[shown.out.index("{") :])
+    await cell.server.reload(snippet["accounts"])
+    assert await _lets(cell, known)
