@@ -107,11 +107,16 @@ class Documents:
         except BrokerError as trouble:
             self._doubt(trouble)
 
-    async def level(self, checkpoint: Checkpoint) -> None:
-        """Bring the bucket level with the rows, for one who does not fold them: those changed since are read again."""
-        if self._marker != Marker(checkpoint.generation, checkpoint.position):
+    async def level(self, checkpoint: Checkpoint) -> bool:
+        """Bring the bucket level with the rows, for one who does not fold them; tell whether it is now.
+
+        The rows that changed since its marker are read again.
+        """
+        reached = Marker(checkpoint.generation, checkpoint.position)
+        if self._marker != reached:
             self._marker = None
         await self.settle(checkpoint)
+        return self._marker == reached
 
     async def close(self) -> None:
         """Finish what is being written."""

@@ -30,7 +30,7 @@ from runners.bootstrap import broker_address, open_read_models
 from runners.documents import Documents
 from runners.feeds import Ask, End, Feeds, Page, read_ask
 from runners.settings import Settings, load_settings
-from runners.subscribers import MODELS, BadSubscribers, Subscriber, load, stamp
+from runners.subscribers import BUCKET_BYTES_MAX, MODELS, BadSubscribers, Subscriber, load, stamp
 
 TICK_S = 0.25
 """How often it is looked whether what somebody waits for is there; hints come before."""
@@ -38,8 +38,8 @@ AGAIN_S = 0.4
 """Least pause between two attempts to get into an account: the broker may not know it yet."""
 QUESTIONS_MAX = 8
 """Most questions of one subscriber under way."""
-BUCKET_BYTES_MAX = 128 << 20
-"""Of one bucket of one subscriber. The broker sets the room aside, so that no subscriber takes the mail's."""
+BUCKET_AGAIN_S = 5.0
+"""Pause before a bucket that could not be brought level is tried again."""
 _INBOX = re.compile(rb"_INBOX\.[A-Za-z0-9_.-]{1,200}")
 AWAY = (sqlite3.Error, psycopg.Error, SQLAlchemyError)
 """The log or the read models cannot be read just now."""
@@ -156,12 +156,15 @@ class Outlet:
                 return refused("not_ready", "the log cannot be read just now; ask again in a moment")
 
     async def _level(self) -> None:
+        now = asyncio.get_running_loop().time
         for served in list(self._served.values()):
             for model, documents in served.buckets:
+                if served.nc.is_closed or now() < served.not_before.get(model, 0.0):
+                    continue
                 try:
                     checkpoint = self._read_models.checkpoint(MODELS[model])
-                    if checkpoint.generation and not served.nc.is_closed:
-                        await documents.level(checkpoint)
+                    if checkpoint.generation and not await documents.level(checkpoint):
+                        served.not_before[model] = now() + BUCKET_AGAIN_S
                 except (BrokerError, nats.errors.Error, OSError, *AWAY) as trouble:
                     log.warning("outlet.not_level", subscriber=served.subscriber.name, feed=model, reason=str(trouble))
 
@@ -174,6 +177,8 @@ class Served:
         self.subscriber = subscriber
         self.nc = nc
         self.buckets = [(model, self._bucket(model, cell, read_models)) for model in subscriber.member.buckets]
+        self.not_before: dict[str, float] = {}
+        """When a bucket that could not be brought level (it is full, or there is no room for it) is tried again."""
         self._cell = cell
         self._questions: set[asyncio.Task[None]] = set()
 

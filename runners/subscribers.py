@@ -27,6 +27,10 @@ EVENTS = "events"
 MODELS = {each.bucket: each for each in PROJECTIONS if each.bucket}
 """Feeds of documents, by name."""
 FEEDS = (EVENTS, *MODELS)
+BUCKET_BYTES_MAX = 128 << 20
+"""Of one bucket of one subscriber. The broker sets the room aside, so that no subscriber takes the mail's."""
+BUCKETS_MAX = 32
+"""Most buckets of all subscribers for which the embedded broker has room."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,48}")
 _ROUNDS = 4
 """The fewest there are: a password of 192 random bits is not guessed, and each connection costs the broker one hash."""

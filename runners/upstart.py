@@ -32,7 +32,15 @@ from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
-from runners.subscribers import INSTALLED_FILE, BadSubscribers, broker_accounts, load, stamp
+from runners.subscribers import (
+    BUCKET_BYTES_MAX,
+    BUCKETS_MAX,
+    INSTALLED_FILE,
+    BadSubscribers,
+    broker_accounts,
+    load,
+    stamp,
+)
 from runners.supervisor import LOG_DIRECTORY, Part, Supervisor
 from runners.vitals import STORE_AWAY, Gauge, Vitals
 
@@ -52,7 +60,7 @@ PATIENCE_S = 4.0
 """After so long without a worker it is said that one is waited for, and why."""
 DISK_BYTES_SPARE = 3 << 30
 """What the broker's store may take beside mail and events (documents, lease, quarantine)."""
-SUBSCRIBERS_BYTES = 4 << 30
+SUBSCRIBERS_BYTES = BUCKETS_MAX * BUCKET_BYTES_MAX
 """What the broker's store may take for the subscribers' buckets; each is set aside when it is made."""
 HOLDER_FILE = "holder"
 """Written by the worker: the name under which this directory's workers hold the cell."""

@@ -79,7 +79,7 @@ def add(
     json: JsonOption = False,
 ) -> Exit:
     """Let a service read feeds, and make its credentials: shown once, nobody can show them again."""
-    from runners.subscribers import Filter, Subscriber, check, editing, new_password  # noqa: PLC0415
+    from runners.subscribers import BUCKETS_MAX, Filter, Subscriber, check, editing, new_password  # noqa: PLC0415
 
     settings = settings_of(data)
     password, hashed = new_password()
@@ -96,6 +96,12 @@ def add(
             )
         entries.append(subscriber)
         check(tuple(entries))
+        if settings.broker == "embedded" and sum(len(each.member.buckets) for each in entries) > BUCKETS_MAX:
+            raise Failure(
+                Exit.REFUSED,
+                f"the broker has room for {BUCKETS_MAX} buckets of documents, and they are taken: `revoke` one, or "
+                "name fewer feeds (events need none)",
+            )
         credentials = _made(settings, subscriber, password, to)
     return _hand_over(settings, subscriber, credentials, to, json=json)
 

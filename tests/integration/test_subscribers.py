@@ -493,3 +493,17 @@ async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names
     snippet = json.loads(shown.out[shown.out.index("{") :])
     await cell.server.reload(snippet["accounts"])
     assert await _lets(cell, known)
+
+
+async def test_a_bucket_without_room_leaves_mail_and_feeds_alone(cell: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runners.outlet.BUCKET_BYTES_MAX", 4 << 30)
+    cell.trade.receive()
+    known = await cell.admit("erp", "inventory")
+    await cell.level()
+    feed = await cell.feed(known, "inventory")
+    assert len(await whole(feed)) == 2
+    owner = await connect(cell.address, "owner")
+    await ensure_mail(owner, "main", incarnation="one", first_seq=1, max_bytes=1024**2)
+    await BatchPublisher(owner).publish_batch([("mail.main.order.1", b"mail", None)], stream="MAIL_main")
+    for one in (feed, owner):
+        await one.close()

@@ -79,3 +79,13 @@ def test_a_feed_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     said = orderspine("subscribe", "mail", "--data", tmp_path)
     assert said.code == 2
     assert "there are events, " in said.err
+
+
+def test_more_buckets_than_the_broker_has_room_for_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text('{"schema":1,"version":"0"}')
+    write(tmp_path, *(Subscriber(f"s{number}", ("orders",), "", "", "") for number in range(32)))
+    said = orderspine("subscribers", "add", "one-more", "--feeds", "orders", "--data", tmp_path)
+    assert (said.code, "room for 32 buckets" in said.err) == (1, True)
+    said = orderspine("subscribers", "add", "one-more", "--feeds", "events", "--data", tmp_path)
+    assert said.code == 0, said.err
+    assert len(load(tmp_path)) == 33
