@@ -18,10 +18,10 @@ from domain.after_sale import (
 from domain.after_sale_case import EVENTS, AfterSales, Case, added, evolve
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
-from domain.ids import parts_of
+from domain.ids import parts_of, token_of
 from domain.ports import Recorded
 from domain.stock import Quantities
-from projections.base import FIXED, Change, Projection, versioned
+from projections.base import FIXED, Change, Projection, Public, versioned
 
 VERSION = 1
 
@@ -119,6 +119,8 @@ class AfterSaleCases(Projection[str, Documents]):
     name: ClassVar = "after_sales"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE,)
+    bucket: ClassVar = "after_sales"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the orders that may have cases already."""
@@ -148,6 +150,14 @@ class AfterSaleCases(Projection[str, Documents]):
         """Return the rows of the cases."""
         rows = [_row(key, shown) for key, documents in changed.items() for shown in (documents or {}).values()]
         return [Change(TABLE, rows)]
+
+    def public(self, changed: Mapping[str, Documents | None]) -> list[Public]:
+        """Return the cases; the key is the encoded order and number."""
+        return [
+            Public(token_of(f"{key}:{number}"), shown.position, b'{"order":%b,%b' % (_encode(key), _encode(shown)[1:]))
+            for key, documents in changed.items()
+            for number, shown in (documents or {}).items()
+        ]
 
 
 def _fold(documents: Documents, facts: Any, event: Recorded) -> None:

@@ -57,6 +57,9 @@ class Projection(ABC, Generic[Key, Document]):
     bucket: ClassVar[str] = ""
     """Name of its bucket of public documents; "" = it has none."""
 
+    by_channel: ClassVar[bool] = False
+    """Whether the keys of its public documents begin with the encoded channel and a colon, encoded once more."""
+
     @abstractmethod
     def keys(self, events: Sequence[Recorded]) -> Iterable[Key]:
         """Return the keys of the documents that may exist and that `fold` will need."""

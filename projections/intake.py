@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import msgspec
 from sqlalchemy import BigInteger, Column, Text
 
-from domain.ids import parts_of
+from domain.ids import intake_key, parts_of, token_of
 from domain.ports import Recorded
-from projections.base import Change, Projection, at_of, versioned
+from projections.base import Change, Projection, Public, at_of, versioned
 
 VERSION = 1
 
@@ -89,6 +89,7 @@ class _Released(msgspec.Struct, frozen=True, gc=False):
     behind: str
 
 
+_encode = msgspec.json.Encoder().encode
 _released = msgspec.json.Decoder(_Released).decode
 _OPENS = frozenset({"order.quarantined", "intake.quarantined"})
 _ENDS = frozenset({"order.queue_released", "intake.discarded"})
@@ -101,6 +102,8 @@ class Intake(Projection[str, Counts]):
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE,)
     whole: ClassVar = True
+    bucket: ClassVar = "intake"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return nothing: all documents are in memory."""
@@ -145,6 +148,14 @@ class Intake(Projection[str, Counts]):
     def changes(self, changed: Mapping[str, Counts | None]) -> list[Change]:
         """Return the rows."""
         return [Change(TABLE, [msgspec.structs.astuple(counts) for counts in changed.values() if counts is not None])]
+
+    def public(self, changed: Mapping[str, Counts | None]) -> list[Public]:
+        """Return the counts; the key is the encoded `channel:shop`, each of them encoded before."""
+        return [
+            Public(token_of(intake_key(counts.channel, counts.shop)), counts.position, _encode(counts))
+            for counts in changed.values()
+            if counts is not None
+        ]
 
 
 def _key(channel: str, shop: str) -> str:

@@ -127,6 +127,7 @@ class Orders(Projection[str, Entry]):
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE, VIEW_TABLE, SEARCH_TABLE, LIST_TABLE)
     bucket: ClassVar = "orders"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the orders that have events before these: a stream's first event finds no row."""

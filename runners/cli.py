@@ -46,6 +46,13 @@ VERBS = (
     Verb("wms", "wms:app", FEED, "Warehouses that others run: add, try, list, compare their stock.", "wms list"),
     Verb("carriers", "carriers:app", FEED, "The track services that follow parcels: add, list, test.", "carriers list"),
     Verb("payments", "payments:app", FEED, "The payment services that tell of payments: add, list.", "payments list"),
+    Verb(
+        "subscribers",
+        "subscribers:app",
+        FEED,
+        "Services that read feeds over the broker: add, list, rotate, revoke.",
+        "subscribers list",
+    ),
     Verb("api-token", "api_token:app", FEED, "Who may use the HTTP API: add, list, remove.", "api-token add erp"),
     Verb(
         "stock",
@@ -172,6 +179,7 @@ VERBS = (
         "document 2231958349 invoice-1 --to invoice.pdf",
     ),
     Verb("track", "carriers:track", LOOK, "Where the parcels of an order are.", "track 2231958349"),
+    Verb("subscribe", "subscribe:subscribe", LOOK, "Tail a feed: events, or changed documents.", "subscribe events"),
     Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
     Verb(
         "finance",

@@ -1,16 +1,19 @@
 """Read models as documents in the broker's key-value buckets: watchable, and made again from the rows after a wipe.
 
 A bucket holds one document for each row, with its position and the log's generation, and a marker that says how far
-they go. The marker is written last, so what it says is there. Nothing personal is ever among them.
+they go. The marker is written last, so what it says is there. Each change is told on `changes.<cell>.<bucket>.<key>` as
+well. Nothing personal is ever among them.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import structlog
 
+from adapters.nats.accounts import changes_subject
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerError
 from adapters.nats.kv import KvWriter
@@ -44,9 +47,24 @@ _encode = msgspec.json.Encoder().encode
 class Documents:
     """The bucket of one projection."""
 
-    def __init__(self, nc: Connection, cell: str, projection: Projection[Any, Any], read_models: ReadModels) -> None:
-        """Name the bucket; nothing is written yet."""
+    def __init__(
+        self,
+        nc: Connection,
+        cell: str,
+        projection: Projection[Any, Any],
+        read_models: ReadModels,
+        *,
+        max_bytes: int = -1,
+        lets: Callable[[Public], bool] | None = None,
+    ) -> None:
+        """Name the bucket; nothing is written yet.
+
+        With `max_bytes` it holds no more; with `lets` only the documents for which that is true.
+        """
         self.bucket = f"{cell}_{projection.bucket}"
+        self._told_on = changes_subject(cell, projection.bucket)
+        self._max_bytes = max_bytes
+        self._lets = lets
         self._nc = nc
         self._projection = projection
         self._read_models = read_models
@@ -63,7 +81,7 @@ class Documents:
         """Take over what a batch changed, and begin to write it if nothing is being written."""
         if self._marker is None:
             return
-        for public in self._projection.public(changed):
+        for public in self._public(changed):
             self._pending[public.key] = public
         self._reached = Marker(checkpoint.generation, checkpoint.position)
         if len(self._pending) >= PENDING_MAX:
@@ -88,6 +106,17 @@ class Documents:
             await self._write_pending()
         except BrokerError as trouble:
             self._doubt(trouble)
+
+    async def level(self, checkpoint: Checkpoint) -> bool:
+        """Bring the bucket level with the rows, for one who does not fold them; tell whether it is now.
+
+        The rows that changed since its marker are read again.
+        """
+        reached = Marker(checkpoint.generation, checkpoint.position)
+        if self._marker != reached:
+            self._marker = None
+        await self.settle(checkpoint)
+        return self._marker == reached
 
     async def close(self) -> None:
         """Finish what is being written."""
@@ -131,6 +160,10 @@ class Documents:
         if reached is not None:
             self._marker = reached
 
+    def _public(self, documents: Mapping[Any, Any]) -> list[Public]:
+        made = self._projection.public(documents)
+        return made if self._lets is None else [public for public in made if self._lets(public)]
+
     async def _read_marker(self) -> Marker | None:
         found = await self._writer.get_many([MARKER])
         try:
@@ -140,7 +173,7 @@ class Documents:
 
     async def _catch_up(self, checkpoint: Checkpoint) -> None:
         """Bring the bucket level with the rows: those changed since its marker, or all of them."""
-        await ensure_kv(self._nc, self.bucket)
+        await ensure_kv(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
         there = await self._read_marker()
         after = 0
         if there is not None and there.generation == checkpoint.generation and there.position <= checkpoint.position:
@@ -154,6 +187,6 @@ class Documents:
             whole = {made.name: rows.get(made.name, ()) for made in projection.tables}
             documents = projection.load(whole)
             projection.changes(documents)
-            await self._put(projection.public(documents), None)
+            await self._put(self._public(documents), None)
         await self._put([], self._reached)
         log.info("documents.level", bucket=self.bucket, after=after, position=checkpoint.position)

@@ -32,6 +32,15 @@ from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
+from runners.subscribers import (
+    BUCKET_BYTES_MAX,
+    BUCKETS_MAX,
+    INSTALLED_FILE,
+    BadSubscribers,
+    broker_accounts,
+    load,
+    stamp,
+)
 from runners.supervisor import LOG_DIRECTORY, Part, Supervisor
 from runners.vitals import STORE_AWAY, Gauge, Vitals
 
@@ -51,11 +60,15 @@ PATIENCE_S = 4.0
 """After so long without a worker it is said that one is waited for, and why."""
 DISK_BYTES_SPARE = 3 << 30
 """What the broker's store may take beside mail and events (documents, lease, quarantine)."""
+SUBSCRIBERS_BYTES = BUCKETS_MAX * BUCKET_BYTES_MAX
+"""What the broker's store may take for the subscribers' buckets; each is set aside when it is made."""
 HOLDER_FILE = "holder"
 """Written by the worker: the name under which this directory's workers hold the cell."""
 BESIDE = 4
 BEHIND = 19
 """What makes way for the worker: its start comes first, and its work."""
+SUBSCRIBERS_S = 0.2
+"""How often the file of subscribers is looked at: who is revoked is out within this."""
 UNKNOWN = -1
 """The epoch while the log cannot be read."""
 SIMULATE_MODULE = "runners.commands.simulate"
@@ -226,11 +239,15 @@ class Broker:
         self._line = line
         self._server: EmbeddedServer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._subscribers: asyncio.Task[None] | None = None
+        self._admitted = ""
         self.restarts = 0
         if settings.broker == "embedded":
             self._server = EmbeddedServer(
                 settings.path / BROKER_DIRECTORY,
-                max_store_bytes=settings.mail_bytes_max + settings.events_bytes_max + DISK_BYTES_SPARE,
+                max_store_bytes=(
+                    settings.mail_bytes_max + settings.events_bytes_max + DISK_BYTES_SPARE + SUBSCRIBERS_BYTES
+                ),
             )
 
     @property
@@ -246,19 +263,54 @@ class Broker:
         """
         if self._server is None:
             return broker_address(self._settings)
+        await self._admit(self._server)
         address = await self._server.start()
         address.write(self._settings.path / ADDRESS_FILE)
+        self._subscribers = asyncio.create_task(self._keep_subscribers(self._server), name="keep-subscribers")
         self._task = asyncio.create_task(self._keep(self._server), name="keep-broker")
         return address
 
     async def stop(self) -> None:
         """Stop the embedded server."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._subscribers):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         if self._server is not None:
             await self._server.stop()
+
+    async def _keep_subscribers(self, server: EmbeddedServer) -> None:
+        """Have the broker know the subscribers of the file, as soon as it changes."""
+        told = ""
+        while True:
+            await asyncio.sleep(SUBSCRIBERS_S)
+            try:
+                await self._admit(server)
+                told = ""
+            except (BrokerError, OSError) as error:
+                if told != str(error):
+                    self._line.note(f"the broker does not take over the subscribers ({error}); it is tried again")
+                told = str(error)
+
+    async def _admit(self, server: EmbeddedServer) -> None:
+        """Let the subscribers of the file in, and nobody else; where the file cannot be used, nobody.
+
+        Raises:
+            BrokerError: the running server did not take them over.
+        """
+        seen = stamp(self._settings.path)
+        if seen == self._admitted:
+            return
+        try:
+            subscribers = load(self._settings.path)
+        except (BadSubscribers, OSError) as error:
+            self._line.note(f"no subscriber is let in: {error}")
+            subscribers = ()
+        await server.reload(broker_accounts(self._settings.cell, subscribers))
+        self._admitted = seen
+        server.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (server.directory / INSTALLED_FILE).write_text(seen)
 
     async def _keep(self, server: EmbeddedServer) -> None:
         """Start the server again whenever it ends."""
@@ -290,6 +342,7 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         Part("worker", "runners.worker", data),
         Part("projector", "runners.projector", data, stop_s=5.0, nice=BEHIND),
         Part("relay", "runners.relay", data, stop_s=5.0, nice=BEHIND),
+        Part("outlet", "runners.outlet", data, stop_s=5.0, nice=BEHIND, late=True),
     ]
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:

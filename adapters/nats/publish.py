@@ -177,7 +177,7 @@ class BatchPublisher:
         count = len(batch)
         if count == 1:
             subject, payload, headers = batch[0]
-            return _frame(subject, payload, expect + _lines(headers), reply)
+            return frame(subject, payload, expect + _lines(headers), reply)
         parts: list[bytes] = []
         lead = f"Nats-Batch-Id: {self._inbox[7:]}-{self._number}\r\nNats-Batch-Sequence: ".encode()
         for number, (subject, payload, headers) in enumerate(batch, 1):
@@ -189,7 +189,7 @@ class BatchPublisher:
             elif number == count:
                 lines += b"Nats-Batch-Commit: 1\r\n"
                 answer = reply
-            parts.append(_frame(subject, payload, lines + _lines(headers) if headers else lines, answer))
+            parts.append(frame(subject, payload, lines + _lines(headers) if headers else lines, answer))
         return b"".join(parts)
 
     def _take(self, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None) -> None:
@@ -220,7 +220,8 @@ def _split(messages: Sequence[_Message]) -> Iterator[Sequence[_Message]]:
         yield messages[start:]
 
 
-def _frame(subject: str, payload: bytes, lines: bytes, reply: bytes) -> bytes:
+def frame(subject: str, payload: bytes, lines: bytes, reply: bytes) -> bytes:
+    """Return one message as protocol bytes; `lines` are its header lines, each ended by CR LF."""
     head = len(lines) + 12  # status line, blank line
     size = head + len(payload)
     if reply:

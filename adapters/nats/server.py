@@ -7,20 +7,23 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import nats.errors
 import structlog
 
+from adapters.nats.accounts import account_of
 from adapters.nats.address import Address, write_secret
 from adapters.nats.connection import api, connect
-from adapters.nats.errors import BrokerError, BrokerStartFailed
+from adapters.nats.errors import ApiRefused, BrokerError, BrokerStartFailed, BrokerUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -48,25 +51,24 @@ class EmbeddedServer:
         port: int = 0,
         max_store_bytes: int = STORE_BYTES_DEFAULT,
         max_payload_bytes: int = PAYLOAD_BYTES_MAX,
-        subscribers: Sequence[str] = (),
+        accounts: Mapping[str, Any] | None = None,
         watchdog: bool | None = None,
     ) -> None:
         """Name the directory and the limits; nothing is started or written yet.
 
         Args:
             directory: configuration, credentials, store and log live here (made if absent, 0700).
-            port: 0 picks a free one, which this object keeps over restarts.
+            port: 0 picks the one this directory had before, where it can be had, else a free one; this object keeps it.
             max_store_bytes: what all streams together may take; the sum of their `max_bytes` must fit.
             max_payload_bytes: largest message.
-            subscribers: names of downstream services; each gets an account and a user of its own that can read
-                `events.>` and nothing else.
+            accounts: of downstream services, as `adapters.nats.accounts` makes them; `reload` changes them.
             watchdog: watch the parent through a pipe instead of asking the kernel; None = where there is no Linux.
         """
         self.directory = directory
         self.port = port
         self._max_store_bytes = max_store_bytes
         self._max_payload_bytes = max_payload_bytes
-        self._subscribers = tuple(subscribers)
+        self._accounts: Mapping[str, Any] = accounts or {}
         self._watchdog = sys.platform != "linux" if watchdog is None else watchdog
         self._child: _Child | None = None
 
@@ -88,7 +90,9 @@ class EmbeddedServer:
         """
         assert self.pid is None, "the server runs already"
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.port = self.port or self._earlier_port()
         passwords = self._passwords()
+        self._forget_others()
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
         config = self.directory / "nats-server.conf"
@@ -114,6 +118,42 @@ class EmbeddedServer:
         address.write(self.address_file)
         log.info("broker.started", pid=child.pid, port=self.port)
         return address
+
+    async def reload(self, accounts: Mapping[str, Any]) -> None:
+        """Have other accounts of downstream services, at once: connections that are no longer allowed are closed.
+
+        What goes on in other accounts is not touched. While the server does not run, its next start has them.
+
+        Raises:
+            BrokerError: the server does not answer, or refuses them; it then keeps those it had.
+        """
+        before, self._accounts = self._accounts, accounts
+        if self.pid is None:
+            return
+        config = self.directory / "nats-server.conf"
+        passwords = self._passwords()
+        write_secret(config, self._config(passwords).encode())
+        try:
+            await self._take_over(Address(f"nats://{HOST}:{self.port}", SYSTEM_USER, passwords[SYSTEM_USER]))
+        except BrokerError:
+            self._accounts = before
+            write_secret(config, self._config(passwords).encode())
+            raise
+        log.info("broker.accounts", subscribers=len(accounts))
+
+    async def _take_over(self, system: Address) -> None:
+        """Have the server read its configuration again, and wait for its answer."""
+        nc = await connect(system, "orderspine-reload", timeout_s=5.0)
+        try:
+            found = await nc.request("$SYS.REQ.SERVER.PING", b"", timeout=5.0)
+            server = json.loads(found.data)["server"]["id"]
+            answer = json.loads((await nc.request(f"$SYS.REQ.SERVER.{server}.RELOAD", b"", timeout=5.0)).data)
+        except nats.errors.Error as error:
+            raise BrokerUnavailable(f"the broker does not answer to a reload: {error!r}") from error
+        finally:
+            await nc.close()
+        if refusal := answer.get("error"):
+            raise ApiRefused(refusal.get("code", 0), f"reload: {refusal.get('description', '')}")
 
     async def stop(self) -> None:
         """End the server (SIGTERM, after a while SIGKILL) and wait for its end. Harmless when it does not run."""
@@ -141,32 +181,37 @@ class EmbeddedServer:
         """Return the password of each user, made once per directory."""
         path = self.directory / "credentials.json"
         known: dict[str, str] = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
-        users = (USER, SYSTEM_USER, *self._subscribers)
-        missing = [user for user in users if user not in known]
+        missing = [user for user in (USER, SYSTEM_USER) if user not in known]
         if missing:
             known |= {user: secrets.token_urlsafe(24) for user in missing}
             write_secret(path, msgspec.json.format(msgspec.json.encode(known), indent=2))
         return known
 
+    def _earlier_port(self) -> int:
+        """Return the port that subscribers know, if nobody else has it now; else 0."""
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+            port = int(Address.read(self.address_file).url.rpartition(":")[2])
+            with socket.socket() as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((HOST, port))
+            return port
+        return 0
+
+    def _forget_others(self) -> None:
+        """Drop what the store keeps of subscribers that are no more: copies, which the read models have too."""
+        for folder in (self.directory / "store" / "jetstream").glob(f"{account_of('')}*"):
+            if folder.name not in self._accounts:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _config(self, passwords: dict[str, str]) -> str:
-        def users(name: str, **more: Any) -> list[dict[str, Any]]:
-            return [{"user": name, "password": passwords[name], **more}]
+        def users(name: str) -> list[dict[str, str]]:
+            return [{"user": name, "password": passwords[name]}]
 
         accounts: dict[str, Any] = {
-            "ORDERSPINE": {
-                "jetstream": "enabled",
-                "users": users(USER),
-                "exports": [{"stream": "events.>", "accounts": [_account(name) for name in self._subscribers]}]
-                if self._subscribers
-                else [],
-            },
+            "ORDERSPINE": {"jetstream": "enabled", "users": users(USER)},
             "SYS": {"users": users(SYSTEM_USER)},
+            **self._accounts,
         }
-        for name in self._subscribers:
-            accounts[_account(name)] = {
-                "users": users(name, permissions={"publish": {"deny": [">"]}}),
-                "imports": [{"stream": {"account": "ORDERSPINE", "subject": "events.>"}}],
-            }
         # The server's configuration language reads JSON.
         return json.dumps(
             {
@@ -275,10 +320,6 @@ class _Child:
                     os.close(descriptor)
             self.ended.set()
             self.started.set()
-
-
-def _account(subscriber: str) -> str:
-    return f"SUBSCRIBER_{subscriber}"
 
 
 def find_binary() -> Path:

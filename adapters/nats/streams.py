@@ -103,10 +103,15 @@ async def ensure_quarantine(nc: Connection, cell: str, *, max_bytes: int, replic
     await _ensure(nc, _feed(quarantine_stream(cell), f"quarantine.{cell}.>", max_bytes, replicas))
 
 
-async def ensure_kv(nc: Connection, bucket: str, *, max_bytes: int = -1, ttl_s: float = 0.0, replicas: int = 1) -> None:
-    """Make a key-value bucket (latest value only) that takes atomic batches; `ttl_s` > 0 lets values expire."""
+async def ensure_kv(
+    nc: Connection, bucket: str, *, max_bytes: int = -1, ttl_s: float = 0.0, replicas: int = 1, told_on: str = ""
+) -> None:
+    """Make a key-value bucket (latest value only) that takes atomic batches.
+
+    `ttl_s` > 0 lets values expire. With `told_on` the server tells each change on `<told_on>.<key>` as well.
+    """
     age_ns = round(ttl_s * 1e9)
-    config = {
+    config: dict[str, Any] = {
         "name": kv_stream(bucket),
         "subjects": [f"$KV.{bucket}.>"],
         "retention": "limits",
@@ -122,6 +127,8 @@ async def ensure_kv(nc: Connection, bucket: str, *, max_bytes: int = -1, ttl_s: 
         "allow_direct": True,
         "allow_atomic": True,
     }
+    if told_on:
+        config["republish"] = {"src": f"$KV.{bucket}.>", "dest": f"{told_on}.>"}
     await _ensure(nc, config)
 
 

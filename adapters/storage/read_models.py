@@ -266,6 +266,21 @@ class ReadModels:
             last = tuple(getattr(rows[-1], key.name) for key in keys)
             page = query.where(tuple_(*keys) > tuple_(*last))
 
+    def since(self, projection: Projection, after: int, upto: int, limit: int) -> dict[str, Sequence[Sequence[Any]]]:
+        """Return rows of the first table with `after` < position <= `upto`, the lowest positions first.
+
+        About `limit` of them: those of the last position all come. Rows of the tables that have the same primary key
+        come with them.
+        """
+        main = self._own(projection.tables[0])
+        place = main.c.position
+        wanted = (place > after, place <= upto)
+        with self._engine.connect() as db:
+            last = db.execute(select(place).where(*wanted).order_by(place).offset(limit - 1).limit(1)).scalar()
+            upper = upto if last is None else last
+            rows = db.execute(select(main).where(place > after, place <= upper).order_by(place)).all()
+        return {**self._companions(projection, rows), projection.tables[0].name: rows}
+
     def rows(self, projection: Projection) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Walk (table, row) of everything this version holds, by table and primary key: what an audit compares."""
         with self._engine.connect() as db:

@@ -18,7 +18,7 @@ import structlog
 
 from runners.cli import run
 
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects")
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet")
 """What runs when all does."""
 
 

@@ -10,17 +10,16 @@ import time
 from pathlib import Path
 
 import msgspec
-import nats.errors
 import psutil
 import pytest
 
+from adapters.nats.accounts import Member, accounts
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
 from adapters.nats.connection import connect
-from adapters.nats.errors import BrokerStartFailed, BrokerTooOld, BrokerUnauthorized, BrokerUnavailable
-from adapters.nats.publish import BatchPublisher
+from adapters.nats.errors import BrokerError, BrokerStartFailed, BrokerTooOld, BrokerUnauthorized, BrokerUnavailable
 from adapters.nats.server import SYSTEM_USER, EmbeddedServer
-from adapters.nats.streams import ensure_events, ensure_mail, mail_info
+from adapters.nats.streams import ensure_mail, mail_info
 
 PARENT = """
 import asyncio, sys, threading
@@ -179,34 +178,25 @@ async def test_every_message_is_on_disk_before_it_is_acknowledged(nats_server: E
     assert config["max_storage"] == 256 * 1024**2
 
 
-async def test_a_subscriber_sees_the_public_events_and_can_do_nothing_else(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path, subscribers=["shop"])
-    address = await server.start()
-    passwords = msgspec.json.decode((tmp_path / "credentials.json").read_bytes())
-    nc = await connect(address, "owner")
-    guest = await connect(msgspec.structs.replace(address, user="shop", password=passwords["shop"]), "guest")
-    try:
-        seen: list[bytes] = []
-        await guest.listen(">", lambda subject, *_: seen.append(subject))
-        await guest.flush()
-        await ensure_mail(nc, "c1", incarnation="one", first_seq=1, max_bytes=1024**2)
-        await ensure_events(nc, "c1", max_bytes=1024**2)
-        publisher = BatchPublisher(nc)
-        await publisher.publish_batch([("mail.c1.order.1", b"secret", None)] * 2, stream="MAIL_c1")
-        await publisher.publish_batch([("events.c1.order.s.paid", b"public", None)] * 2, stream="EVENTS_c1")
-        await guest.flush()
-        assert seen == [b"events.c1.order.s.paid"] * 2
-        with pytest.raises(nats.errors.Error):
-            await guest.request("$JS.API.INFO", b"", timeout=0.3)
-        await guest.publish("mail.c1.order.1", b"forged")
-        await guest.flush()
-        info = await mail_info(nc, "c1")
-        assert info is not None
-        assert info.last_seq == 2
-    finally:
-        await guest.close()
-        await nc.close()
+async def test_accounts_that_the_server_refuses_leave_it_as_it_was(nats_server: EmbeddedServer, nc: Connection) -> None:
+    await nats_server.reload(accounts("c1", [Member("good", "$2a$04$", "outlet", ("events",), ())]))
+    with pytest.raises(BrokerError, match="reload"):
+        await nats_server.reload({"BAD": {"imports": [{"stream": {"account": "NOBODY", "subject": "mail.>"}}]}})
+    assert nc.breaks == 0
+    assert "NOBODY" not in (nats_server.directory / "nats-server.conf").read_text()
+    await nats_server.stop()
+    address = await nats_server.start()
+    outlet = await connect(msgspec.structs.replace(address, user="outlet-good", password="outlet"), "outlet")
+    await outlet.close()
+
+
+async def test_a_new_server_on_the_same_directory_is_found_where_the_last_one_was(tmp_path: Path) -> None:
+    ports = []
+    for _ in range(2):
+        server = EmbeddedServer(tmp_path)
+        ports.append((await server.start()).url)
         await server.stop()
+    assert ports[0] == ports[1]
 
 
 async def test_a_server_that_cannot_start_says_why(tmp_path: Path, nats_server: EmbeddedServer) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from runners.upstart import Conflicting, agreed_settings, write_settings
-from tests.integration.running import PARTS, Running, orderspine, until
+from tests.integration.running import PARTS, Running, Said, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
 
@@ -165,3 +165,33 @@ def test_it_says_that_it_runs_only_when_a_worker_has_taken_over(tmp_path: Path) 
         assert running.said.index(" starts on ") < running.said.index(" runs on ")
         worker_log = (running.data / "log" / "worker.log").read_text()
         assert "worker.took_over" in worker_log
+
+
+def test_a_subscriber_is_let_in_given_new_credentials_and_thrown_out_while_it_runs(up: Running) -> None:
+    creds = up.data / "erp.creds.json"
+    up.run("stock", "receive", "SKU-1=1", "--document", "for-erp")
+    said = up.run("subscribers", "add", "erp", "--feeds", "events,inventory", "--kind", "warehouse", "--to", creds)
+    assert said.code == 0, said.err
+    assert creds.stat().st_mode & 0o077 == 0
+
+    def tail(*options: object) -> Said:
+        return up.run("subscribe", *options, "--from", "start", "--until-end", "--creds", creds, "--json")
+
+    until(lambda: tail("events").code == 0, 20.0)
+    events = [msgspec.json.decode(line) for line in tail("events").out.splitlines()]
+    assert {event["type"] for event in events} == {"stock.received"}
+    own = up.run("subscribe", "events", "--from", "start", "--until-end", "--kind", "warehouse", "--json")
+    assert own.out == tail("events").out, "the data directory itself says the same"
+    until(lambda: "SKU-1" in tail("inventory").out, 20.0)
+    assert tail("orders").code == 1
+    listed = up.run("subscribers", "list", "--json").json
+    assert [(each["name"], each["kinds"]) for each in listed] == [("erp", ["warehouse"])]
+    old = creds.read_bytes()
+    assert up.run("subscribers", "add", "erp", "--feeds", "events").code == 1
+    assert up.run("subscribers", "rotate", "erp", "--to", creds).code == 0
+    until(lambda: tail("events").code == 0, 20.0)
+    creds.write_bytes(old)
+    assert tail("events").code == 3
+    assert up.run("subscribers", "revoke", "erp").code == 0
+    assert up.run("subscribers", "revoke", "erp").code == 1
+    assert "subscriber-erp" not in (up.data / "broker" / "nats-server.conf").read_text()

@@ -1,0 +1,167 @@
+"""`subscribe`: tails a feed in a terminal, as a subscriber (with credentials) or straight from the data directory."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, printable, say, settings_of
+from runners.commands.subscribers import ChannelOption, KindOption, TypeOption
+
+if TYPE_CHECKING:
+    from adapters.nats.feed import Event, Page, Place
+
+POLL_S = 0.5
+WAIT_S = 20.0
+SHOWN_CHARS = 160
+MESSAGES = 500
+
+
+def subscribe(
+    feed: Annotated[str, Parameter(name="FEED", help="events, orders, inventory, intake, after_sales.")] = "events",
+    /,
+    *,
+    from_: Annotated[
+        str, Parameter(name="--from", help="Where to begin: start, new, or the position behind which to go on.")
+    ] = "new",
+    kind: KindOption = None,
+    channel: ChannelOption = None,
+    type_: TypeOption = None,
+    creds: Annotated[
+        Path | None,
+        Parameter(help="A subscriber's file of credentials; without it the data directory itself is read."),
+    ] = None,
+    until_end: Annotated[
+        bool, Parameter(name="--until-end", negative="", help="Stop at the feed's end instead of waiting for more.")
+    ] = False,
+    json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object for each line.")] = False,
+    data: DataOption = DATA_DEFAULT,
+) -> Exit:
+    """Tail a feed: one line for each event or changed document, in order."""
+    from adapters.nats.feed import NEW, FeedBroken, FeedRefused, Place  # noqa: PLC0415
+    from runners.subscribers import FEEDS  # noqa: PLC0415
+
+    if feed not in FEEDS:
+        raise Failure(Exit.USAGE, f"there is no feed {feed[:80]!r}; there are {', '.join(FEEDS)}")
+    places = {"start": Place(), "new": NEW}
+    if from_ not in places and not (from_.isdecimal() and len(from_) <= 18):  # noqa: PLR2004  digits of 63 bits
+        raise Failure(Exit.USAGE, f"--from {from_[:80]}: say start, new, or a position (a whole number)")
+    place = places.get(from_) or Place("", int(from_))
+    only = {"kinds": kind or [], "channels": channel or [], "types": type_ or []}
+
+    async def tail() -> None:
+        at = place
+
+        def here() -> Place:
+            return at
+
+        while True:
+            try:
+                async with contextlib.aclosing(_pages(feed, here, only, creds, data, wait=not until_end)) as pages:
+                    async for page in pages:
+                        for event in page.events:
+                            sys.stdout.write(_line(event, json=json) + "\n")
+                        sys.stdout.flush()
+                        at = page.place
+                        if until_end and page.place.position == page.head:
+                            return
+            except FeedBroken as error:
+                if until_end or at.position is None:
+                    raise
+                say(f"{error}; going on behind {at.position} as soon as there is an answer")
+                await asyncio.sleep(POLL_S)
+
+    try:
+        asyncio.run(tail())
+    except FeedBroken as error:
+        raise Failure(Exit.NOT_RUNNING, str(error)) from error
+    except FeedRefused as error:
+        raise Failure(Exit.REFUSED, f"{error.code}: {error}") from error
+    return Exit.OK
+
+
+async def _pages(
+    feed: str,
+    place: Callable[[], "Place"],
+    only: dict[str, list[str]],
+    creds: Path | None,
+    data: Path,
+    *,
+    wait: bool,
+) -> "AsyncGenerator[Page, None]":
+    if creds is None:
+        async for page in _own_pages(feed, place, only, data):
+            yield page
+        return
+    import nats.errors  # noqa: PLC0415
+
+    from adapters.nats.feed import Feed, credentials  # noqa: PLC0415
+
+    try:
+        known = credentials(creds)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    if feed not in known.get("feeds", [feed]):
+        raise Failure(Exit.REFUSED, f"these credentials are for {', '.join(known['feeds'])}, not for {feed}")
+    try:
+        reader = await Feed.connect(known, feed, only)
+    except (OSError, nats.errors.Error) as error:
+        raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {error!r}") from error
+    try:
+        async for page in reader.pages(place, wait_s=WAIT_S if wait else 0.0):
+            yield page
+    finally:
+        await reader.close()
+
+
+async def _own_pages(
+    feed: str, place: Callable[[], "Place"], only: dict[str, list[str]], data: Path
+) -> "AsyncGenerator[Page, None]":
+    """Read the files or the database as they are; nobody has to answer."""
+    from adapters.nats.feed import Event, FeedRefused, Page, Place  # noqa: PLC0415
+    from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
+    from runners.feeds import Ask, Feeds  # noqa: PLC0415
+    from runners.subscribers import Filter  # noqa: PLC0415
+
+    filter_ = Filter(tuple(only["kinds"]), tuple(only["channels"]), tuple(only["types"]))
+    if wrong := filter_.faults():
+        raise Failure(Exit.USAGE, wrong)
+    settings = settings_of(data)
+    with (
+        contextlib.closing(open_log(settings, read_only=True)) as log,
+        contextlib.closing(open_read_models(settings)) as read_models,
+    ):
+        feeds = Feeds(settings.cell, log, read_models)
+        while True:
+            before = place()
+            answer = feeds.page(feed, filter_, Ask(before.position, before.generation, MESSAGES))
+            if answer.end.error:
+                raise FeedRefused(answer.end.error, answer.end.text)
+            events = []
+            for message in answer.messages:
+                headers = dict(line.split(": ", 1) for line in message.lines.decode().splitlines())
+                position = int(headers["ce-position"])
+                events.append(Event(position, headers["ce-subject"], headers["ce-type"], message.payload, headers))
+            yield Page(before, events, Place(answer.end.generation, answer.end.position), answer.end.head)
+            if answer.end.position == answer.end.head:
+                await asyncio.sleep(POLL_S)
+
+
+def _line(event: "Event", *, json: bool) -> str:
+    """Return an event as a line for people, or for programs."""
+    import msgspec  # noqa: PLC0415
+
+    if json:
+        headers = {name.removeprefix("ce-"): value for name, value in event.headers.items()}
+        body = {**headers, "position": event.position, "data": msgspec.Raw(event.data or b"null")}
+        return msgspec.json.encode(body).decode()
+    time = event.headers.get("ce-time", "")
+    text = event.data.decode("utf-8", "replace")
+    if len(text) > SHOWN_CHARS:
+        text = text[: SHOWN_CHARS - 1] + "…"
+    shown = [f"{event.position:>8}", *([time] if time else []), f"{event.type:<26}", event.stream, text]
+    return printable("  ".join(shown)).replace("\n", " ")
