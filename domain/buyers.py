@@ -13,6 +13,7 @@ import msgspec
 
 from domain.canonical import Snapshot
 from domain.decider import Command, Decider, DomainError, Event
+from domain.erasure import BuyerForgotten, Forget
 from domain.handled import Handled
 
 PRICES_MAX = 20_000
@@ -166,6 +167,8 @@ def decide(command: Command, state: Buyers, now_ms: int = 0) -> Sequence[Event]:
     if isinstance(command, NoteOwed):
         owed = state.known.get(command.buyer, STRANGER).owes.get(command.order, 0)
         return () if owed == command.owed else (BuyerOwes(command.buyer, command.order, command.owed),)
+    if isinstance(command, Forget):
+        return (BuyerForgotten(command.buyer, command.request),) if command.buyer in state.known else ()
     if not isinstance(command, SetBuyer):
         raise WrongActor(f"{type(command).__name__} is nothing that buyers could do")
     return () if state.handled.has(command.command_id) else _set(command, state)
@@ -190,9 +193,14 @@ def _owes(state: Buyers, event: BuyerOwes) -> Buyers:
     return _replace(state, known=state.known.set(event.buyer, _replace(known, owes=owes)))
 
 
+def _forgotten(state: Buyers, event: BuyerForgotten) -> Buyers:
+    return _replace(state, known=state.known.delete(event.buyer)) if event.buyer in state.known else state
+
+
 EVOLVE: Mapping[type[Event], Callable[[Buyers, Any], Buyers]] = {
     BuyerSet: _was_set,
     BuyerOwes: _owes,
+    BuyerForgotten: _forgotten,
     BuyersRefused: lambda state, event: Buyers(state.known, state.handled.with_(event.command, event.reason)),
 }
 

@@ -23,6 +23,7 @@ from domain import (
     order,
     people,
     picking,
+    privacy,
     rulebook,
     shelf,
     skus,
@@ -67,6 +68,7 @@ DECIDERS: Mapping[str, Decider] = {
     "goods": barcodes.barcodes,
     "finance": finance.finance,
     "views": views.views,
+    "privacy": privacy.privacy,
 }
 """Every kind of actor."""
 
@@ -85,6 +87,7 @@ _OUTCOMES: Mapping[type[Event], Outcome] = {
     barcodes.BarcodesRefused: "refused",
     finance.FinanceRefused: "refused",
     views.ViewsRefused: "refused",
+    privacy.PrivacyRefused: "refused",
     picking.PickError: "refused",
     order.OrderQuarantined: "quarantined",
     order.QueuedBehind: "queued",
@@ -224,6 +227,8 @@ def _refusal(kind: str, command: Any, refusal: DomainError, message_id: str) -> 
         return finance.FinanceRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "views":
         return views.ViewsRefused(what, refusal.rule, refusal.reason)
+    if kind == "privacy":
+        return privacy.PrivacyRefused(what, refusal.rule, refusal.reason, getattr(command, "command_id", ""))
     if kind == "cell":
         return cellular.CellRefused(what, refusal.rule, refusal.reason)
     return intake.IntakeRefused(f"{what}: {refusal.reason}", "")
@@ -277,6 +282,13 @@ class _World(NamedTuple):
         if held is None:
             raise Missing(streams=(key,))
         return held.state
+
+    def states(self, keys: Sequence[str]) -> list[Any]:
+        """Return many actors' states. Raises Missing with all of them that are not loaded."""
+        absent = [key for key in keys if key not in self.touched and key not in self.loaded]
+        if absent:
+            raise Missing(streams=absent)
+        return [self.state(key) for key in keys]
 
 
 def run_turn(
@@ -364,6 +376,8 @@ def _run(
         command = step.command
         if type(command) in floor.ASKING:
             command = floor.informed(command, state, world.state)
+        elif initial == "p":
+            command = privacy.informed(command, world.states, now_ms)
         try:
             events = decide(command, state, now_ms)
         except RefusedBefore as refusal:
@@ -414,6 +428,8 @@ def _run(
             reactions = fulfilment.react_to_order(to, events, before, state, warehouses)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
+        elif initial == "p":
+            reactions = privacy.react(events, command)
         elif initial == "t":
             reactions = fulfilment.react_to_trail(events)
         elif initial == "s":

@@ -138,6 +138,8 @@ VIEWS_KEY = "views-main"
 """Key of the actor that records whether the views show what the log says."""
 BARCODES_KEY = "goods-main"
 """Key of the actor that knows which SKU a barcode is of."""
+PRIVACY_KEY = "privacy-main"
+"""Key of who asked that a person be forgotten, or what is held of him."""
 CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 

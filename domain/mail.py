@@ -22,6 +22,7 @@ from domain import (
     order,
     payments,
     picking,
+    privacy,
     reorder,
     rulebook,
     service_work,
@@ -126,6 +127,8 @@ Body = (
     | finance.ExplainDifference
     | views.RecordCheck
     | cellular.Tick
+    | privacy.ForgetPerson
+    | privacy.RecordDisclosure
 )
 """Everything that may be mailed. Other commands exist inside a turn only."""
 

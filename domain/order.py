@@ -36,6 +36,7 @@ from domain.delivery import (
     of_pick_list,
     summed,
 )
+from domain.erasure import Forget, OrderForgotten, OrderIsForgotten
 from domain.ids import order_key
 from domain.payments import NO_PAYMENTS, Payments
 from domain.people import NO_PEOPLE, People
@@ -885,6 +886,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """What warehouses of others have confirmed, one for each pick list."""
     tracking: Tracking = NO_TRACKING
     payments: Payments = NO_PAYMENTS
+    forgotten: str = ""
+    """The request by which its person was forgotten; "" = he was not."""
 
 
 _replace = msgspec.structs.replace
@@ -914,6 +917,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         effects=state.effects,
         people=state.people,
         payments=state.payments,
+        forgotten=state.forgotten,
     )
 
 
@@ -1288,6 +1292,11 @@ def _of_payments(state: Order, event: Event) -> Order:
     return _replace(state, payments=payments.evolve(state.payments, event), commands=commands)
 
 
+def _forgotten(state: Order, event: OrderForgotten) -> Order:
+    """Let go of the digests that the personal half is in: the next view is told apart by its public half alone."""
+    return _replace(state, forgotten=event.request, digest="", address="")
+
+
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     OrderReceived: lambda state, _: state,
     OrderNormalized: _normalized,
@@ -1348,6 +1357,7 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     EffectSucceeded: _effect_known,
     EffectFailed: _effect_known,
     DeliveryConfirmed: _delivery_confirmed,
+    OrderForgotten: _forgotten,
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
     **dict.fromkeys(people.EVENTS, _of_people),
@@ -2054,6 +2064,8 @@ def _to_be_sent(state: Order) -> bool:
 
 def _act(command: Act, state: Order, now_ms: int) -> Sequence[Event]:
     """What people do on an order: also on one of which nothing but a quarantined message is known."""
+    if state.forgotten and command.told:
+        raise OrderIsForgotten("the person of this order was forgotten; nothing can be written about him again")
     if state.quarantined is None:
         _known(state)
     steps = _Steps(state)
@@ -2855,7 +2867,13 @@ def _settle_payments(command: payments.SettlePayments, state: Order, now_ms: int
     return steps
 
 
+def _forget(command: Forget, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    return () if state.forgotten else (OrderForgotten(command.request),)
+
+
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
+    Forget: _forget,
     TakeSnapshot: _take_snapshot,
     ScanItem: _scan_item,
     UnscanItem: _scan_item,

@@ -11,6 +11,7 @@ import msgspec
 
 from domain.canonical import Snapshot
 from domain.decider import Command, Decider, DomainError, Event
+from domain.erasure import Forget, TrailForgotten
 from domain.time_units import DAY_MS
 
 RECENT_MAX = 50
@@ -89,6 +90,8 @@ def decide(command: Command, state: Trail, now_ms: int = 0) -> Sequence[Event]:
         DomainError: it breaks a rule.
     """
     del now_ms
+    if isinstance(command, Forget):
+        return (TrailForgotten(command.request),) if state.recent else ()
     if not isinstance(command, NoteOrder):
         raise WrongActor(f"{type(command).__name__} is nothing that a buyer's trail could do")
     if any(each.order == command.order for each in state.recent):
@@ -110,6 +113,7 @@ def _noted(state: Trail, event: OrderNoted) -> Trail:
 EVOLVE: Mapping[type[Event], Callable[[Trail, Any], Trail]] = {
     OrderNoted: _noted,
     DuplicateSuspected: lambda state, _: state,
+    TrailForgotten: lambda _, __: Trail(),
     TrailRefused: lambda state, _: state,
 }
 

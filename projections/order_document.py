@@ -196,6 +196,8 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """Work orders for services that were bought with the order."""
     effects: tuple[Effect, ...] = ()
     """What was told to channels and other systems, each by its last report, in the order they were first reported."""
+    erased: str = ""
+    """The request by which its person was forgotten; his sealed block is gone from the view then."""
 
 
 class ViewedLine(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ from domain.approvals import (
 )
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
+from domain.erasure import OrderForgotten
 from domain.ids import parts_of
 from domain.order import (
     EVOLVE,
@@ -120,6 +121,8 @@ class Entry(msgspec.Struct, gc=False):
     """Its own and those for after-sales, whose pick list is out, and which are not scanned out yet."""
     gone_lists: tuple[str, ...] = ()
     """Allocations whose pick list was open before the batch and is not any more."""
+    forgotten: bool = False
+    """Whether its person was forgotten in the batch."""
     picking_at: int = 0
     """Position of the last event of the batch that may have changed its pick lists; 0 = there is none."""
 
@@ -208,6 +211,20 @@ def _amended(entry: Entry, facts: Viewed, event: Recorded) -> None:
     entry.document.amended += 1
     if facts.snapshot.amounts.paid:
         entry.document.amount_paid = facts.snapshot.amounts.paid
+
+
+def _forgotten(entry: Entry, facts: OrderForgotten, event: Recorded) -> None:
+    """Empty what was sealed, and let nothing lead from the customer to the order any more."""
+    entry.document.erased = facts.request
+    entry.search = {pair: position for pair, position in entry.search.items() if pair[0] != "customer"}
+    entry.forgotten = True
+    entry.sealed = None
+    if entry.viewed:
+        said = msgspec.json.decode(entry.viewed)
+        said["snapshot"].pop("customer", None)
+        entry.viewed = msgspec.json.encode(said)
+        entry.view = _viewed(entry.viewed).snapshot
+        entry.seen = event.position
 
 
 def _repeated(entry: Entry, _: OrderRepeated, __: Recorded) -> None:
@@ -478,6 +495,7 @@ def _rules() -> dict[str, Rule]:
         OrderQuarantined: (_quarantined, True, True),
         QueueReleased: (_queue_released, True, True),
         LotsRecorded: (_lots, True, False),
+        OrderForgotten: (_forgotten, True, False),
         OrderRepeated: (_repeated, False, False),
         OrderOutdated: (_outdated, False, False),
         QueuedBehind: (_queued_behind, False, False),

@@ -162,6 +162,7 @@ class Orders(Projection[str, Entry]):
                 if entry.gone_lists:
                     entry.gone_lists = ()
                 entry.seen = entry.picking_at = 0
+                entry.forgotten = False
             decode, evolve, show, moves, picking = rule
             facts = decode(event.data) if decode is not None else None
             if evolve is not None:
@@ -180,6 +181,11 @@ class Orders(Projection[str, Entry]):
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
         """Return the rows of the orders, what leads to them, and their open pick lists."""
         rows, views, search, lists, gone = [], [], [], [], []
+        forgets = [
+            {"kind": "customer", "key": key}
+            for key, entry in changed.items()
+            if entry is not None and entry.forgotten
+        ]
         for key, entry in changed.items():
             assert entry is not None
             rows.append(_row(entry))
@@ -193,7 +199,7 @@ class Orders(Projection[str, Entry]):
         return [
             Change(TABLE, rows),
             Change(VIEW_TABLE, views),
-            Change(SEARCH_TABLE, search),
+            Change(SEARCH_TABLE, search, forgets=forgets),
             Change(LIST_TABLE, lists, gone),
         ]
 

@@ -45,7 +45,7 @@ TIMER_SNAPSHOT_EVERY = 50_000
 """Events of the log between two snapshots of the open timers."""
 UNREADABLE_KEY = "intake-cell:mail"
 """Where mail is recorded that is no mail of ours."""
-_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook", "buyers", "goods"})
+_PINNED = frozenset({"warehouse", "cell", "intake", "mapping", "skus", "rulebook", "buyers", "goods", "privacy"})
 """Kinds of actors that stay in memory: few, and busy."""
 
 log = structlog.get_logger()
@@ -224,7 +224,7 @@ class Engine:
     def open(self, delivered: Sequence[Delivered]) -> Opened:
         """Read messages and have their data keys ready, durably. Changes nothing that is decided upon."""
         mails = [_readable(message) for message in delivered]
-        streams = {mail.to for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
+        streams = {self._sealed_under(mail) for mail in mails if isinstance(mail.body, ChannelPayload | AsideReport)}
         self._load((*self._mappings.values(), RULEBOOK_KEY))
         return Opened(delivered, mails, dict(self._vault.keys(streams, create=True)) if streams else {})
 
@@ -305,7 +305,8 @@ class Engine:
         document: Payload | None = None
         if isinstance(message.mail.body, Act):
             message, document = self._written(message, message.mail.body)
-        if ready is None or not self._is_read_by(message.mail.body, ready):
+        forgotten = self._is_forgotten(message.mail.to)
+        if ready is None or not self._is_read_by(message.mail.body, ready) or (forgotten and not ready.erased):
             ready = self._ready(message, keys, failure)
         prepared = ready.prepared if ready else None
         payloads: dict[str, Prepared] = {}
@@ -336,7 +337,7 @@ class Engine:
     def _written(self, message: Message, act: Act) -> tuple[Message, Payload | None]:
         """Return an act as its sealed words say it is, and the document that came with it."""
         mail = message.mail
-        key = self._vault.keys((mail.to,), create=False).get(mail.to)
+        key = self._key_of(mail.to)
         body, document = checked(act, mail.to, key, self._fetch)
         return msgspec.structs.replace(message, mail=msgspec.structs.replace(mail, body=body)), document
 
@@ -352,10 +353,25 @@ class Engine:
                 failure = failure or f"the bytes that were put aside under {body.ref!r} are gone"
             raw = fetched or b""
         if isinstance(body, AsideReport) or failure:
-            return self._preparer.aside(mail.to, raw, keys.get(mail.to))
+            stream = self._sealed_under(mail)
+            self._load((stream,) if stream.startswith("order-") else ())
+            return self._preparer.aside(stream, raw, None if self._is_forgotten(stream) else keys.get(stream))
         state = self._states[mail.to].state
         known = state.digest if isinstance(state, Order) and state.quarantined is None else ""
-        return self._preparer.payload(body, mail.to, raw, keys.get(mail.to), known, self._mapping_of(body.channel))
+        key = None if self._is_forgotten(mail.to) else keys.get(mail.to)
+        return self._preparer.payload(body, mail.to, raw, key, known, self._mapping_of(body.channel))
+
+    def _sealed_under(self, mail: Mail) -> str:
+        """Return whose data key the bytes of a message are sealed under."""
+        return self._preparer.aside_stream(mail.body, mail.to) if isinstance(mail.body, AsideReport) else mail.to
+
+    def _key_of(self, stream: str) -> bytes | None:
+        return None if self._is_forgotten(stream) else self._vault.keys((stream,), create=False).get(stream)
+
+    def _is_forgotten(self, stream: str) -> bool:
+        """Whether a stream is an order's whose person is forgotten, by its events: its key may still be there."""
+        held = self._states.get(stream)
+        return held is not None and isinstance(held.state, Order) and bool(held.state.forgotten)
 
     def _mapping_of(self, channel: str) -> InForce:
         """Return the field mapping of a channel that is in force at this message."""
@@ -375,7 +391,7 @@ class Engine:
         if not digests:
             return {}
         stream = message.mail.to
-        key = self._vault.keys((stream,), create=False).get(stream)
+        key = self._key_of(stream)
         wanted = {digest: bytes.fromhex(digest) for digest in digests}
         found = self.log.payloads([name for name in wanted.values() if name not in self._kept])
         in_force = self._mapping_of(parts_of(stream)[0])

@@ -5,7 +5,8 @@ same log.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b, sha256
+from contextlib import suppress
+from hashlib import blake2b
 
 import msgspec
 
@@ -13,12 +14,13 @@ from adapters.storage.sealing import SealBroken, Sealer, payload_digest
 from domain.address import flaws_of
 from domain.canonical import Return, Translated, TranslationError
 from domain.cell import Prepared, Returned, Taken, Untranslatable
-from domain.ids import order_key, parts_of
-from domain.mail import ChannelPayload
+from domain.ids import BadId, order_key, parts_of
+from domain.mail import AsideReport, ChannelPayload
 from domain.mapping import SHIPPED, InForce
 from domain.mapping_table import BadMapping
 from domain.order import TakeSnapshot
 from domain.ports import Channel, Payload
+from domain.privacy import ASIDE
 from runners.reading import Readings
 
 TOLD_MAX = 1_000
@@ -35,6 +37,8 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     payload: Payload | None
     in_force: InForce = SHIPPED
     """The mapping that it was read by."""
+    erased: bool = False
+    """Whether the personal half was dropped, because the order's person is forgotten."""
 
 
 class Preparer:
@@ -71,13 +75,13 @@ class Preparer:
             body: which channel and shop it came from.
             stream: the order's key.
             raw: the exact bytes.
-            key: the stream's data key; None where it was destroyed.
+            key: the stream's data key; None where it was destroyed, or where the order's person is forgotten: what is
+                personal is dropped then, and the bytes are not kept.
             known: digest of the snapshot that the order stands at; the same one again needs no sealing.
             in_force: the field mapping of the channel.
         """
         if key is None:
-            reason = "the data key of this order was destroyed: nothing of it can be stored again"
-            return Ready(Untranslatable(reason, "", "discard it", "", in_force.version), None, in_force)
+            return self._erased(body, stream, raw, in_force)
         readings = self._readings.get(body.channel)
         if readings is None:
             advice = f"known channels: {', '.join(sorted(self._channels))}; add the channel's module and resend"
@@ -102,6 +106,23 @@ class Preparer:
             # Not the error's text: it may quote what the payload says of a person, and reasons are not sealed.
             reason = f"the channel's translation broke: {type(error).__name__}"
             return self._failed(key, stream, raw, reason, "", "repair the channel, then resend", in_force)
+
+    def _erased(self, body: ChannelPayload, stream: str, raw: bytes, in_force: InForce) -> Ready:
+        """Prepare what is nobody's of a message for a forgotten order: money and states go on, the person stays out."""
+        readings = self._readings.get(body.channel)
+        translated: Translated | Return | None = None
+        if readings is not None:
+            with suppress(Exception):  # not even its reason is kept: it may quote the bytes
+                translated = readings.by(in_force).read(raw, body.shop)
+        if isinstance(translated, Return):
+            return Ready(Returned(translated, ""), None, in_force, erased=True)
+        if translated is None or _key_of(translated) != stream:
+            reason = "a message for an order whose person is forgotten could not be read; its bytes are not kept"
+            return Ready(Untranslatable(reason, "", "discard it", "", in_force.version), None, in_force, erased=True)
+        snapshot = _replace(translated.snapshot, customer="")
+        digest = blake2b(_canonical(snapshot), person=b"erased", digest_size=16).hexdigest()
+        command = TakeSnapshot(snapshot, digest, "", "", b"", in_force.version)
+        return Ready(Taken(command), None, in_force, erased=True)
 
     def _taken(
         self, translated: Translated, stream: str, raw: bytes, key: bytes, known: str, in_force: InForce
@@ -142,10 +163,23 @@ class Preparer:
             return Untranslatable(reason, "", "verify the log", digest, in_force.version)
         return self.payload(ChannelPayload(channel, shop, order_no), stream, raw, key, "", in_force).prepared
 
+    def aside_stream(self, body: AsideReport, to: str) -> str:
+        """Return the name of the key that bytes are sealed under which are no order's, or not yet.
+
+        Where they name an order it is that order's, so that they are forgotten with it; else it is one of their own.
+        """
+        if body.order_no:
+            with suppress(BadId):
+                return order_key(body.channel, body.shop, body.order_no)
+        name = blake2b(body.raw or body.ref.encode(), key=self._digest_key, salt=b"aside", digest_size=16)
+        name.update(b"\0" + to.encode())
+        return f"{ASIDE}{name.hexdigest()}"
+
     def aside(self, stream: str, raw: bytes, key: bytes | None) -> Ready:
-        """Prepare bytes that are no order's: they are only kept."""
+        """Prepare bytes that are no order's: they are only kept; not even that where their key was destroyed."""
         if key is None:
-            return Ready(Untranslatable("", "", "", sha256(raw).hexdigest()), None)
+            name = blake2b(raw, key=self._digest_key, digest_size=32).hexdigest()
+            return Ready(Untranslatable("", "", "", f"erased-{name}"), None)
         return self._failed(key, stream, raw, "", "", "", SHIPPED)
 
     def _sealed_payload(self, key: bytes, stream: str, raw: bytes) -> Payload:

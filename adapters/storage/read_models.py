@@ -599,6 +599,10 @@ class ReadModels:
                 db.execute(CreateIndex(index, if_not_exists=True))
 
     def _write(self, db: Connection, change: Change) -> None:
+        for wanted in change.forgets:
+            own = self._own(change.table)
+            values = {name: self._storable([(value,)])[0][0] for name, value in wanted.items()}
+            db.execute(delete(own).where(*(own.c[name] == value for name, value in values.items())))
         if change.rows:
             db.exec_driver_sql(self._text(change.table, deletes=False), self._storable(change.rows))
         if change.deletes:

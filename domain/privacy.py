@@ -1,0 +1,297 @@
+"""Privacy: who asked that a person be forgotten, or what is held of him; what it was about, and when it was done.
+
+One stream for all requests, so that the record of who asked stays when everything it was about is gone. It names
+orders, buyers (by keyed digest) and asides, and never the person. A request is decided in one turn with all orders it
+names; the keys are destroyed afterwards, by an act outside (`runners.effects_erasure`), whose end is recorded here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import immutables
+import msgspec
+
+from domain.acts import Act, acting
+from domain.decider import Command, Decider, DomainError, Event
+from domain.erasure import Forget
+from domain.handled import Handled
+from domain.ids import BUYERS_KEY, is_key, kind_of, trail_key
+from domain.order import EffectFailed, EffectSucceeded, Order, RecordEffect
+from domain.time_units import DAY_MS
+
+EFFECT = "erasure"
+"""Name of the act that destroys keys."""
+STREAMS_MAX = 1_000
+"""Most orders, asides and buyers of one request: it is one turn."""
+REASON_MAX = 500
+SETTLED_MS = 30 * DAY_MS
+"""A parcel of which its channel has said nothing new for so long counts as arrived where no carrier tells."""
+ASIDE = "aside-"
+"""How the names begin that keys of asides have: bytes that came in and are no order's."""
+_END: frozenset[str] = frozenset({"completed", "cancelled", ""})
+
+Asked = Literal["customer", "guardian", "authority", "merchant"]
+"""Who asked: the person himself 本人, who speaks for him 监护人, an authority 监管部门, the merchant 商家."""
+
+
+class _Request(Act, frozen=True):
+    """What both requests say."""
+
+    asked: str = ""
+    """One of `Asked`."""
+    reason: str = ""
+    """Why; names nobody."""
+    orders: tuple[str, ...] = ()
+    """Keys of his orders."""
+    buyers: tuple[str, ...] = ()
+    """Whom he is known as: `<channel>:<keyed digest>`."""
+    asides: tuple[str, ...] = ()
+    """Names of the keys of other bytes of him."""
+
+
+class ForgetPerson(_Request, frozen=True):
+    """A person is to be forgotten: all that is held of these orders, buyers and asides."""
+
+    unfinished: tuple[tuple[str, str], ...] = ()
+    """(order, why it cannot be forgotten yet): filled in by the turn."""
+    known: tuple[str, ...] = ()
+    """Of `buyers`, those with whom something was agreed: filled in by the turn."""
+    owing: tuple[str, ...] = ()
+    """Of `buyers`, those who owe something: filled in by the turn."""
+
+
+class RepeatForgetting(ForgetPerson, frozen=True):
+    """In a restore: it was done after the backup was made, so nothing can stand against it any more."""
+
+
+class RecordDisclosure(_Request, frozen=True):
+    """What is held of a person is given out; recorded before it is."""
+
+
+class ForgettingAsked(Event, frozen=True):
+    """A person is to be forgotten. His keys are destroyed from here on."""
+
+    request: str
+    """Id of the act."""
+    asked: str
+    """Who asked: customer, guardian, authority or merchant."""
+    reason: str
+    who: str
+    """Who entered it."""
+    role: str
+    orders: tuple[str, ...] = ()
+    buyers: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+
+
+class PersonForgotten(EffectSucceeded, frozen=True):
+    """The keys are destroyed. `reference` is the request."""
+
+
+class ErasureDelayed(EffectFailed, frozen=True):
+    """The keys could not be destroyed yet; it is tried again."""
+
+
+class DataDisclosed(Event, frozen=True):
+    """What is held of a person was given out; none of it stands here."""
+
+    request: str
+    asked: str
+    reason: str
+    who: str
+    role: str
+    orders: tuple[str, ...] = ()
+    buyers: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+
+
+class PrivacyRefused(Event, frozen=True):
+    """A request broke a rule; nothing else happened."""
+
+    what: str
+    rule: str
+    reason: str
+    command: str = ""
+
+
+class NobodyFound(DomainError):
+    """The request names nothing that is held."""
+
+
+class NotToldWhy(DomainError):
+    """It was not said who asked, or why."""
+
+
+class TooMuchAtOnce(DomainError):
+    """More than one turn takes."""
+
+
+class StillUnderWay(DomainError):
+    """An order of the person is not finished, and cannot be finished without his address."""
+
+
+class StillOwes(DomainError):
+    """The person owes the merchant something."""
+
+
+class WrongActor(DomainError):
+    """Privacy knows no such command."""
+
+
+class Privacy(msgspec.Struct, frozen=True):
+    """What is remembered of the requests."""
+
+    requests: "immutables.Map[str, bool]" = immutables.Map()
+    """Id → whether the keys are destroyed."""
+    handled: Handled = Handled()
+
+
+class Message(NamedTuple):
+    """What a step has another actor do."""
+
+    to: str
+    command: Command
+
+
+def why_unfinished(state: Order, now_ms: int) -> str:
+    """Return why an order's person cannot be forgotten yet; "" = he can."""
+    if state.quarantined is not None or state.queue:
+        return "a message of it waits for a decision"
+    if state.forgotten:
+        return ""
+    if state.interceptions:
+        return "it waits for a decision"
+    if any(case.open for case in state.cases) or any(stage == "open" for _, stage in state.after_sales):
+        return "an after-sale of it is open"
+    if state.status in _END:
+        return ""
+    if state.status == "shipped" and (state.tracking.delivered or now_ms - state.modified_ms > SETTLED_MS):
+        return ""
+    return f"it is {state.status}"
+
+
+def informed(command: Any, states_of: Callable[[Sequence[str]], Sequence[Any]], now_ms: int) -> Command:
+    """Return a request with what stands against it; `states_of` returns other actors' states.
+
+    What a message says there itself counts for nothing.
+    """
+    if not isinstance(command, ForgetPerson):
+        told: Command = command
+        return told
+    if len(command.orders) > STREAMS_MAX or not all(is_key(key) and kind_of(key) == "order" for key in command.orders):
+        return msgspec.structs.replace(command, unfinished=(), known=(), owing=())  # refused for that
+    *orders, buyers = states_of((*command.orders, BUYERS_KEY))
+    why = [(key, why_unfinished(state, now_ms)) for key, state in zip(command.orders, orders, strict=True)]
+    known = tuple(name for name in command.buyers if name in buyers.known)
+    return msgspec.structs.replace(
+        command,
+        unfinished=tuple(each for each in why if each[1]),
+        known=known,
+        owing=tuple(name for name in known if sum(buyers.known[name].owes.values()) > 0),
+    )
+
+
+def _checked(command: _Request) -> tuple[str, str]:
+    """Return (id, role) of who enters a request. Raises DomainError where it is none."""
+    who, role = acting(command)
+    if command.asked not in Asked.__args__:  # type: ignore[attr-defined]
+        raise NotToldWhy(f"say who asked: one of {', '.join(Asked.__args__)}")  # type: ignore[attr-defined]
+    if not command.reason.strip() or len(command.reason) > REASON_MAX:
+        raise NotToldWhy(f"say why, in at most {REASON_MAX} characters, without naming anybody")
+    named = (*command.orders, *command.buyers, *command.asides)
+    if not named:
+        raise NobodyFound("nothing is held of such a person")
+    if len(named) > STREAMS_MAX:
+        raise TooMuchAtOnce(f"{len(named):,} streams are named; at most {STREAMS_MAX:,} go at once: ask in several parts")
+    if not (
+        all(is_key(key) and kind_of(key) == "order" for key in command.orders)
+        and all(is_key(trail_key(name)) for name in command.buyers)
+        and all(is_key(name) and name.startswith(ASIDE) for name in command.asides)
+    ):
+        raise NobodyFound("what is named is no order, buyer or aside")
+    return who, role
+
+
+def _forget(command: ForgetPerson) -> Sequence[Event]:
+    who, role = _checked(command)
+    if not isinstance(command, RepeatForgetting):
+        if command.unfinished:
+            shown = "; ".join(f"{key}: {why}" for key, why in command.unfinished[:5])
+            more = f"; and {len(command.unfinished) - 5} more" if len(command.unfinished) > 5 else ""  # noqa: PLR2004
+            raise StillUnderWay(f"not before they are finished: {shown}{more}. Finish or cancel them, then ask again")
+        if command.owing:
+            raise StillOwes(f"{', '.join(command.owing[:5])} owes something; settle it first")
+    named = (command.orders, command.buyers, command.asides)
+    return (ForgettingAsked(command.command_id, command.asked, command.reason, who, role, *named),)
+
+
+def _disclose(command: RecordDisclosure) -> Sequence[Event]:
+    who, role = _checked(command)
+    named = (command.orders, command.buyers, command.asides)
+    return (DataDisclosed(command.command_id, command.asked, command.reason, who, role, *named),)
+
+
+def _report(command: RecordEffect, state: Privacy) -> Sequence[Event]:
+    """Record how destroying stands; what is done is done once."""
+    if command.effect != EFFECT:
+        raise WrongActor(f"privacy knows no act {command.effect!r}")
+    if command.outcome == "failed":
+        told = (command.effect, command.key, command.reason, command.reference, command.tries, command.final)
+        return (ErasureDelayed(*told),)
+    if state.requests.get(command.reference, True):
+        return ()
+    return (PersonForgotten(command.effect, command.key, command.reference, command.tries),)
+
+
+def decide(command: Command, state: Privacy, now_ms: int = 0) -> Sequence[Event]:
+    """Return what follows; nothing for a command that was handled.
+
+    Raises:
+        RefusedBefore: it was refused when it came first.
+        DomainError: it breaks a rule.
+    """
+    del now_ms
+    if not isinstance(command, ForgetPerson | RecordDisclosure | RecordEffect):
+        raise WrongActor(f"{type(command).__name__} is nothing that privacy could do")
+    if isinstance(command, RecordEffect):
+        return _report(command, state)
+    if state.handled.has(command.command_id):
+        return ()
+    return _forget(command) if isinstance(command, ForgetPerson) else _disclose(command)
+
+
+def react(events: Sequence[Event], command: Any) -> list[Message]:
+    """Return what a request means for the actors that hold something of the person."""
+    messages: list[Message] = []
+    for event in events:
+        if not isinstance(event, ForgettingAsked):
+            continue
+        forget = Forget(event.request)
+        messages += [Message(key, forget) for key in event.orders]
+        messages += [Message(trail_key(name), forget) for name in event.buyers]
+        messages += [Message(BUYERS_KEY, Forget(event.request, name)) for name in command.known]
+    return messages
+
+
+def streams_of(asked: ForgettingAsked) -> tuple[str, ...]:
+    """Return the names of all keys that a request destroys."""
+    return (*asked.orders, *map(trail_key, asked.buyers), *asked.asides)
+
+
+EVOLVE: Mapping[type[Event], Callable[[Privacy, Any], Privacy]] = {
+    ForgettingAsked: lambda state, event: Privacy(
+        state.requests.set(event.request, False), state.handled.with_(event.request)
+    ),
+    PersonForgotten: lambda state, event: Privacy(state.requests.set(event.reference, True), state.handled),
+    ErasureDelayed: lambda state, _: state,
+    DataDisclosed: lambda state, event: Privacy(state.requests, state.handled.with_(event.request)),
+    PrivacyRefused: lambda state, event: Privacy(state.requests, state.handled.with_(event.command, event.reason)),
+}
+
+
+def evolve(state: Privacy, event: Event) -> Privacy:
+    """Return the state after the event."""
+    return EVOLVE[type(event)](state, event)
+
+
+privacy = Decider(Privacy(), decide, evolve)
