@@ -547,7 +547,9 @@ def _payload_step(
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
             flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
             return _Step(to, flawed, by, causation)
-        return _Step(to, _judged(to, _filled(to, command, state, world), state, world), by, causation, command.sealed)
+        return _Step(
+            to, _judged(to, _filled(to, command, state, world), state, world), by, causation, command.sealed or None
+        )
     if isinstance(prepared, Returned):
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)

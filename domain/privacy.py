@@ -6,7 +6,7 @@ names; the keys are destroyed afterwards, by an act outside (`runners.effects_er
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import immutables
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from domain.acts import Act, acting
 from domain.decider import Command, Decider, DomainError, Event
 from domain.erasure import Forget
+from domain.fulfilment import Message
 from domain.handled import Handled
 from domain.ids import BUYERS_KEY, is_key, kind_of, trail_key
 from domain.order import EffectFailed, EffectSucceeded, Order, RecordEffect
@@ -146,13 +147,6 @@ class Privacy(msgspec.Struct, frozen=True):
     handled: Handled = Handled()
 
 
-class Message(NamedTuple):
-    """What a step has another actor do."""
-
-    to: str
-    command: Command
-
-
 def why_unfinished(state: Order, now_ms: int) -> str:
     """Return why an order's person cannot be forgotten yet; "" = he can."""
     if state.quarantined is not None or state.queue:
@@ -202,7 +196,7 @@ def _checked(command: _Request) -> tuple[str, str]:
     if not named:
         raise NobodyFound("nothing is held of such a person")
     if len(named) > STREAMS_MAX:
-        raise TooMuchAtOnce(f"{len(named):,} streams are named; at most {STREAMS_MAX:,} go at once: ask in several parts")
+        raise TooMuchAtOnce(f"{len(named):,} streams are named; at most {STREAMS_MAX:,} go at once: ask in parts")
     if not (
         all(is_key(key) and kind_of(key) == "order" for key in command.orders)
         and all(is_key(trail_key(name)) for name in command.buyers)

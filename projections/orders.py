@@ -182,9 +182,7 @@ class Orders(Projection[str, Entry]):
         """Return the rows of the orders, what leads to them, and their open pick lists."""
         rows, views, search, lists, gone = [], [], [], [], []
         forgets = [
-            {"kind": "customer", "key": key}
-            for key, entry in changed.items()
-            if entry is not None and entry.forgotten
+            {"kind": "customer", "key": key} for key, entry in changed.items() if entry is not None and entry.forgotten
         ]
         for key, entry in changed.items():
             assert entry is not None

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import file_digest
 from pathlib import Path
@@ -27,10 +27,12 @@ from adapters.storage.vault import SqliteVault
 from adapters.wms.settings import FILE as WMS_FILE
 from domain.merkle import Frontier
 from domain.ports import LogDamaged
+from domain.privacy import ForgettingAsked, streams_of
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
 from runners.effects_erp import ERP_FILE
+from runners.erasures import destroy, destroy_again, register_of, registered, repeat
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
@@ -153,8 +155,11 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
     return manifest
 
 
-def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> Restored:
+def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, erasures: Path | None = None) -> Restored:
     """Bring a backup back into a new data directory, as a new generation of the log.
+
+    Before anybody can serve it, whoever was forgotten is forgotten here too: by the log, and by the register
+    `erasures` (by default the one in `checkpoints`), which also knows of requests that came after the backup.
 
     Raises:
         BackupError: the directory is not empty, or the backup is not whole.
@@ -196,6 +201,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:
                 tracked = log.begin_generation()
+                _forget_again(log, work, erasures or register_of(checkpoints, manifest.cell), notes)
         checkpoint = CheckpointFolder(checkpoints).write(
             Checkpoint(
                 manifest.cell,
@@ -215,6 +221,18 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path) -> R
         work.rename(data)
         _sync(data.parent)
     return Restored(manifest, tracked.generation, str(checkpoint), keys is not None, notes)
+
+
+def _forget_again(log: SqliteEventLog, work: Path, file: Path, notes: list[str]) -> None:
+    """Record who was forgotten after the backup, and destroy the keys of all who are forgotten."""
+    fresh = repeat(log, registered(file), time.time_ns() // 1_000_000)
+    if fresh:
+        notes.append(f"{fresh} person(s) who were forgotten after this backup was made are forgotten here too")
+    if (work / KEYS_FILE).exists():
+        with closing(SqliteVault(work / KEYS_FILE)) as vault:
+            destroyed = destroy_again(log, vault)
+        if destroyed:
+            notes.append(f"{destroyed} key(s) of forgotten persons came back with the keys and were destroyed again")
 
 
 def _summary(log_file: Path) -> tuple[str, int, str]:
@@ -261,6 +279,32 @@ def _copy_keys(data: Path, target: Path) -> FileOf | None:
             shutil.copyfile(data / SIGNING_KEY_FILE, work / SIGNING_KEY_FILE)
         _pack(work, sorted(work.iterdir()), target, 0o600)
     return _file_of(target)
+
+
+def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -> int:
+    """Return how many keys of forgotten persons a copy of the keys holds; with `rewrite` it is replaced by one without.
+
+    Raises:
+        BackupError: it is no file of keys.
+    """
+    if not keys.is_file():
+        raise BackupError(f"{keys} is no file of keys")
+    with _workplace(keys) as work:
+        work.chmod(0o700)
+        _unpack(keys, work, _KEYS)
+        if not (work / KEYS_FILE).exists():
+            raise BackupError(f"{keys} holds no keys")
+        with closing(SqliteVault(work / KEYS_FILE)) as vault:
+            there = sum(len(vault.keys(streams_of(each), create=False)) for each in asked)
+            if there and rewrite:
+                destroy(vault, asked)
+        if there and rewrite:
+            for name in _KEYS:
+                if (work / name).exists():
+                    (work / name).chmod(0o600)
+            _pack(work, sorted(file for file in work.iterdir() if file.name in _KEYS), keys, 0o600)
+            _sync(keys.parent)
+    return there
 
 
 def _bring_keys(keys: Path, work: Path, manifest: Manifest, notes: list[str]) -> None:

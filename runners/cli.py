@@ -193,6 +193,13 @@ VERBS = (
     ),
     Verb("checks", "finance:checks", PROVE, "What self-checks found.", "checks"),
     Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
+    Verb(
+        "privacy",
+        "privacy:app",
+        PROVE,
+        "Forget a person, or give out what is held of one 个人信息.",
+        "privacy forget 13800000000 --by customer --reason asked --dry-run",
+    ),
     Verb("backup", "backup:backup", PROVE, "A consistent copy while it runs; the keys apart.", "backup copies/monday"),
     Verb("restore", "backup:restore", PROVE, "Bring a copy back.", "restore copies/monday --data restored"),
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from runners.effects_erasure import Erasures
 from runners.effects_erp import ErpRows
 from runners.effects_kind import Gone, Kind, Unusable
 from runners.effects_notes import Notes
@@ -32,6 +33,7 @@ def all_kinds(settings: "Settings", event_log: "EventLog", now_ms: Callable[[], 
         WmsCreates(warehouses),
         WmsCancels(warehouses),
         TrackSubscriptions(settings.path),
+        Erasures(settings),
     )
 
 

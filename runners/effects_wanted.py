@@ -15,7 +15,13 @@ from runners.effects_store import GivenUp, Job
 if TYPE_CHECKING:
     from domain.ports import EventLog, Recorded
 
-ENDS = frozenset(f"{noun}.effect_{end}" for noun in ("order", "cell") for end in ("succeeded", "failed"))
+ENDS = frozenset(
+    {
+        *(f"{noun}.effect_{end}" for noun in ("order", "cell") for end in ("succeeded", "failed")),
+        "privacy.forgotten",
+        "privacy.erasure_delayed",
+    }
+)
 """Events that say how an act stands."""
 
 

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from adapters.storage.vault import KeysMissing
 from domain.ports import Conflict, LogDamaged
 from domain.timehub import zone_of
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
+from runners.erasures import destroy_again
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
@@ -209,10 +211,10 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
     """
     where = "the PostgreSQL database" if settings.postgres else f"the files in {settings.data}"
     try:
-        log = open_log(settings)
-        head = log.tracked().head
-        log.close()
-        open_vault(settings, make=new_keys or head == 0).close()
+        with closing(open_log(settings)) as log:
+            head = log.tracked().head
+            with closing(open_vault(settings, make=new_keys or head == 0)) as vault:
+                destroy_again(log, vault)
     except KeysMissing as error:
         raise StoreUnusable(
             f"the log has {head:,} events, and their keys are gone ({error}). Bring the keys back from their backup. "

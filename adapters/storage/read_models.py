@@ -91,6 +91,11 @@ class Change(Protocol):
         """Primary keys of rows that go."""
         ...
 
+    @property
+    def forgets(self) -> Sequence[Mapping[str, Any]]:
+        """Values by column: all rows that have them go."""
+        ...
+
 
 class Checkpoint(NamedTuple):
     """How far a version of a projection has got."""

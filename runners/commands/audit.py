@@ -262,8 +262,9 @@ def replay(
 
 def checkpoints_of(settings: "Settings") -> Path:
     """Return where a data directory's checkpoints are kept by default: beside it."""
-    path = settings.path.resolve()
-    return path.with_name(path.name + ".checkpoints")
+    from runners.erasures import checkpoints_beside  # noqa: PLC0415
+
+    return checkpoints_beside(settings)
 
 
 def scan_of(settings: "Settings") -> "Callable[[], Scan]":

@@ -69,18 +69,25 @@ def restore(
     checkpoints: Annotated[
         Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")
     ] = None,
+    erasures: Annotated[
+        Path | None,
+        Parameter(help="The register of who was forgotten; `erasures-<cell>.jsonl` in the checkpoints if left out."),
+    ] = None,
     json: JsonOption = False,
 ) -> Exit:
     """Bring a backup back into a new data directory, as a new generation of the log."""
     from domain.ports import LogDamaged  # noqa: PLC0415
     from runners.backup import BackupError  # noqa: PLC0415
     from runners.backup import restore as bring_back  # noqa: PLC0415
+    from runners.erasures import register_of  # noqa: PLC0415
     from runners.settings import Settings  # noqa: PLC0415
 
     quiet_log()
     folder = checkpoints or checkpoints_of(Settings(str(data)))
+    if erasures is not None and not erasures.is_file():
+        raise Failure(Exit.USAGE, f"{erasures} is no register of erasures")
     try:
-        restored = bring_back(place, data, keys, folder)
+        restored = bring_back(place, data, keys, folder, erasures)
     except (BackupError, LogDamaged) as error:
         raise Failure(Exit.REFUSED, str(error)) from error
     if json:
@@ -91,6 +98,12 @@ def restore(
     say(f"checkpoint: {restored.checkpoint}")
     for note in restored.notes:
         say(f"note: {note}")
+    register = erasures or register_of(folder, manifest.cell)
+    if not register.exists():
+        say(
+            f"note: there is no register of erasures at {register}: whoever was forgotten after this backup was made "
+            "is not forgotten here. If there is a copy of it, restore again with --erasures before you serve this one"
+        )
     say(
         "read models, feeds and documents are built anew from the log on the next `orderspine up`; what came in after "
         "the backup comes back by asking the channels again (ingest it again: what is known changes nothing)"

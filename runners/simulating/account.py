@@ -119,7 +119,9 @@ def _opened(log: EventLog, vault: Vault, sealer: Sealer, digests: Mapping[bytes,
         if key is None:
             continue
         try:
-            opened.add(fingerprint(payload.stream, sealer.open_sealed(key, payload.stream, payload.sealed)))
+            # Asides are sealed under keys of other names than their intake's.
+            raw = sealer.open_sealed(key, payload.stream, payload.sealed)
+            opened.add(fingerprint(digests[payload.digest], raw))
         except SealBroken:
             continue  # counted as lost, and `audit verify` says where
     return opened
