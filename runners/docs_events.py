@@ -49,6 +49,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("commented", "mentions_read"), "talk"),
     **dict.fromkeys(("complained", "complaint_closed", "enquired"), "customer"),
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
+    "forgotten": "privacy",
 }
 """Which axis of the order an event moves."""
 _OTHER_AXES: Final = {
@@ -58,6 +59,7 @@ _OTHER_AXES: Final = {
     "skus": "SKUs",
     "rules": "rule book",
     "buyers": "buyers",
+    "privacy": "privacy",
     "trail": "buyers",
     "goods": "barcodes",
     "finance": "finance",
@@ -69,6 +71,7 @@ _TITLES: Final = {
     "order": ("Orders", "Streams `order-<channel>:<shop>:<order no>`."),
     "stock": ("Stock ledgers", "Streams `warehouse-<code>`."),
     "intake": ("Intake", "Streams `intake-<channel>:<shop>`: what came in and is no order's message."),
+    "privacy": ("Privacy", "Stream `privacy-main`: who asked that a person be forgotten, or what is held of him."),
     "mapping": ("Field mappings", "Streams `mapping-<channel>`: which document is in force."),
     "skus": (
         "Tables of SKUs",

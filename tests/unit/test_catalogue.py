@@ -16,12 +16,14 @@ from domain import (
     cellular,
     delivery,
     finance,
+    erasure,
     intake,
     mail,
     mapping,
     order,
     payments,
     picking,
+    privacy,
     reorder,
     rulebook,
     service_work,
@@ -183,6 +185,7 @@ SAMPLES: dict[str, Event] = {
         "4200001", "refunded", 100, "CNY", T0, "wechat", "4200000", "c-31"
     ),
     "order.payment_failed": payments.PaymentFailed("4200002", "failed", 100, "CNY", T0, "wechat", "", "c-32"),
+    "order.forgotten": erasure.OrderForgotten("c-40"),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),
@@ -235,9 +238,11 @@ SAMPLES: dict[str, Event] = {
         "b2b:00aa", "dealer", ("vip",), "CNY", 1_000_000, (("S1", 900),), "c-30", "contract 7"
     ),
     "buyers.owes": buyers.BuyerOwes("b2b:00aa", "order-b2b:s:1", 5_000),
+    "buyers.forgotten": erasure.BuyerForgotten("b2b:00aa", "c-40"),
     "buyers.refused": buyers.BuyersRefused("SetBuyer", "BadTerms", "below zero", "c-31"),
     "trail.noted": trail.OrderNoted("order-b2b:s:1", "00aa", T0),
     "trail.duplicate_suspected": trail.DuplicateSuspected("order-b2b:s:2", "order-b2b:s:1", 60_000),
+    "trail.forgotten": erasure.TrailForgotten("c-40"),
     "trail.refused": trail.TrailRefused("ScanOut", "WrongActor", "nothing it could do"),
     "goods.barcodes_set": barcodes.BarcodesSet((("6901234567892", "S1"),), "c-27"),
     "goods.barcodes_removed": barcodes.BarcodesRemoved(("6901234567892",), "c-28"),
@@ -257,6 +262,15 @@ SAMPLES: dict[str, Event] = {
         500, 1_500, 1, 900, "c-33", (views.Differing("orders_v6", "order-taobao:shop1:o-1", "state"),), 1
     ),
     "views.refused": views.ViewsRefused("ScanOut", "WrongActor", "nothing it could do"),
+    "privacy.forgetting_asked": privacy.ForgettingAsked(
+        "c-40", "customer", "asked by phone", "li.wei", "service", ("order-b2b:s:1",), ("b2b:00aa",), ("aside-00ff",)
+    ),
+    "privacy.forgotten": privacy.PersonForgotten("erasure", "privacy-main@1", "c-40"),
+    "privacy.erasure_delayed": privacy.ErasureDelayed("erasure", "privacy-main@1", "busy", "", 2),
+    "privacy.disclosed": privacy.DataDisclosed(
+        "c-41", "authority", "file 7", "li.wei", "service", ("order-b2b:s:1",), ("b2b:00aa",), ("aside-00ff",)
+    ),
+    "privacy.refused": privacy.PrivacyRefused("ForgetPerson", "StillUnderWay", "not before they are finished", "c-42"),
     "cell.mail_lost": cellular.MailLost(5, 9),
     "cell.refused": cellular.CellRefused("ScanOut", "WrongActor", "nothing it could do"),
     "cell.broker_reset": cellular.BrokerReset("life-1", "life-2", 9, "directory wiped"),
