@@ -58,6 +58,10 @@ def key_of(number: str) -> str:
     return order_key("generic", "erp", number)
 
 
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
 class Cell:
     """The parts, opened; `again` closes and opens them as after a kill."""
 
@@ -117,7 +121,7 @@ class Cell:
     async def send(self, mails: Sequence[Mail]) -> list[Any]:
         """Bring the effects' reports straight to the engine."""
         if self.away:
-            raise SystemExit("killed")
+            raise Killed
         for each in mails:
             self.mail(each.to, each.body, each.by)
         return []
@@ -148,7 +152,7 @@ class Cell:
         loaded = self.engine.log.select_many([stream], snapshots=False).get(stream)
         return [decode_event(each.tag, each.data) for each in loaded.events] if loaded else []
 
-    def keys(self) -> dict[str, bytes]:
+    def data_keys(self) -> dict[str, bytes]:
         """Return the raw keys as the vault's file has them."""
         with closing(open_vault(self.settings)) as vault:
             return dict(vault._db.execute("SELECT stream, key FROM keys WHERE key IS NOT NULL"))  # type: ignore[union-attr]

@@ -160,13 +160,30 @@ class SqliteVault(CachedVault):
         with transaction(self._db):
             there = sum(key is not None for _, key in self._find.query(self._db, streams))
             self._bury.execute(self._db, [value for stream in streams for value in (stream, None)])
+            if there:
+                self._db.execute("PRAGMA user_version = 1")
+        self._wipe()
+        return there
+
+    def _wipe(self) -> None:
+        """Leave no copy of a destroyed key in the file, also where a kill came between the two.
+
+        Deleted rows are overwritten, but pages that were split before may hold a row a second time, in bytes they do
+        not use; so the file is written anew. What is not known to be wiped is marked in its `user_version`.
+        """
+        if self._db.execute("PRAGMA user_version").fetchone()[0]:
+            self._db.execute("VACUUM")
+            self._checkpoint()
+            self._db.execute("PRAGMA user_version = 0")
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
         # Old pages in the WAL would still show the keys.
         busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError(
                 f"{self.path}: the keys are destroyed, but a reader keeps their old pages in the WAL; destroy again"
             )
-        return there
 
 
 class MemoryVault(CachedVault):

@@ -21,12 +21,13 @@ from domain.talk import Comment
 from runners import erasures
 from runners.audit import Verified, verify
 from runners.backup import make_backup, restore, scrub_keys
-from runners.bootstrap import KEYS_FILE, LOG_FILE, open_log, open_read_models, open_vault
+from runners.bootstrap import KEYS_FILE, LOG_FILE, open_read_models, open_vault
 from runners.cli import run
 from runners.commands.audit import scan_of
 from runners.disclosure import as_html, as_json, held
 from runners.engine import Delivered
 from runners.person import Unclear
+from runners.prepare import Job, do, ready
 from runners.replay import replay_states
 from runners.upstart import check_store
 from runners.words import seal_words
@@ -38,6 +39,7 @@ from tests.privacy_world import (
     SECRETS,
     T0,
     Cell,
+    Killed,
     cell,
     forget,
     key_of,
@@ -57,7 +59,7 @@ def place(tmp_path: Path) -> Iterator[Cell]:
             assert made.take(number, trade(number)).outcome == "accepted"
         assert made.take("B-1", trade("B-1", person=False)).outcome == "accepted"
         key = key_of(MINE[0])
-        told, sealed = seal_words(made.keys()[key], key, {"text": f"{NAME} 来电"})
+        told, sealed = seal_words(made.data_keys()[key], key, {"text": f"{NAME} 来电"})
         assert made.mail(key, Comment("say-1", told=told, sealed=sealed)).outcome == "accepted"
         made.aside(f"half a file of {PHONE} {NAME}".encode())
         made.aside(f"push about {MINE[1]} for {NAME}".encode(), "hint", MINE[1])
@@ -85,12 +87,12 @@ async def forgotten(place: Cell) -> None:
 
 
 async def test_no_byte_of_the_person_or_of_his_keys_is_in_any_file(place: Cell) -> None:
-    mine = {stream: key for stream, key in place.keys().items() if "A-1" in stream}
+    mine = {stream: key for stream, key in place.data_keys().items() if "A-1" in stream}
     assert len(mine) == 2
     place.project()
     before = place.person(PHONE)
     assert (before.orders, len(before.asides)) == (list(mine), 1)
-    aside = place.keys()[before.asides[0]]
+    aside = place.data_keys()[before.asides[0]]
     assert traces(place.data, [*mine.values(), aside]), "the keys are there before, so that the look means something"
     await forgotten(place)
     place.project()
@@ -98,7 +100,7 @@ async def test_no_byte_of_the_person_or_of_his_keys_is_in_any_file(place: Cell) 
     place.close()
     assert traces(place.data.parent, needles([*mine.values(), aside])) == []
     place._open()
-    left = place.keys()
+    left = place.data_keys()
     assert key_of("B-1") in left, "nobody else loses anything"
     assert sum(stream.startswith("aside-") for stream in left) == 1
 
@@ -201,7 +203,7 @@ async def test_what_the_channel_sends_later_goes_on_without_the_person(place: Ce
     assert broken.payload == ""
     place.aside(f"push about {number} for {NAME}".encode(), "hint", number)
     place.project()
-    assert key not in place.keys()
+    assert key not in place.data_keys()
     assert traces(place.data, needles()) == []
     assert verified(place).problems == []
     assert replay_states(place.engine.log).problems == []
@@ -216,7 +218,10 @@ async def test_what_was_prepared_before_the_request_was_decided_is_prepared_anew
     late = place.bytes_of(key_of(MINE[0]), ChannelPayload("generic", "erp", MINE[0], raw))
     opened = place.engine.open([Delivered(first, T0, asking), Delivered(first + 1, T0, late)])
     assert key_of(MINE[0]) in opened.keys
-    beforehand = {first + 1: place.engine._ready_of(opened, 1)}
+    ((seq, mail, body),) = opened.jobs()
+    done = do(place.engine._preparer, Job("generic", "erp", mail.to, body.raw, opened.keys[mail.to]))
+    assert done.sealed
+    beforehand = {seq: ready(mail.to, done)}
     batch = place.engine.decide(opened, beforehand=beforehand)
     assert batch.payloads == []
     assert all(record.sealed is None for record in batch.records)
@@ -224,7 +229,7 @@ async def test_what_was_prepared_before_the_request_was_decided_is_prepared_anew
 
 async def test_nothing_can_be_written_about_him_again(place: Cell) -> None:
     key = key_of(MINE[0])
-    data_key = place.keys()[key]
+    data_key = place.data_keys()[key]
     assert place.ask().outcome == "accepted"
     told, sealed = seal_words(data_key, key, {"text": f"{NAME} 又来电"})
     reply = place.mail(key, Comment("say-2", told=told, sealed=sealed))
@@ -242,10 +247,6 @@ async def test_he_may_order_again_and_is_known_again(place: Cell) -> None:
 # --- kills
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.mark.parametrize("at", ["registered", "destroyed", "reported", "recorded"])
 async def test_a_kill_between_request_and_completion_leaves_it_done_once(
     place: Cell, monkeypatch: pytest.MonkeyPatch, at: str
@@ -256,7 +257,7 @@ async def test_a_kill_between_request_and_completion_leaves_it_done_once(
         def do(*args: Any, **kwargs: Any) -> Any:
             if not before:
                 real(*args, **kwargs)
-            raise Killed(at)
+            raise Killed
 
         return do
 
@@ -269,7 +270,7 @@ async def test_a_kill_between_request_and_completion_leaves_it_done_once(
             place.away = True
         else:
             patch.setattr(place.jobs, "drop", dying(place.jobs.drop, before=True))
-        with pytest.raises((Killed, SystemExit)):
+        with pytest.raises(Killed):
             await place.effects()
     place.again()
     monkeypatch.setattr("runners.effects._now_ms", lambda: T0 * 2)
@@ -277,7 +278,7 @@ async def test_a_kill_between_request_and_completion_leaves_it_done_once(
     await place.effects()
     done = [fact for fact in place.facts(PRIVACY_KEY) if isinstance(fact, PersonForgotten)]
     assert [fact.reference for fact in done] == ["c-1"]
-    assert not any("A-1" in stream for stream in place.keys())
+    assert not any("A-1" in stream for stream in place.data_keys())
     assert len(erasures.registered(place.data.with_name("data.checkpoints") / "erasures-main.jsonl")) == 1
     (place.data / "effects.db").unlink()
     place.again()
@@ -306,15 +307,15 @@ async def test_keys_that_cannot_be_destroyed_yet_are_destroyed_later(
 async def test_an_older_backup_does_not_bring_him_back(place: Cell, tmp_path: Path) -> None:
     copy, keys = tmp_path / "copy", tmp_path / "elsewhere" / "keys"
     make_backup(place.settings, copy, keys)
-    mine = [key for stream, key in place.keys().items() if "A-1" in stream]
+    mine = [key for stream, key in place.data_keys().items() if "A-1" in stream]
     await forgotten(place)
     register = erasures.register_of(tmp_path / "data.checkpoints", "main")
     restored = restore(copy, tmp_path / "again", keys, tmp_path / "again.checkpoints", register)
     assert "1 person(s)" in restored.notes[0]
     assert traces(tmp_path / "again", needles(mine)) == []
     with cell(tmp_path / "again") as after:
-        assert not any("A-1" in stream for stream in after.keys())
-        assert key_of("B-1") in after.keys()
+        assert not any("A-1" in stream for stream in after.data_keys())
+        assert key_of("B-1") in after.data_keys()
         await after.effects()
         assert [type(fact) for fact in after.facts(PRIVACY_KEY)] == [ForgettingAsked, PersonForgotten]
         asked = after.facts(PRIVACY_KEY)[0]
@@ -336,13 +337,13 @@ async def test_keys_that_were_put_back_by_hand_are_destroyed_before_anybody_serv
     (tmp_path / "old.db").rename(place.data / KEYS_FILE)
     check_store(place.settings)  # as `up` does first
     place._open()
-    assert not any("A-1" in stream for stream in place.keys())
+    assert not any("A-1" in stream for stream in place.data_keys())
 
 
 async def test_copies_of_the_keys_are_told_and_cleaned(place: Cell, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     make_backup(place.settings, tmp_path / "copy", keys)
-    mine = [key for stream, key in place.keys().items() if "A-1" in stream]
+    mine = [key for stream, key in place.data_keys().items() if "A-1" in stream]
     await forgotten(place)
     assert all(key in keys.read_bytes() for key in mine)
     assert run(["privacy", "scrub", str(keys), "--data", str(place.data)]) == 1
@@ -386,12 +387,10 @@ def test_everything_that_is_held_of_him_is_given_out_and_nothing_of_others(place
 
 def test_whose_stream_is_whose(place: Cell) -> None:
     """Nothing personal is sealed under a key that several persons share."""
-    with (
-        closing(open_log(place.settings, read_only=True)) as log,
-        closing(sqlite3.connect(place.data / LOG_FILE)) as db,
-    ):
+    log = place.engine.log
+    with closing(sqlite3.connect(place.data / LOG_FILE)) as db:
         owners = {stream for (stream,) in db.execute("SELECT stream FROM payloads")}
-        sealed = {event.stream for event in log.read(0, 1_000) if event.sealed}
+    sealed = {event.stream for event in log.read(0, 1_000) if event.sealed}
     assert {kind_of(stream) for stream in owners} == {"order", "aside"}
     assert {kind_of(stream) for stream in sealed} == {"order"}
     assert place.facts(intake_key("generic", "erp"))
