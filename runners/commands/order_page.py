@@ -155,7 +155,7 @@ def page_of(
     if order.get("attributes"):
         parts.append(_fields("自定义属性 Custom attributes", order["attributes"]))
     if personal == ERASED:
-        parts.append("个人信息 Personal data: erased (its key was destroyed)")
+        parts.append("个人信息 Personal data: 已删除 erased (its key was destroyed)")
     elif personal:
         parts.append(_fields("个人信息 Personal data", personal))
     made = table("#", "when", "what", "who", title="经过 What happened", right=("#",))

@@ -84,7 +84,7 @@ def order(
 ) -> Exit:
     """Everything about one order, its personal half opened for this look only."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
-    from runners.commands.order_page import page_of, personal_of, timeline_of  # noqa: PLC0415
+    from runners.commands.order_page import ERASED, page_of, personal_of, timeline_of  # noqa: PLC0415
 
     settings = settings_of(data)
     name = order_of(settings, key)
@@ -95,7 +95,7 @@ def order(
         more = f"; the read models are {behind:,} events behind the log, so try again soon" if behind else ""
         raise Failure(Exit.REFUSED, f"no order {name} in {settings.data}{more}")
     sealed = found.pop("sealed")
-    personal = personal_of(settings, name, sealed, reveal=reveal)
+    personal = ERASED if found.get("erased") else personal_of(settings, name, sealed, reveal=reveal)
     happened, earlier = timeline_of(settings, name)
     if json:
         print_json({**found, "personal": personal, "behind": behind, "timeline": happened, "earlier": earlier})

@@ -1,0 +1,154 @@
+"""Who asked that a person be forgotten: decided at once for all orders, recorded for ever, done once."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.acts import NobodyActs, UnknownRole
+from domain.buyers import BuyerOwes, BuyerSet, buyers
+from domain.decider import Command
+from domain.envelope import By
+from domain.erasure import BuyerForgotten, Forget, OrderForgotten, OrderIsForgotten, TrailForgotten
+from domain.handled import MissingCommandId
+from domain.order import Order, OrderQuarantined, QueuedBehind, RecordEffect, order
+from domain.privacy import (
+    SETTLED_MS,
+    DataDisclosed,
+    ErasureDelayed,
+    ForgetPerson,
+    ForgettingAsked,
+    NobodyFound,
+    NotToldWhy,
+    PersonForgotten,
+    PrivacyRefused,
+    RecordDisclosure,
+    RepeatForgetting,
+    StillOwes,
+    StillUnderWay,
+    TooMuchAtOnce,
+    WrongActor,
+    informed,
+    privacy,
+    react,
+    why_unfinished,
+)
+from domain.talk import Comment
+from domain.trail import OrderNoted, trail
+from tests.spec import T0, Spec
+
+LI = By("person", "Li.Wei", "service")
+KEY, BUYER, ASIDE = "order-b2b:s:1", "b2b:00aa", "aside-00ff"
+NAMED = ((KEY,), (BUYER,), (ASIDE,))
+ASKED = ForgettingAsked("c-1", "customer", "asked by phone", "li.wei", "service", *NAMED)
+
+
+def forget(own: str = "c-1", **fields: Any) -> ForgetPerson:
+    told: dict[str, Any] = {"orders": (KEY,), "buyers": (BUYER,), "asides": (ASIDE,)} | fields
+    return ForgetPerson(own, **({"who": LI, "asked": "customer", "reason": "asked by phone"} | told))
+
+
+def report(outcome: Any = "succeeded", reference: str = "c-1", tries: int = 1) -> RecordEffect:
+    own = f"erasure/privacy-main@1/{outcome}/{tries}"
+    return RecordEffect(own, "erasure", "privacy-main@1", outcome, reference, "busy", tries, final=outcome != "failed")
+
+
+def test_a_request_is_recorded_and_done_once() -> None:
+    spec = Spec(privacy).when(forget()).then(ASKED)
+    spec.when(forget()).then_nothing()
+    spec.when(report("failed", "", 1)).then(ErasureDelayed("erasure", "privacy-main@1", "busy", "", 1, final=False))
+    spec.when(report(tries=2)).then(PersonForgotten("erasure", "privacy-main@1", "c-1", 2))
+    spec.when(report(tries=3)).then_nothing()
+    spec.when(report(reference="nobody's")).then_nothing()
+
+
+def test_a_disclosure_is_recorded_without_what_was_given_out() -> None:
+    command = RecordDisclosure("c-2", who=LI, asked="authority", reason="file 7", orders=(KEY,))
+    told = DataDisclosed("c-2", "authority", "file 7", "li.wei", "service", (KEY,))
+    Spec(privacy).when(command).then(told).when(command).then_nothing()
+
+
+@pytest.mark.parametrize(
+    ("command", "rule"),
+    [
+        (forget(unfinished=((KEY, "it is paid"),)), StillUnderWay),
+        (forget(owing=(BUYER,)), StillOwes),
+        (forget(who=By("system")), NobodyActs),
+        (forget(who=By("person", "li", "the boss")), UnknownRole),
+        (forget(asked="the neighbour"), NotToldWhy),
+        (forget(reason=" "), NotToldWhy),
+        (forget(reason="x" * 501), NotToldWhy),
+        (forget(orders=(), buyers=(), asides=()), NobodyFound),
+        (forget(orders=("warehouse-A",)), NobodyFound),
+        (forget(asides=("privacy-main",)), NobodyFound),
+        (forget(buyers=("x y",)), NobodyFound),
+        (forget(orders=tuple(f"order-a:b:{number}" for number in range(1_001))), TooMuchAtOnce),
+        (forget(""), MissingCommandId),
+        (Forget("c-1"), WrongActor),
+        (RecordEffect("r", "erp", "k", "succeeded"), WrongActor),
+    ],
+)
+def test_what_cannot_be_is_refused(command: Command, rule: Any) -> None:
+    Spec(privacy).when(command).then_raises(rule)
+
+
+def test_a_refused_request_is_answered_alike_for_ever() -> None:
+    refused = PrivacyRefused("ForgetPerson", "StillUnderWay", "not yet", "c-1")
+    spec = Spec(privacy).given(refused)
+    with pytest.raises(AssertionError, match="not yet"):
+        spec.when(forget()).then_nothing()
+
+
+def test_a_restore_records_it_whatever_stands_against_it() -> None:
+    fields = msgspec.structs.asdict(forget(unfinished=((KEY, "it is paid"),), owing=(BUYER,)))
+    Spec(privacy).when(RepeatForgetting(**fields)).then(ASKED)
+
+
+def test_what_stands_against_it_is_looked_up_and_never_believed() -> None:
+    known = buyers.evolve(
+        buyers.evolve(buyers.initial, BuyerSet(BUYER, "", (), "CNY", 5_00, (), "c-0")), BuyerOwes(BUYER, KEY, 1)
+    )
+    states = {KEY: Order(status="paid"), "buyers-main": known}
+    asked = informed(forget(), lambda keys: [states[key] for key in keys], T0)
+    assert isinstance(asked, ForgetPerson)
+    assert (asked.unfinished, asked.known, asked.owing) == (((KEY, "it is paid"),), (BUYER,), (BUYER,))
+    states = {KEY: Order(status="completed"), "buyers-main": buyers.initial}
+    lying = forget(unfinished=((KEY, "x"),), known=(BUYER,), owing=(BUYER,))
+    asked = informed(lying, lambda keys: [states[key] for key in keys], T0)
+    assert isinstance(asked, ForgetPerson)
+    assert (asked.unfinished, asked.known, asked.owing) == ((), (), ())
+    assert [each.to for each in react([ASKED], asked)] == [KEY, f"trail-{BUYER}"]
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (Order(), ""),
+        (Order(status="completed"), ""),
+        (Order(status="cancelled"), ""),
+        (Order(status="shipped", modified_ms=T0 - SETTLED_MS - 1), ""),
+        (Order(status="shipped", modified_ms=T0 - 1), "it is shipped"),
+        (Order(status="awaiting_payment"), "it is awaiting_payment"),
+        (Order(status="completed", interceptions=(("i", "x"),)), "it waits for a decision"),
+        (Order(status="completed", after_sales=(("1", "open"),)), "an after-sale of it is open"),
+        (order.evolve(Order(), OrderQuarantined("m", "r", "", "", "", "")), "a message of it waits for a decision"),
+        (order.evolve(Order(), QueuedBehind("m", "order", "", "{}")), "a message of it waits for a decision"),
+        (Order(status="paid", forgotten="c-0"), ""),
+    ],
+)
+def test_an_order_can_be_forgotten_when_it_is_finished(state: Order, why: str) -> None:
+    assert why_unfinished(state, T0) == why
+
+
+def test_each_actor_lets_go_of_what_it_holds_once() -> None:
+    Spec(order).when(Forget("c-1")).then(OrderForgotten("c-1")).when(Forget("c-2")).then_nothing()
+    noted = OrderNoted(KEY, "goods", T0)
+    Spec(trail).given(noted).when(Forget("c-1")).then(TrailForgotten("c-1")).when(Forget("c-1")).then_nothing()
+    set_ = BuyerSet(BUYER, "dealer", (), "CNY", 0, (), "c-0")
+    spec = Spec(buyers).given(set_).when(Forget("c-1", BUYER)).then(BuyerForgotten(BUYER, "c-1"))
+    spec.when(Forget("c-1", BUYER)).then_nothing()
+
+
+def test_words_about_a_forgotten_person_are_refused() -> None:
+    act = Comment("c-9", who=LI, told=("text",), sealed=b"\1" * 60)
+    Spec(order).given(OrderForgotten("c-1")).when(act).then_raises(OrderIsForgotten)
