@@ -28,11 +28,13 @@ from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.merkle import Frontier
 from domain.ports import Vault
+from domain.privacy import ASIDE
 from domain.proof import leaf_hash
 
 PROBLEMS_MAX = 200
 """Most problems that are told one by one; the rest is counted."""
 CHUNK_EVENTS = 4_096
+ORPHANS_MAX = 1_000
 PARALLEL_FROM = 200_000
 """Events from which a second process is worth its start."""
 _PAYLOAD_ROWS = 2_000
@@ -551,7 +553,7 @@ class _Known:
         head = self.tree.size
         for missed in self._line[self._next :][:1]:
             last = self._line[-1]
-            lost = scan.orphans(20)
+            lost = [each for each in scan.orphans(ORPHANS_MAX) if not each.startswith(ASIDE)][:20]
             text = (
                 f"the log ends at event {head}, but the checkpoint of {_when(last)} has seen {last.position}: events "
                 f"{head + 1} to {last.position} were cut off"

@@ -81,8 +81,6 @@ def find(log: "EventLog", scan: "Scan", vault: "DestroyingVault", text: str) -> 
     if not seeds:
         by_text = True
         seeds = _orders_telling(known, vault, text)
-    if not seeds:
-        raise Unclear("nothing is held under that: name an order, channel:customer-id, a phone or a full name")
     orders = set(seeds) if by_text else _with_the_same_buyer(known, seeds)
     orders -= known.forgotten
     of_buyer: defaultdict[str, set[str]] = defaultdict(set)
@@ -91,9 +89,13 @@ def find(log: "EventLog", scan: "Scan", vault: "DestroyingVault", text: str) -> 
             of_buyer[buyer].add(order)
     buyers = {name for order in orders for name in known.customers.get(order, ())}
     whole = sorted(name for name in buyers if of_buyer[name] - known.forgotten <= orders)
-    texts = {text for each in _opened(known, vault, orders) for text in _texts(each)}
-    asides = _asides(scan, vault, texts | {parts_of(order)[2] for order in orders})
-    return Person(sorted(orders), whole, asides, texts)
+    texts = {told for each in _opened(known, vault, orders) for told in _texts(each)}
+    # What no view tells of (bytes that nobody understood, hints) is found by what stands in it.
+    named = _naming(known, scan, vault, texts | {parts_of(order)[2] for order in orders} | {text if by_text else ""})
+    asides = {stream for stream in named if stream.startswith(ASIDE)}
+    if not seeds and not named:
+        raise Unclear("nothing is held under that: name an order, channel:customer-id, a phone or a full name")
+    return Person(sorted(orders | (named - asides)), whole, sorted(asides), texts)
 
 
 def states_of(log: "EventLog", orders: Sequence[str]) -> "dict[str, Order]":
@@ -232,11 +234,13 @@ def _texts(personal: Personal) -> Iterator[str]:
             yield str(text).strip()
 
 
-def _asides(scan: "Scan", vault: "DestroyingVault", texts: set[str]) -> list[str]:
-    """Return the names of asides in whose bytes one of his numbers stands."""
+def _naming(known: _Known, scan: "Scan", vault: "DestroyingVault", texts: set[str]) -> set[str]:
+    """Return the asides, and the orders that have no view, in whose bytes one of his numbers stands."""
     needles: set[bytes] = set()
     for text in texts:
         if len(text) >= NEEDLE_MIN and any(char.isdecimal() for char in text):
             needles |= {text.encode(), msgspec.json.encode(text)[1:-1], text.encode("gb18030", "ignore")}
-    found = payloads_of(scan, vault, lambda stream: stream.startswith(ASIDE)) if needles else iter(())
-    return sorted({stream for stream, raw in found if any(needle in raw for needle in needles)})
+    if not needles:
+        return set()
+    found = payloads_of(scan, vault, lambda stream: stream not in known.sealed and stream not in known.forgotten)
+    return {stream for stream, raw in found if any(needle in raw for needle in needles)}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CELL_INTAKE = "intake-cell:mail"
 """Where mail ends that is no mail of ours."""
+ERASED = "erased-"
+"""How the names of bytes begin that were not kept, because their key was destroyed."""
 ORDERS_MAX = 10_000
 _TAGS = frozenset(
     {"order.quarantined", "order.queued_behind", "order.queue_released", "intake.quarantined", "intake.discarded"}
@@ -76,6 +78,8 @@ def raw_of(settings: "Settings", item: Item) -> bytes | None:
     """
     if not item.payload:
         return item.message.encode()
+    if item.payload.startswith(ERASED):
+        return None
     vault = existing_vault(settings)
     if vault is None:
         return None

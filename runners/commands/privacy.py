@@ -298,7 +298,7 @@ def _found(settings: "Settings", customer: str, reason: str) -> "Person":
             person = find(log, scan, vault, customer)
         except Unclear as error:
             raise Failure(Exit.REFUSED, str(error)) from error
-    if not person.orders:
+    if not person.orders and not person.asides:
         raise Failure(Exit.REFUSED, "nothing is held under that any more: the person is forgotten 已删除")
     if any(text in reason for text in person.texts):
         raise Failure(Exit.USAGE, "--reason names the person: it is recorded for ever, so name nobody in it")

@@ -15,7 +15,7 @@ from adapters.storage.scan import SqliteScan
 from adapters.storage.vault import SqliteVault
 from domain.ids import BUYERS_KEY, PRIVACY_KEY, intake_key, kind_of
 from domain.mail import ChannelPayload
-from domain.order import OrderAmended, OrderNormalized, OrderQuarantined
+from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined
 from domain.privacy import ErasureDelayed, ForgettingAsked, PersonForgotten, PrivacyRefused
 from domain.talk import Comment
 from runners import erasures
@@ -161,6 +161,21 @@ def test_a_person_is_found_by_whatever_he_is_known_by(place: Cell, text: str) ->
     found = place.person(text)
     assert found.orders == [key_of(number) for number in MINE]
     assert [name.partition(":")[0] for name in found.buyers] == ["generic"]
+
+
+async def test_bytes_that_nobody_understood_and_hints_of_unknown_orders_are_found_too(place: Cell) -> None:
+    place.take("A-100009", f'{{"order_no": "A-100009", "of": "{PHONE}"'.encode())
+    place.aside(f"push about A-100010 for {PHONE}".encode(), "hint", "A-100010")
+    found = place.person(PHONE)
+    assert found.orders == [key_of(f"A-10000{number}") for number in (1, 2, 9)] + [key_of("A-100010")]
+    assert "A-100009: a message of it waits" in place.ask().reason
+    (quarantined,) = [fact for fact in place.facts(key_of("A-100009")) if isinstance(fact, OrderQuarantined)]
+    place.mail(key_of("A-100009"), DiscardQuarantined("d-1", quarantined.item, "no use"))
+    assert place.ask(own="c-2").outcome == "accepted"
+    await place.effects()
+    with pytest.raises(Unclear):
+        place.person(PHONE)
+    assert verified(place).problems == []
 
 
 def test_a_name_that_several_share_is_not_guessed(place: Cell) -> None:
