@@ -3,6 +3,7 @@
 nats-py's stream configuration knows neither `first_seq` nor `allow_atomic`, so the requests are made here.
 """
 
+import asyncio
 import re
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,9 @@ INCARNATION = "orderspine_incarnation"
 STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 MESSAGE_NOT_FOUND = "404"
+OVERWRITTEN_MAX = 5_000
+"""More messages than one of the server's files (8 MB) holds of any that say something of a person."""
+OVERWRITTEN_AT_ONCE = 100
 _CELL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -144,12 +148,31 @@ async def last_seq(nc: Connection, stream: str) -> int | None:
     return None if answer is None else int(answer["state"]["last_seq"])
 
 
+async def _overwrite(nc: Connection, cell: str, seq: int) -> bool:
+    """Have the server write chance over a message and delete it; False where it is gone already."""
+    try:
+        await api(nc, f"STREAM.MSG.DELETE.{mail_stream(cell)}", {"seq": seq, "no_erase": False})
+    except ApiRefused:
+        return False
+    return True
+
+
 async def purge_mail(nc: Connection, cell: str, upto: int) -> int:
-    """Drop the messages up to and including `upto`; return how many that were. Later sequences stay as they are."""
+    """Drop the messages up to and including `upto`; return how many that were. Later sequences stay as they are.
+
+    A purge alone leaves the bytes in the server's file for as long as a later message shares it. So the newest of them,
+    as many as one file may hold, are overwritten first; older files go whole.
+    """
     if upto < 1:
         return 0
+    info = await mail_info(nc, cell)
+    first = max(info.first_seq, upto + 1 - OVERWRITTEN_MAX) if info is not None else upto + 1
+    overwritten = 0
+    for begin in range(first, upto + 1, OVERWRITTEN_AT_ONCE):
+        numbers = range(begin, min(begin + OVERWRITTEN_AT_ONCE, upto + 1))
+        overwritten += sum(await asyncio.gather(*(_overwrite(nc, cell, seq) for seq in numbers)))
     answer = await api(nc, f"STREAM.PURGE.{mail_stream(cell)}", {"seq": upto + 1})
-    return int(answer["purged"])
+    return overwritten + int(answer["purged"])
 
 
 class Stored(msgspec.Struct, frozen=True):

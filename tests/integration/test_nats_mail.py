@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -203,6 +204,23 @@ async def test_an_idle_reader_outlives_its_pull_requests_and_wakes_at_once(nc: C
         assert time.monotonic() - start < 1
         await publisher.publish_batch(mails(50), stream=STREAM)
         assert [m.seq for m in await take(reader, 50)] == list(range(2, 52))
+
+
+async def test_what_was_purged_is_in_no_file_of_the_server(nc: Connection, tmp_path: Path) -> None:
+    """A purge alone would leave it there for as long as a later message lies in the same file."""
+
+    def there() -> list[bytes]:
+        files = [file.read_bytes() for file in (tmp_path / "broker").rglob("*") if file.is_file()]
+        return [each for each in (b"13800000007", b"13900000001") if any(each in data for data in files)]
+
+    publisher = await make_mail(nc)
+    personal = [("mail.c1.order.1", b"%d: call 13800000007 " % number, None) for number in range(300)]
+    await publisher.publish_batch(personal, stream=STREAM)
+    await publisher.publish_batch([("mail.c1.order.2", b"call 13900000001", None)], stream=STREAM)
+    assert there() == [b"13800000007", b"13900000001"]
+    assert await purge_mail(nc, "c1", 300) == 300
+    assert there() == [b"13900000001"]
+    assert [message.seq for message in await read(nc, 301, 1)] == [301]
 
 
 async def test_a_purge_in_front_of_the_reader_is_a_gap(nc: Connection) -> None:
