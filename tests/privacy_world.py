@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from adapters.storage.sqlite_log import SqliteEventLog
 from domain.catalogue import decode_event
 from domain.decider import Event
 from domain.envelope import By
@@ -86,6 +87,12 @@ class Cell:
         kinds = Kinds(self.data, [Erasures(self.settings)])
         self.runner = Effects(self.engine.log, self.jobs, kinds, self)  # type: ignore[arg-type]
         self.away = False
+
+    @property
+    def log(self) -> SqliteEventLog:
+        """Return the engine's log."""
+        assert isinstance(self.engine.log, SqliteEventLog)
+        return self.engine.log
 
     def close(self) -> None:
         """Let go of everything, as a kill would."""

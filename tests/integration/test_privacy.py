@@ -114,7 +114,7 @@ async def test_every_hash_still_verifies_and_a_replay_is_the_same_to_the_byte(pl
     assert (found.problems, found.notes) == ([], [])
     assert found.forgotten == 7, "two views, one comment, two payloads, two asides"
     assert found.opened > 0
-    assert replay_states(place.engine.log).problems == []
+    assert replay_states(place.log).problems == []
     assert run(["audit", "replay", "--data", str(place.data), "--scratch", str(tmp_path / "scratch")]) in (0, 2)
     with closing(open_read_models(place.settings)) as views:
         shown = views.order(key_of(MINE[0]))
@@ -207,7 +207,7 @@ async def test_what_the_channel_sends_later_goes_on_without_the_person(place: Ce
     assert place.take(number, trade(number)).outcome == "repeated"
     refund = trade(number, modified_at="2026-12-01T00:00:00+08:00", seller_note=f"退款给 {NAME}")
     assert place.take(number, refund).outcome == "accepted"
-    amended = [event for event in place.engine.log.select(key) if event.tag == "order.amended"]
+    amended = [event for event in place.log.select(key) if event.tag == "order.amended"]
     assert len(amended) == 2
     assert all(event.sealed is None for event in amended)
     facts = [fact for fact in place.facts(key) if isinstance(fact, OrderAmended)]
@@ -221,7 +221,7 @@ async def test_what_the_channel_sends_later_goes_on_without_the_person(place: Ce
     assert key not in place.data_keys()
     assert traces(place.data, needles()) == []
     assert verified(place).problems == []
-    assert replay_states(place.engine.log).problems == []
+    assert replay_states(place.log).problems == []
 
 
 async def test_what_was_prepared_before_the_request_was_decided_is_prepared_anew(place: Cell) -> None:
@@ -250,7 +250,7 @@ async def test_nothing_can_be_written_about_him_again(place: Cell) -> None:
     reply = place.mail(key, Comment("say-2", told=told, sealed=sealed))
     assert reply.outcome == "refused"
     assert "forgotten" in reply.reason
-    assert [event.sealed for event in place.engine.log.select(key)][-1] is None
+    assert [event.sealed for event in place.log.select(key)][-1] is None
 
 
 async def test_he_may_order_again_and_is_known_again(place: Cell) -> None:
@@ -337,7 +337,7 @@ async def test_an_older_backup_does_not_bring_him_back(place: Cell, tmp_path: Pa
         assert isinstance(asked, ForgettingAsked)
         assert (asked.who, asked.asked, asked.reason) == ("li.wei", "customer", "asked by phone")
         assert after.take(MINE[0], trade(MINE[0])).outcome == "accepted"
-        assert replay_states(after.engine.log).problems == []
+        assert replay_states(after.log).problems == []
         assert verified(after).problems == []
     assert traces(tmp_path / "again", needles(mine)) == []
 
@@ -386,7 +386,7 @@ def test_the_bytes_of_destroyed_keys_are_overwritten_in_the_file(tmp_path: Path)
 def test_everything_that_is_held_of_him_is_given_out_and_nothing_of_others(place: Cell) -> None:
     person = place.person(PHONE)
     with closing(open_vault(place.settings)) as vault, closing(scan_of(place.settings)()) as scan:
-        document = held(place.engine.log, scan, vault, person, "Asia/Shanghai")
+        document = held(place.log, scan, vault, person, "Asia/Shanghai")
     text = as_json(document).decode()
     assert [secret for secret in SECRETS if secret not in text] == []
     assert f"{NAME} 来电" in text, "what was written about him"

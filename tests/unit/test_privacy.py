@@ -44,8 +44,9 @@ ASKED = ForgettingAsked("c-1", "customer", "asked by phone", "li.wei", "service"
 
 
 def forget(own: str = "c-1", **fields: Any) -> ForgetPerson:
-    told: dict[str, Any] = {"orders": (KEY,), "buyers": (BUYER,), "asides": (ASIDE,)} | fields
-    return ForgetPerson(own, **({"who": LI, "asked": "customer", "reason": "asked by phone"} | told))
+    told: dict[str, Any] = {"who": LI, "asked": "customer", "reason": "asked by phone"}
+    told |= {"orders": (KEY,), "buyers": (BUYER,), "asides": (ASIDE,)}
+    return ForgetPerson(own, **(told | fields))
 
 
 def report(outcome: Any = "succeeded", reference: str = "c-1", tries: int = 1) -> RecordEffect:
