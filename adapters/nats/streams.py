@@ -19,9 +19,9 @@ INCARNATION = "orderspine_incarnation"
 STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 MESSAGE_NOT_FOUND = "404"
-OVERWRITTEN_MAX = 5_000
-"""More messages than one of the server's files (8 MB) holds of any that say something of a person."""
-OVERWRITTEN_AT_ONCE = 100
+OVERWRITTEN_MAX = 300
+"""Each takes a sync of the server's. Where more go at once, its files of at most 8 MB soon go whole."""
+OVERWRITTEN_AT_ONCE = 50
 _CELL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -160,17 +160,17 @@ async def _overwrite(nc: Connection, cell: str, seq: int) -> bool:
 async def purge_mail(nc: Connection, cell: str, upto: int) -> int:
     """Drop the messages up to and including `upto`; return how many that were. Later sequences stay as they are.
 
-    A purge alone leaves the bytes in the server's file for as long as a later message shares it. So the newest of them,
-    as many as one file may hold, are overwritten first; older files go whole.
+    A purge alone leaves the bytes in the server's file for as long as a later message shares it. So they are overwritten
+    first where they are few; where they are many, that file is soon full and goes whole.
     """
     if upto < 1:
         return 0
     info = await mail_info(nc, cell)
-    first = max(info.first_seq, upto + 1 - OVERWRITTEN_MAX) if info is not None else upto + 1
     overwritten = 0
-    for begin in range(first, upto + 1, OVERWRITTEN_AT_ONCE):
-        numbers = range(begin, min(begin + OVERWRITTEN_AT_ONCE, upto + 1))
-        overwritten += sum(await asyncio.gather(*(_overwrite(nc, cell, seq) for seq in numbers)))
+    if info is not None and upto - info.first_seq < OVERWRITTEN_MAX:
+        for begin in range(info.first_seq, upto + 1, OVERWRITTEN_AT_ONCE):
+            going = range(begin, min(begin + OVERWRITTEN_AT_ONCE, upto + 1))
+            overwritten += sum(await asyncio.gather(*(_overwrite(nc, cell, seq) for seq in going)))
     answer = await api(nc, f"STREAM.PURGE.{mail_stream(cell)}", {"seq": upto + 1})
     return overwritten + int(answer["purged"])
 
