@@ -160,8 +160,8 @@ async def _overwrite(nc: Connection, cell: str, seq: int) -> bool:
 async def purge_mail(nc: Connection, cell: str, upto: int) -> int:
     """Drop the messages up to and including `upto`; return how many that were. Later sequences stay as they are.
 
-    A purge alone leaves the bytes in the server's file for as long as a later message shares it. Where they are few they
-    are overwritten first; where they are many, that file is soon full and goes whole.
+    A purge alone leaves the bytes in the server's file for as long as a later message shares it. Where they are few,
+    they are overwritten first; where they are many, that file is soon full and goes whole.
     """
     if upto < 1:
         return 0
