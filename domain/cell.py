@@ -38,6 +38,7 @@ from domain.catalogue import TAGS
 from domain.catalogue import encode_event as _encode
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore, Worked
 from domain.envelope import By, Envelope, encode_envelope
+from domain.erasure import DropMessage
 from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, kind_of, skus_key_of, warehouse_key
 from domain.mail import AsideReport, ChannelPayload, Mail, decode_body, encode_body
 from domain.ports import Record
@@ -320,10 +321,14 @@ def quarantine_turn(message: Message, states: Mapping[str, Held], reason: str, p
     Orders keep their own; a message to any other actor is recorded in the cell's intake, and blocks nobody.
     """
     mail = message.mail
-    body = "" if payload else encode_body(_signed(mail))
+    raw = isinstance(mail.body, ChannelPayload | AsideReport)
+    # A source's bytes are kept sealed or not at all: where they are not, their order's person was forgotten.
+    body = "" if payload or raw else encode_body(_signed(mail))
     if kind_of(mail.to) == "order":
         advice = "repair the cause and resend it, or discard it"
         command: Command = order.Quarantine(message.id, reason, "", advice, payload, body)
+        if not payload and not body:
+            command = DropMessage()
         step = _Step(mail.to, command, mail.by, message.id)
     else:
         to = mail.to if kind_of(mail.to) == "intake" else "intake-cell:mail"
@@ -538,11 +543,14 @@ def _payload_step(
     to: str, state: order.Order, item: str, prepared: Prepared, by: By, causation: str, world: _World
 ) -> _Step:
     """Return the step for a channel's bytes: taken, or kept, or queued behind what is kept already."""
+    waits = state.quarantined is not None
     if isinstance(prepared, Taken):
         command = prepared.command
-        if state.quarantined is not None:
-            return _Step(to, order.QueueBehind(item, command.payload, ""), by, causation)
         flaw = order.flaw_of(command.snapshot)
+        if (waits or flaw) and not command.payload:
+            return _Step(to, DropMessage(), by, causation)
+        if waits:
+            return _Step(to, order.QueueBehind(item, command.payload, ""), by, causation)
         if flaw:
             advice = "have the channel (or its translation) corrected, then resend; or discard it"
             flawed = order.Quarantine(item, flaw, "lines", advice, command.payload, "", command.mapping)
@@ -554,9 +562,12 @@ def _payload_step(
         goods = prepared.goods
         lines = tuple((line.sku or line.item, line.quantity, line.amount) for line in goods.lines)
         back = order.ReturnGoods(f"return-{goods.reference}", goods.reference, lines, goods.reason)
-        if state.quarantined is not None or state.status == "":
-            return _Step(to, order.QueueBehind(item, prepared.payload, ""), by, causation)
+        if waits or state.status == "":
+            queued = order.QueueBehind(item, prepared.payload, "") if prepared.payload else DropMessage()
+            return _Step(to, queued, by, causation)
         return _Step(to, back, by, causation)
+    if not prepared.payload:
+        return _Step(to, DropMessage(), by, causation)
     failed = order.Quarantine(
         item, prepared.reason, prepared.where, prepared.advice, prepared.payload, "", prepared.mapping
     )

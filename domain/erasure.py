@@ -16,6 +16,10 @@ class Forget(Command, frozen=True):
     """Who, where an actor knows several."""
 
 
+class DropMessage(Command, frozen=True):
+    """In-turn: a channel's message cannot be followed now, and nothing of it may be kept until it can."""
+
+
 class OrderForgotten(Event, frozen=True):
     """The person of the order is forgotten: its personal blocks count as erased, and none is taken in again."""
 

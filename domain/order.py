@@ -36,7 +36,7 @@ from domain.delivery import (
     of_pick_list,
     summed,
 )
-from domain.erasure import Forget, OrderForgotten, OrderIsForgotten
+from domain.erasure import DropMessage, Forget, OrderForgotten, OrderIsForgotten
 from domain.ids import order_key
 from domain.payments import NO_PAYMENTS, Payments
 from domain.people import NO_PEOPLE, People
@@ -2872,8 +2872,16 @@ def _forget(command: Forget, state: Order, now_ms: int) -> Sequence[Event]:
     return () if state.forgotten else (OrderForgotten(command.request),)
 
 
+def _drop(command: DropMessage, state: Order, now_ms: int) -> Sequence[Event]:
+    del command, state, now_ms
+    raise OrderIsForgotten(
+        "the person of this order was forgotten, and a message for it can neither be followed as it stands nor be kept"
+    )
+
+
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     Forget: _forget,
+    DropMessage: _drop,
     TakeSnapshot: _take_snapshot,
     ScanItem: _scan_item,
     UnscanItem: _scan_item,

@@ -118,7 +118,7 @@ class Preparer:
             return Ready(Returned(translated, ""), None, in_force, erased=True)
         if translated is None or _key_of(translated) != stream:
             reason = "a message for an order whose person is forgotten could not be read; its bytes are not kept"
-            return Ready(Untranslatable(reason, "", "discard it", "", in_force.version), None, in_force, erased=True)
+            return Ready(Untranslatable(reason, "", "", "", in_force.version), None, in_force, erased=True)
         snapshot = _replace(translated.snapshot, customer="")
         digest = blake2b(_canonical(snapshot), person=b"erased", digest_size=16).hexdigest()
         command = TakeSnapshot(snapshot, digest, "", "", b"", in_force.version)

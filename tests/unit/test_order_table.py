@@ -23,7 +23,7 @@ from domain.canonical import Amounts, SourceTime, Status
 from domain.decider import Command, DomainError, Event, fold
 from domain.delivery import ConfirmDelivery, Packed
 from domain.envelope import By
-from domain.erasure import Forget
+from domain.erasure import DropMessage, Forget
 from domain.order import (
     DECIDE,
     EVOLVE,
@@ -252,6 +252,7 @@ def commands() -> list[Command]:
         ReportShort("o/issued-1", "A", (("S1", 1, 0),)),
         MapSkus((("item-1", "S1"),)),
         Forget("c-40"),
+        DropMessage(),
         ConfirmReserved("o/case-2-1", "A", (("S2", 2),)),
         ReportShort("o/case-2-1", "A", (("S2", 2, 0),)),
         Ship("c-1", "T9", "SF", "o/case-2-1"),
