@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import structlog
 
@@ -18,7 +17,7 @@ from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq
 from domain.ports import EventLog, LogDamaged, Recorded
-from projections.base import at_of
+from projections.cloud_event import CloudEvents
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.settings import Settings, load_settings
@@ -26,7 +25,6 @@ from runners.settings import Settings, load_settings
 BATCH_EVENTS = 1_000
 HEADROOM_BYTES = 2_048
 """Of the broker's largest message, kept free for headers."""
-SECONDS_KEPT = 1_000
 WATCH_S = 5.0
 """How often an idle relay looks whether the stream still ends where it left it."""
 
@@ -45,36 +43,24 @@ class Feed:
         self._generation = generation
         self._payload_max = payload_max
         self._subjects: dict[tuple[str, str], str] = {}
-        self._time = _Clock()
+        self._attributes = CloudEvents(cell, generation).attributes
         fixed = f"ce-specversion: 1.0\r\ncontent-type: application/json\r\nce-generation: {generation}\r\n"
-        self._lead = f"{fixed}ce-id: {generation}".encode()
-        self._source = f"/orderspine/{cell}/".encode()
+        self._fixed = fixed.encode()
 
     def messages(self, events: Sequence[Recorded]) -> list[Message]:
         """Return the messages of these events."""
         return [self._message(event) for event in events]
 
     def _message(self, event: Recorded) -> Message:
-        position, stream, version, tag, envelope, data, _, _ = event
+        position, stream, version, tag, _, data, _, _ = event
         key = (stream[: stream.find(":")] if ":" in stream else stream, tag)
         subject = self._subjects.get(key)
         if subject is None:
             subject = self._subjects[key] = subject_of(self._cell, stream, tag)
-        name = stream.encode()
         lines = (
-            b"%b:%d\r\nce-source: %b%b\r\nce-subject: %b\r\nce-type: %b\r\nce-time: %b\r\n"
+            b"%bce-id: %b\r\nce-source: %b\r\nce-type: %b\r\nce-subject: %b\r\nce-time: %b\r\n"
             b"ce-position: %d\r\nce-version: %d\r\n"
-        ) % (
-            self._lead,
-            position,
-            self._source,
-            name,
-            name,
-            tag.encode(),
-            self._time.of(envelope),
-            position,
-            version,
-        )
+        ) % (self._fixed, *self._attributes(event), position, version)
         if len(data) > self._payload_max:
             # The feed stays gapless; who needs the facts reads them from the log.
             return subject, b"", lines + b"ce-dataref: /orderspine/%b/log/%d\r\n" % (self._cell.encode(), position)
@@ -85,37 +71,6 @@ def subject_of(cell: str, stream: str, tag: str) -> str:
     """Return the subject of an event: `events.<cell>.<kind>.<scope>.<type>`; the scope is the key's first part."""
     kind, _, parts = stream.partition("-")
     return f"events.{cell}.{kind}.{parts.partition(':')[0]}.{tag.partition('.')[2]}"
-
-
-class _Clock:
-    """Times of envelopes as RFC 3339; the events of a step carry the same bytes, those of a batch the same second."""
-
-    def __init__(self) -> None:
-        self._envelope = b""
-        self._text = b""
-        self._seconds: dict[int, bytes] = {}
-
-    def of(self, envelope: bytes) -> bytes:
-        if envelope != self._envelope:
-            second, ms = divmod(_at(envelope), 1000)
-            prefix = self._seconds.get(second)
-            if prefix is None:
-                if len(self._seconds) > SECONDS_KEPT:
-                    self._seconds.clear()
-                text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-                prefix = self._seconds[second] = text.encode()
-            self._text = b"%b.%03dZ" % (prefix, ms)
-            self._envelope = envelope
-        return self._text
-
-
-def _at(envelope: bytes) -> int:
-    """Return the time of an envelope; it is its first field, so that decoding the rest can be spared."""
-    if envelope[:6] == b'{"at":':
-        digits = envelope[6 : envelope.find(b",", 6)]
-        if digits.isdigit():
-            return int(digits)
-    return at_of(envelope)
 
 
 class Relay:
