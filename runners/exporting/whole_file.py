@@ -1,0 +1,62 @@
+"""A file that is there whole or not at all."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class WholeFile:
+    """Written beside its place, made durable, and put there at the end; where anything goes wrong, nothing is there."""
+
+    def __init__(self, file: Path, *, force: bool = False) -> None:
+        """Choose the place.
+
+        Args:
+            file: where it shall be.
+            force: whether it may take the place of a file that is there.
+
+        Raises:
+            FileExistsError: the file is there already, and `force` is not given.
+        """
+        self.file, self._force = file, force
+        self.part = file.with_name(f".{file.name}.{os.getpid()}.part")
+        """What is to be written."""
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.file.is_dir() or ((self.file.exists() or self.file.is_symlink()) and not self._force):
+            raise FileExistsError(self.file)
+
+    def __enter__(self) -> Self:
+        """Begin with an empty file that only its owner may read.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put it in its place, or leave nothing behind."""
+        try:
+            if error is None:
+                self._put()
+        finally:
+            self.part.unlink(missing_ok=True)
+
+    def _put(self) -> None:
+        _make_durable(self.part)
+        self._refuse()
+        self.part.replace(self.file)
+        _make_durable(self.file.parent)
+
+
+def _make_durable(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
