@@ -253,6 +253,7 @@ class _Found:
         self.add(Touch(key, "order", whole, _changed(_order_attributes(key, before), whole), links, beside), "order")
         if self.tag == "order.received":
             self.add(shop, "shop")
+            self.add(shop.beside[0], "channel")
         if getattr(facts, "snapshot", None) is not None:
             if self.after.customer:
                 self.add(Touch(self.after.customer, "customer"), "customer")

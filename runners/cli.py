@@ -200,6 +200,13 @@ VERBS = (
         "Forget a person, or give out what is held of one 个人信息.",
         "privacy forget 13800000000 --by customer --reason asked --dry-run",
     ),
+    Verb(
+        "export",
+        "export:app",
+        PROVE,
+        "OCEL, XES, CloudEvents, EPCIS, tables: for other tools.",
+        "export ocel --out o.json",
+    ),
     Verb("backup", "backup:backup", PROVE, "A consistent copy while it runs; the keys apart.", "backup copies/monday"),
     Verb("restore", "backup:restore", PROVE, "Bring a copy back.", "restore copies/monday --data restored"),
 )

@@ -54,6 +54,10 @@ class OutOfStep(Exception):
     """The checkpoint is not where the writer believes it is: another writer, or a gap. Nothing was written."""
 
 
+class NotBuilt(Exception):
+    """A read model is asked for that is not there yet in the form that this build makes. The message says which."""
+
+
 class Projection(Protocol):
     """As much of a projection as its tables need (see `projections.base`)."""
 
@@ -305,6 +309,32 @@ class ReadModels:
                     part = wanted[start : start + KEYS_AT_ONCE]
                     for row in db.execute(select(own).where(own.c.key.in_(part))):
                         yield made.name, tuple(row)
+
+    def table_pages(
+        self, projection: Projection, made: Table, columns: Sequence[str], channels: Collection[str], limit: int
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """Walk the rows of one table as of one moment, by primary key, `limit` at a time.
+
+        Args:
+            projection: what the table is of.
+            made: the table as its projection defines it.
+            columns: what is wanted of a row.
+            channels: only rows of these, by the column `channel`; empty = all.
+            limit: most rows of a page.
+
+        Raises:
+            NotBuilt: this version of the projection is not the one that is shown.
+        """
+        own = self._own(made)
+        query = select(*(own.c[name] for name in columns)).order_by(*own.primary_key)
+        if channels:
+            query = query.where(own.c.channel.in_(channels))
+        with self._engine.connect() as db:
+            if self._live(db, projection.name) != projection.version:
+                raise NotBuilt(
+                    f"the read model {projection.name} is not built yet; let `orderspine up` run for a while"
+                )
+            yield from db.execute(query, execution_options={"yield_per": limit}).partitions()
 
     def _beside(self, projection: Projection) -> list[Table]:
         """Return the first table and those that have the same single primary key."""

@@ -1,6 +1,6 @@
 """`audit`: the history of an order, its state at any time, and the proof that nothing was changed."""
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,7 @@ from runners.commands.common import (
     console,
     escape,
     print_json,
+    progress_bar,
     say,
     settings_of,
     show,
@@ -24,7 +25,7 @@ from runners.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from adapters.storage.checkpoints import Signer
     from adapters.storage.scan import Scan
@@ -177,7 +178,7 @@ def verify(
         if vault is not None:
             stack.callback(vault.close)
         witnesses, notes = _witnesses(settings)
-        progress = stack.enter_context(_progress("verifying", json=json))
+        progress = stack.enter_context(progress_bar("verifying", json=json))
         try:
             found = verify_log(
                 scan_of(settings),
@@ -217,14 +218,14 @@ def replay(
     settings = settings_of(data)
     document: dict[str, Any] = {}
     with closing(open_log(settings, read_only=True)) as log:
-        with _progress("folding states", json=json) as progress:
+        with progress_bar("folding states", json=json) as progress:
             states = replay_states(log, progress)
         document["states"] = states
         wrong = list(states.problems)
         models = None
         if not states_only:
             with TemporaryDirectory(prefix="orderspine-replay-") as scratch, ExitStack() as stack:
-                progress = stack.enter_context(_progress("building read models", json=json))
+                progress = stack.enter_context(progress_bar("building read models", json=json))
                 file = None if settings.postgres else settings.path / READ_MODELS_FILE
                 live = None
                 if settings.postgres:
@@ -323,17 +324,6 @@ def _witnesses(settings: "Settings") -> "tuple[list[Witness], list[str]]":
     except SQLAlchemyError as error:
         return [], [f"the read models are unreadable ({words_of(error)}) and were not used as a witness of the log"]
     return [Witness(f"read model {each['name']}", each["generation"], each["position"]) for each in positions], []
-
-
-@contextmanager
-def _progress(what: str, *, json: bool) -> "Iterator[Callable[[int, int], None]]":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    out = console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=out, transient=True, disable=json or not out.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show_entry(out: Any, entry: "Entry") -> None:

@@ -1,6 +1,7 @@
 """What all verbs share: options, output, the words for states, and how things end."""
 
 import sys
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -177,6 +178,21 @@ def console(*, stderr: bool = False) -> "Console":
     # A pipe has no width; a table cut to 80 columns would be hard to read there.
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, highlight=False, emoji=False, width=None if terminal else PIPE_COLUMNS)
+
+
+@contextmanager
+def progress_bar(what: str, *, json: bool) -> "Iterator[Callable[[int, int], None]]":
+    """Show people on stderr how far it is; the caller is told (done, in all; 0 = nobody knows how much there is).
+
+    Nothing is shown with --json, nor where stderr is no terminal.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    out = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=out, transient=True, disable=json or not out.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def show(*what: "RenderableType") -> None:

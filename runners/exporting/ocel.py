@@ -191,9 +191,9 @@ class _Writer:
             table = f"{what}_{_mapped(name)}"
             columns = "".join(f', "{attribute}" {_COLUMNS[kind]}' for attribute, kind in attributes.items())
             own = "ocel_id TEXT, ocel_time TIMESTAMP" + (", ocel_changed_field TEXT" if what == "object" else "")
-            self._db.execute(
-                f'CREATE TABLE "{table}" ({own}{columns}, FOREIGN KEY (ocel_id) REFERENCES {what} (ocel_id))'
-            )
+            key = "PRIMARY KEY (ocel_id), " if what == "event" else ""
+            key += f"FOREIGN KEY (ocel_id) REFERENCES {what} (ocel_id)"
+            self._db.execute(f'CREATE TABLE "{table}" ({own}{columns}, {key})')
             self._db.execute(f"INSERT INTO {what}_map_type VALUES (?, ?)", (name, _mapped(name)))  # noqa: S608
             lead = "rowid, ocel_id, ocel_time" if what == "event" else "ocel_id, ocel_time, ocel_changed_field"
             named = "".join(f', "{attribute}"' for attribute in attributes)

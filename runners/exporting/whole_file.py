@@ -29,12 +29,12 @@ class WholeFile:
             raise FileExistsError(self.file)
 
     def __enter__(self) -> Self:
-        """Begin with an empty file that only its owner may read.
+        """Begin with an empty file.
 
         Raises:
             OSError: nothing can be written there.
         """
-        os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
         return self
 
     def __exit__(
