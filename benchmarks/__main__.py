@@ -1,4 +1,4 @@
-"""`python -m benchmarks day|drain|floor|intake|library|replay|ruled|rules [--orders N] [--json]`: one question each."""
+"""`python -m benchmarks QUESTION [--orders N] [--json]`: day, drain, export, floor, intake, replay, rules and more."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 QUESTIONS = {
     "day": "how soon are risks stopped and pushed on a day with faults, and what goes through by itself?",
     "drain": "how fast is a backlog drained, beside the floor and the library?",
+    "export": "does an export need more memory where the log is ten times as long, and how fast is it?",
     "floor": "what is the least a durable, exactly-once pipeline costs?",
     "intake": "how many requests a second does the HTTP gateway answer, durable before the answer?",
     "library": "how fast is the eventsourcing library's own Application?",
@@ -43,6 +44,7 @@ TARGETS = {
     "states_events_per_s": "goal 100,000",
     "read_models_events_per_s": "goal 40,000",
     "typical_us_per_order": "≤ 30",
+    **{f"{form}_growth": "≤ 1.25" for form in ("ocel_json", "ocel_sqlite", "xes", "cloudevents", "epcis")},
     "ratio_ruled": "≥ 0.8",
 }
 

@@ -23,7 +23,8 @@ from runners.projector import Projector
 from runners.replay import replay_states
 
 
-def _build(directory: Path, orders: int, batch_messages: int) -> SqliteEventLog:
+def build_log(directory: Path, orders: int, batch_messages: int) -> SqliteEventLog:
+    """Let the real engine make the log of so many orders in a directory, and return it."""
     log = SqliteEventLog(directory / "log.db")
     vault = SqliteVault(directory / "keys.db")
     engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
@@ -50,7 +51,7 @@ def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
     """Measure both replays on one log."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-replay-"))
     try:
-        log = _build(directory, orders, batch_messages)
+        log = build_log(directory, orders, batch_messages)
         states = replay_states(log)
         models = ReadModels(f"sqlite:///{directory / 'read_models.db'}")
         projector = Projector(log, models)
