@@ -79,7 +79,10 @@ def checked_base(base: str) -> str:
     Raises:
         BadBase: it is no web address, or has a query or a fragment.
     """
-    parts = urlsplit(base)
+    try:
+        parts = urlsplit(base)
+    except ValueError as error:
+        raise BadBase(f"{base!r} is no web address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise BadBase(f"{base!r} is no web address such as https://id.example.com")
     return base.rstrip("/")

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from domain import order as orders
 from domain import stock
 from domain.after_sale_case import case_name, case_of_allocation
-from domain.canonical import Line, Snapshot
+from domain.canonical import Line, Parcel, Snapshot
 from domain.catalogue import TYPES
 from domain.envelope import By
 from domain.ids import buyer_of, decode_id, encode_id, kind_of, parts_of, warehouse_key
@@ -233,9 +233,9 @@ class _Found:
             self.add(_channel(stream[len(kind) + 1 :]), "channel")
         else:
             self.add(Touch(stream, "register", {"name": kind}), "register")
-        for name, look in _FIELDS:
+        for name, kind_of_value, look in _FIELDS:
             value = getattr(facts, name, None)
-            if value:
+            if value and isinstance(value, kind_of_value):
                 look(self, value)
 
     # --- orders
@@ -398,7 +398,7 @@ class _Found:
 
     def tracking(self, number: str) -> None:
         back = self.tag == "order.return_announced"
-        self._box(number, self.facts.carrier, "return parcel" if back else "parcel")
+        self._box(number, getattr(self.facts, "carrier", ""), "return parcel" if back else "parcel")
 
     def _box(self, number: str, carrier: str, qualifier: str) -> None:
         name = f"parcel-{encode_id(number)}"
@@ -417,7 +417,7 @@ class _Found:
         facts = self.facts
         verdict = VERDICTS.get(self.tag, "approved" if getattr(facts, "complete", False) else "")
         form = getattr(facts, "form", "")
-        whole = _told(form=form, role=facts.role if form else "", verdict=verdict)
+        whole = _told(form=form, role=getattr(facts, "role", "") if form else "", verdict=verdict)
         known = f"{self.stream}/approval-{encode_id(name)}"
         changed = {"verdict": verdict} if verdict else {}
         self.add(Touch(known, "approval", whole, changed, ((self.stream, known, "approval"),)), "approval")
@@ -440,33 +440,33 @@ class _Found:
         self.add(Touch(f"customer-{name}", "customer"), "customer")
 
 
-_FIELDS: Sequence[tuple[str, Callable[[_Found, Any], None]]] = (
-    ("allocation", _Found.allocation),
-    ("allocations", _Found.allocations),
-    ("order", _Found.order_named),
-    ("orders", _Found.orders_named),
-    ("of", _Found.other_order),
-    ("lines", _Found.goods),
-    ("short", _Found.goods),
-    ("packed", _Found.goods),
-    ("sku", _Found.sku),
-    ("lots", _Found.lots),
-    ("gifts", _Found.granted),
-    ("savings", _Found.ruled),
-    ("routes", _Found.ruled),
-    ("rule", _Found.rule),
-    ("warehouse", _Found.place),
-    ("to", _Found.other_place),
-    ("source", _Found.other_place),
-    ("parcels", _Found.parcels),
-    ("parcel", _Found.parcel),
-    ("tracking", _Found.tracking),
-    ("approval", _Found.approval),
-    ("interception", _Found.interception),
-    ("service", _Found.service),
-    ("buyer", _Found.buyer),
+_FIELDS: Sequence[tuple[str, Any, Callable[[_Found, Any], None]]] = (
+    ("allocation", str, _Found.allocation),
+    ("allocations", tuple, _Found.allocations),
+    ("order", str, _Found.order_named),
+    ("orders", tuple, _Found.orders_named),
+    ("of", str, _Found.other_order),
+    ("lines", tuple, _Found.goods),
+    ("short", tuple, _Found.goods),
+    ("packed", tuple, _Found.goods),
+    ("sku", str, _Found.sku),
+    ("lots", tuple, _Found.lots),
+    ("gifts", tuple, _Found.granted),
+    ("savings", tuple, _Found.ruled),
+    ("routes", tuple, _Found.ruled),
+    ("rule", str, _Found.rule),
+    ("warehouse", str, _Found.place),
+    ("to", str, _Found.other_place),
+    ("source", str, _Found.other_place),
+    ("parcels", tuple, _Found.parcels),
+    ("parcel", Parcel, _Found.parcel),
+    ("tracking", str, _Found.tracking),
+    ("approval", str, _Found.approval),
+    ("interception", str, _Found.interception),
+    ("service", (int, str), _Found.service),
+    ("buyer", str, _Found.buyer),
 )
-"""Name of a field → what to make of it, where it holds something."""
+"""(name of a field, type that it must be of to mean this, what to make of it where it holds something)."""
 
 
 def _told(**values: str) -> dict[str, Value]:

@@ -22,11 +22,11 @@ from projections.base import in_current_shape
 from projections.object_log import EVENTS, OBJECTS, Kind, Logged, Seen, Touch, Value, logged, seen_after, seen_first
 from runners.exporting.reading import Progress, Span, Ticks, clean, observed_of, pages
 
-ORDERS_KEPT = 2_000
+ORDERS_KEPT = 1_000
 """Orders whose state is kept in memory; others are read from the log again."""
 NAMES_KEPT = 20_000
 """Objects that are known to be in the file without asking it."""
-CACHE_KIB = 16_384
+CACHE_KIB = 8_192
 """What SQLite may keep of the file in memory."""
 _COLUMNS: Mapping[Kind, str] = {"string": "TEXT", "integer": "INTEGER", "boolean": "BOOLEAN"}
 _FIXED = """

@@ -1,0 +1,453 @@
+"""Exports: what outside programs and rules say of the files, and that a file is there whole or not at all."""
+
+import csv
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import lxml.etree
+import pyarrow.parquet as pq
+import pytest
+
+from adapters.storage.read_models import ReadModels
+from adapters.storage.sqlite_log import SqliteEventLog
+from domain.envelope import By
+from domain.order import Lot, ScanOut
+from domain.ports import LogDamaged
+from projections.base import at_of
+from runners.bootstrap import LOG_FILE, READ_MODELS_FILE
+from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite
+from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, observed_of, pages
+from runners.exporting.tables import names
+from runners.exporting.whole_file import WholeFile
+from runners.lock import write_build
+from runners.projector import Projector
+from tests.integration.running import Running, Said, orderspine
+from tests.trade import NOON_MS, SECRET, Trade, trade_day, view
+
+pytestmark = [pytest.mark.xdist_group("up"), pytest.mark.timeout(300)]
+
+SCHEMA = Path("/work/shared/data/ocel2/schema_ocel2.json")
+ROOT = Path(__file__).parents[2]
+
+
+class Files:
+    """A data directory, and what its exports are."""
+
+    def __init__(self, data: Path, place: Path) -> None:
+        self.data, self.place = data, place
+
+    def export(self, *words: object) -> Said:
+        return orderspine("export", *words, "--data", self.data)
+
+    def made(self, name: str, *words: object) -> Path:
+        """Export into a file and return it."""
+        out = self.place / name
+        said = self.export(*words, "--out", out)
+        assert said.code == 0, said.err
+        return out
+
+    @property
+    def log(self) -> list[tuple[str, str]]:
+        """(stream, tag) of all events."""
+        with sqlite3.connect(self.data / LOG_FILE) as db:
+            return db.execute("SELECT stream, tag FROM events ORDER BY position").fetchall()
+
+    @property
+    def tags(self) -> Counter[str]:
+        return Counter(tag for _, tag in self.log)
+
+    @property
+    def orders(self) -> set[str]:
+        return {stream for stream, _ in self.log if stream.startswith("order-")}
+
+
+def judged(*files: Path) -> dict[str, Any]:
+    """Return what pm4py says of exports (JSON, SQLite, XES)."""
+    words = [sys.executable, "-m", "tests.integration.ocel_judge", *map(str, files)]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A directory whose log knows all kinds of events, sealed ones among them, and what people did."""
+    data = tmp_path_factory.mktemp("exports") / "data"
+    data.mkdir()
+    write_build(data)
+    log = SqliteEventLog(data / LOG_FILE, generation="life")
+    trade = Trade(log)
+    trade_day(trade, 7, 400)
+    key = trade.take(view("lots"))
+    lots = (Lot("SKU-1", "L1", 1, "1.84", "kgCO2e", "ISO 14067", "maker"), Lot("SKU-2", "L2", 1))
+    trade.receive(500)
+    trade.send(key, ScanOut("scan-lots", "SF-LOTS", "SF", lots=lots), by=By("person", "p1", "keeper"))
+    models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
+    projector = Projector(log, models)
+    while projector.run_once():
+        pass
+    projector.run_once()
+    models.close()
+    log.close()
+    return Files(data, data.parent)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+    """A simulated day, taken in by a running cell."""
+    data = tmp_path_factory.mktemp("simulated") / "data"
+    with Running(data, "--clock", "mail") as running:
+        said = running.run("simulate", "--orders", 60, "--json")
+        assert said.code == 0, said.err
+    yield Files(data, data.parent)
+
+
+# --- what outside judges say
+
+
+def test_a_simulated_day_opens_in_pm4py(simulated: Files) -> None:
+    as_json = simulated.made("day.json", "ocel")
+    as_sqlite = simulated.made("day.sqlite", "ocel")
+    as_xes = simulated.made("day.xes", "xes")
+    found = judged(as_json, as_sqlite, as_xes)
+    tags = simulated.tags
+    assert {"order.shipped", "order.pick_list_issued", "stock.picked_out"} <= tags.keys()
+    for form in ("json", "sqlite"):
+        assert found[form]["activities"] == tags
+        assert found[form]["process"] == sorted(tags)
+        assert found[form]["objects"]["order"] == len(simulated.orders)
+        assert found[form]["begins"].keys() == {"order.received"}
+        assert {"state", "on_hand", "reserved"} <= set(found[form]["changed"])
+    assert found["json"]["orders"] == found["sqlite"]["orders"]
+    assert found["json"]["relations"] == found["sqlite"]["relations"]
+    assert found["json"]["between_objects"] == found["sqlite"]["between_objects"]
+    # What follows what is as in the log, also where all of it happened in the same millisecond.
+    assert found["json"]["orders"]["order.received > order.normalized"] == tags["order.received"]
+    assert found["rules_broken"] == []
+    assert found["rules_kept"] > 20
+    assert found["cases"] == len(simulated.orders)
+    assert found["case_events"] == sum(stream.startswith("order-") for stream, _ in simulated.log)
+    followed: Counter[str] = Counter()
+    last: dict[str, str] = {}
+    for stream, tag in simulated.log:
+        if stream.startswith("order-"):
+            if stream in last:
+                followed[f"{last[stream]} > {tag}"] += 1
+            last[stream] = tag
+    assert found["case_process"] == followed
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="the published schema is not here")
+def test_the_json_form_keeps_the_published_schema(traded: Files, simulated: Files) -> None:
+    schema = json.loads(SCHEMA.read_bytes())
+    for files in (traded, simulated):
+        document = json.loads(files.made("schema.json", "ocel").read_bytes())
+        jsonschema.validate(document, schema, format_checker=jsonschema.FormatChecker())
+
+
+def test_both_forms_hold_together(traded: Files) -> None:
+    """Every event is there with its log's count; no relation leads nowhere; types tell of every attribute."""
+    document = json.loads(traded.made("whole.json", "ocel").read_bytes())
+    assert Counter(event["type"] for event in document["events"]) == traded.tags
+    objects = {each["id"]: each for each in document["objects"]}
+    assert len(objects) == len(document["objects"])
+    for one in (*document["events"], *document["objects"]):
+        for relation in one["relationships"]:
+            assert relation["objectId"] in objects
+    for event in document["events"]:
+        assert event["relationships"], event
+    for kinds, things in (("eventTypes", document["events"]), ("objectTypes", document["objects"])):
+        declared = {each["name"]: {a["name"]: a["type"] for a in each["attributes"]} for each in document[kinds]}
+        assert declared.keys() == {each["type"] for each in things}
+        for each in things:
+            for attribute in each["attributes"]:
+                kind = declared[each["type"]][attribute["name"]]
+                assert {"integer": r"-?\d+", "boolean": "true|false", "string": "(?s).*"}[kind]
+                assert re.fullmatch(
+                    {"integer": r"-?\d+", "boolean": "true|false", "string": "(?s).*"}[kind], attribute["value"]
+                )
+    times = [event["time"] for event in document["events"]]
+    positions = [int(event["id"].partition(":")[2]) for event in document["events"]]
+    assert positions == sorted(positions)
+    assert len(times) == len(positions)
+    with sqlite3.connect(traded.made("whole.sqlite", "ocel")) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        for table, many in (("event", len(document["events"])), ("object", len(objects))):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == many
+
+
+def test_xes_keeps_the_rules_of_its_schema(traded: Files) -> None:
+    """Structure, order and types as IEEE 1849-2016 has them; every event has what is said to be global."""
+    file = traded.made("rules.xes", "xes")
+    space = "{http://www.xes-standard.org/}"
+    root = lxml.etree.parse(file).getroot()
+    assert root.tag == f"{space}log"
+    assert root.get("xes.version") == "1849.2016"
+    assert root.get("xes.features") == ""
+    values = {"string": ".*", "int": r"-?\d+", "boolean": "true|false", "date": r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d+Z"}
+    order = ["extension", "global", "classifier", *values, "trace"]
+    kinds = [child.tag.removeprefix(space) for child in root]
+    assert [order.index(kind) for kind in kinds] == sorted(order.index(kind) for kind in kinds)
+    prefixes = {child.get("prefix") for child in root.iter(f"{space}extension")}
+    for thing in (*root.iter(f"{space}trace"), *root.iter(f"{space}event")):
+        attributes = [child for child in thing if child.tag != f"{space}event"]
+        keys = [child.get("key") for child in attributes]
+        assert len(set(keys)) == len(keys)
+        assert "concept:name" in keys
+        assert {key.partition(":")[0] for key in keys if ":" in key} <= prefixes
+        for child in attributes:
+            assert set(child.attrib) == {"key", "value"}
+            assert re.fullmatch(values[child.tag.removeprefix(space)], child.get("value"), re.DOTALL)
+        if thing.tag.endswith("event"):
+            assert {"time:timestamp", "lifecycle:transition", "org:resource"} <= set(keys)
+    assert len(root.findall(f"{space}trace")) == len(traded.orders)
+
+
+def test_lots_and_carbon_figures_are_told_to_partners(traded: Files) -> None:
+    document = json.loads(traded.made("lots.jsonld", "epcis", "--base", "https://id.example.com/").read_bytes())
+    assert document["@context"][0] == "https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"
+    assert document["@context"][1] == {"orderspine": "https://id.example.com/vocabulary#"}
+    assert (document["type"], document["schemaVersion"]) == ("EPCISDocument", "2.0")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document["creationDate"])
+    steps = [event["bizStep"] for event in document["epcisBody"]["eventList"]]
+    assert steps == ["commissioning", "commissioning", "shipping"]
+    assert document["epcisBody"]["eventList"][2]["eventTimeZoneOffset"] == "+08:00"
+    later = json.loads(
+        traded.made("none.jsonld", "epcis", "--base", "https://a.b", "--from", "2030-01-01").read_bytes()
+    )
+    assert later["epcisBody"]["eventList"] == []
+
+
+def test_lines_are_the_log(traded: Files) -> None:
+    lines = [json.loads(line) for line in traded.made("log.jsonl", "cloudevents").read_bytes().splitlines()]
+    assert [(line["subject"], line["type"]) for line in lines] == traded.log
+    assert [line["id"] for line in lines] == [f"life:{number}" for number in range(1, len(lines) + 1)]
+
+
+# --- tables
+
+
+def test_every_table_of_the_read_models_is_there_in_both_forms(traded: Files) -> None:
+    for name in names():
+        as_csv = traded.made(f"{name}.csv", "table", name)
+        as_parquet = pq.read_table(traded.made(f"{name}.parquet", "table", name))
+        with as_csv.open(encoding="utf-8-sig", newline="") as file:
+            columns, *rows = csv.reader(file)
+        assert as_parquet.column_names == columns
+        assert [[str(value).lstrip("'") for value in row.values()] for row in as_parquet.to_pylist()] == [
+            [value.lstrip("'") for value in row] for row in rows
+        ]
+        with sqlite3.connect(traded.data / READ_MODELS_FILE) as db:
+            (table,) = (
+                made
+                for (made,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                if made.rpartition("_v")[0] == name
+            )
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == len(rows)
+            owned = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        assert set(columns) <= set(owned)
+        assert not {"sealed", "person", "who", "picker"} & set(columns)
+
+
+def test_a_table_of_a_channel_has_its_rows_only(traded: Files) -> None:
+    assert len(pq.read_table(traded.made("all.parquet", "table", "orders", "--channel", "taobao"))) == len(
+        pq.read_table(traded.made("every.parquet", "table", "orders"))
+    )
+    assert len(pq.read_table(traded.made("no.parquet", "table", "orders", "--channel", "jd"))) == 0
+    said = traded.export("table", "inventory", "--channel", "jd", "--out", traded.place / "x.csv")
+    assert (said.code, "of no channel" in said.err) == (2, True)
+
+
+def test_no_spreadsheet_takes_a_text_for_a_formula(tmp_path: Path) -> None:
+    from runners.exporting.tables import _harmless  # noqa: PLC0415
+
+    assert _harmless("=1+1") == "'=1+1"
+    assert _harmless(-5) == -5
+
+
+# --- nothing personal
+
+
+def test_nothing_personal_is_in_any_file(traded: Files) -> None:
+    """What is sealed is nowhere; who works here is told by his role only, but where the log itself is exported."""
+    told = [
+        traded.made("p.json", "ocel"),
+        traded.made("p.sqlite", "ocel"),
+        traded.made("p.xes", "xes"),
+        traded.made("p.jsonld", "epcis", "--base", "https://a.b"),
+        *(traded.made(f"p.{name}.csv", "table", name) for name in names()),
+    ]
+    people = [b"li.wei", b"zhao", b"wu", b"chen", b"p1"]
+    with sqlite3.connect(traded.data / LOG_FILE) as db:
+        everything = b"".join(row[0] for row in db.execute("SELECT data || envelope FROM events"))
+    assert any(f'"{person.decode()}'.encode() in everything for person in people)
+    for file in (*told, traded.made("p.jsonl", "cloudevents")):
+        assert SECRET not in file.read_bytes()
+    for file in told:
+        for person in people:
+            assert not re.search(rb"[\"':,(]" + person + rb"[\"',)]", file.read_bytes()), (file, person)
+
+
+# --- which events
+
+
+def test_a_span_has_the_events_of_its_time(traded: Files) -> None:
+    """By the time that each format shows, its ends included; what belonged to an order before is known."""
+    with SqliteEventLog(traded.data / LOG_FILE, read_only=True) as log:  # type: ignore[attr-defined]
+        events = log.read(0, 100_000)
+    middle = [observed_of(event) for event in events][len(events) // 2]
+    wanted = [event for event in events if observed_of(event) >= middle]
+    clock = f"{(middle // 1000 + 8 * 3600) // 3600 % 24:02}:{middle // 60_000 % 60:02}:{middle // 1000 % 60:02}"
+    assert middle % 1000 == 0
+    begin = f"2026-02-09 {clock}"
+    document = json.loads(traded.made("span.json", "ocel", "--from", begin).read_bytes())
+    assert Counter(event["type"] for event in document["events"]) == Counter(event.tag for event in wanted)
+    orders = {each["id"]: each for each in document["objects"] if each["type"] == "order"}
+    named = {event.stream for event in wanted if event.stream.startswith("order-")}
+    assert named <= orders.keys()
+    for key in named:
+        told = {each["name"] for each in orders[key]["attributes"]}
+        assert {"channel", "shop", "order_no"} <= told
+    lines = traded.made("span.jsonl", "cloudevents", "--to", begin).read_bytes().splitlines()
+    assert len(lines) == sum(at_of(event.envelope) <= middle for event in events)
+    said = traded.export("xes", "--out", traded.place / "x.xes", "--from", "2026-02-10", "--to", "2026-02-09")
+    assert (said.code, "later than" in said.err) == (2, True)
+    assert traded.export("xes", "--out", traded.place / "x.xes", "--from", "soon").code == 2
+
+
+def test_a_channel_has_its_own_streams_only(traded: Files) -> None:
+    document = json.loads(traded.made("channel.json", "ocel", "--channel", "taobao").read_bytes())
+    expected = Counter(tag for stream, tag in traded.log if stream.partition("-")[2].startswith("taobao"))
+    assert Counter(event["type"] for event in document["events"]) == expected
+    none = json.loads(traded.made("none.json", "ocel", "--channel", "jd").read_bytes())
+    assert none == {"eventTypes": [], "objectTypes": [], "events": [], "objects": []}
+
+
+def test_orders_that_left_memory_are_read_again(traded: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping one order in memory, or all of them, is the same file."""
+    log = SqliteEventLog(traded.data / LOG_FILE, read_only=True)
+    kept = traded.place / "kept.json"
+    write_ocel_json(log, kept, Span(), _nothing)
+    monkeypatch.setattr("runners.exporting.ocel.ORDERS_KEPT", 0)
+    monkeypatch.setattr("runners.exporting.ocel.NAMES_KEPT", 1)
+    monkeypatch.setattr("runners.exporting.reading.PAGE_EVENTS", 7)
+    again = traded.place / "again.json"
+    write_ocel_json(log, again, Span(), _nothing)
+    assert kept.read_bytes() == again.read_bytes()
+    monkeypatch.setattr("runners.exporting.reading.ORDERS_AT_ONCE", 1)
+    assert {stream for stream, _ in by_order(log, Span(), _nothing)} == traded.orders
+    log.close()
+    assert (ORDERS_AT_ONCE, PAGE_EVENTS) == (100, 1_000)
+
+
+def _nothing(done: int, total: int) -> None:
+    del done, total
+
+
+def test_a_log_with_a_gap_is_not_exported(tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path / "log.db")
+    trade = Trade(log)
+    trade.receive()
+    trade.take(view("1"))
+    with sqlite3.connect(tmp_path / "log.db") as db:
+        db.execute("DELETE FROM events WHERE position = 2")
+    with pytest.raises(LogDamaged, match="event 2 is missing"):
+        list(pages(log, _nothing))
+    log.close()
+
+
+def test_times_keep_the_order_of_the_log() -> None:
+    ticks = Ticks()
+    told = [ticks.of(ms) for ms in (NOON_MS, NOON_MS, NOON_MS + 1, NOON_MS)]
+    assert told == [
+        "2026-02-09T01:20:00.000000Z",
+        "2026-02-09T01:20:00.000001Z",
+        "2026-02-09T01:20:00.001000Z",
+        "2026-02-09T01:20:00.000000Z",
+    ]
+    assert [ticks.of(NOON_MS) for _ in range(2_000)][-1] == "2026-02-09T01:20:00.000999Z"
+
+
+# --- whole or not at all
+
+
+def test_a_file_that_is_there_stays_unless_told_otherwise(traded: Files, tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    out.write_text("mine")
+    said = traded.export("cloudevents", "--out", out)
+    assert (said.code, out.read_text()) == (2, "mine")
+    assert "--force" in said.err
+    assert traded.export("cloudevents", "--out", out, "--force").code == 0
+    assert out.read_text() != "mine"
+    assert list(tmp_path.iterdir()) == [out]
+    assert traded.export("cloudevents", "--out", tmp_path, "--force").code == 2
+    said = traded.export("cloudevents", "--out", tmp_path / "absent" / "o.jsonl")
+    assert (said.code, "no directory" in said.err) == (2, True)
+
+
+def test_where_it_goes_wrong_nothing_is_left(traded: Files, tmp_path: Path) -> None:
+    out = tmp_path / "o.sqlite"
+    out.write_text("before")
+    log = SqliteEventLog(traded.data / LOG_FILE, read_only=True)
+
+    def fail(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    for write in (write_ocel_sqlite, write_ocel_json):
+        with pytest.raises(KeyboardInterrupt), WholeFile(out, force=True) as whole:
+            write(log, whole.part, Span(), fail)
+        assert list(tmp_path.iterdir()) == [out]
+        assert out.read_text() == "before"
+    log.close()
+    with pytest.raises(FileExistsError), WholeFile(tmp_path / "late") as whole:
+        whole.part.write_text("ours")
+        (tmp_path / "late").write_text("somebody else's")
+    assert (tmp_path / "late").read_text() == "somebody else's"
+
+
+def test_an_export_that_is_killed_leaves_no_file_of_that_name(traded: Files, tmp_path: Path) -> None:
+    out = tmp_path / "o.json"
+    words = [sys.executable, "-m", "runners.cli", "export", "ocel", "--out", str(out), "--data", str(traded.data)]
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(tmp_path.iterdir()):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+
+
+def test_machines_get_a_document(traded: Files) -> None:
+    out = traded.place / "machine.xes"
+    said = traded.export("xes", "--out", out, "--json")
+    assert said.json == {
+        "file": str(out),
+        "bytes": out.stat().st_size,
+        "traces": len(traded.orders),
+        "events": sum(stream.startswith("order-") for stream, _ in traded.log),
+    }
+    assert said.err == ""
+
+
+def test_without_data_or_read_models_it_is_said(traded: Files, tmp_path: Path) -> None:
+    assert orderspine("export", "xes", "--out", tmp_path / "x", "--data", tmp_path / "absent").code == 4
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    write_build(bare)
+    SqliteEventLog(bare / LOG_FILE).close()
+    said = orderspine("export", "table", "orders", "--out", tmp_path / "x", "--data", bare)
+    assert (said.code, "no read models" in said.err) == (4, True)
+    said = traded.export("table", "nothing", "--out", tmp_path / "x")
+    assert (said.code, "inventory" in said.err) == (2, True)
+    assert not list(tmp_path.glob("x*"))
