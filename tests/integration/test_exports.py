@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import lxml.etree
 import pyarrow.parquet as pq
 import pytest
 
+from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.envelope import By
@@ -27,9 +27,8 @@ from projections.base import at_of
 from runners.bootstrap import LOG_FILE, READ_MODELS_FILE
 from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite
 from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, observed_of, pages
-from runners.exporting.tables import names
+from runners.exporting.tables import names, write_table
 from runners.exporting.whole_file import WholeFile
-from runners.lock import write_build
 from runners.projector import Projector
 from tests.integration.running import Running, Said, orderspine
 from tests.trade import NOON_MS, SECRET, Trade, trade_day, view
@@ -38,6 +37,7 @@ pytestmark = [pytest.mark.xdist_group("up"), pytest.mark.timeout(300)]
 
 SCHEMA = Path("/work/shared/data/ocel2/schema_ocel2.json")
 ROOT = Path(__file__).parents[2]
+BUILD = '{"schema": 1, "version": "0"}'
 
 
 class Files:
@@ -84,7 +84,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """A directory whose log knows all kinds of events, sealed ones among them, and what people did."""
     data = tmp_path_factory.mktemp("exports") / "data"
     data.mkdir()
-    write_build(data)
+    (data / "build.json").write_text(BUILD)
     log = SqliteEventLog(data / LOG_FILE, generation="life")
     trade = Trade(log)
     trade_day(trade, 7, 400)
@@ -103,13 +103,13 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """A simulated day, taken in by a running cell."""
     data = tmp_path_factory.mktemp("simulated") / "data"
     with Running(data, "--clock", "mail") as running:
         said = running.run("simulate", "--orders", 60, "--json")
         assert said.code == 0, said.err
-    yield Files(data, data.parent)
+    return Files(data, data.parent)
 
 
 # --- what outside judges say
@@ -172,7 +172,6 @@ def test_both_forms_hold_together(traded: Files) -> None:
         for each in things:
             for attribute in each["attributes"]:
                 kind = declared[each["type"]][attribute["name"]]
-                assert {"integer": r"-?\d+", "boolean": "true|false", "string": "(?s).*"}[kind]
                 assert re.fullmatch(
                     {"integer": r"-?\d+", "boolean": "true|false", "string": "(?s).*"}[kind], attribute["value"]
                 )
@@ -184,7 +183,7 @@ def test_both_forms_hold_together(traded: Files) -> None:
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         for table, many in (("event", len(document["events"])), ("object", len(objects))):
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == many
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == many  # noqa: S608
 
 
 def test_xes_keeps_the_rules_of_its_schema(traded: Files) -> None:
@@ -254,7 +253,7 @@ def test_every_table_of_the_read_models_is_there_in_both_forms(traded: Files) ->
                 for (made,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
                 if made.rpartition("_v")[0] == name
             )
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == len(rows)
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == len(rows)  # noqa: S608
             owned = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         assert set(columns) <= set(owned)
         assert not {"sealed", "person", "who", "picker"} & set(columns)
@@ -270,10 +269,14 @@ def test_a_table_of_a_channel_has_its_rows_only(traded: Files) -> None:
 
 
 def test_no_spreadsheet_takes_a_text_for_a_formula(tmp_path: Path) -> None:
-    from runners.exporting.tables import _harmless  # noqa: PLC0415
-
-    assert _harmless("=1+1") == "'=1+1"
-    assert _harmless(-5) == -5
+    trade = Trade(MemoryEventLog())
+    trade.take(view("=1+1"))
+    models = ReadModels(f"sqlite:///{tmp_path / READ_MODELS_FILE}")
+    Projector(trade.log, models).run_once()
+    Projector(trade.log, models).run_once()
+    write_table(models, "orders", tmp_path / "o.csv", "csv", frozenset(), _nothing)
+    models.close()
+    assert ",'=1+1," in (tmp_path / "o.csv").read_text(encoding="utf-8-sig")
 
 
 # --- nothing personal
@@ -288,15 +291,15 @@ def test_nothing_personal_is_in_any_file(traded: Files) -> None:
         traded.made("p.jsonld", "epcis", "--base", "https://a.b"),
         *(traded.made(f"p.{name}.csv", "table", name) for name in names()),
     ]
-    people = [b"li.wei", b"zhao", b"wu", b"chen", b"p1"]
+    people = ["li.wei", "zhao", "wu", "chen", "p1"]
     with sqlite3.connect(traded.data / LOG_FILE) as db:
-        everything = b"".join(row[0] for row in db.execute("SELECT data || envelope FROM events"))
-    assert any(f'"{person.decode()}'.encode() in everything for person in people)
+        everything = "".join(row[0] for row in db.execute("SELECT CAST(data || envelope AS TEXT) FROM events"))
+    assert all(f'"{person}"' in everything for person in people)
     for file in (*told, traded.made("p.jsonl", "cloudevents")):
         assert SECRET not in file.read_bytes()
     for file in told:
         for person in people:
-            assert not re.search(rb"[\"':,(]" + person + rb"[\"',)]", file.read_bytes()), (file, person)
+            assert not re.search(rf"[\"':,(]{person}[\"',)\s]".encode(), file.read_bytes()), (file, person)
 
 
 # --- which events
@@ -304,8 +307,9 @@ def test_nothing_personal_is_in_any_file(traded: Files) -> None:
 
 def test_a_span_has_the_events_of_its_time(traded: Files) -> None:
     """By the time that each format shows, its ends included; what belonged to an order before is known."""
-    with SqliteEventLog(traded.data / LOG_FILE, read_only=True) as log:  # type: ignore[attr-defined]
-        events = log.read(0, 100_000)
+    log = SqliteEventLog(traded.data / LOG_FILE, read_only=True)
+    events = log.read(0, 100_000)
+    log.close()
     middle = [observed_of(event) for event in events][len(events) // 2]
     wanted = [event for event in events if observed_of(event) >= middle]
     clock = f"{(middle // 1000 + 8 * 3600) // 3600 % 24:02}:{middle // 60_000 % 60:02}:{middle // 1000 % 60:02}"
@@ -362,7 +366,7 @@ def test_a_log_with_a_gap_is_not_exported(tmp_path: Path) -> None:
     trade.take(view("1"))
     with sqlite3.connect(tmp_path / "log.db") as db:
         db.execute("DELETE FROM events WHERE position = 2")
-    with pytest.raises(LogDamaged, match="event 2 is missing"):
+    with pytest.raises(LogDamaged):
         list(pages(log, _nothing))
     log.close()
 
@@ -411,9 +415,10 @@ def test_where_it_goes_wrong_nothing_is_left(traded: Files, tmp_path: Path) -> N
         assert list(tmp_path.iterdir()) == [out]
         assert out.read_text() == "before"
     log.close()
-    with pytest.raises(FileExistsError), WholeFile(tmp_path / "late") as whole:
-        whole.part.write_text("ours")
-        (tmp_path / "late").write_text("somebody else's")
+    late = WholeFile(tmp_path / "late").__enter__()
+    (tmp_path / "late").write_text("somebody else's")
+    with pytest.raises(FileExistsError):
+        late.__exit__(None, None, None)
     assert (tmp_path / "late").read_text() == "somebody else's"
 
 
@@ -444,7 +449,7 @@ def test_without_data_or_read_models_it_is_said(traded: Files, tmp_path: Path) -
     assert orderspine("export", "xes", "--out", tmp_path / "x", "--data", tmp_path / "absent").code == 4
     bare = tmp_path / "bare"
     bare.mkdir()
-    write_build(bare)
+    (bare / "build.json").write_text(BUILD)
     SqliteEventLog(bare / LOG_FILE).close()
     said = orderspine("export", "table", "orders", "--out", tmp_path / "x", "--data", bare)
     assert (said.code, "no read models" in said.err) == (4, True)
