@@ -44,7 +44,7 @@ TARGETS = {
     "states_events_per_s": "goal 100,000",
     "read_models_events_per_s": "goal 40,000",
     "typical_us_per_order": "≤ 30",
-    **{f"{form}_growth": "≤ 1.25" for form in ("ocel_json", "ocel_sqlite", "xes", "cloudevents", "epcis")},
+    **{f"{form}_growth_mib": "≤ 64" for form in ("ocel_json", "ocel_sqlite", "xes", "cloudevents", "epcis")},
     "ratio_ruled": "≥ 0.8",
 }
 

@@ -20,6 +20,8 @@ import pytest
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
+from benchmarks.export import peak_of
+from benchmarks.replay import build_log
 from domain.envelope import By
 from domain.order import Lot, ScanOut
 from domain.ports import LogDamaged
@@ -381,6 +383,52 @@ def test_times_keep_the_order_of_the_log() -> None:
         "2026-02-09T01:20:00.000000Z",
     ]
     assert [ticks.of(NOON_MS) for _ in range(2_000)][-1] == "2026-02-09T01:20:00.000999Z"
+
+
+def test_a_log_ten_times_as_long_needs_hardly_more_memory(tmp_path: Path) -> None:
+    """The small version of `python -m benchmarks export`: what 8,000 events hold is several times what may be added."""
+    peaks = []
+    for orders in (100, 1_000):
+        place = tmp_path / str(orders)
+        place.mkdir()
+        build_log(place, orders, 500).close()
+        peaks.append(peak_of("ocel_json", place / LOG_FILE, tmp_path / "out")["kib"])
+    written = (tmp_path / "out").stat().st_size
+    assert written > 4_000_000
+    assert peaks[1] - peaks[0] < 32 * 1024
+
+
+# --- the example
+
+
+def test_the_process_map_of_the_docs_is_drawn_from_an_export(traded: Files) -> None:
+    """What follows what, how often and how late, as the log itself says; the picture is whole XML."""
+    export = traded.made("map.json", "ocel")
+    script = ROOT / "docs" / "examples" / "process_map.py"
+    words = [sys.executable, "-W", "error", str(script), str(export), "--least", "0", "--edges", "1000"]
+    drawn = subprocess.run(words, check=True, capture_output=True).stdout
+    picture = lxml.etree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    texts = ["".join(each.itertext()) for each in picture.iter(f"{space}text")]
+    assert texts[0] == f"{len(traded.orders)} × order"
+    shown = {text.split(" · ")[0]: text for text in texts if text.startswith("order.")}
+    counted = {tag: many for tag, many in traded.tags.items() if tag.startswith("order.")}
+    beside = ("order.timer_", "order.effect_", "order.repeated", "order.outdated")
+    assert shown.keys() == {tag for tag in counted if not tag.startswith(beside)}
+    for tag in ("order.received", "order.shipped", "order.pick_list_issued"):
+        assert shown[tag].split(" · ")[1].split(" ")[0] == f"{counted[tag]:,}"
+    again: Counter[str] = Counter()
+    last: dict[str, str] = {}
+    for stream, tag in traded.log:
+        if stream.startswith("order-") and not tag.startswith(beside):
+            again[tag] += last.get(stream) == tag
+            last[stream] = tag
+    assert again.total()
+    for tag, text in shown.items():
+        assert text.endswith(f" ↻ {again[tag]}" if again[tag] else f" {counted[tag]:,}")
+    # Rework is drawn apart.
+    assert {path.get("stroke") for path in picture.iter(f"{space}path") if path.get("stroke")} == {"#38638c", "#b3382c"}
+    lxml.etree.parse(script.with_suffix(".svg"))
 
 
 # --- whole or not at all

@@ -1,5 +1,7 @@
 """The log as object-centric events: what each event is about."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -227,3 +229,12 @@ def test_fields_that_name_people_or_may_hold_long_texts_are_left_out() -> None:
 def test_every_tag_that_is_named_is_in_the_catalogue() -> None:
     assert {*OF_LINES, *PICKING, *VERDICTS, *STAGES} <= TYPES.keys()
     assert not [tag for tag, kind in TYPES.items() if set(kind.__struct_fields__) & COMMON.keys()]
+
+
+def test_the_docs_tell_of_every_type_of_object_and_its_attributes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for kind, attributes in OBJECTS.items():
+        row = next(row for row in rows if f"`{kind}`" in row.split("|")[1])
+        told = set(re.findall(r"\w+", row.split("|")[3]))
+        assert attributes.keys() <= told or kind == "shop"
