@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -37,7 +38,8 @@ from tests.trade import NOON_MS, SECRET, Trade, trade_day, view
 
 pytestmark = [pytest.mark.xdist_group("up"), pytest.mark.timeout(300)]
 
-SCHEMA = Path("/work/shared/data/ocel2/schema_ocel2.json")
+SCHEMA = Path(os.environ.get("ORDERSPINE_SAMPLES", "../shared/data")) / "ocel2" / "schema_ocel2.json"
+"""The published schema of OCEL 2.0, where it is at hand."""
 ROOT = Path(__file__).parents[2]
 BUILD = '{"schema": 1, "version": "0"}'
 
