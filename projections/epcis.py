@@ -9,7 +9,7 @@ fields of our own, as the standard provides for extensions.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
@@ -26,6 +26,7 @@ LOT_LENGTH_MAX = 20
 """Of a batch or lot number in a GS1 Digital Link (application identifier 10)."""
 _LOT = re.compile(r"[!\"%-?A-Z_a-z]+")
 """The characters that it may have."""
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 
@@ -79,11 +80,7 @@ def checked_base(base: str) -> str:
     Raises:
         BadBase: it is no web address, or has a query or a fragment.
     """
-    try:
-        parts = urlsplit(base)
-    except ValueError as error:
-        raise BadBase(f"{base!r} is no web address: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not _ADDRESS.fullmatch(base):
         raise BadBase(f"{base!r} is no web address such as https://id.example.com")
     return base.rstrip("/")
 

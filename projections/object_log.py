@@ -408,10 +408,10 @@ class _Found:
         )
         whole = _told(carrier=carrier, state=now)
         changed = {"state": now} if now != earlier else {}
-        links = [(self.stream, name, "gets back" if qualifier == "return parcel" else "sent in")]
+        self.links.append((self.stream, name, "gets back" if qualifier == "return parcel" else "sent in"))
         if allocation := getattr(self.facts, "allocation", ""):
-            links.append((allocation, name, "packed in"))
-        self.add(Touch(name, "parcel", whole, changed, links), qualifier)
+            self.links.append((allocation, name, "packed in"))
+        self.add(Touch(name, "parcel", whole, changed), qualifier)
 
     def approval(self, name: str) -> None:
         facts = self.facts

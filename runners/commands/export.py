@@ -209,6 +209,9 @@ def _of_log(
     json: bool,
     write: "Callable[[Any, Path, Settings, Span, Progress], dict[str, Any]]",
 ) -> Exit:
+    from msgspec import DecodeError  # noqa: PLC0415
+
+    from domain.catalogue import UnknownTag  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
     settings = settings_of(data)
@@ -216,7 +219,14 @@ def _of_log(
 
     def write_log(file: Path, on: "Progress") -> dict[str, Any]:
         with closing(open_log(settings, read_only=True)) as log:
-            return write(log, file, settings, span, on)
+            try:
+                return write(log, file, settings, span, on)
+            except UnknownTag as error:
+                raise Failure(Exit.DATA, f"{error}; export with the version that wrote it, or a newer one") from error
+            except DecodeError as error:
+                raise Failure(
+                    Exit.DATA, f"an event is damaged ({error}): `orderspine audit verify` tells more"
+                ) from error
 
     return _written(out, force, json, write_log)
 
@@ -238,15 +248,15 @@ def _span(begin: str | None, end: str | None, channels: tuple[str, ...], zone: s
 
 def _written(out: Path, force: bool, json: bool, write: "Callable[[Path, Progress], dict[str, Any]]") -> Exit:
     """Write a file whole or not at all, and say what is in it."""
-    from runners.exporting.whole_file import WholeFile  # noqa: PLC0415
+    from runners.exporting.whole_file import NoPlainFile, WholeFile  # noqa: PLC0415
 
     try:
         with WholeFile(out, force=force) as whole, progress_bar("exporting", json=json) as on:
             told = write(whole.part, on)
     except FileExistsError as error:
         raise Failure(Exit.USAGE, f"{out} is there already: name another file, or give --force") from error
-    except IsADirectoryError as error:
-        raise Failure(Exit.USAGE, f"{out} is a directory: name a file in it") from error
+    except NoPlainFile as error:
+        raise Failure(Exit.USAGE, f"{out} is a directory, a link or a device: name a file") from error
     except FileNotFoundError as error:
         if out.parent.exists():
             raise

@@ -68,8 +68,8 @@ def write_ocel_sqlite(log: EventLog, file: Path, span: Span, progress: Progress)
                     by = decode_envelope(event.envelope).by
                     found = logged(event.tag, event.stream, event.position, facts, by, before, after)
                     writer.write(f"{generation}:{event.position}", event, time, found)
-                elif event.stream.startswith("warehouse-"):
-                    actors.step(event)
+                else:
+                    actors.follow(event)
             writer.flush()
         return writer.finish()
 
@@ -92,35 +92,43 @@ class _Actors:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._orders: OrderedDict[str, Seen] = OrderedDict()
-        self._others: dict[str, Seen] = {}
+        self._orders: OrderedDict[str, tuple[int, Seen]] = OrderedDict()
+        """Order → (version, as it stands)."""
+        self._warehouses: dict[str, tuple[int, Seen]] = {}
 
     def expect(self, events: Iterable[Recorded]) -> None:
         """Have the orders ready that these events are of."""
         while len(self._orders) > ORDERS_KEPT:
             self._orders.popitem(last=False)
-        behind: dict[str, int] = {}
+        first: dict[str, int] = {}
         for event in events:
-            stream = event.stream
-            if stream.startswith("order-") and stream not in behind:
-                behind[stream] = event.version if stream not in self._orders else 1
-        absent = {stream: version for stream, version in behind.items() if version > 1}
-        for stream, loaded in (self._log.select_many(list(absent), snapshots=False) if absent else {}).items():
+            if event.stream.startswith("order-"):
+                first.setdefault(event.stream, event.version)
+        absent = [stream for stream, version in first.items() if version > 1 and stream not in self._orders]
+        for stream, loaded in (self._log.select_many(absent, snapshots=False) if absent else {}).items():
+            earlier = loaded.events[: first[stream] - 1]
             seen = seen_first(stream)
-            for event in in_current_shape(loaded.events[: absent[stream] - 1]):
+            for event in in_current_shape(earlier):
                 seen = seen_after(seen, stream, decode_event(event.tag, event.data))
-            self._orders[stream] = seen
+            self._orders[stream] = len(earlier), seen
+
+    def follow(self, event: Recorded) -> None:
+        """Take in an event that is not wanted itself, where what it leads to may be."""
+        known = self._orders.get(event.stream)
+        if event.stream.startswith("warehouse-") or (known is not None and event.version > known[0]):
+            self.step(event)
 
     def step(self, event: Recorded) -> tuple[Any, Seen, Seen]:
         """Return the facts of an event, and its actor before and after."""
         stream = event.stream
         facts = decode_event(event.tag, event.data)
         kind = kind_of(stream)
-        kept: dict[str, Seen] = self._orders if kind == "order" else self._others
-        before = kept.get(stream) or seen_first(stream)
+        kept: dict[str, tuple[int, Seen]] = self._orders if kind == "order" else self._warehouses
+        version, before = kept.get(stream) or (0, seen_first(stream))
         after = seen_after(before, stream, facts)
         if kind in ("order", "warehouse"):
-            kept[stream] = after
+            assert event.version == version + 1, f"{stream} is at {version}, not before {event.version}"
+            kept[stream] = event.version, after
         if kind == "order":
             self._orders.move_to_end(stream)
         return facts, before, after

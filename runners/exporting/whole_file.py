@@ -6,6 +6,10 @@ from types import TracebackType
 from typing import Self
 
 
+class NoPlainFile(Exception):
+    """In the file's place is something that nothing may take the place of."""
+
+
 class WholeFile:
     """Written beside its place, made durable, and put there at the end; where anything goes wrong, nothing is there."""
 
@@ -18,6 +22,7 @@ class WholeFile:
 
         Raises:
             FileExistsError: the file is there already, and `force` is not given.
+            NoPlainFile: what is there is a directory, a link or a device.
         """
         self.file, self._force = file, force
         self.part = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -25,7 +30,9 @@ class WholeFile:
         self._refuse()
 
     def _refuse(self) -> None:
-        if self.file.is_dir() or ((self.file.exists() or self.file.is_symlink()) and not self._force):
+        if self.file.is_symlink() or (self.file.exists() and not self.file.is_file()):
+            raise NoPlainFile(self.file)
+        if self.file.exists() and not self._force:
             raise FileExistsError(self.file)
 
     def __enter__(self) -> Self:

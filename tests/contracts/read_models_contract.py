@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, Text
 
 from adapters.storage.memory_log import MemoryEventLog
-from adapters.storage.read_models import OutOfStep, ReadModels, Step
+from adapters.storage.read_models import NotBuilt, OutOfStep, ReadModels, Step
 from domain.cell import Untranslatable
 from domain.ids import order_key
 from domain.mail import ChannelPayload
@@ -83,6 +83,16 @@ class ReadModelsContract:
         stored = texts(read_models, notes)
         assert stored["quote ' \" ; -- %s ?"] == "售后中 😀"
         assert stored["nul"] in ("a\0b", "a�b")
+
+    def test_a_table_is_walked_in_pages_by_its_key(self, read_models: ReadModels, notes: Notes) -> None:
+        read_models.apply(notes.step(0, 2, *((f"{number:03}", "x") for number in reversed(range(25)))))
+        found = list(read_models.table_pages(notes, notes.table, ["text", "key"], (), 10))
+        assert [len(page) for page in found] == [10, 10, 5]
+        assert [tuple(row) for page in found for row in page] == [("x", f"{number:03}") for number in range(25)]
+        newer = Notes(2)
+        read_models.prepare([newer])
+        with pytest.raises(NotBuilt, match="notes"):
+            list(read_models.table_pages(newer, newer.table, ["key"], (), 10))
 
     def test_many_rows_fit_one_batch(self, read_models: ReadModels, notes: Notes) -> None:
         read_models.apply(notes.step(0, 1, *((f"k{number}", "x") for number in range(3000))))

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any
 
 import jsonschema
 import lxml.etree
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,15 +26,18 @@ from adapters.storage.read_models import ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
 from benchmarks.export import peak_of
 from benchmarks.replay import build_log
-from domain.envelope import By
-from domain.order import Lot, ScanOut
-from domain.ports import LogDamaged
+from domain.canonical import Parcel
+from domain.envelope import By, decode_envelope, encode_envelope
+from domain.ids import order_key
+from domain.order import Lot, OrderNormalized, OrderPaid, OrderReceived, OrderRefused, OrderShipped, ScanOut
+from domain.ports import LogDamaged, Record
 from projections.base import at_of
 from runners.bootstrap import LOG_FILE, READ_MODELS_FILE
 from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite
 from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, observed_of, pages
 from runners.exporting.tables import names, write_table
 from runners.exporting.whole_file import WholeFile
+from runners.exporting.xes import write_xes
 from runners.projector import Projector
 from tests.integration.running import Running, Said, orderspine
 from tests.trade import NOON_MS, SECRET, Trade, trade_day, view
@@ -359,6 +365,80 @@ def test_orders_that_left_memory_are_read_again(traded: Files, monkeypatch: pyte
     assert (ORDERS_AT_ONCE, PAGE_EVENTS) == (100, 1_000)
 
 
+def test_a_span_is_a_part_of_the_whole_however_late_events_were_seen(
+    traded: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edges report late: times go to and fro. An event in a span is told exactly as without one."""
+    log = SqliteEventLog(traded.data / LOG_FILE, read_only=True)
+    events = log.read(0, 100_000)
+    log.close()
+    chance = random.Random(3)
+    late = MemoryEventLog()
+    for event in events:
+        envelope = decode_envelope(event.envelope)
+        seen = msgspec.structs.replace(envelope, observed_at=NOON_MS + chance.randrange(4) * 1000)
+        late.append([Record(event.stream, event.version, event.tag, encode_envelope(seen), event.data, None)])
+    monkeypatch.setattr("runners.exporting.ocel.ORDERS_KEPT", 5)
+    monkeypatch.setattr("runners.exporting.reading.PAGE_EVENTS", 13)
+    write_ocel_json(late, tmp_path / "whole.json", Span(), _nothing)
+    write_ocel_json(late, tmp_path / "part.json", Span(NOON_MS + 1000, NOON_MS + 2000), _nothing)
+    whole, part = (json.loads((tmp_path / name).read_bytes())["events"] for name in ("whole.json", "part.json"))
+    wanted = [event for event in whole if "01:20:01" <= event["time"][11:19] <= "01:20:02"]
+    assert 100 < len(part) < len(whole)
+    assert part == wanted
+
+
+def test_texts_from_outside_never_break_a_file(tmp_path: Path) -> None:
+    """Half characters, control characters, markup and quotes in what a channel calls its order and its lines."""
+    log = MemoryEventLog()
+    trade = Trade(log)
+    wild = "a\ud800\x00\x1f\ufffe<&>\"'\n,;=\U0001f4e6"
+    key = order_key("taobao", wild, wild)
+    seen = view("n")
+    line = msgspec.structs.replace(seen.lines[0], id="1 <&\x07>", sku="S<\x07>")
+    trade.append(key, OrderReceived("taobao", "s", "n", "payload"))
+    trade.append(key, OrderNormalized(msgspec.structs.replace(seen, lines=(line,)), "digest", "address"))
+    trade.append(key, OrderRefused("x", "y", "<\x0b>&\"'\n"))
+    write_ocel_json(log, tmp_path / "o.json", Span(), _nothing)
+    write_xes(log, tmp_path / "o.xes", "main", Span(), _nothing)
+    objects = {each["id"]: each for each in json.loads((tmp_path / "o.json").read_bytes())["objects"]}
+    order = objects[key]
+    number = next(each["value"] for each in order["attributes"] if each["name"] == "order_no")
+    assert number == wild.replace("\ud800", "?")
+    trace = lxml.etree.parse(tmp_path / "o.xes").getroot().find("{*}trace")
+    assert trace is not None
+    told = {child.get("key"): child.get("value") for child in trace}
+    assert told["order_no"] == "a?\ufffd\ufffd\ufffd<&>\"'\n,;=\U0001f4e6"
+
+
+def test_two_orders_in_one_parcel_are_both_of_it(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    trade = Trade(log)
+    keys = [order_key("taobao", "s1", number) for number in ("1", "2")]
+    for key in keys:
+        trade.append(key, OrderNormalized(view(key[-1]), "digest", "address"), OrderPaid(1, "CNY", 1))
+        trade.append(key, OrderShipped((Parcel("SF", "SF1"),), 1))
+    write_ocel_json(log, tmp_path / "o.json", Span(), _nothing)
+    objects = {each["id"]: each for each in json.loads((tmp_path / "o.json").read_bytes())["objects"]}
+    for key in keys:
+        assert {"objectId": "parcel-SF1", "qualifier": "sent in"} in objects[key]["relationships"]
+
+
+def test_what_cannot_be_read_is_said_and_nothing_is_written(traded: Files, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for change, words in (
+        ("UPDATE events SET tag = 'order.teleported' WHERE position = 9", "order.teleported"),
+        ("UPDATE events SET data = CAST('{' AS BLOB) WHERE position = 9", "audit verify"),
+    ):
+        shutil.copytree(traded.data, data)
+        with sqlite3.connect(data / LOG_FILE) as db:
+            db.execute(change)
+        said = orderspine("export", "ocel", "--out", tmp_path / "o.json", "--data", data)
+        assert (said.code, words in said.err) == (4, True)
+        assert [each.name for each in tmp_path.iterdir()] == ["data"]
+        shutil.rmtree(data)
+
+
 def _nothing(done: int, total: int) -> None:
     del done, total
 
@@ -445,7 +525,12 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(traded: Files, tmp_pat
     assert traded.export("cloudevents", "--out", out, "--force").code == 0
     assert out.read_text() != "mine"
     assert list(tmp_path.iterdir()) == [out]
-    assert traded.export("cloudevents", "--out", tmp_path, "--force").code == 2
+    for other in (tmp_path, Path("/dev/null")):
+        said = traded.export("cloudevents", "--out", other, "--force")
+        assert (said.code, "a device" in said.err) == (2, True)
+    (tmp_path / "link").symlink_to(out)
+    assert traded.export("cloudevents", "--out", tmp_path / "link", "--force").code == 2
+    (tmp_path / "link").unlink()
     said = traded.export("cloudevents", "--out", tmp_path / "absent" / "o.jsonl")
     assert (said.code, "no directory" in said.err) == (2, True)
 

@@ -168,6 +168,9 @@ def test_the_base_is_a_web_address() -> None:
         "https://a.b?c",
         "https://a.b#c",
         "http://[",
+        "https://a b",
+        "https://甲.cn",
+        "https://a.b/\n",
         "https://u@a.b",
     ):
         with pytest.raises(BadBase):
