@@ -56,7 +56,7 @@ OBJECTS: Mapping[str, Mapping[str, Kind]] = {
 """Type of object → its attributes. Money is in minor units of the order's currency. A `stock` is one SKU in one
 warehouse; a `register` is one of the cell's own books: rule book, buyers, barcodes, the cell itself."""
 
-COMMON: Mapping[str, Kind] = {"position": "integer", "by": "string", "by_role": "string"}
+COMMON: Mapping[str, Kind] = {"log_position": "integer", "by": "string", "by_role": "string"}
 """Attributes of every event: its place in the log; who did it (a channel, rule or part of the system by its name, a
 person as `person`); a person's role."""
 
@@ -197,7 +197,7 @@ def logged(tag: str, stream: str, position: int, facts: Any, by: By, before: See
 def attributes_of(tag: str, position: int, facts: Any, by: By) -> dict[str, Value]:
     """Return the attributes of an event (see `EVENTS`); texts that are empty are left out."""
     who = "person" if by.kind == "person" else f"{by.kind}:{by.id}" if by.id else by.kind
-    attributes: dict[str, Value] = {"position": position, "by": who}
+    attributes: dict[str, Value] = {"log_position": position, "by": who}
     if by.role:
         attributes["by_role"] = by.role
     for name in EVENTS[tag]:
@@ -227,7 +227,7 @@ class _Found:
             self._ledger()
         elif kind == "trail":
             self.add(Touch(f"customer-{stream[len('trail-') :]}", "customer"), "customer")
-        elif kind in ("intake", "skus"):
+        elif kind in ("intake", "skus", "finance"):
             self.add(_shop(stream[len(kind) + 1 :]), "shop")
         elif kind == "mapping":
             self.add(_channel(stream[len(kind) + 1 :]), "channel")

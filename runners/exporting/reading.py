@@ -12,7 +12,7 @@ from projections.base import in_current_shape
 PAGE_EVENTS = 1_000
 ORDERS_AT_ONCE = 100
 """Orders that are in memory together where a format goes by order."""
-OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail"})
+OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
 """Kinds of streams whose key begins with a channel."""
 
 Progress = Callable[[int, int], None]

@@ -95,7 +95,7 @@ def test_an_event_tells_what_it_changed_of_an_order_and_nothing_else() -> None:
     found = told(NORMAL, order.OrderPaid(2500, "CNY", 1))
     assert changed(found, KEY) == {"state": "paid"}
     assert found.attributes == {
-        "position": 2,
+        "log_position": 2,
         "by": "rule:test",
         "amount": 2500,
         "currency": "CNY",
@@ -204,6 +204,7 @@ def test_every_event_has_an_object_and_only_attributes_that_are_declared(tag: st
         "trail": "trail-taobao:c0ffee",
         "intake": "intake-taobao:s1",
         "skus": "skus-taobao:s1",
+        "finance": "finance-taobao:s1",
         "mapping": "mapping-taobao",
     }.get(noun, f"{noun}-main")
     facts = SAMPLES[tag]
