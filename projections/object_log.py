@@ -228,7 +228,8 @@ class _Found:
         elif kind == "trail":
             self.add(Touch(f"customer-{stream[len('trail-') :]}", "customer"), "customer")
         elif kind in ("intake", "skus", "finance"):
-            self.add(_shop(stream[len(kind) + 1 :]), "shop")
+            # What follows channel and shop (a day of statements) is no part of the shop's name.
+            self.add(_shop(":".join(stream[len(kind) + 1 :].split(":")[:2])), "shop")
         elif kind == "mapping":
             self.add(_channel(stream[len(kind) + 1 :]), "channel")
         else:

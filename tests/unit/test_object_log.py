@@ -14,6 +14,7 @@ from domain.canonical import Parcel
 from domain.catalogue import TAGS, TYPES
 from domain.decider import Event
 from domain.envelope import By
+from domain.intake import IntakeIgnored
 from domain.tracking import ParcelTracked, Scan
 from domain.trail import OrderNoted
 from projections.object_log import (
@@ -192,6 +193,13 @@ def test_the_ledger_tells_the_levels_that_it_moved() -> None:
 def test_a_trail_is_the_customers() -> None:
     found = told(OrderNoted(KEY, "goods", 1), stream="trail-taobao:c0ffee")
     assert about(found) == {("customer-taobao:c0ffee", "customer"), (KEY, "order")}
+
+
+@pytest.mark.parametrize(
+    "stream", ["intake-taobao:s1", "skus-taobao:s1", "finance-taobao:s1", "finance-taobao:s1:2026-02-09"]
+)
+def test_what_a_shop_sends_is_the_shops(stream: str) -> None:
+    assert about(told(IntakeIgnored("nothing", "payload"), stream=stream)) == {("shop-taobao:s1", "shop")}
 
 
 @pytest.mark.parametrize("tag", TYPES)
