@@ -63,7 +63,7 @@ person as `person`); a person's role."""
 LEFT_OUT = frozenset(
     {
         *("payload", "digest", "address", "subject", "text", "details", "message", "item", "command", "key", "goods"),
-        *("person", "asked_by", "note", "evidence", "advice", "buyer", "code"),
+        *("person", "who", "asked_by", "note", "evidence", "advice", "buyer", "code"),
     }
 )
 """Fields that no export shows: digests and ids of messages, which say nothing to people; ids of people; long texts."""
