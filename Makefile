@@ -36,11 +36,12 @@ run: $(STAMP) ## Start OrderSpine with simulated sales channels (Ctrl-C stops it
 test: $(STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-check: $(STAMP) ## Check format, lint, types and layers, then run the tests
+check: $(STAMP) ## Check format, lint, types, layers and the contract, then run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m runners.docs_contract
 	@$(MAKE) --no-print-directory test
 
 cover: $(STAMP) ## Run the tests of the core: each line and branch of domain/ must be reached
@@ -59,8 +60,9 @@ fix: $(STAMP) ## Format the code and apply the linter's safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## Write the event catalogue, list the documents and the command's own help
+docs: $(STAMP) ## Write the event catalogue and the contract, list the documents and the command's own help
 	@$(BIN)/python -m runners.docs_events --write
+	@$(BIN)/python -m runners.docs_contract --write
 	@ls README.md docs/*.md 2>/dev/null || true
 	@$(BIN)/orderspine --help
 

@@ -187,7 +187,7 @@ def _described(title: str, kind: type[msgspec.Struct], before: str) -> Iterator[
     yield f"### {title}"
     yield ""
     yield before + " ".join((inspect.getdoc(kind) or "").split())
-    notes = _attribute_docs(kind)
+    notes = attribute_docs(kind)
     types = _annotations(kind)
     fields = msgspec.structs.fields(kind)
     if not fields:
@@ -230,7 +230,7 @@ def _annotations(kind: type) -> dict[str, str]:
     }
 
 
-def _attribute_docs(kind: type) -> dict[str, str]:
+def attribute_docs(kind: type) -> dict[str, str]:
     """Return what is written under the fields."""
     notes = {}
     body = _body(kind)
