@@ -26,10 +26,12 @@ from adapters.web.guard import PUSH_BYTES_MAX, WEBHOOK_BYTES_MAX, Guard, Limits
 from adapters.web.memory import Memory
 from adapters.web.metrics import Metrics
 from adapters.web.protocol import IDLE_S, PatientProtocol
+from adapters.web.schemas import Published
 from adapters.web.tokens import TokenBook
 from runners.aio import run
 from runners.bootstrap import API_TOKENS_FILE, GATEWAY_FILE, GATEWAY_MEMORY_FILE, channels, open_spool, open_vault
 from runners.child import set_up_log
+from runners.contract import listed, released
 from runners.desk import Desk
 from runners.gateway_callbacks import ServiceDesk
 from runners.gateway_hooks import ConnectedHooks
@@ -179,7 +181,19 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
             now_ms=_now_ms,
             version=build_version(),
             wms=wms,
+            schemas=_published(),
         )
+
+
+def _published() -> dict[str, Published]:
+    contract = released()
+    return {
+        each.name: Published(
+            each.about,
+            {number: msgspec.json.encode(contract.shapes[each.name][str(number)]) for number in each.versions},
+        )
+        for each in listed(contract)
+    }
 
 
 async def _keep_hooks(hooks: ConnectedHooks, services: ServiceDesk) -> None:

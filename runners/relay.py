@@ -20,6 +20,7 @@ from domain.ports import EventLog, LogDamaged, Recorded
 from projections.cloud_event import CloudEvents
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
+from runners.contract_shown import show_contract
 from runners.settings import Settings, load_settings
 
 BATCH_EVENTS = 1_000
@@ -182,6 +183,8 @@ async def relay(settings: Settings) -> None:
             if passing is None or nc is not used:
                 used, passing = nc, Relay(event_log, nc, settings)
             try:
+                if passing.doubt:  # at the beginning, and where the broker may have lost what it had
+                    await show_contract(nc, settings.cell)
                 await passing.run_once(lambda: not background.stopping.is_set())
                 await passing.watch()
             except BrokerError as trouble:

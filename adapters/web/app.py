@@ -1,7 +1,7 @@
 """The application: routes, their documentation, and how errors are told. `make_app` puts the guard before all of it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ from adapters.web.openapi import DESCRIPTION, PushOperation, WebhookOperation, W
 from adapters.web.ports import Busy, Hooks, Intake, Question, Records, Standing, Watch
 from adapters.web.problems import MEDIA_TYPE, Problem, Refused, encode, of_status
 from adapters.web.pushes import Push, Pushes
+from adapters.web.schemas import Published
+from adapters.web.schemas import routes as schema_routes
 from adapters.web.tokens import TokenBook
 from adapters.web.webhooks import Webhooks, place_of
 from adapters.web.wms import TEXT, WmsCalls
@@ -73,8 +75,9 @@ def make_app(
     now_ms: Callable[[], int],
     version: str,
     wms: WmsCalls | None = None,
+    schemas: Mapping[str, Published] | None = None,
 ) -> Guard:
-    """Return the ASGI application."""
+    """Return the ASGI application; `schemas`: what is published, by name."""
     webhooks = Webhooks(hooks, intake, memory, metrics, now_ms)
     pushes = Pushes(intake, memory, metrics)
     services = Callbacks(callbacks, metrics)
@@ -350,6 +353,7 @@ def make_app(
             health,
             readiness,
             figures,
+            *schema_routes(schemas or {}, _errors(400, 401, 403, 404, 503)),
         ],
         exception_handlers={
             Refused: _refused,
@@ -374,6 +378,7 @@ def make_app(
             ),
             tags=[
                 Tag("orders", "Push orders, and look at them."),
+                Tag("schemas", "What events and documents look like, in every version."),
                 Tag("webhooks", "Where platforms push to."),
                 Tag("probes", "For whoever keeps it running."),
             ],

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import httpx
 import jsonschema_rs
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from adapters.web.openapi import EXAMPLE
+from runners.contract import released
 from tests.integration.gatewaying import Gateway, decoded, running_gateway
 
 pytestmark = pytest.mark.xdist_group("gateway_openapi")
@@ -112,6 +114,11 @@ def test_the_examples_of_an_order_fit_its_schema_and_are_taken(document: dict[st
         (NEGATIVE, "GET", "/api/v1/orders"),
         (POSITIVE, "GET", "/api/v1/orders/{key}"),
         (NEGATIVE, "GET", "/api/v1/orders/{key}"),
+        (POSITIVE, "GET", "/api/v1/schemas"),
+        (NEGATIVE, "GET", "/api/v1/schemas"),
+        (POSITIVE, "GET", "/api/v1/schemas/{name}"),
+        (NEGATIVE, "GET", "/api/v1/schemas/{name}"),
+        (POSITIVE, "GET", "/api/v1/schemas/{name}/{version}"),
         (POSITIVE, "POST", "/webhooks/{connection}"),
         (POSITIVE, "GET", "/webhooks/{connection}"),
         (POSITIVE, "GET", "/healthz"),
@@ -132,6 +139,24 @@ def test_whatever_is_asked_is_answered_as_the_document_says(
         case.validate_response(answer, checks=list(CHECKS))
 
     asks()
+
+
+def test_published_schemas_are_served_to_who_may_read(served: Served) -> None:
+    def ask(path: str, **headers: str) -> httpx.Response:
+        asked = served.gateway.client.get(f"/api/v1/schemas{path}", headers=headers)
+        return asyncio.run_coroutine_threadsafe(asked, served.loop).result(20)
+
+    names = {row["name"]: row for row in decoded(ask(""))["schemas"]}
+    assert names.keys() == released().shapes.keys()
+    for name, row in names.items():
+        assert row["versions"][-1] == row["version"] == released().newest(name)
+    newest = ask("/order.paid")
+    assert newest.headers["content-type"] == "application/schema+json"
+    assert decoded(newest) == decoded(ask("/order.paid/1")) == released().shapes["order.paid"]["1"]
+    for wrong, advice in (("/order.teleported", "lists them"), ("/order.paid/2", "versions 1"), ("/order.paid/²", "1")):
+        assert ask(wrong).status_code == 404
+        assert advice in decoded(ask(wrong))["advice"]
+    assert ask("/order.paid", authorization="Bearer osp_wrong").status_code == 401
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -11,12 +11,15 @@ from adapters.nats.address import Address
 from adapters.nats.client import Connection
 from adapters.nats.connection import connect
 from adapters.nats.errors import BrokerError
+from adapters.nats.kv import KvWriter
 from adapters.nats.streams import Stored, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.intake import IntakeIgnored
 from domain.ports import LogDamaged
 from runners.bootstrap import ADDRESS_FILE, LOG_FILE
+from runners.contract import documents_of, released
+from runners.contract_shown import show_contract
 from runners.relay import Feed, Relay
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
@@ -195,6 +198,29 @@ def test_the_time_is_the_envelopes_whatever_its_fields_order() -> None:
     (plain, turned) = feed.messages([event, event._replace(envelope=shuffled)])
     assert plain == turned
     assert b"ce-time: 2026-02-09T01:20:01.000Z\r\n" in plain[2]
+
+
+async def test_a_relay_shows_the_published_schemas(
+    data: Path, log: SqliteEventLog, nc: Connection, nats_address: Address
+) -> None:
+    nats_address.write(data / ADDRESS_FILE)
+    bucket = KvWriter(nc, "main_schemas")
+    documents = documents_of(released())
+    with follower("relay", data) as relay:
+        relay.start()
+        for _ in range(400):
+            if await last_seq(nc, "KV_main_schemas") == len(documents):
+                break
+            await asyncio.sleep(0.05)
+        assert await bucket.get_many(documents) == documents
+        assert await show_contract(nc, "main") == 0  # nothing is written twice
+        await bucket.put_many({"order.paid.1": b"{}", "order.gone.1": b"{}"})
+        assert await show_contract(nc, "main") == 1
+        assert await bucket.get_many(["order.paid.1", "order.gone.1"]) == {
+            "order.paid.1": documents["order.paid.1"],
+            "order.gone.1": b"{}",
+        }
+        assert relay.terminate() == 0
 
 
 async def test_relays_killed_again_and_again_leave_no_gap(

@@ -17,6 +17,7 @@ from domain.catalogue import TAGS, TYPES, decode_event
 from domain.ports import Recorded
 from projections import PROJECTIONS
 from projections.inventory import Inventory
+from runners.cli import run
 from runners.contract import DIALECT, RELEASED, documents_of, listed, named, released, tag_of
 from runners.contract_shapes import Undescribed, contract, events_address
 from runners.docs_contract import PAGE, breaches, main, merged, page, stored
@@ -197,3 +198,27 @@ def test_shapes_are_listed_with_their_versions() -> None:
     assert found["order.paid"].versions == (1,)
     assert found["order.paid"].about
     assert set(documents_of(released())) >= {"order.paid.1", "event-headers.1", "checkpoint.1"}
+
+
+def test_schemas_are_shown_on_the_command_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["schemas", "--json"]) == 0
+    assert {row["name"] for row in json.loads(capfd.readouterr().out)} == released().shapes.keys()
+    for asked in (["order.paid"], ["order.paid", "--version", "1"]):
+        assert run(["schemas", *asked]) == 0
+        assert json.loads(capfd.readouterr().out) == released().shapes["order.paid"]["1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (["order.teleported"], 1, "`orderspine schemas` lists them"),
+        (["order.paid", "--version", "9"], 1, "there are 1"),
+        (["order.paid.v2"], 1, "no version 2"),
+        (["--version", "1"], 2, "name it"),
+    ],
+)
+def test_a_schema_that_is_not_there_is_told(
+    capfd: pytest.CaptureFixture[str], asked: list[str], code: int, said: str
+) -> None:
+    assert run(["schemas", *asked]) == code
+    assert said in capfd.readouterr().err
