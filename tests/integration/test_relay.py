@@ -200,9 +200,8 @@ def test_the_time_is_the_envelopes_whatever_its_fields_order() -> None:
     assert b"ce-time: 2026-02-09T01:20:01.000Z\r\n" in plain[2]
 
 
-async def test_a_relay_shows_the_published_schemas(
-    data: Path, log: SqliteEventLog, nc: Connection, nats_address: Address
-) -> None:
+@pytest.mark.usefixtures("log")
+async def test_a_relay_shows_the_published_schemas(data: Path, nc: Connection, nats_address: Address) -> None:
     nats_address.write(data / ADDRESS_FILE)
     bucket = KvWriter(nc, "main_schemas")
     documents = documents_of(released())
