@@ -166,6 +166,7 @@ VERBS = (
         "Who is told of what happened: robots, SMS, e-mail, webhooks.",
         "receivers list",
     ),
+    Verb("webhooks", "webhooks:app", ACT, "Who is told over HTTP what happens.", "webhooks list"),
     Verb("quarantine", "quarantine:app", ACT, "What nobody could handle.", "quarantine list"),
     Verb("orders", "orders:orders", LOOK, "List orders.", "orders --state paid"),
     Verb("order", "orders:order", LOOK, "Everything about one order.", "order taobao:flagship:2231958349"),

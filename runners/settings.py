@@ -54,6 +54,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Intake over HTTP answers busy while the mail stream has less room left (or less than an eighth of it)."""
     disk_spare_bytes: int = 256 << 20
     """Intake over HTTP answers busy while the data directory's disk has less room left."""
+    webhooks_private: bool = True
+    """Whether webhooks may call addresses of this machine and of private networks. Off: public ones only."""
+    webhooks_retry_ms: int = 5_000
+    """First pause before a webhook's delivery is tried again; it doubles each time, up to six hours."""
 
     @property
     def path(self) -> Path:
@@ -95,6 +99,8 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting(f"gateway_port {settings.gateway_port}: a number from 0 (any free port) to {PORT_MAX}")
     if settings.gateway_requests_max < 1 or settings.gateway_bytes_max < 1:
         raise BadSetting("gateway_requests_max and gateway_bytes_max: numbers above 0 are needed")
+    if settings.webhooks_retry_ms < 1:
+        raise BadSetting("webhooks_retry_ms: a number of milliseconds above 0 is needed")
     if not (settings.store == "sqlite" or settings.postgres):
         raise BadSetting(f"store {settings.store!r}: say `sqlite` or give a postgresql:// address")
     return settings

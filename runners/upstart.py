@@ -341,6 +341,8 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         Part("gateway", "runners.gateway", data, stop_s=25.0, nice=BESIDE, late=True),
         Part("puller", "runners.pulling", data, stop_s=5.0, nice=BEHIND, late=True),
         Part("effects", "runners.effects", data, stop_s=5.0, nice=BEHIND, late=True),
+        # A delivery under way may take a quarter of a minute; one that is cut off is sent again.
+        Part("webhooks", "runners.webhooks", data, stop_s=5.0, nice=BEHIND, late=True),
         Part("worker", "runners.worker", data),
         Part("projector", "runners.projector", data, stop_s=5.0, nice=BEHIND),
         Part("relay", "runners.relay", data, stop_s=5.0, nice=BEHIND),

@@ -19,6 +19,7 @@ import structlog
 from runners.cli import run
 
 PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet")
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "webhooks")
 """What runs when all does."""
 
 
