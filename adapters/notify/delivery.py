@@ -62,6 +62,8 @@ def check_url(url: str, *, private: bool) -> str:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
         raise NotAllowed("this is no address; write https://host/path") from error
+    if any(char.isspace() or not char.isprintable() for char in url):
+        raise NotAllowed("an address has no spaces and no control characters")
     if parts.scheme not in ("http", "https") or not parts.host:
         raise NotAllowed("only addresses of the form https://host/path or http://host/path are called")
     if parts.userinfo or _USER.match(url):

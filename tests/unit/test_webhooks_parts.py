@@ -1,0 +1,192 @@
+"""Parts of webhooks: which addresses are called, which events are wanted, and how long is waited."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.notify import delivery
+from adapters.notify.delivery import Deliverer, Failed, NotAllowed, check_url
+from adapters.storage.vault import SqliteVault
+from domain.ports import Recorded
+from runners.settings import BadSetting, load_settings
+from runners.webhooks import BACKOFF_MS_MAX, backoff_ms
+from runners.webhooks_secrets import end_secrets, key_of, new_secret, shown
+from runners.webhooks_store import LOG_KEPT_MS, Delivery, Result, Subscriber, Try, Wants, Webhooks, unknown_types
+
+
+@pytest.mark.parametrize(
+    "url", ["https://erp.example/orders?a=1", "http://127.0.0.1:8080/x", "http://[::1]/", "http://10.0.0.1"]
+)
+def test_addresses_that_are_called(url: str) -> None:
+    assert check_url(url, private=True) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://erp.example/",
+        "file:///etc/passwd",
+        "erp.example/x",
+        "",
+        "http://",
+        "http:///x",
+        "https://user:secret@erp.example/",
+        "https://@erp.example/",
+        "https://erp.example/#x",
+        "http://erp.example:0/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://[::]/",
+        "http://224.0.0.1/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://exa mple/",
+    ],
+)
+def test_addresses_that_are_never_called(url: str) -> None:
+    with pytest.raises(NotAllowed):
+        check_url(url, private=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "[::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "100.64.0.1"],
+)
+def test_private_addresses_are_called_only_where_that_is_allowed(host: str) -> None:
+    assert check_url(f"http://{host}/", private=True)
+    with pytest.raises(NotAllowed, match="webhooks_private"):
+        check_url(f"http://{host}/", private=False)
+    assert check_url("http://8.8.8.8/", private=False)
+
+
+async def test_a_name_is_judged_by_what_it_points_to_at_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    pointed = ["8.8.8.8", "169.254.169.254"]
+
+    async def looked_up(*_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in pointed]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looked_up)
+    one = Deliverer("http://erp.example/", private=True, at_once=1)
+    with pytest.raises(NotAllowed, match="link-local"):
+        await one.post("i", 1, b"{}", [b"k"])
+    await one.close()
+
+
+async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "ANSWER_S", 0.2)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    one = Deliverer(f"http://127.0.0.1:{port}/", private=True, at_once=1)
+    with pytest.raises(Failed) as failed:
+        await one.post("i", 1, b"{}", [b"k"])
+    assert failed.value.away
+    assert str(port) not in failed.value.reason
+    await one.close()
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.15)  # the other side ends, too
+
+
+async def test_who_is_not_there_is_away() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    one = Deliverer(f"http://127.0.0.1:{port}/", private=True, at_once=1)
+    with pytest.raises(Failed) as failed:
+        await one.post("i", 1, b"{}", [b"k"])
+    assert failed.value.away
+    await one.close()
+
+
+def event(stream: str, tag: str) -> Recorded:
+    return Recorded(1, stream, 1, tag, b"", b"", None, b"")
+
+
+def test_a_subscriber_gets_what_it_wants() -> None:
+    paid, arrived = event("order-taobao:s:1", "order.paid"), event("warehouse-A", "stock.received")
+    assert Wants().take(paid)
+    assert Wants(types=("order.*",)).take(paid)
+    assert Wants(types=("order.paid",)).take(event("order-taobao:s:1", "order.paid.v2"))
+    assert not Wants(types=("order.shipped", "orders.*", "ord.*")).take(paid)
+    assert Wants(kinds=("warehouse",)).take(arrived)
+    assert not Wants(kinds=("warehouse",)).take(paid)
+    assert Wants(channels=("taobao",)).take(paid)
+    assert not Wants(channels=("jd",)).take(paid)
+    assert not Wants(channels=("A",)).take(arrived)  # a warehouse is no channel
+    assert unknown_types(["order.paid", "order.*", "order.teleported", "x.*"]) == ["order.teleported", "x.*"]
+
+
+@given(tries=st.integers(1, 10_000), first=st.integers(1, 3_600_000))
+def test_pauses_grow_to_a_bound(tries: int, first: int) -> None:
+    longest = min(BACKOFF_MS_MAX, first * 2 ** (tries - 1)) if tries < 60 else BACKOFF_MS_MAX
+    assert longest // 2 - 1 <= backoff_ms(tries, first) <= longest
+
+
+def test_a_secret_can_be_shown_again_until_it_is_ended(tmp_path: Path) -> None:
+    vault = SqliteVault(tmp_path / "keys.db", make=True)
+    one, other = new_secret(vault), new_secret(vault)
+    key = key_of(vault, one)
+    assert key is not None
+    assert len(key) == 32
+    assert shown(key).startswith("whsec_")
+    assert key_of(vault, one) == key != key_of(vault, other)
+    end_secrets(vault, one, "")
+    assert key_of(vault, one) is None
+    assert key_of(vault, other) is not None
+    vault.close()
+
+
+def test_a_bad_pause_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="webhooks_retry_ms"):
+        load_settings(tmp_path, webhooks_retry_ms=0)
+
+
+def subscriber(name: str) -> Subscriber:
+    return Subscriber(name, "http://x/", Wants(("order.*",)), "active", "", "life", 0, "s1", "", 0, 1_000, 1)
+
+
+def tried(position: int, at_ms: int) -> Try:
+    return Try("a", f"life:{position}", position, "order.paid", at_ms, 200, 1, 1)
+
+
+def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> None:
+    store = Webhooks(tmp_path)
+    assert store.add(subscriber("a"))
+    assert not store.add(subscriber("a"))
+    (known,) = store.subscribers()
+    assert known == subscriber("a")
+    now = time.time_ns() // 1_000_000
+    first, second = Delivery("a", 1, "order-x:1", "order.paid", 0), Delivery("a", 2, "order-x:1", "order.paid", 0)
+    assert store.follow(known, 2, [first, second])
+    assert store.due("a", now, 10) == [first]
+    store.settle([Result(tried(1, now - LOG_KEPT_MS - 1), None)])
+    assert store.due("a", now, 10) == [second]
+    store.settle([Result(tried(2, now), second._replace(due_ms=now + 10_000))])
+    assert store.due("a", now, 10) == []
+    store.tidy(now)
+    assert [each.position for each in store.tries("a", 10)] == [2]
+    assert not store.follow(known, 3, [])  # its position is another by now
+    (known,) = store.subscribers()
+    store.pause("a", "by hand")
+    assert not store.follow(known, 3, [])
+    store.remove("a")
+    store.settle([Result(tried(2, now), None)])
+    assert store.tries("a", 10) == []
+    store.close()
