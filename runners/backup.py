@@ -37,6 +37,7 @@ from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
+from runners.webhooks_store import FILE as WEBHOOKS_FILE
 from runners.settings import Settings
 
 SIGNING_KEY_FILE = "checkpoint_key.pem"
@@ -54,7 +55,7 @@ _COPIED = (
     PAYMENTS_FILE,
 )
 """Plain files that are part of a backup where they are there. They hold no secret, only where secrets are."""
-_LOOSE = {LOG_FILE, PULLS_FILE, MANIFEST_FILE, *_COPIED}
+_LOOSE = {LOG_FILE, PULLS_FILE, WEBHOOKS_FILE, MANIFEST_FILE, *_COPIED}
 _KEYS = {KEYS_FILE, SIGNING_KEY_FILE}
 
 
@@ -128,8 +129,9 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     keys.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target) as work:
-        # Before the log: what the cursors promise must be in it.
-        _copy_database(settings.path / PULLS_FILE, work / PULLS_FILE)
+        # Before the log: what the cursors and positions promise must be in it.
+        for name in (PULLS_FILE, WEBHOOKS_FILE):
+            _copy_database(settings.path / name, work / name)
         copy = work / LOG_FILE
         with closing(SqliteEventLog(settings.path / LOG_FILE, read_only=True)) as log:
             log.backup_to(copy)
@@ -197,6 +199,11 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
             if (work / name).exists():
                 (work / name).rename(work / f"{name}.off")
                 notes.append(f"{who} from here: rename {name}.off to {name} in the copy to go on with")
+        if (work / WEBHOOKS_FILE).exists():
+            # The new generation does it: see `runners.webhooks`.
+            notes.append(
+                "subscribers of webhooks are paused here: `orderspine webhooks resume NAME` in the copy to go on with"
+            )
         with DataLock(work):  # writes which build the directory is of
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:

@@ -52,6 +52,25 @@ class EventHeaders(msgspec.Struct, frozen=True, rename=_header):
     ] = ""
 
 
+class WebhookBody(msgspec.Struct, frozen=True):
+    """Body of a webhook's delivery: a CloudEvent 1.0 in its JSON format."""
+
+    VERSION: ClassVar = 1
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Meta(description="`<generation>:<position>`; the delivery's `webhook-id`, too.")]
+    source: Annotated[str, Meta(description="`/orderspine/<cell>/<stream>`.")]
+    type: Annotated[str, Meta(description="Tag of the event; names the schema of `data`.")]
+    subject: Annotated[str, Meta(description="The event's stream: whose event it is.")]
+    time: Annotated[str, Meta(description="When it was recorded, RFC 3339, UTC, milliseconds.")]
+    datacontenttype: Literal["application/json"]
+    generation: Generation
+    position: Annotated[Digits, Meta(description="Place in the whole log, from 1.")]
+    version: Annotated[Digits, Meta(description="Place in its stream, from 1, without gaps.")]
+    data: dict[str, Any]
+    """The event's facts."""
+
+
 class OrdersDocument(Document, kw_only=True):
     """An order in the bucket `<cell>_orders`: what became of it, and what its channel says of it."""
 
@@ -90,6 +109,7 @@ def contract(
         shapes[name][str(version)] = _schema(name, version, kind)
         feeds[events_address(tag)].append(name)
     shapes["event-headers"] = {str(EventHeaders.VERSION): _schema("event-headers", EventHeaders.VERSION, EventHeaders)}
+    shapes["webhook-body"] = {str(WebhookBody.VERSION): _schema("webhook-body", WebhookBody.VERSION, WebhookBody)}
     for projection in projections:
         bucket = projection.bucket
         if not bucket:

@@ -15,6 +15,7 @@ import pytest
 from runners.contract import named, released
 from runners.webhooks_store import WAITING_MAX
 from tests.integration.following import Follower, follower
+from tests.integration.running import orderspine
 from tests.integration.subscribing import Got, Place, Receiver, Sending, positions, receiving, sending
 from tests.trade import SECRET, trade_day, view
 
@@ -98,7 +99,9 @@ def test_all_arrives_signed_and_in_order_whoever_is_killed_and_whoever_hangs(
         assert not each.signed_with(secrets["good" if each.path != "/good" else "dead"])
         assert each.headers["content-type"] == "application/cloudevents+json"
         assert SECRET not in each.body
+    body = jsonschema_rs.validator_for(released().shapes["webhook-body"]["1"])
     for each in receiver.taken("/good"):
+        body.validate(each.event)
         name, version = named(each.event["type"])
         jsonschema_rs.validator_for(released().shapes[name][str(version)]).validate(each.event["data"])
     told = {row["name"]: row for row in place.say("list")}
@@ -270,6 +273,25 @@ def test_a_log_that_was_restored_pauses_who_followed_the_other_one(
     place.say("replay", "erp", "--from", head)
     place.until(lambda: receiver.taken("/erp")[-1].id == f"after:{head}")
     assert len(receiver.taken("/erp")) == head + 1
+
+
+def test_a_restored_copy_has_the_subscribers_and_sends_nothing(
+    place: Place, receiver: Receiver, tmp_path: Path
+) -> None:
+    secret = place.say("add", "erp", receiver.url("/erp"), "--from", 1)["secret"]
+    place.trade.receive()
+    keys, copy = tmp_path / "keys.tar", tmp_path / "copy"
+    said = orderspine("backup", tmp_path / "backup", "--keys", keys, "--data", place.path)
+    assert said.code == 0, said.err
+    said = orderspine("restore", tmp_path / "backup", "--keys", keys, "--data", copy, "--checkpoints", tmp_path / "cp")
+    assert said.code == 0, said.err
+    assert "webhooks" in said.out + said.err
+    assert orderspine("webhooks", "show", "erp", "--secret", "--data", copy, "--json").json["secret"] == secret
+    with sending(copy) as there:
+        there.start()
+        shown = ["webhooks", "show", "erp", "--data", copy, "--json"]
+        place.until(lambda: orderspine(*shown).json["state"] == "paused")
+    assert not receiver.got
 
 
 def test_addresses_of_private_networks_are_not_called_where_that_is_off(tmp_path: Path, receiver: Receiver) -> None:
