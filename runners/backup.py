@@ -37,8 +37,8 @@ from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
-from runners.webhooks_store import FILE as WEBHOOKS_FILE
 from runners.settings import Settings
+from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
 SIGNING_KEY_FILE = "checkpoint_key.pem"
 """In the data directory, 0600: signs checkpoints."""
