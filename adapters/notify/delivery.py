@@ -6,9 +6,11 @@ elsewhere a moment later leads nowhere. Source of the signature: see `adapters.n
 """
 
 import asyncio
+import functools
 import ipaddress
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -25,6 +27,7 @@ ANSWER_S: Final = 15.0
 """For the whole of one delivery, whatever the other side does with its bytes."""
 IDLE_S: Final = 2.0
 CONTENT_TYPE: Final = "application/cloudevents+json"
+_LATE: Final = (TimeoutError, httpcore.TimeoutException)
 _USER: Final = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*@")
 
 
@@ -131,6 +134,12 @@ class _Judged(httpcore.AsyncNetworkBackend):
         await self._plain.sleep(seconds)
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Return the one set of trusted roots: it takes a while to read."""
+    return httpx.create_ssl_context()
+
+
 class Deliverer:
     """Calls one subscriber's address. Make it in a running event loop, and close it."""
 
@@ -142,7 +151,7 @@ class Deliverer:
         """
         self.url = check_url(url, private=private)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=_tls(),
             max_connections=at_once,
             keepalive_expiry=IDLE_S,
             network_backend=_Judged(private=private),
@@ -171,7 +180,7 @@ class Deliverer:
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise Failed(f"cannot be reached ({type(error).__name__})", away=True) from None
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, TimeoutError) as error:
-            raise Failed(f"no answer ({type(error).__name__})", away=isinstance(error, TimeoutError)) from None
+            raise Failed(f"no answer ({type(error).__name__})", away=isinstance(error, _LATE)) from None
         return Answered(status, round((time.monotonic() - began) * 1000), retry_after_s(told))
 
     async def _exchange(self, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str]]:

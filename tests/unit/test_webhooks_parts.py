@@ -3,11 +3,18 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +109,60 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.15)  # the other side ends, too
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, place = await served_with_tls(tmp_path)
+    port = server.sockets[0].getsockname()[1]
+    url = f"https://localhost:{port}/x"
+    stranger = Deliverer(url, private=True, at_once=1)
+    with pytest.raises(Failed, match="cannot be reached"):
+        await stranger.post("i", 1, b"{}", [b"k"])
+    await stranger.close()
+    monkeypatch.setattr(delivery, "_tls", lambda: ssl.create_default_context(cafile=str(place)))
+    known = Deliverer(url, private=True, at_once=1)
+    assert (await known.post("i", 1, b"{}", [b"k"])).status == 204
+    await known.close()
+    other = Deliverer(f"https://127.0.0.1:{port}/x", private=True, at_once=1)  # the certificate is of another name
+    with pytest.raises(Failed):
+        await other.post("i", 1, b"{}", [b"k"])
+    await other.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def served_with_tls(folder: Path) -> tuple[asyncio.Server, Path]:
+    """Serve one answer, under a certificate for `localhost` that is signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    place, secret = folder / "certificate.pem", folder / "key.pem"
+    place.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(place, secret)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context), place
 
 
 async def test_who_is_not_there_is_away() -> None:
