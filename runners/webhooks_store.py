@@ -232,14 +232,19 @@ class Webhooks:
         )
 
     def rewind(self, name: str, generation: str, position: int) -> bool:
-        """Look at the log again from behind a position on; dead letters behind it wait again."""
+        """Look at the log again from behind a position on; dead letters there wait again, if none comes before them."""
         with self._lock, transaction(self._db):
             self._db.execute(
                 "DELETE FROM deliveries WHERE subscriber = ? AND subscriber IN "
                 "(SELECT name FROM subscribers WHERE generation != ?)",
                 (name, generation),
             )
-            self._revive(name, "position > ?", (position,))
+            self._revive(
+                name,
+                "position > ? AND stream NOT IN "
+                "(SELECT stream FROM deliveries WHERE subscriber = ? AND dead = 1 AND position <= ?)",
+                (position, name, position),
+            )
             return (
                 self._db.execute(
                     "UPDATE subscribers SET position = min(position, ?), generation = ? WHERE name = ?",

@@ -251,3 +251,19 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     store.settle([Result(tried(2, now), None)])
     assert store.tries("a", 10) == []
     store.close()
+
+
+def test_a_rewind_lets_dead_letters_wait_again_but_not_past_one_that_stays(tmp_path: Path) -> None:
+    store = Webhooks(tmp_path)
+    store.add(subscriber("a"))
+    wanted = [Delivery("a", place, f"order-{'xy'[place % 2]}:1", "order.paid", 0) for place in range(1, 7)]
+    store.follow(store.subscribers()[0], 6, wanted)
+    for each in wanted[:1], wanted[3:4]:  # the first of y, and (as if the one before had arrived) one of x
+        store.settle([Result(tried(each[0].position, 1), each[0]._replace(dead=1, tries=1))])
+    assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 4, 5, 6]
+    store.rewind("a", "life", 3)
+    assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 5]
+    assert store.subscribers()[0].position == 3
+    store.rewind("a", "life", 0)
+    assert store.deliveries("a", 9, dead=True) == []
+    store.close()
