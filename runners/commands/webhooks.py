@@ -87,6 +87,8 @@ def add(
     wants = Wants(_listed(types), _listed(kinds), _listed(channels))
     if strange := unknown_types(wants.types):
         raise Failure(Exit.USAGE, f"there is no event {strange[0][:80]!r}: `orderspine schemas` lists them")
+    if strange := sorted(set(wants.kinds) - (known := _kinds())):
+        raise Failure(Exit.USAGE, f"there is no kind {strange[0][:80]!r}; there are: {', '.join(sorted(known))}")
     generation, head = _log_of(settings)
     with _open(settings) as store, _vault(settings) as vault:
         secret = new_secret(vault)
@@ -459,6 +461,13 @@ def _position(each: "Subscriber", delivery: str, generation: str) -> int:
     if life != generation:
         raise Failure(Exit.REFUSED, f"{delivery[:80]} is of another life of the log than today's {generation}")
     return int(digits)
+
+
+def _kinds() -> set[str]:
+    """Return the kinds of streams whose events are published."""
+    from runners.contract import released  # noqa: PLC0415
+
+    return {address.split(".")[2] for address in released().feeds if address.startswith("events.")}
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -337,4 +337,6 @@ def test_subscribers_are_removed_paused_and_told_apart(place: Place, receiver: R
     for words in (("remove", "x"), ("show", "x"), ("pause", "x"), ("add", "b c", receiver.url("/"))):
         place.say(*words, code=2)
     place.say("add", "other", receiver.url("/"), "--types", "order.teleported", code=2)
+    place.say("add", "other", receiver.url("/"), "--kinds", "orders", code=2)
+    place.say("deliveries", "erp", "--dead", "--waiting", code=2)
     assert json.loads(receiver.got[0].body)["source"].startswith("/orderspine/main/warehouse-")
