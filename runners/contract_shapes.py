@@ -10,7 +10,9 @@ from msgspec import Meta
 from domain import order
 from domain.catalogue import TYPES
 from projections import PROJECTIONS
+from projections.after_sales import Shown
 from projections.base import Projection
+from projections.intake import Counts
 from projections.inventory import Level
 from projections.order_document import Document
 from runners.contract import DIALECT, Contract, Schema, named
@@ -85,7 +87,26 @@ class InventoryDocument(Level, kw_only=True):
     generation: Generation
 
 
-DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {"orders": OrdersDocument, "inventory": InventoryDocument}
+class IntakeDocument(Counts, kw_only=True):
+    """What came in on one channel and shop, in the bucket `<cell>_intake`."""
+
+    generation: Generation
+
+
+class AfterSalesDocument(Shown, kw_only=True):
+    """One case of an order, in the bucket `<cell>_after_sales`."""
+
+    generation: Generation
+    order: str
+    """Key of the order."""
+
+
+DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "orders": OrdersDocument,
+    "inventory": InventoryDocument,
+    "intake": IntakeDocument,
+    "after_sales": AfterSalesDocument,
+}
 """Bucket → shape of its documents, as they are written."""
 _VIEWS: Final = (order.OrderNormalized, order.OrderAmended)
 
@@ -119,7 +140,8 @@ def contract(
                 f"bucket {bucket!r} is public and has no described shape: add it to DOCUMENTS in {__name__}"
             )
         shapes[bucket][str(projection.version)] = _document(bucket, projection.version)
-        feeds[f"$KV.{{cell}}_{bucket}.{{key}}"] = [bucket, "checkpoint"]
+        for address in (f"$KV.{{cell}}_{bucket}.{{key}}", f"changes.{{cell}}.{bucket}.{{key}}"):
+            feeds[address] = [bucket, "checkpoint"]
     shapes["checkpoint"] = {"1": _schema("checkpoint", 1, Marker)}
     return Contract({where: sorted(names) for where, names in sorted(feeds.items())}, dict(sorted(shapes.items())))
 

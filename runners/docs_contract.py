@@ -158,6 +158,8 @@ def _channel(address: str, names: list[str], contract: Contract) -> dict[str, An
     if "type" in parameters:
         parameters["type"]["enum"] = [tag_of(name, contract.newest(name)).partition(".")[2] for name in names]
         title = f"Events of `{address.split('.')[2]}` streams, in the stream EVENTS_<cell>"
+    elif address.startswith("changes."):
+        title = "Documents, as they change; nothing is kept"
     else:
         title = "Documents, the latest of each key"
     return {
@@ -214,7 +216,8 @@ def _id_of(address: str) -> str:
     """Return the name of a channel: the words of its address that say what it is."""
     if address.startswith("$KV."):
         return address.split(".")[1].removeprefix("{cell}_") + "-documents"
-    return f"{address.split('.')[2]}-events"
+    lead, _, kind, *_ = address.split(".")
+    return f"{kind}-{lead}"
 
 
 def page(contract: Contract) -> str:

@@ -24,7 +24,7 @@ WAITING_MAX: Final = 1_000
 LOG_KEPT_MS: Final = 30 * DAY_MS
 LOG_KEPT_MAX: Final = 20_000
 """Tries of one subscriber that are remembered, the latest."""
-CHANNELLED: Final = frozenset({"order", "intake", "skus", "mapping"})
+CHANNELLED: Final = frozenset({"order", "intake", "skus", "mapping", "finance"})
 """Kinds of streams whose key begins with a channel."""
 _TABLES: Final = (
     """CREATE TABLE subscribers (

@@ -18,8 +18,7 @@ import structlog
 
 from runners.cli import run
 
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet")
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "webhooks")
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet", "webhooks")
 """What runs when all does."""
 
 

@@ -16,7 +16,7 @@ from runners.contract import named, released
 from runners.webhooks_store import WAITING_MAX
 from tests.integration.following import Follower, follower
 from tests.integration.running import orderspine
-from tests.integration.subscribing import Got, Place, Receiver, Sending, positions, receiving, sending
+from tests.integration.webhooking import Got, Place, Receiver, Sending, positions, receiving, sending
 from tests.trade import SECRET, trade_day, view
 
 
