@@ -1,4 +1,4 @@
-"""Recorded events as CloudEvents 1.0: one mapping, for the EVENTS stream and for exports alike.
+"""Recorded events as CloudEvents 1.0: one mapping, for the EVENTS stream, webhooks and exports alike.
 
 Attributes are worked out from what is recorded, never made up: an event has the same id, source, type, subject and time
 wherever and whenever it is passed on. Nothing personal is in a record's data, so nothing is in these.

@@ -19,11 +19,11 @@ import structlog
 from adapters.notify.delivery import Answered, Deliverer, Failed, NotAllowed
 from adapters.storage.vault import KeysMissing
 from domain.ports import Conflict
+from projections.cloud_event import CloudEvents
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.bootstrap import open_vault
 from runners.settings import Settings, load_settings
-from runners.webhooks_body import body_of, id_of
 from runners.webhooks_secrets import key_of
 from runners.webhooks_store import WAITING_MAX, Delivery, Result, Subscriber, Try, Webhooks
 
@@ -176,8 +176,9 @@ class Sender:
         each = line.subscriber
         now = _now_ms()
         (event,) = self._log.read(delivery.position - 1, 1)
-        identity = id_of(each.generation, event)
-        body = body_of(self._settings.cell, each.generation, event)
+        form = CloudEvents(self._settings.cell, each.generation)
+        identity = form.attributes(event).id.decode()
+        body = form.line(event).rstrip()
         answered: Answered | None = None
         reason, away, pause, asked_s = "", False, "", None
         try:
