@@ -66,6 +66,11 @@ class Projection(ABC, Generic[Key, Document]):
     def keys(self, events: Sequence[Recorded]) -> Iterable[Key]:
         """Return the keys of the documents that may exist and that `fold` will need."""
 
+    def beyond(self, events: Sequence[Recorded], current: Mapping[Key, Document]) -> Iterable[Key]:
+        """Return the keys of further documents that `fold` will need, as those of `keys` tell; none as a rule."""
+        del events, current
+        return ()
+
     @abstractmethod
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[Key, Document]:
         """Return the documents that these rows (by table name, in the order of the columns) hold."""
