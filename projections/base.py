@@ -134,6 +134,18 @@ def at_of(envelope: bytes) -> int:
     return _at(envelope).at
 
 
+class _Observed(msgspec.Struct, frozen=True, gc=False):
+    observed_at: int
+
+
+_observed = msgspec.json.Decoder(_Observed).decode
+
+
+def observed_at_of(envelope: bytes) -> int:
+    """Return when the edge saw the cause of an event, UTC ms."""
+    return _observed(envelope).observed_at
+
+
 def in_current_shape(events: Sequence[Recorded]) -> Sequence[Recorded]:
     """Return the events with old shapes brought up to date, so that folds know the current tags only.
 

@@ -1,8 +1,7 @@
 """What of an order counts for the KPIs: its events become facts, each of which adds to one figure.
 
 A fact names what it counts (`<kind>/<detail>`), whether it went well, how long it took, and the event that shows it, so
-that behind each figure stand the very events it is made of. A fact that follows the order counts where the order is now
-(in the hour it reached us, for the warehouse it was reserved in last); one that has a warehouse of its own stays there.
+that behind each figure stand the very events it is made of.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +42,7 @@ _SHIPPED, _DELIVERED, _MISSHIPPED = 1, 2, 4
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What one event adds to one figure."""
+    """What one event adds to one figure; it counts for the order's hour, and for the warehouse that the order is in."""
 
     name: str
     """`<kind>/<detail>`; see `docs/kpis.md`."""
@@ -54,10 +53,14 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Of the event."""
     value: int = -1
     """Milliseconds that it took; -1 = it is none that takes time."""
+
+
+class Settled(Fact, frozen=True, gc=False, array_like=True):
+    """One that stays where it is, whatever becomes of the order."""
+
     hour: int = 0
-    """Hours since 1970 in UTC, where it counts for its own time; 0 = it counts for the order's."""
-    warehouse: str | None = None
-    """Where it happened; None = it counts for the order's warehouse, whichever that comes to be."""
+    """Hours since 1970 in UTC."""
+    warehouse: str = ""
 
 
 class Stopped(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -77,6 +80,7 @@ class Story(msgspec.Struct, gc=False, array_like=True):
     at: int
     """When it reached us, observed time, UTC ms."""
     facts: list[Fact] = []
+    settled: list[Settled] = []
     warehouse: str = ""
     """Where it was reserved last; "" = nowhere."""
     stage: str = ""
@@ -96,10 +100,14 @@ class Story(msgspec.Struct, gc=False, array_like=True):
     deliver_by_ms: int = 0
     timers: dict[str, int] = {}
     """Timer → when it was set, observed time, UTC ms."""
-    untold: list[Stopped] = []
-    cases: list[int] = []
-    """After-sale case, by its number → place of its fact."""
+    untold: tuple[Stopped, ...] = ()
+    cases: tuple[int, ...] = ()
+    """After-sale case, by its number → place of its settled fact."""
+    stages: int = 0
+    """Bits of the stages that it has come into."""
     flags: int = 0
+    last_hour: int = 0
+    """The latest hour of a settled fact; 0 = there is none."""
 
     @property
     def hour(self) -> int:
@@ -134,9 +142,10 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 
 stamp_of = msgspec.json.Decoder(Stamp).decode
+NOBODY: Final = By("system")
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, gc=False):
     """An event of an order, with what stands around it."""
 
     event: Recorded
@@ -156,23 +165,29 @@ def _add(story: Story, moment: Moment, name: str, hit: int = 1, value: int = -1)
     story.facts.append(Fact(name, hit, event.version, event.position, value))
 
 
-def _settle(story: Story, moment: Moment, name: str, hit: int, value: int = -1, *, own_hour: bool = True) -> None:
-    """Add a fact that stays where it is."""
+def _settle(story: Story, moment: Moment, name: str, hit: int, value: int = -1, hour: int | None = None) -> None:
+    """Add a fact that stays where it is, by default in the hour in which it happened."""
     event = moment.event
-    hour = moment.at // HOUR_MS if own_hour else 0
-    story.facts.append(Fact(name, hit, event.version, event.position, value, hour, story.warehouse))
+    at = moment.at // HOUR_MS if hour is None else hour
+    story.settled.append(Settled(name, hit, event.version, event.position, value, at, story.warehouse))
+    story.last_hour = max(story.last_hour, at)
+
+
+_STAGE: Mapping[str, tuple[str, int]] = {
+    stage: (f"update/{stage}", 1 << place) for place, stage in enumerate(STAGES.values())
+}
+"""Stage → (name of its fact, its bit)."""
 
 
 def _come_to(story: Story, moment: Moment, stage: str) -> None:
     if stage == story.stage:
         return
-    name = f"update/{stage}"
-    for fact in story.facts:
-        if fact.name == name:
-            _add(story, moment, f"again/{stage}")
-            break
+    name, bit = _STAGE[stage]
+    if story.stages & bit:
+        _add(story, moment, f"again/{stage}")
     _add(story, moment, name, 0 if moment.by_hand else 1)
     story.stage = stage
+    story.stages |= bit
 
 
 def _cross(story: Story, moment: Moment, node: str) -> None:
@@ -206,7 +221,7 @@ def _viewed(story: Story, facts: _Viewed, moment: Moment) -> None:
     event = moment.event
     delay = max(0, moment.at - facts.snapshot.modified_at.utc_ms)
     # Which warehouse is to serve the order has nothing to do with it.
-    story.facts.append(Fact("channel_delay/", 1, event.version, event.position, delay, 0, ""))
+    story.settled.append(Settled("channel_delay/", 1, event.version, event.position, delay, story.hour, ""))
 
 
 def _paid(story: Story, _: None, moment: Moment) -> None:
@@ -259,7 +274,7 @@ def _shipped(story: Story, facts: _ShippedAt, moment: Moment) -> None:
         promised = bool(story.ship_by_ms)
         in_time = promised and (facts.shipped_ms or moment.at) <= story.ship_by_ms
         took = max(0, moment.at - story.at)
-        _settle(story, moment, f"shipped/{'' if promised else 'un'}promised", int(in_time), took, own_hour=False)
+        _settle(story, moment, f"shipped/{'' if promised else 'un'}promised", int(in_time), took, story.hour)
 
 
 class _DeliveredAt(msgspec.Struct, frozen=True, gc=False):
@@ -334,7 +349,7 @@ def _stop(story: Story, moment: Moment, reason: str, derivable_ms: int, *, advis
     _settle(story, moment, f"stop/{reason}", int(advised), max(0, moment.at - derivable_ms))
     # Of an act that was given up people are told by its failure, recorded just before.
     told_by = moment.event.version - (reason == "effect_failed")
-    story.untold.append(Stopped(told_by, reason, derivable_ms, moment.at // HOUR_MS, story.warehouse))
+    story.untold += (Stopped(told_by, reason, derivable_ms, moment.at // HOUR_MS, story.warehouse),)
     _cross(story, moment, "desk")
 
 
@@ -357,8 +372,8 @@ def _effect_succeeded(story: Story, facts: _Effect, moment: Moment) -> None:
             took = max(0, moment.at - stop.derivable_ms)
             event = moment.event
             name, hit = f"push/{stop.reason}", int(took <= IN_TIME_MS)
-            story.facts.append(Fact(name, hit, event.version, event.position, took, stop.hour, stop.warehouse))
-            del story.untold[place]
+            story.settled.append(Settled(name, hit, event.version, event.position, took, stop.hour, stop.warehouse))
+            story.untold = (*story.untold[:place], *story.untold[place + 1 :])
             return
 
 
@@ -429,14 +444,14 @@ def _after_sale_opened(story: Story, facts: _AfterSale, moment: Moment) -> None:
     # Free words of a channel have no place in a figure.
     reason = facts.reason if facts.reason in REASONS else "not_told"
     if not 0 < facts.case <= len(story.cases):
-        story.cases.append(len(story.facts))
+        story.cases += (len(story.settled),)
         _settle(story, moment, f"return/{reason}", 1)
     elif facts.kind:
         # A person knows better than the channel why; the case stays in the hour in which it was opened.
         place = story.cases[facts.case - 1]
-        known, event = story.facts[place], moment.event
+        known, event = story.settled[place], moment.event
         if known.name != f"return/{reason}":
-            story.facts[place] = msgspec.structs.replace(
+            story.settled[place] = msgspec.structs.replace(
                 known, name=f"return/{reason}", version=event.version, position=event.position
             )
     _misshipped(story, moment, reason)

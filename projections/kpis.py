@@ -17,8 +17,19 @@ from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 from domain.ids import decode_id
 from domain.ports import Recorded
 from domain.time_units import HOUR_MS
-from projections.base import FIXED, Change, Projection, Public, versioned
-from projections.kpi_story import BACK, OWN_HOUR, RULES, Fact, Moment, Stamp, Story, stamp_of
+from projections.base import FIXED, Change, Projection, Public, observed_at_of, versioned
+from projections.kpi_story import (
+    BACK,
+    NOBODY,
+    OWN_HOUR,
+    RULES,
+    Fact,
+    Moment,
+    Settled,
+    Stamp,
+    Story,
+    stamp_of,
+)
 
 VERSION = 1
 ACCURACY: Final = 0.01
@@ -111,10 +122,12 @@ class Order(msgspec.Struct, gc=False):
     """As it stands in the key."""
     story: Story
     position: int = 0
-    facts: list[Fact] = []
+    facts: int = 0
+    """How many of the facts are in the sums."""
+    settled: list[Settled] = []
     """Those that are in the sums."""
     warehouse: str = ""
-    """Where those of them count that follow the order."""
+    """Where the others count."""
     received: bool = False
     by_hand: bool = False
     """As in the sums."""
@@ -129,9 +142,12 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
 
 
 _bin = LogarithmicMapping(ACCURACY).key
-_encode = msgspec.json.Encoder(order="deterministic").encode
-_story = msgspec.json.Decoder(Story).decode
-_hour = msgspec.json.Decoder(Hour).decode
+_encode = msgspec.json.Encoder().encode
+_encode_sums = msgspec.json.Encoder(order="deterministic").encode
+story_of = msgspec.json.Decoder(Story).decode
+"""Read the document of a row of `kpi_orders`."""
+hour_of = msgspec.json.Decoder(Hour).decode
+"""Read the document of a row of `kpi_hours`."""
 _NO_TURN = Turn()
 
 
@@ -179,19 +195,19 @@ class Kpis(Projection[str, Any]):
             if stream not in seen:
                 seen.add(stream)
                 known = current.get(stream)
-                at = known.story.at if known is not None else stamp_of(event.envelope).observed_at
+                at = known.story.at if known is not None else observed_at_of(event.envelope)
                 hours.add(hour_key(at // HOUR_MS, _channel_of(stream)))
             if tag in OWN_HOUR:
-                hours.add(hour_key(stamp_of(event.envelope).observed_at // HOUR_MS, _channel_of(stream)))
+                hours.add(hour_key(observed_at_of(event.envelope) // HOUR_MS, _channel_of(stream)))
             if tag in BACK and (known := current.get(stream)) is not None:
-                hours.update(hour_key(fact.hour, known.channel) for fact in known.story.facts if fact.hour)
+                hours.update(hour_key(fact.hour, known.channel) for fact in known.story.settled)
         return hours
 
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Any]:
         """Return what these rows hold."""
-        found: dict[str, Any] = {row[0]: _hour(row[-1]) for row in rows[TABLE.name]}
+        found: dict[str, Any] = {row[0]: hour_of(row[-1]) for row in rows[TABLE.name]}
         for row in rows[ORDER_TABLE.name]:
-            order = Order(row[0], _channel_of(row[0]), _story(row[-1]), row[1])
+            order = Order(row[0], _channel_of(row[0]), story_of(row[-1]), row[1])
             _counted(order)
             found[order.key] = order
         for key, position, message, by_hand in rows[TURN_TABLE.name]:
@@ -204,24 +220,28 @@ class Kpis(Projection[str, Any]):
             return {}
         orders: dict[str, Order] = {}
         turns = _Turns(events, current.get(TURN, _NO_TURN))
+        moment = Moment(events[0], 0, NOBODY, by_hand=False)
+        envelope = b""
         rules = RULES
         for place, event in enumerate(events):
             rule = rules.get(event.tag)
             if rule is None:
                 continue
             stream = event.stream
-            stamp = turns.stamp(place)
+            moment.event = event
+            if event.envelope != envelope:  # events of one turn often have the same
+                envelope = event.envelope
+                stamp = stamp_of(envelope)
+                moment.at, moment.by, moment.by_hand = stamp.observed_at, stamp.by, turns.by_hand(place, stamp)
             order = orders.get(stream)
             if order is None:
-                order = current.get(stream) or Order(stream, _channel_of(stream), Story(stamp.observed_at))
+                order = current.get(stream) or Order(stream, _channel_of(stream), Story(moment.at))
                 orders[stream] = order
             decode, show, flow = rule
-            by_hand = turns.by_hand(place, stamp)
             story = order.story
             if show is not None:
-                facts = decode(event.data) if decode is not None else None
-                show(story, facts, Moment(event, stamp.observed_at, stamp.by, by_hand))
-            if by_hand and flow and not story.decided[0]:
+                show(story, decode(event.data) if decode is not None else None, moment)
+            if flow and moment.by_hand and not story.decided[0]:
                 story.decided = event.version, event.position
             order.position = event.position
         hours: dict[str, Hour] = {}
@@ -239,14 +259,16 @@ class Kpis(Projection[str, Any]):
                 case Order():
                     orders.append(_order_row(key, each))
                 case Hour():
-                    hours.append((key, each.position, each.hour, each.channel, _encode(each).decode()))
+                    hours.append((key, each.position, each.hour, each.channel, _encode_sums(each).decode()))
                 case Turn():
                     turns.append((key, each.position, each.message, int(each.by_hand)))
         return [Change(TABLE, hours), Change(ORDER_TABLE, orders), Change(TURN_TABLE, turns)]
 
     def public(self, changed: Mapping[str, Any]) -> list[Public]:
         """Return the hours: sums, in which nobody and no order is named."""
-        return [Public(key, each.position, _encode(each)) for key, each in changed.items() if isinstance(each, Hour)]
+        return [
+            Public(key, each.position, _encode_sums(each)) for key, each in changed.items() if isinstance(each, Hour)
+        ]
 
 
 class _Turns:
@@ -255,15 +277,6 @@ class _Turns:
     def __init__(self, events: Sequence[Recorded], before: Turn) -> None:
         self._events = events
         self._known = before
-        self._envelope = b""
-        self._stamp: Stamp | None = None
-
-    def stamp(self, place: int) -> Stamp:
-        """Return the stamp of an event; events of one turn often have the same."""
-        envelope = self._events[place].envelope
-        if self._stamp is None or envelope != self._envelope:
-            self._stamp, self._envelope = stamp_of(envelope), envelope
-        return self._stamp
 
     def by_hand(self, place: int, stamp: Stamp) -> bool:
         """Tell of the turn of an event."""
@@ -279,14 +292,15 @@ class _Turns:
     def last(self) -> Turn:
         """Return the turn that the batch ends in."""
         place = len(self._events) - 1
-        stamp = self.stamp(place)
+        stamp = stamp_of(self._events[place].envelope)
         return Turn(stamp.message, self.by_hand(place, stamp), self._events[place].position)
 
 
 def _counted(order: Order) -> None:
     """Note that the sums hold the order as it is."""
     story = order.story
-    order.facts = story.facts.copy()
+    order.facts = len(story.facts)
+    order.settled = story.settled.copy()
     order.warehouse = story.warehouse
     order.received = story.received[0] > 0
     order.by_hand = story.decided[0] > 0
@@ -296,33 +310,42 @@ def _count(order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> 
     """Put into the sums what they do not hold of an order, and take out what is no longer so."""
     story = order.story
     own = _hour_of(story.hour, order.position, order, hours, current)
-    facts, before = story.facts, order.facts
-    old_home, new_home = order.warehouse, story.warehouse
-    count = len(before)
-    if old_home != new_home:
-        for fact in before:
-            if fact.warehouse is None:
-                _sum(own.cells, fact.name, old_home, fact.hit, fact.value, -1)
-        for fact in facts[:count]:
-            if fact.warehouse is None:
-                _sum(own.cells, fact.name, new_home, fact.hit, fact.value, 1)
-    for known, fact in zip(before, facts, strict=False):
-        if known is not fact and known != fact and known.warehouse is not None:
-            cells = _hour_of(known.hour, fact.position, order, hours, current).cells
-            _sum(cells, known.name, known.warehouse, known.hit, known.value, -1)
-            _sum(cells, fact.name, known.warehouse, fact.hit, fact.value, 1)
-    for fact in facts[count:]:
-        if fact.warehouse is None:
-            _sum(own.cells, fact.name, new_home, fact.hit, fact.value, 1)
-        else:
-            place = _hour_of(fact.hour, fact.position, order, hours, current) if fact.hour else own
-            _settle(_sum(place.cells, fact.name, fact.warehouse, fact.hit, fact.value, 1), fact.value)
+    before, after = order.warehouse, story.warehouse
+    counted = order.facts
+    if before != after:
+        for fact in story.facts[:counted]:
+            _take(own.cells, before, fact)
+        counted = 0
+    cells = _cells_of(own.cells, after)
+    for fact in story.facts[counted:]:
+        _add(cells, fact)
     received, by_hand = story.received[0] > 0, story.decided[0] > 0
-    if received and (received, by_hand, new_home) != (order.received, order.by_hand, old_home):
+    if received and (by_hand != order.by_hand or before != after or not order.received):
         if order.received:
-            _sum(own.cells, ORDERS, old_home, 0 if order.by_hand else 1, -1, -1)
-        _sum(own.cells, ORDERS, new_home, 0 if by_hand else 1, -1, 1)
+            _take(own.cells, before, _as_order(by_hand=order.by_hand))
+        _add(_cells_of(own.cells, after), _as_order(by_hand=by_hand))
+    if not cells:
+        own.cells.pop(after, None)
+    for place, settled in enumerate(story.settled):
+        known = order.settled[place] if place < len(order.settled) else None
+        if settled is known or settled == known:
+            continue
+        there = own if settled.hour == own.hour else _hour_of(settled.hour, settled.position, order, hours, current)
+        if known is not None:
+            _take(there.cells, known.warehouse, known)
+        cell = _add(_cells_of(there.cells, settled.warehouse), settled)
+        if settled.value >= 0:
+            where = bin_of(settled.value)
+            cell.bins[where] = cell.bins.get(where, 0) + 1
+            cell.most = max(cell.most, settled.value)
     _counted(order)
+
+
+_ORDER = (Fact(ORDERS, 1, 0, 0), Fact(ORDERS, 0, 0, 0))
+
+
+def _as_order(*, by_hand: bool) -> Fact:
+    return _ORDER[by_hand]
 
 
 def _hour_of(hour: int, position: int, order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> Hour:
@@ -334,30 +357,36 @@ def _hour_of(hour: int, position: int, order: Order, hours: dict[str, Hour], cur
     return found
 
 
-def _sum(cells: Cells, name: str, warehouse: str, hit: int, value: int, sign: int) -> Cell:
+def _cells_of(cells: Cells, warehouse: str) -> dict[str, Cell]:
     named = cells.get(warehouse)
     if named is None:
         named = cells[warehouse] = {}
-    cell = named.get(name)
+    return named
+
+
+def _add(cells: dict[str, Cell], fact: Fact) -> Cell:
+    cell = cells.get(fact.name)
     if cell is None:
-        cell = named[name] = Cell()
-    cell.count += sign
-    cell.hits += sign * hit
-    if value > 0:
-        cell.total += sign * value
-    if not cell.count:
-        # A sum of nothing stands nowhere, however often something was in it.
-        del named[name]
-        if not named:
-            del cells[warehouse]
+        cell = cells[fact.name] = Cell()
+    cell.count += 1
+    cell.hits += fact.hit
+    if fact.value > 0:
+        cell.total += fact.value
     return cell
 
 
-def _settle(cell: Cell, value: int) -> None:
-    if value >= 0:
-        where = bin_of(value)
-        cell.bins[where] = cell.bins.get(where, 0) + 1
-        cell.most = max(cell.most, value)
+def _take(cells: Cells, warehouse: str, fact: Fact) -> None:
+    """Take a fact out; a sum of nothing stands nowhere, however often something was in it."""
+    named = cells[warehouse]
+    cell = named[fact.name]
+    cell.count -= 1
+    cell.hits -= fact.hit
+    if fact.value > 0:
+        cell.total -= fact.value
+    if not cell.count:
+        del named[fact.name]
+        if not named:
+            del cells[warehouse]
 
 
 @lru_cache(maxsize=256)
@@ -373,7 +402,7 @@ def _order_row(key: str, order: Order) -> tuple[Any, ...]:
         order.position,
         channel_name(order.channel),
         story.hour,
-        max([story.hour, *[fact.hour for fact in story.facts if fact.hour]]),
+        max(story.hour, story.last_hour),
         int(story.is_open),
         story.paid_ms,
         _encode(story).decode(),

@@ -192,6 +192,7 @@ VERBS = (
         "self-check", "finance:self_check", PROVE, "Hold what people see against the log.", "self-check --orders 2000"
     ),
     Verb("checks", "finance:checks", PROVE, "What self-checks found.", "checks"),
+    Verb("kpi", "kpi:app", LOOK, "The merchant's figures, and the orders behind them.", "kpi show --by channel"),
     Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
     Verb(
         "privacy",
