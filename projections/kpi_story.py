@@ -523,6 +523,8 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """By tag. What is not here counts for no figure."""
 
+BEGINS: Final = frozenset({"order.received", "order.quarantined"})
+"""Events by which an order reaches us. What is recorded of its number before (an act that waits) counts for nothing."""
 OWN_HOUR: Final = frozenset(
     {
         "order.intercepted",

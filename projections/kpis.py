@@ -20,6 +20,7 @@ from domain.time_units import HOUR_MS
 from projections.base import FIXED, Change, Projection, Public, observed_at_of, versioned
 from projections.kpi_story import (
     BACK,
+    BEGINS,
     NOBODY,
     OWN_HOUR,
     RULES,
@@ -193,8 +194,10 @@ class Kpis(Projection[str, Any]):
             if tag not in RULES:
                 continue
             if stream not in seen:
-                seen.add(stream)
                 known = current.get(stream)
+                if known is None and tag not in BEGINS:
+                    continue
+                seen.add(stream)
                 at = known.story.at if known is not None else observed_at_of(event.envelope)
                 hours.add(hour_key(at // HOUR_MS, _channel_of(stream)))
             if tag in OWN_HOUR:
@@ -228,15 +231,17 @@ class Kpis(Projection[str, Any]):
             if rule is None:
                 continue
             stream = event.stream
+            order = orders.get(stream) or current.get(stream)
+            if order is None and event.tag not in BEGINS:
+                continue
             moment.event = event
             if event.envelope != envelope:  # events of one turn often have the same
                 envelope = event.envelope
                 stamp = stamp_of(envelope)
                 moment.at, moment.by, moment.by_hand = stamp.observed_at, stamp.by, turns.by_hand(place, stamp)
-            order = orders.get(stream)
             if order is None:
-                order = current.get(stream) or Order(stream, _channel_of(stream), Story(moment.at))
-                orders[stream] = order
+                order = Order(stream, _channel_of(stream), Story(moment.at))
+            orders[stream] = order
             decode, show, flow = rule
             story = order.story
             if show is not None:
