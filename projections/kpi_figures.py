@@ -118,7 +118,7 @@ def _merge(into: Cell, cell: Cell) -> None:
 def figures(
     hours: Iterable[Hour], names: Iterable[str], wanted: Filter = ALL, by: By = "", zone: str = "UTC"
 ) -> list[Figure]:
-    """Return the figures of these KPIs, by group; split by a detail, only of KPIs that have it.
+    """Return the figures of these KPIs, by group; only of groups that have any, and of KPIs that have such a detail.
 
     Raises:
         KeyError: there is no KPI of that name.
@@ -131,8 +131,11 @@ def figures(
             if kpi.by == by:
                 sums = groups.get("", {})
                 found += [_figure(kpi, sums, detail, detail) for detail in _details(kpi, sums)]
+        elif by:
+            split = [_figure(kpi, groups[group], group) for group in sorted(groups)]
+            found += [each for each in split if each.top or each.bottom]
         else:
-            found += [_figure(kpi, groups[group], group) for group in sorted(groups)] or [_figure(kpi, {}, "")]
+            found.append(_figure(kpi, groups.get("", {}), ""))
     return found
 
 
