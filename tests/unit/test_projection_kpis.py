@@ -110,8 +110,6 @@ def test_an_order_that_nobody_touches_passes_through_in_every_stage() -> None:
     assert day.figure("pass_through_orders") == (1, 1, 100.0)
     stages = dict.fromkeys(("placed", "paid", "allocated", "shipped", "signed_for"), (1, 1))
     assert day.split("pass_through_updates", "stage") == stages
-        ("placed", "paid", "allocated", "shipped", "signed_for"), (1, 1)
-    )
     assert day.events_behind("pass_through_orders") == [f"{KEY}@1"]
 
 
