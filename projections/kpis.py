@@ -188,19 +188,12 @@ class Kpis(Projection[str, Any]):
     def beyond(self, events: Sequence[Recorded], current: Mapping[str, Any]) -> Iterable[str]:
         """Return the hours that these orders count for."""
         hours: set[str] = set()
-        seen: set[str] = set()
+        for stream in {event.stream for event in events if event.tag in RULES}:
+            if (known := current.get(stream)) is not None:
+                hours.add(hour_key(known.story.hour, known.channel))
         for event in events:
             tag, stream = event.tag, event.stream
-            if tag not in RULES:
-                continue
-            if stream not in seen:
-                known = current.get(stream)
-                if known is None and tag not in BEGINS:
-                    continue
-                seen.add(stream)
-                at = known.story.at if known is not None else observed_at_of(event.envelope)
-                hours.add(hour_key(at // HOUR_MS, _channel_of(stream)))
-            if tag in OWN_HOUR:
+            if tag in BEGINS or tag in OWN_HOUR:
                 hours.add(hour_key(observed_at_of(event.envelope) // HOUR_MS, _channel_of(stream)))
             if tag in BACK and (known := current.get(stream)) is not None:
                 hours.update(hour_key(fact.hour, known.channel) for fact in known.story.settled)
