@@ -185,7 +185,8 @@ def _come_to(story: Story, moment: Moment, stage: str) -> None:
     name, bit = _STAGE[stage]
     if story.stages & bit:
         _add(story, moment, f"again/{stage}")
-    _add(story, moment, name, 0 if moment.by_hand else 1)
+    event = moment.event
+    story.facts.append(Fact(name, 0 if moment.by_hand else 1, event.version, event.position))
     story.stage = stage
     story.stages |= bit
 
@@ -193,9 +194,10 @@ def _come_to(story: Story, moment: Moment, stage: str) -> None:
 def _cross(story: Story, moment: Moment, node: str) -> None:
     if node not in story.nodes:
         story.nodes.append(node)
-        took = max(0, moment.at - story.node_ms) if story.node_ms else 0
-        story.node_ms = moment.at
-        _add(story, moment, f"node/{node}", 1, took)
+        at, event = moment.at, moment.event
+        took = at - story.node_ms if 0 < story.node_ms < at else 0
+        story.node_ms = at
+        story.facts.append(Fact(f"node/{node}", 1, event.version, event.position, took))
 
 
 def _received(story: Story, _: None, moment: Moment) -> None:

@@ -187,17 +187,17 @@ class Kpis(Projection[str, Any]):
 
     def beyond(self, events: Sequence[Recorded], current: Mapping[str, Any]) -> Iterable[str]:
         """Return the hours that these orders count for."""
-        hours: set[str] = set()
+        hours: set[tuple[int, str]] = set()
         for stream in {event.stream for event in events if event.tag in RULES}:
             if (known := current.get(stream)) is not None:
-                hours.add(hour_key(known.story.hour, known.channel))
+                hours.add((known.story.hour, known.channel))
         for event in events:
-            tag, stream = event.tag, event.stream
+            tag = event.tag
             if tag in BEGINS or tag in OWN_HOUR:
-                hours.add(hour_key(observed_at_of(event.envelope) // HOUR_MS, _channel_of(stream)))
-            if tag in BACK and (known := current.get(stream)) is not None:
-                hours.update(hour_key(fact.hour, known.channel) for fact in known.story.settled)
-        return hours
+                hours.add((observed_at_of(event.envelope) // HOUR_MS, _channel_of(event.stream)))
+            if tag in BACK and (known := current.get(event.stream)) is not None:
+                hours.update((fact.hour, known.channel) for fact in known.story.settled)
+        return [hour_key(hour, channel) for hour, channel in hours]
 
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Any]:
         """Return what these rows hold."""
@@ -223,18 +223,20 @@ class Kpis(Projection[str, Any]):
             rule = rules.get(event.tag)
             if rule is None:
                 continue
-            stream = event.stream
-            order = orders.get(stream) or current.get(stream)
-            if order is None and event.tag not in BEGINS:
-                continue
             moment.event = event
             if event.envelope != envelope:  # events of one turn often have the same
                 envelope = event.envelope
                 stamp = stamp_of(envelope)
                 moment.at, moment.by, moment.by_hand = stamp.observed_at, stamp.by, turns.by_hand(place, stamp)
+            stream = event.stream
+            order = orders.get(stream)
             if order is None:
-                order = Order(stream, _channel_of(stream), Story(moment.at))
-            orders[stream] = order
+                order = current.get(stream)
+                if order is None:
+                    if event.tag not in BEGINS:
+                        continue
+                    order = Order(stream, _channel_of(stream), Story(moment.at))
+                orders[stream] = order
             decode, show, flow = rule
             story = order.story
             if show is not None:

@@ -164,13 +164,13 @@ def _group(each: Counted, by: str) -> str:
     return {"channel": each.channel, "warehouse": each.warehouse}.get(by, "")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(log=logs())
 def test_kpis_of_anything_that_can_happen_are_as_recounted(log: MemoryEventLog) -> None:
     compare(log)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_kpis_of_a_day_of_trade_are_as_recounted(seed: int) -> None:
     log = MemoryEventLog()
@@ -178,7 +178,7 @@ def test_kpis_of_a_day_of_trade_are_as_recounted(seed: int) -> None:
     compare(log)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(log=logs(), batches=st.lists(st.integers(1, 9), max_size=6))
 def test_where_batches_end_leaves_no_trace(log: MemoryEventLog, batches: list[int]) -> None:
     rows = []
@@ -192,7 +192,7 @@ def test_where_batches_end_leaves_no_trace(log: MemoryEventLog, batches: list[in
     assert rows[0] == rows[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(log=logs(), first=st.integers(0, 9), days=st.integers(0, 3), channel=st.sampled_from([None, "taobao", "pos"]))
 def test_what_is_behind_a_figure_is_as_much_as_it_says(
     log: MemoryEventLog, first: int, days: int, channel: str | None
