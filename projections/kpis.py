@@ -203,9 +203,10 @@ class Kpis(Projection[str, Any]):
         """Return what these rows hold."""
         found: dict[str, Any] = {row[0]: hour_of(row[-1]) for row in rows[TABLE.name]}
         for row in rows[ORDER_TABLE.name]:
-            order = Order(row[0], _channel_of(row[0]), story_of(row[-1]), row[1])
-            _counted(order)
-            found[order.key] = order
+            key, story = row[0], story_of(row[-1])
+            summed = len(story.facts), story.settled.copy(), story.warehouse
+            in_sums = story.received[0] > 0, story.decided[0] > 0
+            found[key] = Order(key, _channel_of(key), story, row[1], *summed, *in_sums)
         for key, position, message, by_hand in rows[TURN_TABLE.name]:
             found[key] = Turn(message, bool(by_hand), position)
         return found
@@ -296,16 +297,6 @@ class _Turns:
         return Turn(stamp.message, self.by_hand(place, stamp), self._events[place].position)
 
 
-def _counted(order: Order) -> None:
-    """Note that the sums hold the order as it is."""
-    story = order.story
-    order.facts = len(story.facts)
-    order.settled = story.settled.copy()
-    order.warehouse = story.warehouse
-    order.received = story.received[0] > 0
-    order.by_hand = story.decided[0] > 0
-
-
 def _count(order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> None:
     """Put into the sums what they do not hold of an order, and take out what is no longer so."""
     story = order.story
@@ -317,35 +308,37 @@ def _count(order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> 
             _take(own.cells, before, fact)
         counted = 0
     cells = _cells_of(own.cells, after)
-    for fact in story.facts[counted:]:
+    for fact in story.facts[counted:] if counted else story.facts:
         _add(cells, fact)
     received, by_hand = story.received[0] > 0, story.decided[0] > 0
     if received and (by_hand != order.by_hand or before != after or not order.received):
         if order.received:
-            _take(own.cells, before, _as_order(by_hand=order.by_hand))
-        _add(_cells_of(own.cells, after), _as_order(by_hand=by_hand))
+            _take(own.cells, before, _ORDER[order.by_hand])
+        _add(_cells_of(own.cells, after), _ORDER[by_hand])
     if not cells:
         own.cells.pop(after, None)
+    known = order.settled
     for place, settled in enumerate(story.settled):
-        known = order.settled[place] if place < len(order.settled) else None
-        if settled is known or settled == known:
-            continue
-        there = own if settled.hour == own.hour else _hour_of(settled.hour, settled.position, order, hours, current)
-        if known is not None:
-            _take(there.cells, known.warehouse, known)
+        if place < len(known):
+            if settled is known[place]:
+                continue
+            there = _hour_of(settled.hour, settled.position, order, hours, current)
+            _take(there.cells, known[place].warehouse, known[place])
+        elif settled.hour == own.hour:
+            there = own
+        else:
+            there = _hour_of(settled.hour, settled.position, order, hours, current)
         cell = _add(_cells_of(there.cells, settled.warehouse), settled)
-        if settled.value >= 0:
-            where = bin_of(settled.value)
+        took = settled.value
+        if took >= 0:
+            where = bin_of(took)
             cell.bins[where] = cell.bins.get(where, 0) + 1
-            cell.most = max(cell.most, settled.value)
-    _counted(order)
+            cell.most = max(cell.most, took)
+    order.facts, order.settled, order.warehouse = len(story.facts), story.settled.copy(), after
+    order.received, order.by_hand = received, by_hand
 
 
 _ORDER = (Fact(ORDERS, 1, 0, 0), Fact(ORDERS, 0, 0, 0))
-
-
-def _as_order(*, by_hand: bool) -> Fact:
-    return _ORDER[by_hand]
 
 
 def _hour_of(hour: int, position: int, order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> Hour:
@@ -365,13 +358,16 @@ def _cells_of(cells: Cells, warehouse: str) -> dict[str, Cell]:
 
 
 def _add(cells: dict[str, Cell], fact: Fact) -> Cell:
-    cell = cells.get(fact.name)
+    name, took = fact.name, fact.value
+    cell = cells.get(name)
     if cell is None:
-        cell = cells[fact.name] = Cell()
+        cells[name] = cell = Cell(1, fact.hit, max(took, 0))
+        return cell
     cell.count += 1
-    cell.hits += fact.hit
-    if fact.value > 0:
-        cell.total += fact.value
+    if fact.hit:
+        cell.hits += 1
+    if took > 0:
+        cell.total += took
     return cell
 
 
