@@ -62,14 +62,17 @@ def show_kpis(
     """Show the KPIs of some days, beside what the merchant wants them to be."""
     import msgspec  # noqa: PLC0415
 
-    from projections.kpi_list import KPIS  # noqa: PLC0415
+    from projections.kpi_list import DETAILS, KPIS  # noqa: PLC0415
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
     from runners.kpi import lags, pending, shown  # noqa: PLC0415
 
     settings = settings_of(data)
     wanted = _filter(settings, from_, to, channel, warehouse)
     for name in names:
-        _known(name)
+        kpi = _known(name)
+        if by in DETAILS and kpi.by != by:
+            parts = f"it has parts by {kpi.by}" if kpi.by else "it has no parts of its own"
+            raise Failure(Exit.USAGE, f"{name} cannot be split by {by}: {parts}")
     with closing(open_log(settings, read_only=True)) as log, closing(open_read_models(settings)) as views:
         found = shown(views, names or list(KPIS), wanted, by or "", settings.zone)
         waits = pending(views, _now_ms(settings, log), wanted.channel, wanted.warehouse)
@@ -249,6 +252,8 @@ def _show_behind(found: "list[Behind]", title: str) -> None:
 
 
 def _say_if_behind(behind: "list[Lag]") -> None:
+    if not any(each.read_model == "kpis" for each in behind):
+        say("the KPIs have not been built yet: `orderspine up` builds them")
     missing = max((each.events for each in behind if each.read_model == "kpis"), default=0)
     if missing:
         say(f"the KPIs are {missing:,} events behind the log: the newest may be missing here")

@@ -64,6 +64,19 @@ def kpis_tell_what_was_put_in(cell: Running, said: dict[str, Any]) -> None:
     assert first[version - 1]["position"] == short[0]["position"]
 
 
+def test_a_kpi_that_there_is_not_and_days_that_are_none_are_refused(cell: Running) -> None:
+    for words, said in (
+        (("show", "happiness"), "pass_through_orders"),
+        (("show", "rounds", "--by", "stage"), "roles"),
+        (("explain", "machine_share", "--of", "x"), "no parts"),
+        (("show", "--from", "yesterday"), "YYYY-MM-DD"),
+        (("show", "--from", "2026-11-12", "--to", "2026-11-11"), "before"),
+    ):
+        asked = cell.run("kpi", *words)
+        assert asked.code == 2
+        assert said in asked.err
+
+
 def test_a_cell_with_people_or_rules_of_its_own_is_left_alone(cell: Running, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("whsec_c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2g=")
     (tmp_path / "key").chmod(0o600)
