@@ -14,7 +14,7 @@ import msgspec
 from ddsketch.mapping import LogarithmicMapping
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
-from domain.ids import decode_id
+from domain.ids import decode_id, encode_id
 from domain.ports import Recorded
 from domain.time_units import HOUR_MS
 from projections.base import FIXED, Change, Projection, Public, observed_at_of, versioned
@@ -161,7 +161,7 @@ def bin_of(ms: int) -> str:
 @lru_cache(maxsize=4096)
 def hour_key(hour: int, channel: str) -> str:
     """Return the key of an hour and a channel (as it stands in keys of orders)."""
-    return f"{hour:07}.{channel}"
+    return encode_id(f"{channel}:{hour}")
 
 
 def _channel_of(stream: str) -> str:
@@ -175,6 +175,7 @@ class Kpis(Projection[str, Any]):
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE, ORDER_TABLE, TURN_TABLE)
     bucket: ClassVar = "kpis"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the orders that have events before these, and the turn."""

@@ -180,6 +180,7 @@ VERBS = (
     ),
     Verb("track", "carriers:track", LOOK, "Where the parcels of an order are.", "track 2231958349"),
     Verb("subscribe", "subscribe:subscribe", LOOK, "Tail a feed: events, or changed documents.", "subscribe events"),
+    Verb("kpi", "kpi:app", LOOK, "The merchant's figures, and the orders behind them.", "kpi show --by channel"),
     Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
     Verb(
         "finance",
@@ -192,7 +193,6 @@ VERBS = (
         "self-check", "finance:self_check", PROVE, "Hold what people see against the log.", "self-check --orders 2000"
     ),
     Verb("checks", "finance:checks", PROVE, "What self-checks found.", "checks"),
-    Verb("kpi", "kpi:app", LOOK, "The merchant's figures, and the orders behind them.", "kpi show --by channel"),
     Verb("audit", "audit:app", PROVE, "History, state at a time, verification, replay.", "audit verify"),
     Verb(
         "privacy",

@@ -95,6 +95,18 @@ def lags(log: EventLog, views: ReadModels) -> list[Lag]:
     return found
 
 
+def differences(views: ReadModels, first: str, last: str, channel: str | None = None) -> list[dict[str, Any]]:
+    """Return how many differences finance has, by day of the trade, channel, reason and state.
+
+    `first` and `last` are days (YYYY-MM-DD), both included; "" = no limit.
+    """
+    return [
+        row
+        for row in views.finance_counts()
+        if first <= row["day"] and (not last or row["day"] <= last) and channel in (None, row["channel"])
+    ]
+
+
 def last_moment(log: EventLog) -> int:
     """Return when the last event happened, observed time, UTC ms; 0 where there is none."""
     return _at(log, log.tracked().head)

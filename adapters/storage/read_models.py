@@ -588,7 +588,7 @@ class ReadModels:
         return [{**row, "differ": json.loads(row["differ"])} for row in found]
 
     def kpi_hours(self, first: int, last: int) -> list[str]:
-        """Return the sums of the KPIs of hours [`first`, `last`), since 1970 in UTC, by hour and channel."""
+        """Return the sums of the KPIs of hours [`first`, `last`), since 1970 in UTC, by channel."""
         with self._engine.connect() as db:
             if self._live(db, "kpis") is None:
                 return []

@@ -64,7 +64,7 @@ def show_kpis(
 
     from projections.kpi_list import DETAILS, KPIS  # noqa: PLC0415
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
-    from runners.kpi import lags, pending, shown  # noqa: PLC0415
+    from runners.kpi import differences, lags, pending, shown  # noqa: PLC0415
 
     settings = settings_of(data)
     wanted = _filter(settings, from_, to, channel, warehouse)
@@ -77,6 +77,7 @@ def show_kpis(
         found = shown(views, names or list(KPIS), wanted, by or "", settings.zone)
         waits = pending(views, _now_ms(settings, log), wanted.channel, wanted.warehouse)
         behind = lags(log, views)
+        differ = differences(views, from_ or "", to or "", wanted.channel)
     if json:
         print_json(
             {
@@ -86,6 +87,7 @@ def show_kpis(
                 "by": by or "",
                 "figures": msgspec.to_builtins(found),
                 "waiting": msgspec.to_builtins(waits),
+                "finance_differences": differ,
                 "lag": msgspec.to_builtins(behind),
             }
         )
@@ -93,6 +95,12 @@ def show_kpis(
     _show_figures(found, by or "")
     if not names and not by:
         _show_waiting(waits, settings.zone)
+        every, unexplained = (
+            sum(row["number"] for row in differ if state in ("", row["state"])) for state in ("", "open")
+        )
+        show(
+            f"财务差异 differences: {every:,}, {unexplained:,} of them unexplained (`orderspine reconcile differences`)"
+        )
         _show_lags(behind)
     _say_if_behind(behind)
     return Exit.OK
@@ -181,7 +189,9 @@ def _day(text: str | None, option: str) -> date | None:
     try:
         day = None if text is None else date.fromisoformat(text)
     except ValueError:
-        raise Failure(Exit.USAGE, f"{option} {text!r:.40}: write a day as YYYY-MM-DD") from None
+        day = date.min
+    if day is not None and day.isoformat() != text:
+        raise Failure(Exit.USAGE, f"{option} {text!r:.40}: write a day as YYYY-MM-DD")
     if day is not None and not 1970 < day.year < 9999:  # noqa: PLR2004  what a zone can place
         raise Failure(Exit.USAGE, f"{option} {text}: a year from 1971 to 9998 is needed")
     return day
