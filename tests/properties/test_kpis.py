@@ -30,6 +30,7 @@ from tests.unit.test_catalogue import SAMPLES
 ZONE = "Asia/Shanghai"
 KEYS = [order_key("taobao", "s1", "1"), order_key("pos", "s 2", "2"), order_key("jd", "s1", "3")]
 SHAPES = [event for tag, event in SAMPLES.items() if tag.startswith("order.")]
+OFTEN = [SAMPLES[f"order.{name}"] for name in ("reserved", "released", "paid", "intercepted", "timer_set", "promised")]
 WHO = [
     By("channel", "taobao"),
     By("rule", "fulfilment"),
@@ -77,7 +78,9 @@ def logs(draw: Any) -> MemoryEventLog:
         who, records = draw(st.sampled_from(WHO)), []
         for place in range(draw(st.integers(1, 4))):
             key = draw(st.sampled_from(KEYS))
-            sample = SAMPLES["order.received"] if not ever[key] else draw(st.sampled_from(SHAPES))
+            sample = (
+                SAMPLES["order.received"] if not ever[key] else draw(st.sampled_from(SHAPES) | st.sampled_from(OFTEN))
+            )
             if not ever[key] and draw(st.integers(0, 3)) == 0:
                 sample = draw(st.sampled_from(SHAPES))
             ever[key] += type(sample).__name__ == "OrderReceived"
