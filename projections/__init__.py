@@ -9,6 +9,7 @@ from projections.desk import Desk
 from projections.finance import Finance
 from projections.intake import Intake
 from projections.inventory import Inventory
+from projections.kpis import Kpis
 from projections.orders import Orders
 
 PROJECTIONS: tuple[Projection[Any, Any], ...] = (
@@ -19,5 +20,6 @@ PROJECTIONS: tuple[Projection[Any, Any], ...] = (
     AfterSaleCases(),
     Finance(),
     Checks(),
+    Kpis(),
 )
 """Every read model there is. One more is one file and one line here."""

@@ -66,6 +66,11 @@ class Projection(ABC, Generic[Key, Document]):
     def keys(self, events: Sequence[Recorded]) -> Iterable[Key]:
         """Return the keys of the documents that may exist and that `fold` will need."""
 
+    def beyond(self, events: Sequence[Recorded], current: Mapping[Key, Document]) -> Iterable[Key]:
+        """Return the keys of further documents that `fold` will need, as those of `keys` tell; none as a rule."""
+        del events, current
+        return ()
+
     @abstractmethod
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[Key, Document]:
         """Return the documents that these rows (by table name, in the order of the columns) hold."""
@@ -127,6 +132,18 @@ _at = msgspec.json.Decoder(_At).decode
 def at_of(envelope: bytes) -> int:
     """Return the time of a stored envelope, UTC ms."""
     return _at(envelope).at
+
+
+class _Observed(msgspec.Struct, frozen=True, gc=False):
+    observed_at: int
+
+
+_observed = msgspec.json.Decoder(_Observed).decode
+
+
+def observed_at_of(envelope: bytes) -> int:
+    """Return when the edge saw the cause of an event, UTC ms."""
+    return _observed(envelope).observed_at
 
 
 def in_current_shape(events: Sequence[Recorded]) -> Sequence[Recorded]:

@@ -181,6 +181,7 @@ VERBS = (
     ),
     Verb("track", "carriers:track", LOOK, "Where the parcels of an order are.", "track 2231958349"),
     Verb("subscribe", "subscribe:subscribe", LOOK, "Tail a feed: events, or changed documents.", "subscribe events"),
+    Verb("kpi", "kpi:app", LOOK, "The merchant's figures, and the orders behind them.", "kpi show --by channel"),
     Verb("intake", "orders:intake", LOOK, "What became of all that came in, by channel and shop.", "intake"),
     Verb(
         "finance",

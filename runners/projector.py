@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -61,12 +61,16 @@ class Following:
     def fold(self, events: Sequence[Recorded], position: int) -> Step:
         """Fold a batch that ends at `position`; `keep` or `reload` must follow."""
         projection = self.projection
-        missing = [key for key in projection.keys(events) if key not in self.documents]
-        if missing:
-            self.documents.update(projection.load(self._read_models.load(projection, missing)))
+        self._load(projection.keys(events))
+        self._load(projection.beyond(events, self.documents))
         self.changed = projection.fold(events, self.documents)
         changes = projection.changes(self.changed)
         return Step(projection, changes, self.checkpoint.generation, self.checkpoint.position, position)
+
+    def _load(self, keys: Iterable[Any]) -> None:
+        missing = [key for key in keys if key not in self.documents]
+        if missing:
+            self.documents.update(self.projection.load(self._read_models.load(self.projection, missing)))
 
     def keep(self, position: int) -> None:
         """Believe what was folded: it is in the tables."""

@@ -587,6 +587,37 @@ class ReadModels:
         found = self._listed("checks", {}, ("position DESC",), limit)
         return [{**row, "differ": json.loads(row["differ"])} for row in found]
 
+    def kpi_hours(self, first: int, last: int) -> list[str]:
+        """Return the sums of the KPIs of hours [`first`, `last`), since 1970 in UTC, by channel."""
+        with self._engine.connect() as db:
+            if self._live(db, "kpis") is None:
+                return []
+            hour: ColumnClause[int] = column("hour")
+            query = self._query(db, "kpi_hours", ("document",), "kpis").where(hour >= first, hour < last)
+            return [row[0] for row in db.execute(query.order_by(_key))]
+
+    def kpi_orders(self, first: int, last: int) -> Iterator[tuple[str, str, str]]:
+        """Walk (key, channel, facts) of the orders that count for KPIs of hours [`first`, `last`), by key."""
+        with self._engine.connect() as db:
+            if self._live(db, "kpis") is None:
+                return
+            hour: ColumnClause[int] = column("hour")
+            latest: ColumnClause[int] = column("last_hour")
+            query = self._query(db, "kpi_orders", ("key", "channel", "document"), "kpis")
+            query = query.where(latest >= first, hour < last).order_by(_key)
+            for row in db.execute(query, execution_options={"yield_per": 1000}):
+                yield row[0], row[1], row[2]
+
+    def kpi_waiting(self) -> list[tuple[str, str, int, str]]:
+        """Return (key, channel, since when in UTC ms, facts) of orders that wait for us, the oldest first."""
+        with self._engine.connect() as db:
+            if self._live(db, "kpis") is None:
+                return []
+            since: ColumnClause[int] = column("since_ms")
+            query = self._query(db, "kpi_orders", ("key", "channel", "since_ms", "document"), "kpis")
+            query = query.where(column("waits") == 1).order_by(since, _key)
+            return [(row[0], row[1], row[2], row[3]) for row in db.execute(query)]
+
     def count_orders(self, by: str = "state", filters: Mapping[str, str | int] | None = None) -> dict[str, int]:
         """Return how many orders there are for each value of a column of `EQUAL`; of those that fit, as in `orders`.
 

@@ -22,7 +22,9 @@ MESSAGES = 500
 
 
 def subscribe(
-    feed: Annotated[str, Parameter(name="FEED", help="events, orders, inventory, intake, after_sales.")] = "events",
+    feed: Annotated[
+        str, Parameter(name="FEED", help="events, orders, inventory, intake, after_sales, kpis.")
+    ] = "events",
     /,
     *,
     from_: Annotated[

@@ -69,7 +69,7 @@ def add(
     /,
     *,
     feeds: Annotated[
-        str, Parameter(help="What it may read, with commas: events, orders, inventory, intake, after_sales.")
+        str, Parameter(help="What it may read, with commas: events, orders, inventory, intake, after_sales, kpis.")
     ],
     kind: KindOption = None,
     channel: ChannelOption = None,

@@ -13,24 +13,10 @@ import msgspec
 from domain.envelope import Envelope, decode_envelope
 from domain.ids import kind_of
 from domain.ports import EventLog, Recorded
+from projections.kpi_story import STAGES, TIMERS
 from runners.simulating.fault_kinds import APPROVAL, KINDS, QUARANTINE
 
 PAGE: Final = 5_000
-STAGES: Final[Mapping[str, str]] = {
-    "order.received": "placed",
-    "order.paid": "paid",
-    "order.reserved": "allocated",
-    "order.shipped": "shipped",
-    "order.completed": "signed_for",
-    "order.cancelled": "cancelled",
-}
-"""Event → the state that an order comes into by it."""
-_TIMERS: Final[Mapping[str, str]] = {
-    "payment_timeout": "payment",
-    "overdue_promise": "promise",
-    "presale_overdue": "presale",
-}
-"""Reason → the timer at whose time it can be known."""
 _ENDS: Final = frozenset({"signed_for", "cancelled"})
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -113,7 +99,7 @@ def _take(story: Story, event: Recorded, envelope: Envelope, *, decided: bool) -
         story.told = True
     reason, role = _stop_of(tag, data)
     if reason:
-        timer = _TIMERS.get(reason, "")
+        timer = TIMERS.get(reason, "")
         derivable = max(data["risk_ms"], story.timers.get(timer, 0)) if timer else envelope.at
         advised = tag == "order.approval_requested" or bool(data["advice"] and data.get("evidence", True))
         story.stops.append(Stop(event.stream, event.version, event.position, reason, role, advised, derivable))

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runners.simulating.fault_kinds import KINDS
-from tests.integration.running import Running
+from tests.integration.running import Running, until
 
 pytestmark = [pytest.mark.xdist_group("up"), pytest.mark.timeout(180)]
 
@@ -29,9 +30,51 @@ def test_every_kind_of_fault_is_stopped_as_it_must_be_and_nothing_else(cell: Run
     assert verdict["faults"].keys() == KINDS.keys()
     assert 0 < said.json["pass_through"]["per_order"] < said.json["pass_through"]["transitions"] < 100
     assert said.code == 0, said.err
+    kpis_tell_what_was_put_in(cell, said.json)
     # Nothing of it stays: nobody is told of anything any more, and another day can follow.
     assert cell.run("receivers", "list", "--json").json["receivers"] == []
     assert cell.run("channels", "list", "--json").json == []
+
+
+def kpis_tell_what_was_put_in(cell: Running, said: dict[str, Any]) -> None:
+    """The figures of the day are those of the account, which is kept without any read model."""
+    until(lambda: all(not each["events"] for each in cell.run("kpi", "show", "--json").json["lag"]))
+    verdict = said["verdict"]
+    figures = {each["kpi"]: each for each in cell.run("kpi", "show", "--json").json["figures"]}
+    orders, updates = figures["pass_through_orders"], figures["pass_through_updates"]
+    assert (orders["top"], orders["bottom"]) == (verdict["hands_off"], verdict["orders"])
+    assert orders["value"] == pytest.approx(said["pass_through"]["per_order"], abs=0.001)
+    assert updates["value"] == pytest.approx(said["pass_through"]["transitions"], abs=0.001)
+    stages = cell.run("kpi", "show", "pass_through_updates", "--by", "stage", "--json").json["figures"]
+    assert {each["group"]: (each["bottom"], each["bottom"] - each["top"]) for each in stages} == {
+        stage: tuple(counts) for stage, counts in verdict["stages"].items() if counts[0]
+    }
+    stops = cell.run("kpi", "show", "interceptions", "--by", "reason", "--json").json["figures"]
+    assert {each["group"]: each["top"] for each in stops} == verdict["reasons"]
+    assert figures["advised"]["value"] == 100
+    assert figures["intercept_latency"]["top"] == sum(verdict["reasons"].values()), "somebody heard of each"
+    for name, counted in (("pass_through_orders", "hands_off"), ("interceptions", "")):
+        behind = cell.run("kpi", "explain", name, "--json").json
+        assert behind["counted"] == len(behind["events"]) == figures[name]["top"]
+        assert not counted or behind["counted"] == verdict[counted]
+    short = cell.run("kpi", "explain", "interceptions", "--of", "stock_short", "--json").json["events"]
+    first = cell.run("audit", "history", short[0]["order"], "--json").json["events"]
+    version = int(short[0]["event"].rpartition("@")[2])
+    assert first[version - 1]["tag"] == "order.intercepted"
+    assert first[version - 1]["position"] == short[0]["position"]
+
+
+def test_a_kpi_that_there_is_not_and_days_that_are_none_are_refused(cell: Running) -> None:
+    for words, said in (
+        (("show", "happiness"), "pass_through_orders"),
+        (("show", "rounds", "--by", "stage"), "roles"),
+        (("explain", "machine_share", "--of", "x"), "no parts"),
+        (("show", "--from", "yesterday"), "YYYY-MM-DD"),
+        (("show", "--from", "2026-11-12", "--to", "2026-11-11"), "before"),
+    ):
+        asked = cell.run("kpi", *words)
+        assert asked.code == 2
+        assert said in asked.err
 
 
 def test_a_cell_with_people_or_rules_of_its_own_is_left_alone(cell: Running, tmp_path: Path) -> None:
