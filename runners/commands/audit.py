@@ -15,7 +15,6 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
-    console,
     escape,
     print_json,
     progress_bar,
