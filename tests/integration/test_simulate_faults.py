@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runners.simulating.fault_kinds import KINDS
-from tests.integration.running import Running
+from tests.integration.running import Running, Said
 
 pytestmark = [pytest.mark.xdist_group("up"), pytest.mark.timeout(180)]
 
@@ -21,8 +21,13 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def test_every_kind_of_fault_is_stopped_as_it_must_be_and_nothing_else(cell: Running) -> None:
-    said = cell.run("simulate", "--faults", "all", "--orders", 150, "--json")
+@pytest.fixture(scope="module")
+def said(cell: Running) -> Said:
+    """What a day with every kind of fault ended with."""
+    return cell.run("simulate", "--faults", "all", "--orders", 150, "--json")
+
+
+def test_every_kind_of_fault_is_stopped_as_it_must_be_and_nothing_else(cell: Running, said: Said) -> None:
     assert said.raw, said.err
     verdict = said.json["verdict"]
     assert verdict["missed"] == []
@@ -38,6 +43,7 @@ def test_every_kind_of_fault_is_stopped_as_it_must_be_and_nothing_else(cell: Run
     assert cell.run("channels", "list", "--json").json == []
 
 
+@pytest.mark.usefixtures("said")
 def test_its_history_run_again_leads_to_what_was_recorded(cell: Running) -> None:
     found = cell.run("audit", "what-if", "--json")
     assert found.code == 0, found.err
@@ -47,6 +53,7 @@ def test_its_history_run_again_leads_to_what_was_recorded(cell: Running) -> None
     assert found.json["figures"]["recorded"] == found.json["figures"]["instead"]
 
 
+@pytest.mark.usefixtures("said")
 def test_other_rules_change_the_orders_that_a_look_at_each_one_says(cell: Running, tmp_path: Path) -> None:
     text = cell.run("rules", "show", "--json").json["text"]
     assert "CNY(5000)" in text
