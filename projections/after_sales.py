@@ -146,6 +146,10 @@ class AfterSaleCases(Projection[str, Documents]):
             _fold(documents, decode(event.data), event)
         return changed
 
+    def stream_of(self, values: Mapping[str, str]) -> str:
+        """Return the order."""
+        return values.get("key", "")
+
     def changes(self, changed: Mapping[str, Documents | None]) -> list[Change]:
         """Return the rows of the cases."""
         rows = [_row(key, shown) for key, documents in changed.items() for shown in (documents or {}).values()]

@@ -87,6 +87,14 @@ class Projection(ABC, Generic[Key, Document]):
     def changes(self, changed: Mapping[Key, Document | None]) -> list[Change]:
         """Return the rows of changed documents."""
 
+    def stream_of(self, values: Mapping[str, str]) -> str:
+        """Return the one stream that all rows with these column values are folded from; "" = there are several.
+
+        What lets a row be folded as it was once, without all that happened elsewhere.
+        """
+        del values
+        return ""
+
     def public(self, changed: Mapping[Key, Document | None]) -> list[Public]:
         """Return the public documents of changed ones; nothing where there is no bucket."""
         del changed

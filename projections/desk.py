@@ -290,6 +290,10 @@ class Desk(Projection[str, Entry]):
             entry.position, entry.updated_at = event.position, stamp.at
         return dict(changed)
 
+    def stream_of(self, values: Mapping[str, str]) -> str:
+        """Return the order."""
+        return values.get("key", "")
+
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
         """Return the rows."""
         rows: list[tuple[Any, ...]] = []

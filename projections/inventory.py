@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import msgspec
 from sqlalchemy import BigInteger, Column, Text
 
-from domain.ids import decode_id, encode_id
+from domain.ids import decode_id, encode_id, warehouse_key
 from domain.ports import Recorded
 from domain.stock import Quantities
 from projections.base import FIXED, Change, Projection, Public, stamp_of, versioned
@@ -353,6 +353,10 @@ class Inventory(Projection[LevelKey, Level | PreReserved]):
             else:
                 held.append((warehouse, name, _encode(document.lines).decode(), document.position))
         return [Change(TABLE, levels), Change(HELD_TABLE, held, gone)]
+
+    def stream_of(self, values: Mapping[str, str]) -> str:
+        """Return the warehouse's ledger."""
+        return warehouse_key(values["warehouse"]) if values.get("warehouse") else ""
 
     def public(self, changed: Mapping[LevelKey, Level | PreReserved | None]) -> list[Public]:
         """Return the levels; the key is the encoded `warehouse:sku`."""

@@ -201,6 +201,10 @@ class Orders(Projection[str, Entry]):
             Change(LIST_TABLE, lists, gone),
         ]
 
+    def stream_of(self, values: Mapping[str, str]) -> str:
+        """Return the order."""
+        return values.get("key", "")
+
     def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
         """Return the documents, each with its `view`, without the sealed block; `changes` has encoded them."""
         return [

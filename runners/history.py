@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import immutables
 import msgspec
@@ -18,7 +18,9 @@ from domain.ids import encode_id, kind_of, order_key
 from domain.labels import label_of
 from domain.ports import Recorded, Vault
 from domain.timehub import read_time, zone_of
-from runners.replay import ReplayLog
+
+if TYPE_CHECKING:
+    from runners.replay import ReplayLog
 
 _NEIGHBOURS = 32
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -40,6 +42,9 @@ class Related(msgspec.Struct, frozen=True):
     tag: str
     label: str
     facts: Any
+    by: By
+    causation: str
+    """The message's id, or `<stream>@<version>` of an event of the same turn."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -106,7 +111,7 @@ def find_stream(scan: Scan, text: str) -> str:
     )
 
 
-def history(log: ReplayLog, stream: str, zone: str, *, vault: Vault | None = None, last: int = 0) -> Iterator[Entry]:
+def history(log: "ReplayLog", stream: str, zone: str, *, vault: Vault | None = None, last: int = 0) -> Iterator[Entry]:
     """Yield every event of a stream with what it changed, oldest first.
 
     Args:
@@ -131,8 +136,8 @@ def history(log: ReplayLog, stream: str, zone: str, *, vault: Vault | None = Non
         yield Entry(
             event.position,
             event.version,
-            _local(envelope.at, zone),
-            _local(envelope.observed_at, zone),
+            local(envelope.at, zone),
+            local(envelope.observed_at, zone),
             event.tag,
             label_of(event.tag),
             envelope.by,
@@ -146,16 +151,12 @@ def history(log: ReplayLog, stream: str, zone: str, *, vault: Vault | None = Non
             getattr(facts, "payload", ""),
             event.leaf.hex(),
             _personal(vault, event) if vault is not None else None,
-            [
-                Related(each.position, each.stream, each.version, each.tag, label_of(each.tag), _facts(each))
-                for each in turns[envelope.message]
-                if each.stream != stream
-            ],
+            [_related(each) for each in turns[envelope.message] if each.stream != stream],
         )
 
 
 def state_at(
-    log: ReplayLog,
+    log: "ReplayLog",
     stream: str,
     zone: str,
     *,
@@ -178,7 +179,7 @@ def state_at(
     shown = to_plain(state)
     if reached is None:
         return StateAt(stream, 0, 0, "", shown)
-    at = _local(decode_envelope(reached.envelope).at, zone)
+    at = local(decode_envelope(reached.envelope).at, zone)
     return StateAt(stream, reached.version, reached.position, at, shown)
 
 
@@ -239,11 +240,13 @@ def _plain_map(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no plain form")
 
 
-def _facts(event: Recorded) -> Any:
-    return msgspec.json.decode(event.data)
+def _related(event: Recorded) -> Related:
+    envelope = decode_envelope(event.envelope)
+    named = (event.position, event.stream, event.version, event.tag, label_of(event.tag))
+    return Related(*named, msgspec.json.decode(event.data), envelope.by, envelope.causation)
 
 
-def _turn(log: ReplayLog, event: Recorded, message: str) -> list[Recorded]:
+def _turn(log: "ReplayLog", event: Recorded, message: str) -> list[Recorded]:
     """Return all events of a message; they stand together in the log."""
     of_turn = partial(_same_message, message)
     first = event.position
@@ -281,6 +284,7 @@ def _personal(vault: Vault, event: Recorded) -> Any:
         return f"unreadable: {broken}"
 
 
-def _local(utc_ms: int, zone: str) -> str:
+def local(utc_ms: int, zone: str) -> str:
+    """Return a moment, UTC ms, as ISO 8601 in a zone."""
     moment = datetime.fromtimestamp(utc_ms // 1000, UTC).replace(microsecond=utc_ms % 1000 * 1000)
     return moment.astimezone(zone_of(zone)).isoformat(timespec="milliseconds")

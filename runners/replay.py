@@ -396,16 +396,19 @@ class ReplayedReadModels(msgspec.Struct):
             self.more += 1
 
 
-class _Upto:
+class Upto:
     """A log as it was at a position."""
 
     def __init__(self, log: EventLog, head: int) -> None:
+        """Take the log, and the position that it is to end at."""
         self._log, self._head = log, head
 
     def read(self, after: int, limit: int) -> list[Recorded]:
+        """Return events up to that position."""
         return self._log.read(after, min(limit, self._head - after)) if after < self._head else []
 
     def tracked(self) -> Tracked:
+        """Return the row with that position as the log's end."""
         return msgspec.structs.replace(self._log.tracked(), head=self._head)
 
 
@@ -483,7 +486,7 @@ def _build(
 ) -> ReadModels:
     begun = time.monotonic()
     built = ReadModels(f"sqlite:///{file}")
-    bounded: Any = _Upto(log, position)
+    bounded: Any = Upto(log, position)
     projector = Projector(bounded, built, projections, BATCH_EVENTS)
     while projector.run_once():
         progress(projector.position, position)

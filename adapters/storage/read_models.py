@@ -290,13 +290,22 @@ class ReadModels:
             rows = db.execute(select(main).where(place > after, place <= upper).order_by(place)).all()
         return {**self._companions(projection, rows), projection.tables[0].name: rows}
 
-    def rows(self, projection: Projection) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Walk (table, row) of everything this version holds, by table and primary key: what an audit compares."""
+    def rows(
+        self, projection: Projection, where: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Walk (table, row) of everything this version holds, by table and primary key: what an audit compares.
+
+        With `where` (column → value) only rows that have these values; tables without such columns are left out.
+        """
+        values = where or {}
         with self._engine.connect() as db:
             for made in projection.tables:
                 own = self._own(made)
+                if not values.keys() <= set(own.columns.keys()):
+                    continue
                 keys = [key.collate(self._bytewise) if isinstance(key.type, Text) else key for key in own.primary_key]
-                for row in db.execute(select(own).order_by(*keys), execution_options={"yield_per": 1000}):
+                query = select(own).where(*(own.c[name] == value for name, value in values.items())).order_by(*keys)
+                for row in db.execute(query, execution_options={"yield_per": 1000}):
                     yield made.name, tuple(row)
 
     def rows_of(self, projection: Projection, keys: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:

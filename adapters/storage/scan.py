@@ -97,7 +97,7 @@ class Scan(Protocol):
         ...
 
     def streams_ending(self, ending: str, limit: int) -> list[str]:
-        """Return up to `limit` streams of orders whose key ends so, sorted."""
+        """Return up to `limit` streams of orders whose key ends so (`:number`), sorted."""
         ...
 
     def snapshots(self) -> list[tuple[str, int, int]]:
@@ -201,14 +201,18 @@ class SqliteScan:
 
     def streams_ending(self, ending: str, limit: int) -> list[str]:
         """Return streams of orders whose key ends so."""
-        rows = self._ask(
-            """SELECT DISTINCT stream FROM events WHERE version = 1 AND stream GLOB 'order-*'
-            AND substr(stream, -?) = ? ORDER BY stream LIMIT ?""",
-            len(ending),
-            ending,
-            limit,
-        )
-        return [stream for (stream,) in rows]
+        # From shop to shop through the index, not from order to order: `;` is what follows the last `:` of a key.
+        found: list[str] = []
+        behind = "order-"
+        while len(found) < limit:
+            rows = self._ask("SELECT min(stream) FROM events WHERE stream >= ? AND stream < 'order.'", behind)
+            if rows[0][0] is None:
+                break
+            shop = str(rows[0][0]).rpartition(":")[0]
+            if self.has_stream(shop + ending):
+                found.append(shop + ending)
+            behind = f"{shop};"
+        return found
 
     def snapshots(self) -> list[tuple[str, int, int]]:
         """Return snapshots beside the ends of their streams."""

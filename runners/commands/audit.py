@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
+from runners.commands import audit_history, audit_travel, audit_what_if
 from runners.commands.common import (
     DATA_DEFAULT,
     NOT_NEGATIVE,
@@ -14,7 +15,6 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
-    console,
     escape,
     print_json,
     progress_bar,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from adapters.storage.checkpoints import Signer
     from adapters.storage.scan import Scan
     from runners.audit import Verified, Witness
-    from runners.history import Entry
     from runners.settings import Settings
 
 SHOWN_MAX = 20
@@ -57,43 +56,6 @@ KeyArgument = Annotated[
 
 
 @app.command
-def history(
-    key: KeyArgument,
-    /,
-    *,
-    reveal: Annotated[
-        bool, Parameter(negative="", help="Open the personal blocks too, as far as their keys are there.")
-    ] = False,
-    last: Annotated[int, Parameter(help="Only the latest so many events; 0 = all.", validator=NOT_NEGATIVE)] = 0,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
-) -> Exit:
-    """Every event of one order (or warehouse, intake): when, who, why, and what it changed."""
-    from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
-    from runners.history import find_stream  # noqa: PLC0415
-    from runners.history import history as entries_of  # noqa: PLC0415
-
-    settings = settings_of(data)
-    stream = _stream(settings, key, find_stream)
-    with ExitStack() as stack:
-        log = stack.enter_context(closing(open_log(settings, read_only=True)))
-        vault = existing_vault(settings) if reveal else None
-        if vault is not None:
-            stack.callback(vault.close)
-        elif reveal:
-            say("there are no keys here: personal blocks stay closed")
-        entries = entries_of(log, stream, settings.zone, vault=vault, last=last)
-        if json:
-            print_json({"stream": stream, "events": list(entries)})
-            return Exit.OK
-        out = console()
-        out.print(f"[bold]{escape(stream)}[/bold]")
-        for entry in entries:
-            _show_entry(out, entry)
-    return Exit.OK
-
-
-@app.command
 def state(
     key: KeyArgument,
     /,
@@ -114,6 +76,7 @@ def state(
     from domain.timehub import UnreadableTime  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
     from runners.history import find_stream, read_moment, state_at  # noqa: PLC0415
+    from runners.moments import Counting  # noqa: PLC0415
 
     if at is not None and position is not None:
         raise Failure(Exit.USAGE, "give --at or --position, not both")
@@ -124,9 +87,12 @@ def state(
         raise Failure(Exit.USAGE, str(error)) from error
     stream = _stream(settings, key, find_stream)
     with closing(open_log(settings, read_only=True)) as log:
-        found = state_at(log, stream, settings.zone, position=position, time_ms=time_ms, clock=clock)
+        counting = Counting(log)
+        found = state_at(counting, stream, settings.zone, position=position, time_ms=time_ms, clock=clock)
     if json:
-        print_json(found)
+        import msgspec  # noqa: PLC0415
+
+        print_json({**msgspec.to_builtins(found), "events_read": counting.rows})
         return Exit.OK
     shown = table("field", "value", title=f"{stream} at version {found.version}, position {found.position} {found.at}")
     for field, value in found.state.items():
@@ -258,6 +224,13 @@ def replay(
     return Exit.REFUSED if wrong else Exit.OK
 
 
+app.command(audit_history.history)
+app.command(audit_travel.as_of, name="as-of")
+app.command(audit_travel.diff)
+app.command(audit_travel.snapshot)
+app.command(audit_what_if.what_if)
+
+
 # --- parts
 
 
@@ -324,28 +297,6 @@ def _witnesses(settings: "Settings") -> "tuple[list[Witness], list[str]]":
     except SQLAlchemyError as error:
         return [], [f"the read models are unreadable ({words_of(error)}) and were not used as a witness of the log"]
     return [Witness(f"read model {each['name']}", each["generation"], each["position"]) for each in positions], []
-
-
-def _show_entry(out: Any, entry: "Entry") -> None:
-    who = entry.by.kind + (f" {entry.by.id}" if entry.by.id else "") + (f" ({entry.by.role})" if entry.by.role else "")
-    seen = f" (seen {entry.observed_at})" if entry.observed_at != entry.at else ""
-    rule = f", rules {entry.rules}" if entry.rules else ""
-    out.print(f"[bold]{entry.version}[/bold] {escape(entry.label)} [dim]{entry.tag} · position {entry.position}[/dim]")
-    out.print(f"   {entry.at}{seen} · {escape(who)}{rule}")
-    source = f", source {escape(entry.source_tag)}" if entry.source_tag else ""
-    talk = f", conversation {escape(entry.correlation)}" if entry.correlation != entry.message else ""
-    out.print(f"   [dim]because of {escape(entry.causation)}{talk}{source}[/dim]")
-    for field, (before, after) in entry.changes.items():
-        out.print(f"   {escape(field)}: {escape(_plain(before))} → {escape(_plain(after))}")
-    if entry.payload:
-        out.print(f"   [dim]raw bytes {entry.payload}[/dim]")
-    if entry.personal is not None:
-        out.print(f"   personal: {escape(_plain(entry.personal, 2_000))}")
-    for other in entry.related:
-        facts = _plain(other.facts, 200)
-        out.print(
-            f"   [dim]beside it: {escape(other.stream)}@{other.version} {escape(other.label)} {escape(facts)}[/dim]"
-        )
 
 
 def _show_verified(found: "Verified", folder: Path) -> None:

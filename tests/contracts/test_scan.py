@@ -62,13 +62,23 @@ class ScanContract:
         change(statement)
         assert kind in {problem.kind for problem in self.verified(opened, tmp_path).problems}
 
-    def test_streams_are_found_by_their_ending(self, opened: Callable[[], Scan]) -> None:
+    def test_streams_are_found_by_the_order_number(self, opened: Callable[[], Scan], change: Change) -> None:
         with closing(opened()) as scan:
             assert scan.has_stream(key_of(3))
             assert not scan.has_stream("order-x:y:z")
             assert find_stream(scan, "10003") == key_of(3)
-            assert scan.streams_ending("3", 5) == [key_of(3), key_of(13), key_of(23)]
+            assert scan.streams_ending(":1000", 5) == []
             assert scan.orphans(5) == []
+        elsewhere = ["order-pos:s-2:10003", "order-pos:s:10003", "order-taobao:shop=3A:10003", "order-wechat:x:10003"]
+        others = ["order-pos:s:100034", "case-a:b:10003", "orders-pos:s:10003"]
+        copies = [
+            f"SELECT {10_000 + number}, '{stream}', 1, tag, envelope, data, sealed, leaf FROM events WHERE position = 5"  # noqa: S608
+            for number, stream in enumerate([*elsewhere, *others])
+        ]
+        change(f"INSERT INTO events {' UNION ALL '.join(copies)}")
+        with closing(opened()) as scan:
+            assert set(scan.streams_ending(":10003", 9)) == {*elsewhere, key_of(3)}
+            assert len(scan.streams_ending(":10003", 2)) == 2
 
     def test_bytes_without_events_are_seen(self, opened: Callable[[], Scan], change: Change) -> None:
         change(f"DELETE FROM events WHERE stream = '{key_of(13)}'")  # noqa: S608
