@@ -14,6 +14,7 @@ from projections.after_sales import Shown
 from projections.base import Projection
 from projections.intake import Counts
 from projections.inventory import Level
+from projections.kpis import Hour
 from projections.order_document import Document
 from runners.contract import DIALECT, Contract, Schema, named
 from runners.docs_events import attribute_docs
@@ -101,11 +102,18 @@ class AfterSalesDocument(Shown, kw_only=True):
     """Key of the order."""
 
 
+class KpisDocument(Hour, kw_only=True):
+    """What counts for one hour and channel, in the bucket `<cell>_kpis`: sums, in which no order is named."""
+
+    generation: Generation
+
+
 DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "orders": OrdersDocument,
     "inventory": InventoryDocument,
     "intake": IntakeDocument,
     "after_sales": AfterSalesDocument,
+    "kpis": KpisDocument,
 }
 """Bucket → shape of its documents, as they are written."""
 _VIEWS: Final = (order.OrderNormalized, order.OrderAmended)
