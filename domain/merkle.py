@@ -8,11 +8,14 @@ A proof is a list of nodes. *Inclusion* shows that a leaf is in the tree of a ro
 later root is the earlier one with leaves added behind.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
 """Root of a tree without leaves."""
+
+RangeRoot = Callable[[int, int], bytes]
+"""Gives the root over the leaves from the first number (from 0) to before the second."""
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -71,31 +74,47 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
+def frontier_nodes(size: int, root: RangeRoot) -> list[bytes]:
+    """Return the roots of the full subtrees of a tree of `size` leaves, greatest first, as `Frontier` takes them."""
+    nodes: list[bytes] = []
+    low = 0
+    for bit in range(size.bit_length() - 1, -1, -1):
+        if size >> bit & 1:
+            nodes.append(root(low, low + (1 << bit)))
+            low += 1 << bit
+    return nodes
+
+
 def _split(size: int) -> int:
     """Return the greatest power of two below `size` (at least 2)."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the proof that leaf `index` (from 0) is in the tree over `leaves`, lowest node first.
+def inclusion_path(size: int, index: int, root: RangeRoot) -> list[bytes]:
+    """Return the proof that leaf `index` (from 0) is in the tree of `size` leaves, lowest node first.
 
     Raises:
         IndexError: there is no such leaf.
     """
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"no leaf {index} in a tree of {len(leaves)}")
+    if not 0 <= index < size:
+        raise IndexError(f"no leaf {index} in a tree of {size}")
     proof: list[bytes] = []
-    low, high = 0, len(leaves)
+    low, high = 0, size
     while high - low > 1:
         middle = low + _split(high - low)
         if index < middle:
-            proof.append(root_of(leaves[middle:high]))
+            proof.append(root(middle, high))
             high = middle
         else:
-            proof.append(root_of(leaves[low:middle]))
+            proof.append(root(low, middle))
             low = middle
     proof.reverse()
     return proof
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return `inclusion_path` of a tree whose leaves are all at hand."""
+    return inclusion_path(len(leaves), index, lambda low, high: root_of(leaves[low:high]))
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
@@ -116,28 +135,33 @@ def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: b
     return last == 0 and node == root
 
 
-def consistency_proof(leaves: Sequence[bytes], earlier: int) -> list[bytes]:
-    """Return the proof that the tree over the first `earlier` leaves grew into the tree over `leaves`.
+def consistency_path(size: int, earlier: int, root: RangeRoot) -> list[bytes]:
+    """Return the proof that the tree of the first `earlier` leaves grew into that of `size` leaves.
 
     Raises:
-        ValueError: `earlier` is not between 1 and the number of leaves.
+        ValueError: `earlier` is not between 1 and `size`.
     """
-    if not 0 < earlier <= len(leaves):
-        raise ValueError(f"no tree of {earlier} leaves is the beginning of one of {len(leaves)}")
+    if not 0 < earlier <= size:
+        raise ValueError(f"no tree of {earlier} leaves is the beginning of one of {size}")
     proof: list[bytes] = []
-    low, high, known = 0, len(leaves), True
+    low, high, known = 0, size, True
     while earlier != high:
         middle = low + _split(high - low)
         if earlier <= middle:
-            proof.append(root_of(leaves[middle:high]))
+            proof.append(root(middle, high))
             high = middle
         else:
-            proof.append(root_of(leaves[low:middle]))
+            proof.append(root(low, middle))
             low, known = middle, False
     if not known:
-        proof.append(root_of(leaves[low:high]))
+        proof.append(root(low, high))
     proof.reverse()
     return proof
+
+
+def consistency_proof(leaves: Sequence[bytes], earlier: int) -> list[bytes]:
+    """Return `consistency_path` of a tree whose leaves are all at hand."""
+    return consistency_path(len(leaves), earlier, lambda low, high: root_of(leaves[low:high]))
 
 
 def consistent(earlier: int, earlier_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:

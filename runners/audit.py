@@ -16,11 +16,13 @@ from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from adapters.storage.checkpoints import LEAF_BYTES, Checkpoint, CheckpointFolder, Leaves, Signer
+from adapters.storage.checkpoints import LEAF_BYTES, Appender, Checkpoint, CheckpointFolder, Kept, Leaves, Signer
+from adapters.storage.kept_tree import KeptTree, Names, name_line
 from adapters.storage.scan import Ends, Row, Scan, Unreadable
 from adapters.storage.sealing import SealBroken, Sealer
 from domain.catalogue import TYPES, UnknownTag, decode_event
@@ -29,10 +31,12 @@ from domain.ids import kind_of
 from domain.merkle import Frontier
 from domain.ports import Vault
 from domain.privacy import ASIDE
-from domain.proof import leaf_hash
+from domain.proof import Flip, flipped_bit, leaf_hash
 
 PROBLEMS_MAX = 200
-"""Most problems that are told one by one; the rest is counted."""
+"""Most problems of a kind that are told one by one; the rest is counted."""
+DIAGNOSED_MAX = 8
+"""Most damaged events of a chunk that are searched for a single flipped bit."""
 CHUNK_EVENTS = 4_096
 ORPHANS_MAX = 1_000
 PARALLEL_FROM = 200_000
@@ -42,6 +46,7 @@ _SEALED_BYTES_MIN = 49
 """Form, commitment, and the tag of the ciphertext."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NO_LEAF = bytes(LEAF_BYTES)
+_NO_NAME = name_line("", "")
 _KIND_OF_TAG = {
     tag: {"stock": "warehouse-", "rules": "rulebook-"}.get(noun, f"{noun}-")
     for tag in TYPES
@@ -83,6 +88,8 @@ class Verified(msgspec.Struct):
     problems: list[Problem] = []
     more: int = 0
     """Problems beyond those listed."""
+    kinds: dict[str, int] = {}
+    """Kind → problems of it, listed or not."""
     notes: list[str] = []
     payloads: int = 0
     opened: int = 0
@@ -102,9 +109,10 @@ class Verified(msgspec.Struct):
         return not self.problems
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Take problems, up to `PROBLEMS_MAX`."""
+        """Take problems, up to `PROBLEMS_MAX` of each kind."""
         for problem in problems:
-            if len(self.problems) < PROBLEMS_MAX:
+            count = self.kinds[problem.kind] = self.kinds.get(problem.kind, 0) + 1
+            if count <= PROBLEMS_MAX:
                 self.problems.append(problem)
             else:
                 self.more += 1
@@ -139,10 +147,11 @@ def verify(
     """
     begun = time.monotonic()
     result = Verified(cell)
+    kept = folder.load(cell)  # before the log: a checkpoint that is signed meanwhile may be ahead of what is read
     with closing(open_scan()) as scan:
         try:
             ends = scan.ends()
-            result.add(_check_ends(scan, ends))
+            _as_far_as_readable(lambda: result.add(_check_ends(scan, ends)), result)
             head = ends.last if ends.rows != 1 else max(min(ends.last, ends.head), 0)
             result.head, result.generation = head, str(ends.generation)
             opener = _Opener(vault) if open_blocks and vault is not None else None
@@ -150,27 +159,38 @@ def verify(
                 pieces = _in_processes(open_scan, head, jobs)
             else:
                 pieces = _here(scan, head, opener)
-            known = _Known(folder, cell, ends, result)
+            known = _Known(folder, kept, ends, result)
             with ThreadPoolExecutor(1) as beside:
                 # All of it is the database's own work, done without the interpreter: it costs no time beside the loop.
                 whole = beside.submit(_check_whole, open_scan, head, full)
                 absent = _check_all(pieces, known, result, lambda done: progress(min(done, head), head))
                 result.add(whole.result())
-            _check_payloads(scan, vault, opener, absent, result)
-            result.add(_check_snapshots(scan))
-            result.add(_check_mail(scan, ends, head))
-            result.add(_check_witnesses(witnesses, result.generation, head))
-            known.judge(scan)
+            for check in (
+                lambda: _check_payloads(scan, vault, opener, absent, result),
+                lambda: result.add(_check_snapshots(scan)),
+                lambda: result.add(_check_mail(scan, ends, head)),
+                lambda: result.add(_check_witnesses(witnesses, result.generation, head)),
+                lambda: known.judge(scan),
+            ):
+                _as_far_as_readable(check, result)
             if opener is not None:
                 result.opened, result.forgotten = opener.opened, result.forgotten + opener.closed
             if signer is not None and result.ok:
                 result.written = known.write(signer)
-            known.appender.discard()
+            known.discard()
         except Unreadable as damage:
             result.add((Problem("database", f"{damage}; what lies behind it could not be checked"),))
     result.seconds = round(time.monotonic() - begun, 3)
     result.events_per_s = round(result.head / max(result.seconds, 1e-3))
     return result
+
+
+def _as_far_as_readable(check: Callable[[], None], result: Verified) -> None:
+    """Let a check end at a damaged page, and others go on."""
+    try:
+        check()
+    except Unreadable as damage:
+        result.add((Problem("database", f"{damage}; what lies behind it could not be checked"),))
 
 
 def _check_all(
@@ -180,7 +200,7 @@ def _check_all(
     for piece in pieces:
         result.add(piece.problems)
         absent += piece.absent
-        known.take(piece.leaves)
+        known.take(piece.leaves, piece.names)
         progress(known.tree.size)
     result.root = known.tree.root().hex()
     return absent
@@ -202,6 +222,8 @@ class _Piece(NamedTuple):
     """Stored leaves of the chunk's positions, zeros where an event is missing."""
     problems: list[Problem]
     absent: list[_Absent]
+    names: list[str]
+    """Whose events they are, as lines of the file of names."""
 
 
 class _Opener:
@@ -261,6 +283,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     """Check the events of positions `after` + 1 to `upto`, each by itself."""
     problems: list[Problem] = []
     leaves: list[bytes] = []
+    names: list[str] = []
     refers: dict[str, tuple[int, str]] = {}
     blocks: list[tuple[str, bytes]] = []
     places: list[tuple[int, str]] = []
@@ -268,15 +291,20 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     decoded = b""
     for row in _readable(scan, after, upto, problems):
         position, stream, version, tag, envelope, data, sealed, leaf = row
+        if not isinstance(position, int) or not expected <= position <= upto:
+            problems.append(Problem("form", f"{_named(row)}: stands where event {expected} should", expected))
+            continue
         if position != expected:
             problems.append(_gap(expected, position - 1, row))
             leaves += [_NO_LEAF] * (position - expected)
+            names += [_NO_NAME] * (position - expected)
         expected = position + 1
+        names.append(name_line(version, stream))
         leaves.append(leaf if isinstance(leaf, bytes) and len(leaf) == LEAF_BYTES else _NO_LEAF)
         try:
             computed = leaf_hash(position, stream, version, tag, envelope, data, sealed or b"")
             if computed != leaf:
-                problems.append(Problem("leaf", f"{_named(row)}: not the event that was committed", position, stream))
+                problems.append(_changed(row, diagnose=len(problems) < DIAGNOSED_MAX))
                 continue
             if envelope != decoded:  # the events of one step share theirs
                 decode_envelope(envelope)
@@ -293,7 +321,10 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
             UnknownTag,
             msgspec.MsgspecError,
         ) as error:
-            problems.append(Problem("form", f"{_named(row)}: cannot be read: {error}", position, _printable(stream)))
+            flip = _flip_in(row) if len(problems) < DIAGNOSED_MAX else None
+            name = flip.stream if flip is not None else stream
+            text = f"{_named(row)}: cannot be read: {_printable(error)}{_flipped(flip)}"
+            problems.append(Problem("form", text, position, _printable(name)))
             continue
         if sealed is not None:
             if len(sealed) < _SEALED_BYTES_MIN or sealed[:1] != b"\1":
@@ -306,9 +337,10 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     if expected <= upto:
         problems.append(_gap(expected, upto, None))
         leaves += [_NO_LEAF] * (upto + 1 - expected)
+        names += [_NO_NAME] * (upto + 1 - expected)
     if opener is not None:
         problems += [Problem("sealed", text, *places[index]) for index, text in opener.open(blocks)]
-    return _Piece(b"".join(leaves), problems, _check_references(scan, refers, problems))
+    return _Piece(b"".join(leaves), problems, _check_references(scan, refers, problems), names)
 
 
 def _readable(scan: Scan, after: int, upto: int, problems: list[Problem]) -> list[Row]:
@@ -340,6 +372,26 @@ def _check_references(scan: Scan, refers: dict[str, tuple[int, str]], problems: 
             text = f"payload {digest.hex()} of event {position} ({stream}) is stored as {_printable(owner)}'s"
             problems.append(Problem("payload", text, position, stream))
     return absent
+
+
+def _changed(row: Row, *, diagnose: bool) -> Problem:
+    flip = _flip_in(row) if diagnose else None
+    stream = flip.stream if flip is not None else row[1]
+    return Problem("leaf", f"{_named(row)}: not the event that was committed{_flipped(flip)}", row[0], stream)
+
+
+def _flip_in(row: Row) -> Flip | None:
+    position, stream, version, tag, envelope, data, sealed, leaf = row
+    try:
+        return flipped_bit(position, stream, version, tag, envelope, data, sealed or b"", leaf)
+    except (AttributeError, TypeError, ValueError, struct.error):
+        return None  # not even of the right types
+
+
+def _flipped(flip: Flip | None) -> str:
+    if flip is None:
+        return ""
+    return f"; one bit has flipped, in byte {flip.offset} of its {flip.field} (event of {_printable(flip.stream)})"
 
 
 def _gap(first: int, last: int, follower: Row | None) -> Problem:
@@ -394,7 +446,7 @@ def _check_ends(scan: Scan, ends: Ends) -> Iterator[Problem]:
 
 def _check_mail(scan: Scan, ends: Ends, head: int) -> Iterator[Problem]:
     """Compare the mail position with the last event that came from the mail."""
-    for row in reversed(scan.rows(max(head - CHUNK_EVENTS, 0), head)):
+    for row in reversed(_readable(scan, max(head - CHUNK_EVENTS, 0), head, [])):
         if str(row[1]).startswith("cell-"):
             continue  # written by the worker itself, under the position it stood at
         try:
@@ -467,16 +519,33 @@ def _check_payloads(
 # --- checkpoints
 
 
+class _Count:
+    """How many events of a stream, and the first one's position."""
+
+    __slots__ = ("events", "first")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.events = 0
+
+
 class _Known:
     """Everything earlier checkpoints say about this log, compared while its leaves pass."""
 
-    def __init__(self, folder: CheckpointFolder, cell: str, ends: Ends, result: Verified) -> None:
+    def __init__(self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified) -> None:
         self._folder, self._ends, self._result = folder, ends, result
         self.tree = Frontier()
-        kept = folder.load(cell)
         result.add(Problem("checkpoint", text) for text in kept.problems)
-        self._line = list(self._line_of(kept.checkpoints))
-        self._line.sort(key=lambda each: each.position)
+        line = folder.line(kept.checkpoints, result.generation)
+        self._line = line.checkpoints
+        if line.superseded:
+            result.notes.append(f"{line.superseded} checkpoint(s) lie behind the point this log was restored to")
+        for other, count in line.strangers.items():
+            text = (
+                f"{count} checkpoint(s) are of log generation {other}; this log says it is "
+                f"{result.generation!r}, and no signed checkpoint says that it was restored from that one"
+            )
+            result.add((Problem("generation", text),))
         result.checkpoints = len(self._line)
         self._next = 0
         self._failed: list[Checkpoint] = []
@@ -490,37 +559,16 @@ class _Known:
         self._differ: list[range] = []
         kept_to = min(self._own.count, self._known_to)
         self._append_from = kept_to
-        self.appender = self._own.appending(kept_to)
+        self._appender = self._own.appending(kept_to)
+        self._names = Names(self._leaves)
+        own_names = Names(self._own)
+        self._names_from = min(own_names.count, kept_to)
+        self._names_appender = Appender(own_names.path, own_names.offset(self._names_from))
+        self._named = self._names.pages(self._names_from if self._leaves is self._own else 0)
+        self._renamed: list[tuple[int, bytes]] = []
 
-    def _line_of(self, checkpoints: Sequence[Checkpoint]) -> Iterator[Checkpoint]:
-        """Yield the checkpoints this log must fit: those of its generation, and of those it was restored from."""
-        by_generation: dict[str, list[Checkpoint]] = {}
-        for each in checkpoints:
-            by_generation.setdefault(each.generation, []).append(each)
-        generation, superseded, limit = self._result.generation, 0, 1 << 63
-        while generation:
-            own = by_generation.pop(generation, [])
-            generation = ""
-            for each in own:
-                if each.position > limit:
-                    superseded += 1
-                    continue
-                yield each
-                if each.restored_from:
-                    generation, begun = each.restored_from, each.position
-            if generation:
-                limit = begun
-        if superseded:
-            self._result.notes.append(f"{superseded} checkpoint(s) lie behind the point this log was restored to")
-        for other, strangers in by_generation.items():
-            text = (
-                f"{len(strangers)} checkpoint(s) are of log generation {other}; this log says it is "
-                f"{self._result.generation!r}, and no signed checkpoint says that it was restored from that one"
-            )
-            self._result.add((Problem("generation", text),))
-
-    def take(self, leaves: bytes) -> None:
-        """Add leaves; stop at each checkpoint's position and compare the root."""
+    def take(self, leaves: bytes, names: Sequence[str]) -> None:
+        """Add leaves, and whose they are; stop at each checkpoint's position and compare the root."""
         tree, begun = self.tree, self.tree.size
         upto = begun + len(leaves) // LEAF_BYTES
         while self._next < len(self._line) and self._line[self._next].position <= upto:
@@ -537,7 +585,18 @@ class _Known:
             if kept != leaves[: len(kept)]:
                 self._note_differences(begun, kept, leaves)
         if upto > self._append_from:
-            self.appender.add(leaves[max(self._append_from - begun, 0) * LEAF_BYTES :])
+            self._appender.add(leaves[max(self._append_from - begun, 0) * LEAF_BYTES :])
+        for position, (name, line) in enumerate(zip(names, self._named, strict=False), begun + 1):
+            if name.encode("utf-8", "surrogateescape") != line and len(self._renamed) < PROBLEMS_MAX:
+                self._renamed.append((position, line))
+        if upto > self._names_from:
+            fresh = "".join(names[max(self._names_from - begun, 0) :])
+            self._names_appender.add(fresh.encode("utf-8", "surrogateescape"))
+
+    def discard(self) -> None:
+        """Forget what was not written."""
+        self._appender.discard()
+        self._names_appender.discard()
 
     def _note_differences(self, begun: int, kept: bytes, leaves: bytes) -> None:
         for at in range(0, len(kept), LEAF_BYTES):
@@ -569,36 +628,83 @@ class _Known:
                 text = f"the tracked row fell behind the checkpoint of {_when(each)}, where it stood at {stood}"
                 self._result.add((Problem("row", text),))
         unreached = self._line[self._next :]
-        if self._failed or (self._differ and unreached):
+        if self._failed or unreached:
             self._name_damage(scan, [*self._failed, *unreached])
         elif self._differ:
-            first = self._differ[0].start
-            text = (
-                f"{self._leaves.path} differs from the log at position {first}, and every signed root fits the log: "
-                "the file was changed. Delete it; the next verification writes it anew"
-            )
-            self._result.add((Problem("checkpoint", text, first),))
+            self._note_changed_file(self._leaves.path, self._differ[0].start)
+        elif self._renamed and self._result.ok:
+            self._note_changed_file(self._names.path, self._renamed[0][0])
+        if not self._result.ok:
+            self._name_renamed()
+            self._name_places()
+
+    def _note_changed_file(self, path: Path, position: int) -> None:
+        text = (
+            f"{path} differs from the log at position {position}, and every signed root fits the log: "
+            "the file was changed. Delete it; the next verification writes it anew"
+        )
+        self._result.add((Problem("checkpoint", text, position),))
 
     def _name_damage(self, scan: Scan, failed: Sequence[Checkpoint]) -> None:
         """Tell which events are not those that were there, as exactly as the kept leaves allow."""
-        text = f"the root at position {failed[0].position} is not that of the checkpoint of {_when(failed[0])}"
         trusted = _trusted(self._leaves, failed)
-        named = [part for part in self._differ if part.start <= trusted]
-        if not named:
-            text += f": something in events {self._good + 1} to {failed[0].position} was changed"
-            self._result.add((Problem("checkpoint", text, self._good + 1),))
-            return
-        self._result.add((Problem("checkpoint", text, named[0].start),))
-        for part in named:
-            rows = scan.rows(part.start - 1, part.start)
+        parts = [part for part in self._differ if part.start <= trusted]
+        if parts or self._failed:
+            text = f"the root at position {failed[0].position} is not that of the checkpoint of {_when(failed[0])}"
+            if not parts:
+                text += f": something in events {self._good + 1} to {failed[0].position} was changed"
+            self._result.add((Problem("checkpoint", text, parts[0].start if parts else self._good + 1),))
+        for part in parts:
+            rows = _readable(scan, part.start - 1, part.start, [])
             what = _named(rows[0]) if rows else f"event {part.start}, which is gone"
             also = f", and so on to event {part.stop - 1}" if len(part) > 1 else ""
             text = f"changed since the checkpoint: {what}{also}"
             self._result.add((Problem("changed", text, part.start, _printable(rows[0][1]) if rows else ""),))
+        if trusted > self.tree.size:
+            parts.append(range(self.tree.size + 1, trusted + 1))
+        self._name_lost(scan, parts)
+
+    def _name_lost(self, scan: Scan, parts: Sequence[range]) -> None:
+        """Count whose events stood where something is not as it was, and whose stand there now."""
+        then: dict[str, _Count] = {}
+        now: dict[str, _Count] = {}
+        for position, _, stream in self._names.of(parts):
+            then.setdefault(stream, _Count(position)).events += 1
+        for part in parts if then else ():
+            for after in range(part.start - 1, min(part.stop - 1, self.tree.size), CHUNK_EVENTS):
+                for row in _readable(scan, after, min(after + CHUNK_EVENTS, part.stop - 1), []):
+                    now.setdefault(_printable(row[1]), _Count(row[0])).events += 1
+        for here, there, kind in ((then, now, "missing"), (now, then, "added")):
+            for stream, count in here.items():
+                more = count.events - (there[stream].events if stream in there else 0)
+                if more > 0:
+                    text = f"{more} event(s) of {stream} {'are missing' if kind == 'missing' else 'are there beyond'}"
+                    text += f": those that stood from event {count.first} on" if kind == "missing" else " those sealed"
+                    self._result.add((Problem(kind, text, count.first, stream),))
+
+    def _name_places(self) -> None:
+        """Say whose event stood where something is wrong and nothing there says it any more."""
+        problems = self._result.problems
+        places = sorted({each.position for each in problems if each.position > 0 and not each.stream})
+        known = {at: stream for at, _, stream in self._names.of([range(at, at + 1) for at in places])}
+        for index, each in enumerate(problems):
+            if not each.stream and each.position in known:
+                problems[index] = msgspec.structs.replace(each, stream=known[each.position])
+
+    def _name_renamed(self) -> None:
+        """Say whose events were, where the log has another name and the leaf is still the one that was kept."""
+        for position, line in self._renamed:
+            if not any(position in part for part in self._differ):
+                version, _, stream = line.decode("ascii", "backslashreplace").strip().partition(" ")
+                text = f"event {position} was version {version} of {stream}"
+                self._result.add((Problem("changed", text, position, stream),))
 
     def write(self, signer: Signer) -> str:
         """Keep the leaves and a signed checkpoint of the log as it is; return the file's name."""
-        self.appender.commit()
+        with self._folder.writing():
+            unchanged = self._append_from if self._appender.commit() else self._own.count
+            self._names_appender.commit()
+            KeptTree(self._own).grow(unchanged)
         ends, position = self._ends, self.tree.size
         if any(each.position == position and each.generation == self._result.generation for each in self._line):
             return ""

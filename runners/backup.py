@@ -28,6 +28,7 @@ from adapters.wms.settings import FILE as WMS_FILE
 from domain.merkle import Frontier
 from domain.ports import LogDamaged
 from domain.privacy import ForgettingAsked, streams_of
+from runners.audited import SIGNING_KEY_FILE
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
@@ -40,8 +41,6 @@ from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
 from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
-SIGNING_KEY_FILE = "checkpoint_key.pem"
-"""In the data directory, 0600: signs checkpoints."""
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from domain.privacy import EFFECT, ForgettingAsked
+from runners.audited import checkpoints_of
 from runners.bootstrap import open_vault
 from runners.effects_kind import Happened, Kind, NotYet
 from runners.effects_store import Job
-from runners.erasures import Erasure, checkpoints_beside, destroy, register, register_of
+from runners.erasures import Erasure, destroy, register, register_of
 
 if TYPE_CHECKING:
     from runners.settings import Settings
@@ -70,7 +71,7 @@ class Erasures(Kind):
 
     def _destroy(self, erasure: Erasure) -> None:
         settings = self._settings
-        register(register_of(checkpoints_beside(settings), settings.cell), erasure)
+        register(register_of(checkpoints_of(settings), settings.cell), erasure)
         with closing(open_vault(settings)) as vault:
             destroy(vault, [erasure.asked])
 

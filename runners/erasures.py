@@ -24,7 +24,6 @@ from domain.privacy import ForgettingAsked, RepeatForgetting, streams_of
 if TYPE_CHECKING:
     from adapters.storage.vault import DestroyingVault
     from domain.ports import EventLog, Recorded
-    from runners.settings import Settings
 
 KEYS_AT_ONCE = 500
 
@@ -47,12 +46,6 @@ class RegisterDamaged(LogDamaged):
 def register_of(folder: Path, cell: str) -> Path:
     """Return the register's file in a folder of checkpoints."""
     return folder / f"erasures-{cell}.jsonl"
-
-
-def checkpoints_beside(settings: "Settings") -> Path:
-    """Return where a data directory's checkpoints are kept by default: beside it."""
-    path = settings.path.resolve()
-    return path.with_name(path.name + ".checkpoints")
 
 
 def registered(file: Path) -> list[Erasure]:

@@ -59,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhooks_retry_ms: int = 5_000
     """First pause before a webhook's delivery is tried again; it doubles each time, up to six hours."""
 
+    seal_every_s: int = 300
+    """How often `up` signs a checkpoint of the log, where anything is new."""
+    witness: str = ""
+    """Folder outside of this machine's reach that checkpoints are copied to; "" = none."""
+
     @property
     def path(self) -> Path:
         """The data directory."""
@@ -101,6 +106,8 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting("gateway_requests_max and gateway_bytes_max: numbers above 0 are needed")
     if settings.webhooks_retry_ms < 1:
         raise BadSetting("webhooks_retry_ms: a number of milliseconds above 0 is needed")
+    if settings.seal_every_s < 1:
+        raise BadSetting(f"seal_every_s {settings.seal_every_s}: a number above 0 is needed")
     if not (settings.store == "sqlite" or settings.postgres):
         raise BadSetting(f"store {settings.store!r}: say `sqlite` or give a postgresql:// address")
     return settings

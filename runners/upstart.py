@@ -90,7 +90,13 @@ class StoreUnusable(Exception):
 
 @contextlib.contextmanager
 def prepared(
-    data: Path, *, clock: str | None, store: str | None, broker: str | None, new_keys: bool = False
+    data: Path,
+    *,
+    clock: str | None,
+    store: str | None,
+    broker: str | None,
+    witness: str | None = None,
+    new_keys: bool = False,
 ) -> Iterator[Settings]:
     """Hold the data directory, agree on the settings, and see that all can be used.
 
@@ -103,7 +109,7 @@ def prepared(
         BrokerError: the broker the settings name.
     """
     with DataLock(data):
-        settings = agreed_settings(data, {"clock": clock, "store": store, "broker": broker})
+        settings = agreed_settings(data, {"clock": clock, "store": store, "broker": broker, "witness": witness})
         check_settings(settings)
         check_store(settings, new_keys=new_keys)
         if settings.broker != "embedded":
@@ -347,6 +353,8 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         Part("projector", "runners.projector", data, stop_s=5.0, nice=BEHIND),
         Part("relay", "runners.relay", data, stop_s=5.0, nice=BEHIND),
         Part("outlet", "runners.outlet", data, stop_s=5.0, nice=BEHIND, late=True),
+        # Behind the worker: its last checkpoint is of all that was committed.
+        Part("sealer", "runners.sealer", (*data, "--witness", settings.witness), stop_s=15.0, nice=BEHIND, late=True),
     ]
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:

@@ -14,8 +14,8 @@ from domain.envelope import By
 from domain.ids import PRIVACY_KEY, intake_key, order_key
 from domain.mail import AsideReport, Body, ChannelPayload, Mail, Reply, encode_mail
 from domain.privacy import ForgetPerson
+from runners.audited import scan_of
 from runners.bootstrap import open_read_models, open_vault
-from runners.commands.audit import scan_of
 from runners.effects import Effects
 from runners.effects_erasure import Erasures
 from runners.effects_kinds import Kinds

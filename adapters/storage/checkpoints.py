@@ -5,12 +5,13 @@ for: the signed root tells *that* something changed, the leaves tell *what*. A c
 generation it was restored from; without one a log of a new generation is not believed.
 """
 
+import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -56,6 +57,29 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return b"orderspine checkpoint 1\n" + msgspec.json.encode(msgspec.structs.astuple(self)[:-1])
 
 
+class StreamEnd(msgspec.Struct, frozen=True):
+    """The signer's word that a stream had no further event up to a checkpoint. Nothing else shows what is not there."""
+
+    cell: str
+    generation: str
+    position: int
+    """Of the checkpoint it is about."""
+    root: str
+    stream: str
+    version: int
+    """Of the stream's last event up to there."""
+    key: str = ""
+    signature: str = ""
+    """Ed25519 over `signed_bytes`, hex."""
+
+    def signed_bytes(self) -> bytes:
+        """Return what is signed: every field but the signature, under a name of its own."""
+        return b"orderspine stream end 1\n" + msgspec.json.encode(msgspec.structs.astuple(self)[:-1])
+
+
+Signed = TypeVar("Signed", Checkpoint, StreamEnd)
+
+
 class Signer:
     """Holds the signing key of a data directory."""
 
@@ -92,13 +116,18 @@ class Signer:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, pem, 0o600)
+        write_whole(path, pem, 0o600)
         return cls(private)
 
-    def sign(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return the checkpoint with this key's name and signature."""
-        named = msgspec.structs.replace(checkpoint, key=self.fingerprint)
+    def sign(self, statement: Signed) -> Signed:
+        """Return a checkpoint, or another statement, with this key's name and signature."""
+        named = msgspec.structs.replace(statement, key=self.fingerprint)
         return msgspec.structs.replace(named, signature=self._private.sign(named.signed_bytes()).hex())
+
+
+def public_pem(public: Ed25519PublicKey) -> bytes:
+    """Return a public key as a PEM file holds it."""
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def fingerprint(public: Ed25519PublicKey) -> str:
@@ -115,6 +144,17 @@ class Kept(NamedTuple):
     """Files that are damaged, forged, or signed by a key that is not there."""
 
 
+class Line(NamedTuple):
+    """The checkpoints of one log among those of a folder."""
+
+    checkpoints: list[Checkpoint]
+    """Those it must fit, by position."""
+    superseded: int
+    """Those behind the point it was restored to."""
+    strangers: dict[str, int]
+    """Generation → checkpoints of it that nothing signed connects with this log."""
+
+
 class CheckpointFolder:
     """The folder beside a data directory. Copies of it elsewhere are what an intruder cannot change."""
 
@@ -126,7 +166,7 @@ class CheckpointFolder:
         """Read and check every checkpoint."""
         checkpoints: list[Checkpoint] = []
         problems: list[str] = []
-        keys = self._public_keys(problems)
+        keys = self.public_keys(problems)
         for file in sorted(self.path.glob("*.checkpoint.json")):
             try:
                 checkpoint = msgspec.json.decode(file.read_bytes(), type=Checkpoint)
@@ -153,7 +193,7 @@ class CheckpointFolder:
         return Kept(checkpoints, problems)
 
     def write(self, checkpoint: Checkpoint, signer: Signer) -> Path:
-        """Sign and keep a checkpoint, and its public key; return the file.
+        """Sign and keep a checkpoint, and its public key; return the file. The first word on a root stands.
 
         Raises:
             OSError: the folder cannot be written.
@@ -161,21 +201,55 @@ class CheckpointFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         public = self.path / f"{signer.fingerprint}.public.pem"
         if not public.exists():
-            pem = signer.public.public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            _write_whole(public, pem, 0o644)
+            write_whole(public, public_pem(signer.public), 0o644)
         # The root is in the name, so that a second word on the same position never replaces the first.
         name = f"{checkpoint.position:012d}-{checkpoint.generation}-{checkpoint.root[:8]}.checkpoint.json"
         file = self.path / name
-        _write_whole(file, msgspec.json.format(msgspec.json.encode(signer.sign(checkpoint)), indent=1) + b"\n", 0o644)
+        if not file.exists():
+            signed = signer.sign(checkpoint)
+            write_whole(file, msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n", 0o644)
         return file
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder while its files are written: sealing and verifying take turns.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def line(self, checkpoints: Sequence[Checkpoint], generation: str) -> "Line":
+        """Tell which checkpoints a log of this generation must fit: its own, and those of what it was restored from."""
+        by_generation: dict[str, list[Checkpoint]] = {}
+        for each in checkpoints:
+            by_generation.setdefault(each.generation, []).append(each)
+        fitting: list[Checkpoint] = []
+        superseded, limit = 0, 1 << 63
+        while generation:
+            own = by_generation.pop(generation, [])
+            generation = ""
+            for each in own:
+                if each.position > limit:
+                    superseded += 1
+                    continue
+                fitting.append(each)
+                if each.restored_from:
+                    generation, begun = each.restored_from, each.position
+            if generation:
+                limit = begun
+        fitting.sort(key=lambda each: each.position)
+        return Line(fitting, superseded, {name: len(others) for name, others in by_generation.items()})
 
     def leaves(self, generation: str) -> "Leaves":
         """Return the leaves kept for one life of the log."""
         return Leaves(self.path / f"{generation}.leaves")
 
-    def _public_keys(self, problems: list[str]) -> dict[str, Ed25519PublicKey]:
+    def public_keys(self, problems: list[str]) -> dict[str, Ed25519PublicKey]:
+        """Return the keys in the folder by fingerprint; what is wrong with others is added to `problems`."""
         keys: dict[str, Ed25519PublicKey] = {}
         for file in sorted(self.path.glob("*.public.pem")):
             try:
@@ -223,9 +297,9 @@ class Leaves:
             frontier.extend(page)
         return frontier.root()
 
-    def appending(self, after: int) -> "LeafAppender":
+    def appending(self, after: int) -> "Appender":
         """Begin to add leaves behind position `after`; what the file holds behind it is dropped on `commit`."""
-        return LeafAppender(self.path, after)
+        return Appender(self.path, after * LEAF_BYTES)
 
     def _pages(self, position: int) -> Iterator[list[bytes]]:
         for after in range(0, position, _PAGE_LEAVES):
@@ -233,43 +307,51 @@ class Leaves:
             yield [page[at : at + LEAF_BYTES] for at in range(0, len(page), LEAF_BYTES)]
 
 
-class LeafAppender:
-    """Leaves on their way into the file: kept beside it until `commit`, so that a failed check leaves no trace."""
+class Appender:
+    """Bytes on their way into a file: kept beside it until `commit`, so that a failed check leaves no trace."""
 
-    def __init__(self, path: Path, after: int) -> None:
-        """Begin; nothing is written before the first `add`."""
+    def __init__(self, path: Path, offset: int) -> None:
+        """Begin behind byte `offset`; nothing is written before the first `add`."""
         self._path = path
-        self._after = after
+        self._offset = offset
+        self._begun = _size(path)
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._file: BinaryIO | None = None
 
-    def add(self, leaves: bytes) -> None:
-        """Take leaves, in order."""
-        if not leaves:
+    def add(self, content: bytes) -> None:
+        """Take what comes next."""
+        if not content:
             return
         if self._file is None:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("wb")
-        self._file.write(leaves)
+        self._file.write(content)
 
-    def commit(self) -> None:
-        """Put them at the end of the file, durably."""
+    def commit(self) -> bool:
+        """Put it at the end of the file, durably, and tell so; a file that somebody else wrote meanwhile is left.
+
+        Two that write the same file hold `CheckpointFolder.writing` while they commit.
+        """
         if self._file is None:
-            return
+            return False
+        if _size(self._path) != self._begun:
+            self.discard()
+            return False
         self._file.close()
         self._file = None
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         with os.fdopen(descriptor, "r+b") as target, self._part.open("rb") as source:
-            target.seek(self._after * LEAF_BYTES)
+            target.seek(self._offset)
             target.truncate()
             while part := source.read(1 << 20):
                 target.write(part)
             target.flush()
             os.fsync(target.fileno())
         self._part.unlink()
+        return True
 
     def discard(self) -> None:
-        """Forget them; harmless after `commit`."""
+        """Forget it; harmless after `commit`."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -277,7 +359,14 @@ class LeafAppender:
             self._part.unlink()
 
 
-def _write_whole(path: Path, content: bytes, mode: int) -> None:
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def write_whole(path: Path, content: bytes, mode: int) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

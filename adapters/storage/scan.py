@@ -138,9 +138,13 @@ class SqliteScan:
     def ends(self) -> Ends:
         """Return the tracked row and the ends of the events table."""
         select = """SELECT (SELECT count(*) FROM cell), schema, generation, incarnation, epoch, position, digest, at_ms,
-            head, (SELECT coalesce(min(position), 0) FROM events), (SELECT coalesce(max(position), 0) FROM events)
+            head, (SELECT coalesce(min(position), 0) FROM events {0}),
+            (SELECT coalesce(max(position), 0) FROM events {0})
             FROM (SELECT 1) LEFT JOIN cell"""
-        return Ends(*self._ask(select)[0])
+        try:
+            return Ends(*self._ask(select.format("NOT INDEXED"))[0])
+        except Unreadable:  # a damaged page of the table; the index has the positions too
+            return Ends(*self._ask(select.format("INDEXED BY events_stream_version"))[0])
 
     def rows(self, after: int, upto: int) -> list[Row]:
         """Return events as they stand."""

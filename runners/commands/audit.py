@@ -1,5 +1,6 @@
 """`audit`: the history of an order, its state at any time, and the proof that nothing was changed."""
 
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
+from runners.audited import SIGNING_KEY_FILE, checkpoints_of, scan_of
 from runners.commands import audit_history, audit_travel, audit_what_if
 from runners.commands.common import (
     DATA_DEFAULT,
@@ -27,7 +29,7 @@ from runners.commands.common import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.storage.checkpoints import Signer
+    from adapters.storage.checkpoints import Checkpoint, Signer
     from adapters.storage.scan import Scan
     from runners.audit import Verified, Witness
     from runners.settings import Settings
@@ -231,29 +233,94 @@ app.command(audit_travel.snapshot)
 app.command(audit_what_if.what_if)
 
 
+@app.command
+def export(
+    key: KeyArgument,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="New file to write; stdout if left out.")] = None,
+    reveal: Annotated[
+        bool,
+        Parameter(negative="", help="Add the order's key and everything it opens: the file then tells personal data."),
+    ] = False,
+    older: Annotated[
+        tuple[Path, ...],
+        Parameter(help="A checkpoint that an auditor holds: show that the log grew out of it. May be given again."),
+    ] = (),
+    checkpoints: Annotated[
+        Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")
+    ] = None,
+    data: DataOption = DATA_DEFAULT,
+) -> Exit:
+    """Write the proof of one order as a file that anybody can check without us: `audit check` (导出证据).
+
+    The log is sealed first, so that all of it is covered; the length of the log does not matter.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from adapters.storage.checkpoints import CheckpointFolder, write_whole  # noqa: PLC0415
+    from adapters.storage.scan import Unreadable  # noqa: PLC0415
+    from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
+    from runners.history import find_stream  # noqa: PLC0415
+    from runners.order_proof import NotProvable, prove  # noqa: PLC0415
+    from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
+
+    settings = settings_of(data)
+    if out is not None and out.exists():
+        raise Failure(Exit.USAGE, f"{out} exists already; name another file")
+    stream = _stream(settings, key, find_stream)
+    folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
+    signer = _signer(settings)
+    with ExitStack() as stack:
+        vault = existing_vault(settings) if reveal else None
+        if vault is not None:
+            stack.callback(vault.close)
+        try:
+            if signer is not None:
+                Sealing(scan_of(settings), settings.cell, folder, signer).seal()
+            log = stack.enter_context(closing(open_log(settings, read_only=True)))
+            asked = [_checkpoint(path) for path in older]
+            document, cost = prove(
+                log, stream, cell=settings.cell, folder=folder, signer=signer, asked=asked, vault=vault
+            )
+        except (NotProvable, SealRefused, Unreadable) as error:
+            raise Failure(Exit.REFUSED, f"{error}; `orderspine audit verify` says more") from error
+    if out is None:
+        print_json(document)
+    else:
+        write_whole(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", 0o600)
+    say(
+        f"{stream}: {cost.events} event(s), {cost.payloads} raw message(s), {len(document['older'])} older checkpoints"
+        + (f"; {cost.uncovered} event(s) are not sealed yet" if cost.uncovered else "")
+    )
+    say(f"read were {cost.events} rows of the log, and {cost.leaves:,} leaves and nodes of the tree beside it")
+    if reveal:
+        say("the file holds the order's key and personal data in plain text" if vault else "there are no keys here")
+    return Exit.OK
+
+
+@app.command
+def check(
+    file: Annotated[Path, Parameter(help="What `audit export` wrote.")],
+    /,
+    *,
+    checkpoint: Annotated[
+        tuple[Path, ...], Parameter(help="An older checkpoint, from elsewhere. May be given again.")
+    ] = (),
+    key: Annotated[tuple[Path, ...], Parameter(help="A public key (PEM), from elsewhere. May be given again.")] = (),
+) -> Exit:
+    """Check an order's proof, as `python -m runners.verify_export` does anywhere else (核验证据).
+
+    Exit code 0: what it says is proved, 1: refuted, 2: nothing can be said.
+    """
+    from runners.verify_export import report  # noqa: PLC0415
+
+    code, text = report(file, list(checkpoint), list(key))
+    sys.stdout.write(text)
+    return Exit(code)
+
+
 # --- parts
-
-
-def checkpoints_of(settings: "Settings") -> Path:
-    """Return where a data directory's checkpoints are kept by default: beside it."""
-    from runners.erasures import checkpoints_beside  # noqa: PLC0415
-
-    return checkpoints_beside(settings)
-
-
-def scan_of(settings: "Settings") -> "Callable[[], Scan]":
-    """Return what opens the log's tables, in any process."""
-    from functools import partial  # noqa: PLC0415
-
-    from runners.bootstrap import LOG_FILE  # noqa: PLC0415
-
-    if settings.postgres:
-        from adapters.storage.postgres_scan import PostgresScan  # noqa: PLC0415
-
-        return partial(PostgresScan, settings.store, f"{settings.cell}_log")
-    from adapters.storage.scan import SqliteScan  # noqa: PLC0415
-
-    return partial(SqliteScan, settings.path / LOG_FILE)
 
 
 def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") -> str:
@@ -267,10 +334,20 @@ def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") 
         raise Failure(Exit.REFUSED, str(error)) from error
 
 
+def _checkpoint(path: Path) -> "Checkpoint":
+    import msgspec  # noqa: PLC0415
+
+    from adapters.storage.checkpoints import Checkpoint  # noqa: PLC0415
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except (OSError, msgspec.DecodeError) as error:
+        raise Failure(Exit.USAGE, f"{path} is no checkpoint: {error}") from error
+
+
 def _signer(settings: "Settings") -> "Signer | None":
     """Return the signing key; an auditor who may not read it verifies without writing a checkpoint."""
     from adapters.storage.checkpoints import CheckpointError, Signer  # noqa: PLC0415
-    from runners.backup import SIGNING_KEY_FILE  # noqa: PLC0415
 
     try:
         return Signer.open(settings.path / SIGNING_KEY_FILE)

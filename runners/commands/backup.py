@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runners.commands.audit import checkpoints_of
+from runners.audited import checkpoints_of
 from runners.commands.common import (
     DATA_DEFAULT,
     DataOption,

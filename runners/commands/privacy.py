@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from runners.audited import checkpoints_of, scan_of
 from runners.commands.acting import GOOD, act, command_id_of, mail_of
-from runners.commands.audit import checkpoints_of, scan_of
 from runners.commands.common import (
     DATA_DEFAULT,
     CommandIdOption,

@@ -1,5 +1,6 @@
 """`up`: run OrderSpine on a data directory."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -21,6 +22,10 @@ def up(
         str | None, Parameter(help="`embedded`, or the address of a NATS server: nats://user:password@host:4222")
     ] = None,
     simulate: Annotated[bool, Parameter(negative="", help="Feed it with a few simulated sales channels.")] = False,
+    witness: Annotated[
+        Path | None,
+        Parameter(help="Folder out of this machine's reach (a mounted share) that signed checkpoints are copied to."),
+    ] = None,
     new_keys: Annotated[
         bool,
         Parameter(negative="", help="Make new keys where those of the events are lost for good, and nowhere else."),
@@ -40,7 +45,14 @@ def up(
 
     quiet_log()
     try:
-        with prepared(data, clock=clock, store=store, broker=broker, new_keys=new_keys) as settings:
+        with prepared(
+            data,
+            clock=clock,
+            store=store,
+            broker=broker,
+            witness=str(witness.resolve()) if witness else None,
+            new_keys=new_keys,
+        ) as settings:
             return Exit(asyncio.run(run(settings, simulate=simulate)))
     except (Conflicting, BadSetting, ChannelSetupError) as error:
         raise Failure(Exit.USAGE, str(error)) from error

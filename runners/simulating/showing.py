@@ -15,8 +15,8 @@ import msgspec
 
 from adapters.storage.checkpoints import CheckpointFolder
 from runners.audit import verify
+from runners.audited import scan_of
 from runners.bootstrap import channels, open_log, open_read_models, open_spool, open_vault
-from runners.commands.audit import scan_of
 from runners.post import Postman
 from runners.replay import ReplayedReadModels, ReplayedStates, replay_read_models, replay_states
 from runners.settings import Settings

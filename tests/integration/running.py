@@ -18,7 +18,7 @@ import structlog
 
 from runners.cli import run
 
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet", "webhooks")
+PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet", "webhooks", "sealer")
 """What runs when all does."""
 
 

@@ -20,10 +20,10 @@ from domain.privacy import ErasureDelayed, ForgettingAsked, PersonForgotten, Pri
 from domain.talk import Comment
 from runners import erasures
 from runners.audit import Verified, verify
+from runners.audited import scan_of
 from runners.backup import make_backup, restore, scrub_keys
 from runners.bootstrap import KEYS_FILE, LOG_FILE, open_read_models, open_vault
 from runners.cli import run
-from runners.commands.audit import scan_of
 from runners.disclosure import as_html, as_json, held
 from runners.engine import Delivered
 from runners.person import Unclear

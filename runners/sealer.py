@@ -1,0 +1,230 @@
+"""Seals the log while it grows: a signed checkpoint every few minutes, and at the end, without a word to the worker.
+
+It reads what was committed since the last checkpoint, hashes each event again, and lets the kept tree grow; how long
+the log is does not matter. A log that does not fit its last checkpoint is not signed: that is told again and again,
+and `orderspine audit verify` says what happened.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from adapters.storage.checkpoints import (
+    LEAF_BYTES,
+    Appender,
+    Checkpoint,
+    CheckpointError,
+    CheckpointFolder,
+    Signer,
+)
+from adapters.storage.kept_tree import KeptTree, Names, name_line
+from adapters.storage.scan import Scan, Unreadable
+from adapters.storage.witness import follow
+from domain.merkle import Frontier
+from domain.proof import leaf_hash
+from runners.aio import run
+from runners.audited import SIGNING_KEY_FILE, checkpoints_of, scan_of
+from runners.background import Background
+from runners.settings import Settings, load_settings
+
+CHUNK_EVENTS = 4_096
+
+log = structlog.get_logger()
+
+
+class SealRefused(Exception):
+    """The log is not the one of its last checkpoint, or is damaged: it is not signed. The message says where."""
+
+
+class Sealing:
+    """Signs one log, again and again."""
+
+    def __init__(self, open_scan: Callable[[], Scan], cell: str, folder: CheckpointFolder, signer: Signer) -> None:
+        """Read nothing yet."""
+        self._open_scan = open_scan
+        self._cell = cell
+        self._folder = folder
+        self._signer = signer
+        self._last: Checkpoint | None = None
+        self._names: Names | None = None
+        self.rows_read = 0
+        """Events that were read so far."""
+
+    def seal(self) -> Checkpoint | None:
+        """Sign the log as it is; None where nothing is new, or nothing is there yet.
+
+        Raises:
+            SealRefused: it does not fit the last checkpoint, or an event is not the one that was committed.
+            Unreadable: the log cannot be read.
+            OSError: the folder cannot be written.
+        """
+        with closing(self._open_scan()) as scan, self._folder.writing():
+            ends = scan.ends()
+            generation, head = str(ends.generation), int(ends.head or 0)
+            last = self._last
+            if last is None or last.generation != generation:
+                last = self._last = self._newest(generation)
+            known = last.position if last is not None else 0
+            if head < known:
+                raise SealRefused(f"the log ends at event {head}, and event {known} is sealed: events were cut off")
+            if head == known:
+                return None
+            root = self._grow(scan, generation, head, last)
+            made = Checkpoint(
+                self._cell,
+                generation,
+                head,
+                root.hex(),
+                time.time_ns() // 1_000_000,
+                int(ends.epoch),
+                str(ends.incarnation),
+                int(ends.position),
+            )
+            self._folder.write(made, self._signer)
+            self._last = made
+            return made
+
+    def _newest(self, generation: str) -> Checkpoint | None:
+        kept = self._folder.load(self._cell)
+        line = self._folder.line(kept.checkpoints, generation)
+        if line.strangers and not line.checkpoints:
+            raise SealRefused(
+                f"the checkpoints are of log generation {', '.join(sorted(line.strangers))}, and nothing signed says "
+                f"that {generation} was restored from it"
+            )
+        return line.checkpoints[-1] if line.checkpoints else None
+
+    def _grow(self, scan: Scan, generation: str, head: int, last: Checkpoint | None) -> bytes:
+        """Add what is new to the kept files; return the root over all."""
+        leaves = self._folder.leaves(generation)
+        if self._names is None or self._names.path.stem != generation:
+            self._names = Names(leaves)
+        names, tree = self._names, KeptTree(leaves)
+        known = last.position if last is not None else 0
+        begin = min(leaves.count, names.count, known)
+        frontier = _frontier(tree, begin)
+        if begin == known:
+            _compare(frontier, last)
+        leaf_file = Appender(leaves.path, begin * LEAF_BYTES)
+        name_file = Appender(names.path, names.offset(begin))
+        try:
+            for after in range(begin, head, CHUNK_EVENTS):
+                fresh, lines = self._read(scan, after, min(after + CHUNK_EVENTS, head))
+                if after < known <= after + len(fresh):
+                    frontier.extend(fresh[: known - after])
+                    _compare(frontier, last)
+                    frontier.extend(fresh[known - after :])
+                else:
+                    frontier.extend(fresh)
+                leaf_file.add(b"".join(fresh))
+                name_file.add("".join(lines).encode())
+            name_file.commit()
+            leaf_file.commit()
+            tree.grow(begin)
+        finally:
+            leaf_file.discard()
+            name_file.discard()
+        return frontier.root()
+
+    def _read(self, scan: Scan, after: int, upto: int) -> tuple[list[bytes], list[str]]:
+        leaves: list[bytes] = []
+        lines: list[str] = []
+        rows = scan.rows(after, upto)
+        self.rows_read += len(rows)
+        for expected, row in zip(range(after + 1, upto + 1), rows, strict=False):
+            position, stream, version, tag, envelope, data, sealed, leaf = row
+            try:
+                fits = leaf_hash(position, stream, version, tag, envelope, data, sealed or b"") == leaf
+            except (TypeError, ValueError, AttributeError):
+                fits = False
+            if position != expected or not fits:
+                raise SealRefused(f"event {expected} is missing, or is not the one that was committed")
+            leaves.append(leaf)
+            lines.append(name_line(version, stream))
+        if len(leaves) != upto - after:
+            raise SealRefused(f"event {after + len(leaves) + 1} is missing")
+        return leaves, lines
+
+
+def _frontier(tree: KeptTree, size: int) -> Frontier:
+    try:
+        return tree.frontier(size)
+    except IndexError as error:  # the file was cut while it was read
+        raise SealRefused(str(error)) from error
+
+
+def _compare(frontier: Frontier, last: Checkpoint | None) -> None:
+    if last is not None and frontier.root().hex() != last.root:
+        raise SealRefused(
+            f"the root at position {last.position} is not the one that was signed: the log was changed, or the files "
+            "beside the checkpoints were (delete *.leaves, *.blocks and *.names there; they are written anew)"
+        )
+
+
+def sealing_of(settings: Settings) -> Sealing:
+    """Return the sealing of a data directory's log.
+
+    Raises:
+        CheckpointError: the signing key cannot be used.
+        OSError: it cannot be read or made.
+    """
+    signer = Signer.open(settings.path / SIGNING_KEY_FILE)
+    return Sealing(scan_of(settings), settings.cell, CheckpointFolder(checkpoints_of(settings)), signer)
+
+
+def seal_and_witness(sealing: Sealing, settings: Settings) -> Checkpoint | None:
+    """Seal once, and let the witness follow; what stands in the way is logged and tried again later."""
+    made: Checkpoint | None = None
+    try:
+        made = sealing.seal()
+        if made is not None:
+            log.info("sealer.sealed", position=made.position, root=made.root)
+    except (SealRefused, Unreadable, FileNotFoundError) as trouble:
+        log.error("sealer.refused", reason=str(trouble), advice="orderspine audit verify")  # noqa: TRY400 - it is the log's trouble
+    except OSError as trouble:
+        log.warning("sealer.not_written", reason=str(trouble))
+    if settings.witness:
+        try:
+            follow(checkpoints_of(settings), Path(settings.witness))
+        except CheckpointError as trouble:
+            log.error("sealer.witness_differs", reason=str(trouble), advice="audit verify --checkpoints")  # noqa: TRY400 - as above
+        except OSError as trouble:
+            log.warning("sealer.witness_away", reason=str(trouble))
+    return made
+
+
+async def keep_sealing(settings: Settings) -> None:
+    """Seal until SIGTERM or SIGINT, and once more then."""
+    background = Background()
+    background.begin()
+    event_log = await background.log_of(settings)
+    if event_log is None:
+        return
+    event_log.close()
+    sealing = sealing_of(settings)
+    work = partial(seal_and_witness, sealing, settings)
+    while not background.stopping.is_set():
+        await asyncio.to_thread(work)
+        await background.pause(settings.seal_every_s)
+    await asyncio.to_thread(work)
+
+
+def main() -> int:
+    """Parse the arguments and seal."""
+    parser = argparse.ArgumentParser(prog="python -m runners.sealer", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    parser.add_argument("--witness", default="", help="folder that checkpoints are copied to")
+    arguments = parser.parse_args()
+    run(keep_sealing(load_settings(arguments.data, witness=arguments.witness or None)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
