@@ -56,9 +56,11 @@ def demo(
     if platforms and source is not None:
         raise Failure(Exit.USAGE, "--from takes a file and --platforms makes orders: leave one out")
     directory = Path(tempfile.mkdtemp(prefix="orderspine-demo-"))
+    data = directory / "data"  # what is kept beside it (checkpoints) is in the directory, too
+    data.mkdir()
     tell: Callable[[str], None] = (lambda _: None) if json else say
     try:
-        shown = asyncio.run(run_demo(directory, orders, seed, source, tell, platforms=platforms))
+        shown = asyncio.run(run_demo(data, orders, seed, source, tell, platforms=platforms))
     except BadSource as error:
         raise Failure(Exit.USAGE, str(error)) from error
     except (NotSettled, FeedBehind) as error:
@@ -67,11 +69,11 @@ def demo(
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     if json:
-        print_json(shown.document() | ({"data": str(directory)} if keep else {}))
+        print_json(shown.document() | ({"data": str(data)} if keep else {}))
     else:
         _print(shown)
         if keep:
-            say(f"the data is in {directory}: try `orderspine orders --data {directory}`")
+            say(f"the data is in {data}: try `orderspine orders --data {data}`")
     return Exit.OK if shown.ok else Exit.REFUSED
 
 

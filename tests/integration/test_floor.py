@@ -72,8 +72,8 @@ def test_goods_are_picked_by_scans_and_leave_once(up: Running, tmp_path: Path) -
     assert wrong.code == 1
     assert (wrong.json["outcome"], "not on the pick list" in wrong.json["reason"]) == ("refused", True)
     assert up.run("scan", "31", "MUG", "--command-id", "scan-wrong", "--json").json["reason"] == wrong.json["reason"]
-    history = up.run("audit", "history", "taobao:s1:31", "--json")
-    assert history.out.count("order.pick_error") == 1
+    history = up.run("audit", "history", "taobao:s1:31", "--json").json["events"]
+    assert [event["tag"] for event in history].count("order.pick_error") == 1
 
     early = up.run("ship", "31", "--tracking", "SF31", "--carrier", "SF")
     assert early.code == 1

@@ -70,8 +70,8 @@ def test_everything_works_on_postgresql_by_one_setting(dsn: str, tmp_path: Path)
         os.kill(up.parts()["worker"], signal.SIGKILL)
         assert up.run("ingest", file, "--shop", "s", "--json").json["outcomes"]["repeated"] == 20
     left = sorted(path.name for path in (tmp_path / "data").glob("*.db"))
-    # How far each shop is pulled and told, and what the gateway must not take twice, stay with the processes.
-    beside = {"spool.db", "pulls.db", "effects.db", "gateway.db"}
+    # How far each shop is pulled and each subscriber told, and what the gateway must not take twice, stay beside it.
+    beside = {"spool.db", "pulls.db", "effects.db", "gateway.db", "webhooks.db"}
     assert set(left) <= beside, "the log and the keys are in the database"
     assert len(orderspine("orders", "--data", tmp_path / "data", "--json").json) == 20
 
