@@ -117,6 +117,7 @@ class LineRead(Event, frozen=True):
     """A statement says this of money."""
 
     statement: str
+    """Digest of the statement's bytes."""
     line: Line
 
 
@@ -124,8 +125,11 @@ class StatementRead(Event, frozen=True):
     """A statement of this day was read to its end."""
 
     statement: str
+    """Digest of its bytes."""
     format: str
+    """As `orderspine statements formats` names it."""
     settles: bool
+    """Whether it tells of settlements with the merchant, and not of payments on the day they are made."""
     lines: int
     """Lines of this day in it."""
     refused: int
@@ -136,8 +140,11 @@ class OrdersCompared(Event, frozen=True):
     """Orders of a shop were compared with its statements; what differs is told by the events behind this one."""
 
     day: str
+    """YYYY-MM-DD that was asked for, by the platforms' clock."""
     as_of: int
+    """Position in the log up to which it was looked at."""
     orders: int
+    """How many were compared."""
     differing: int
     """Orders of which something differs, explained or not."""
     command: str
@@ -147,21 +154,31 @@ class DifferenceOpened(Event, frozen=True):
     """Log and statement differ. Money in minor units."""
 
     difference: str
+    """Its id; the same order, reason and line have the same one for ever."""
     order: str
+    """Key; of a line that is of no order: `line-` and its id."""
     day: str
+    """YYYY-MM-DD of the trade, by the platforms' clock."""
     reason: str
+    """One of the closed list (docs/reconciliation.md)."""
     ours: int
+    """What the log says."""
     theirs: int
+    """What the statements say."""
     currency: str
     about: str = ""
+    """Id of the line that it is about, where it is about one."""
     evidence: str = ""
+    """For people: what shows it."""
 
 
 class DifferenceExplained(Event, frozen=True):
     """A person said why."""
 
     difference: str
+    """Its id."""
     reason: str
+    """His words; nothing personal."""
     command: str
 
 
@@ -169,8 +186,11 @@ class DifferenceResolved(Event, frozen=True):
     """A later comparison does not show it any more: the missing statement, payment or shipment came."""
 
     difference: str
+    """Its id."""
     order: str
+    """As in the event that opened it."""
     reason: str
+    """The one it was opened for."""
 
 
 class FinanceRefused(Event, frozen=True):
