@@ -176,7 +176,7 @@ def _integer(value: Any, *_: Any) -> int:
     text = str(value).strip()
     if isinstance(value, (bool, dict, list)) or not text.isascii() or not text.removeprefix("-").isdigit():
         raise ValueError("is no whole number")
-    if len(text) > 19 or not _INT_MIN <= int(text) <= _INT_MAX:  # noqa: PLR2004  digits of 2**63
+    if len(text.removeprefix("-")) > 19 or not _INT_MIN <= int(text) <= _INT_MAX:  # noqa: PLR2004  digits of 2**63
         raise ValueError("is too large for a whole number; keep it as text")
     return int(text)
 

@@ -43,6 +43,7 @@ def test_every_notation_of_an_amount_in_yuan(value: object, fen: int) -> None:
 
 
 def test_the_unit_belongs_to_the_field() -> None:
+    assert [minor(value, unit="fen") for value in (AMOUNT_MAX, -AMOUNT_MAX)] == [AMOUNT_MAX, -AMOUNT_MAX]
     assert minor(32900, unit="fen") == minor("32900", unit="fen") == minor("329.00") == 32900
     with pytest.raises(BadMoney, match="more decimals"):
         minor("329.00", unit="fen")

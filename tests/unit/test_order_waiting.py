@@ -19,6 +19,7 @@ from domain.order import (
     QueueFull,
     QueueReleased,
     ResendQuarantined,
+    ResolveInterception,
     TimerCleared,
     TimerDue,
     TimerSet,
@@ -89,6 +90,13 @@ def test_an_order_that_does_not_come_in_time_is_intercepted() -> None:
     spec = Spec(order).given(WAITS, TimerSet(ORDER_TIMER, T0 + 9)).when(TimerDue(ORDER_TIMER, T0 + 9))
     assert spec.then_some(TimerCleared, OrderIntercepted).state.interceptions[0][1] == "order_unknown"
     assert spec.state.queue
+
+
+def test_who_lets_go_what_waits_for_an_unknown_order_gives_it_as_long_again() -> None:
+    spec = Spec(order).given(WAITS, OrderIntercepted("x", "order_unknown", "", "", "operations", T0))
+    spec.when(ResolveInterception("c-1", "x", "release"))
+    spec.then_some(InterceptionResolved, TimerSet)
+    assert spec.state.timers == ((ORDER_TIMER, T0 + WAIT_FOR_ORDER_MS),)
 
 
 def test_the_timer_of_a_known_order_says_nothing() -> None:
