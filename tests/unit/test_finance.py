@@ -4,6 +4,7 @@ import pytest
 
 from domain.decider import RefusedBefore, fold
 from domain.finance import (
+    JUDGED_MAX,
     LINES_MAX,
     CloseStatement,
     DifferenceExplained,
@@ -115,3 +116,16 @@ def test_a_message_holds_so_much_and_no_more() -> None:
     lines = tuple(Line(str(each), "paid", 1, "CNY", T0) for each in range(LINES_MAX + 1))
     with pytest.raises(TooMuchAtOnce):
         decide(TakeLines("s", lines), Finance())
+
+
+def test_a_message_judges_so_many_orders_and_no_more() -> None:
+    many = tuple(Judged(f"order-taobao:s:{number}", "2026-02-09") for number in range(JUDGED_MAX + 1))
+    with pytest.raises(TooMuchAtOnce):
+        decide(JudgeOrders("m-1", "2026-02-09", 1, many), Finance())
+
+
+def test_a_log_that_explains_or_resolves_what_was_never_opened_is_read_all_the_same() -> None:
+    events = (DifferenceExplained("d-0", "a coupon", "c-1"), DifferenceResolved("d-0", KEY, "amount_differs"))
+    state = fold(finance, events, Finance())
+    assert not state.differences
+    assert decide(ExplainDifference("c-1", "d-0", "a coupon"), state) == ()

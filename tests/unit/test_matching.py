@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from domain.after_sale import OrderRefunded
 from domain.finance import Line, LineKind
 from domain.matching import (
     REASONS,
@@ -152,3 +153,13 @@ def test_days_begin_at_midnight_of_the_platforms() -> None:
     assert (day_of(midnight), day_of(midnight - 1), day_of(midnight + DAY_MS - 1)) == (
         "2026-02-09", "2026-02-08", "2026-02-09"
     )  # fmt: skip
+
+
+def test_the_last_day_that_is_covered_is_of_either_kind() -> None:
+    assert (Cover().last, BILLS.last) == ("", NEXT)
+    assert Cover(frozenset({DAY}), frozenset({NEXT})).last == NEXT
+
+
+def test_money_that_went_back_by_the_channels_word_counts_too() -> None:
+    back = evolve(PAID, OrderRefunded(("1",), 500), T0 + DAY_MS)
+    assert (back.refunded, back.refund_ms) == (500, T0 + DAY_MS)

@@ -11,6 +11,7 @@ from domain.decider import Command
 from domain.envelope import By
 from domain.erasure import BuyerForgotten, Forget, OrderForgotten, OrderIsForgotten, TrailForgotten
 from domain.handled import MissingCommandId
+from domain.ids import trail_key
 from domain.order import Order, OrderQuarantined, QueuedBehind, RecordEffect, order
 from domain.privacy import (
     SETTLED_MS,
@@ -31,6 +32,7 @@ from domain.privacy import (
     informed,
     privacy,
     react,
+    streams_of,
     why_unfinished,
 )
 from domain.talk import Comment
@@ -153,3 +155,7 @@ def test_each_actor_lets_go_of_what_it_holds_once() -> None:
 def test_words_about_a_forgotten_person_are_refused() -> None:
     act = Comment("c-9", who=LI, told=("text",), sealed=b"\1" * 60)
     Spec(order).given(OrderForgotten("c-1")).when(act).then_raises(OrderIsForgotten)
+
+
+def test_a_request_destroys_the_keys_of_orders_trails_and_asides() -> None:
+    assert streams_of(ASKED) == (KEY, trail_key(BUYER), ASIDE)
