@@ -185,8 +185,6 @@ def _set(command: SetSkus, state: Skus, now_ms: int) -> Sequence[Event]:
 
 def _served(state: Skus, table: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
     """Return the waiting orders that the table can serve, first come first served, and whether there are more."""
-    if not state.waiting:
-        return (), False
     served = sorted(
         (waits.number, order) for order, waits in state.waiting.items() if any(item in table for item, _ in waits.items)
     )
