@@ -19,7 +19,7 @@ class _Outer(msgspec.Struct, forbid_unknown_fields=True):
     ("text", "told"),
     [
         ("{\n 'a': 1}", "line 2: not JSON: Expecting property name"),
-        ('{"a": 1, "a": 2}', "the name 'a' is there twice"),
+        ('{"b": 0, "a": 1, "a": 2}', "the name 'a' is there twice"),
         ('{"a": ' + "[" * 100_000, "not JSON: nested too deeply"),
         ('{"a": ' + "9" * 5_000 + "}", "not JSON: Exceeds the limit"),
         ("a = 1\nb =", "line 2: not TOML: Invalid value"),

@@ -132,6 +132,15 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int, told: str) ->
     assert told in str(caught.value)
 
 
+def test_converters_are_named_where_one_is_wrong_and_nowhere_else() -> None:
+    with pytest.raises(BadMapping, match="there is no such converter: use one of text, integer, "):
+        read_mapping(field('from = "a"', 'to = "attributes.b"', OPEN, 'convert = "number"'), ())
+    for text in (field('from = "a"', "to = 5"), '[times]\ndate_order = "ymd"'):
+        with pytest.raises(BadMapping) as caught:
+            read_mapping(text, ())
+        assert "converter" not in str(caught.value)
+
+
 def test_two_fields_for_one_target_are_refused_at_the_second() -> None:
     one = field('from = "a"', 'to = "attributes.b"', OPEN)
     with pytest.raises(BadMapping, match=r"line 9: the field in line 2 has the target 'attributes\.b' already"):

@@ -78,6 +78,14 @@ def test_paths_are_those_of_the_rfc_and_convince_of_their_leaf_alone(index: int,
         assert not included(leaf, at, 7, proof, root), (at, len(proof))
 
 
+def test_a_path_longer_than_its_tree_is_high_shows_nothing_whatever_root_it_leads_to() -> None:
+    assert included(B, 1, 2, [A], G)
+    assert not included(B, 0, 1, [A], G), "a tree of one leaf is that leaf"
+    before, after = node_hash(G, C), node_hash(G, H)
+    assert consistent(3, before, 4, after, [C, D, G])
+    assert not consistent(3, node_hash(L, before), 4, node_hash(L, after), [C, D, G, L])
+
+
 @pytest.mark.parametrize(
     ("earlier", "size", "nodes"), [(3, 7, [C, D, G, L]), (4, 7, [L]), (6, 7, [I_, J, K]), (5, 6, [E, F, K])]
 )

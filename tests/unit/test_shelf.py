@@ -23,6 +23,7 @@ from domain.shelf import (
     TakeMoved,
 )
 from domain.stock import (
+    QUANTITY_MAX,
     AdjustStock,
     Arrival,
     BadQuantity,
@@ -264,6 +265,14 @@ def test_a_level_above_what_is_there_is_told_at_once_and_anew_when_it_changes() 
     assert not spec.state.floor.reorder
     spec.when(SetReorderLevel("r-5", "S9", 2, 2))
     spec.then(ReorderLevelSet("r-5", "S9", 2, 2, T0), ReorderSignalled("S9", 0, 2, 2))
+
+
+def test_a_level_may_be_as_great_as_any_quantity() -> None:
+    spec = given().when(SetReorderLevel("r-1", "S1", QUANTITY_MAX, QUANTITY_MAX))
+    spec.then(
+        ReorderLevelSet("r-1", "S1", QUANTITY_MAX, QUANTITY_MAX, T0),
+        ReorderSignalled("S1", 6, QUANTITY_MAX, QUANTITY_MAX - 6),
+    )
 
 
 @pytest.mark.parametrize(("sku", "level", "target"), [("", 1, 1), ("S1", -1, 1), ("S1", 5, 4), ("S1", 1, 10**9 + 1)])

@@ -73,6 +73,16 @@ def test_the_second_time_of_a_day_is_read_like_the_first() -> None:
     assert late.utc_ms - early.utc_ms == 1000
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2026/11/11 09:12:33", "2026.11.11 09:12:33", "11/11/2026 09:12:33", "2026-11-11T09:12:33", "20261111 09:12:33"],
+)
+def test_each_notation_of_a_day_is_read_the_second_time_like_the_first(text: str) -> None:
+    reader = TimeReader("+08:00", "Asia/Shanghai", "dmy", None, excel=False)
+    once = SourceTime(text, NINE_TWELVE_33, 480, "2026-11-11T09:12:33.000+08:00")
+    assert [reader.read(text) for _ in range(2)] == [once, once]
+
+
 def test_days_are_remembered_up_to_a_limit_and_read_alike_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timehub, "_DAYS_CACHED_MAX", 3)
     reader = TimeReader("+08:00", "Asia/Shanghai", None, None, excel=False)
