@@ -222,6 +222,12 @@ def test_spans_and_acts_are_as_written() -> None:
     assert (act.tries, act.backoff_ms, act.timeout_ms, act.then) == (3, 90_000, 10_000, "intercept")
 
 
+@pytest.mark.parametrize("row", ["every = 2", "over = 2", "over = 'CNY(2)'", "over = 2\nevery = true"])
+def test_a_promotion_that_gives_goods_takes_nothing_off(row: str) -> None:
+    (offer,) = read_rules(HEAD + rule("promotion", row, 'gift = { sku = "G" }')).offers
+    assert [(step.save, step.save_currency) for step in offer.steps] == [(0, "")]
+
+
 def test_who_is_told_of_an_event_is_found_by_its_tag_and_order() -> None:
     notify = ('on = ["order.shipped", "order.paid"]', 'to = ["desk"]', 'title = "{order_no} {reason}"', 'text = "x"')
     book = read_rules(HEAD + rule("tag", 'tag = "big"', 'when = "units > 5"', name="t") + rule("notify", *notify)

@@ -243,6 +243,13 @@ def test_evidence_is_filled_from_the_order() -> None:
     assert odd.found[0].evidence == "5 minor units of XTS"
 
 
+@pytest.mark.parametrize(("skus", "told"), [(1, "S0"), (5, "S0, S1, S2, S3, S4"), (6, "S0, S1, S2, S3, S4 and 1 more")])
+def test_evidence_names_the_first_few_and_counts_those_it_leaves_out(skus: int, told: str) -> None:
+    rules = book("intercept; reason = 'big'; advice = 'look'; role = 'desk'; evidence = '{skus}'")
+    (found,) = judge(rules, facts(*(sold(f"S{number}", 1, 1) for number in range(skus))), 1).found
+    assert found.evidence == told
+
+
 def test_the_first_promise_and_the_first_form_of_each_kind_count() -> None:
     rules = book("promise; ship_within = '1h'; when = 'units > 9'",
                  "promise; ship_within = '2h'; deliver_within = '1d'",
