@@ -28,6 +28,7 @@ from domain.finance import (
     finance,
 )
 from domain.ids import finance_key
+from domain.stock import ReceiveStock
 from tests.spec import T0, Cell
 
 KEY = "order-taobao:shop1:o-1"
@@ -110,6 +111,13 @@ def test_a_refused_explanation_is_answered_alike_for_ever() -> None:
     assert cell.tags(shop) == ["finance.refused"]
     with pytest.raises(RefusedBefore):
         decide(ExplainDifference("c-1", "d-0", "x"), cell.states[shop].state)
+
+
+def test_a_message_that_is_not_for_finance_is_refused_and_recorded() -> None:
+    cell = Cell()
+    shop = finance_key("taobao", "shop1")
+    assert cell.send(shop, ReceiveStock("d-1", (("S1", 1),))).outcome == "refused"
+    assert cell.tags(shop) == ["finance.refused"]
 
 
 def test_a_message_holds_so_much_and_no_more() -> None:
