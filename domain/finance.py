@@ -119,6 +119,7 @@ class LineRead(Event, frozen=True):
     statement: str
     """Digest of the statement's bytes."""
     line: Line
+    """What it says."""
 
 
 class StatementRead(Event, frozen=True):
@@ -148,6 +149,7 @@ class OrdersCompared(Event, frozen=True):
     differing: int
     """Orders of which something differs, explained or not."""
     command: str
+    """Id of the message that told of the comparison."""
 
 
 class DifferenceOpened(Event, frozen=True):
@@ -166,6 +168,7 @@ class DifferenceOpened(Event, frozen=True):
     theirs: int
     """What the statements say."""
     currency: str
+    """ISO 4217, of both amounts, or of `theirs` where the currencies themselves differ; "" = none is known."""
     about: str = ""
     """Id of the line that it is about, where it is about one."""
     evidence: str = ""
@@ -180,6 +183,7 @@ class DifferenceExplained(Event, frozen=True):
     reason: str
     """His words; nothing personal."""
     command: str
+    """Id of his act."""
 
 
 class DifferenceResolved(Event, frozen=True):
@@ -197,9 +201,13 @@ class FinanceRefused(Event, frozen=True):
     """A message broke a rule; nothing else happened."""
 
     what: str
+    """Kind of the message."""
     rule: str
+    """Name of the broken rule."""
     reason: str
+    """For people: what was wrong with it."""
     command: str = ""
+    """Id of the act or of the comparison; "" = a message about a statement, which has none."""
 
 
 # --- refusals
