@@ -169,6 +169,13 @@ def test_without_lines_it_is_about_all_that_can_be() -> None:
     spec.when(OpenAfterSale("c-2", "exchange", "quality")).then_raises(after_sale.TooManyUnits)
 
 
+def test_who_wants_more_than_can_be_put_right_hears_that_nothing_is_left() -> None:
+    spec = shipped().given(opened(lines=(("2", 3),)))
+    spec.when(OpenAfterSale("c-1", "exchange", "quality", (("2", 1),))).then_raises(after_sale.TooManyUnits)
+    assert spec._refusal is not None
+    assert spec._refusal.reason == "1 units of line 2: an after-sale of this kind can be of 0"
+
+
 @pytest.mark.parametrize(
     ("command", "refusal"),
     [
@@ -441,6 +448,21 @@ def test_freight_goes_back_under_no_line_and_never_more_than_was_paid() -> None:
 @pytest.mark.parametrize("amounts", [(("2", 0),), (("2", -1),), (("2", 301),), (("2", 200), ("2", 101)), (("1", 1),)])
 def test_no_more_goes_back_for_a_line_than_was_paid_for_it(amounts: tuple[tuple[str, int], ...]) -> None:
     at_stage("approved").when(RefundAfterSale("x", 1, amounts)).then_raises(after_sale.TooMuchMoney)
+
+
+@pytest.mark.parametrize("line_id", ["1", "2"])
+def test_who_asks_for_too_much_money_hears_that_nothing_is_left(line_id: str) -> None:
+    spec = at_stage("approved").given(OrderRefunded(("2",), 300))
+    spec.when(RefundAfterSale("x", 1, ((line_id, 1),))).then_raises(after_sale.TooMuchMoney)
+    assert spec._refusal is not None
+    assert f"1 for line {line_id}: of what was paid for it 0 is left" in spec._refusal.reason
+
+
+def test_a_line_that_cost_one_minor_unit_is_paid_back_too() -> None:
+    cheap = msgspec.structs.replace(line("1"), amount=1)
+    spec = Spec(order.order).given(*normalized(snapshot(lines=(cheap,))), OrderPaid(1, "CNY", T0), OrderShipped((), T0))
+    spec.given(opened(lines=(("1", 1),)), AfterSaleApproved(1, "c-1"))
+    spec.when(RefundAfterSale("x", 1)).then(OrderRefunded(("1",), 1, "", "x", 1, (), "original"))
 
 
 def test_what_a_payment_service_gave_back_counts_though_it_does_not_say_what_for() -> None:

@@ -172,6 +172,7 @@ def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled()
     assert dict(cell.states[BUYERS_KEY].state.known[WHO].owes) == {order_key("taobao", "shop1", f"o-{number}"): owed
                                                  for number, owed in ((1, 700), (2, 400))}  # fmt: skip
     cell.send(order_key("taobao", "shop1", "o-1"), CancelLines("x-1", (), "no more"))
+    assert dict(cell.states[BUYERS_KEY].state.known[WHO].owes) == {order_key("taobao", "shop1", "o-2"): 400}
     ordered(cell, "o-3", 120, payable=500)
     assert reasons(cell, "o-3") == []
 

@@ -124,6 +124,14 @@ def test_part_of_an_order_that_nobody_had_allocated_is_deducted_and_the_rest_res
     assert (figures(cell, "S1"), figures(cell, "S2")) == ((9, 0), (10, 3))
 
 
+def test_of_two_lines_of_the_same_goods_the_one_that_has_not_left_stays_held() -> None:
+    cell = stocked()
+    cell.take(snapshot(lines=(line("1"), line("2", "S1", 2))))
+    cell.take(snapshot("allocating", 4, (line("1", state="shipped"), line("2", "S1", 2))))
+    assert figures(cell, "S1") == (9, 2)
+    assert cell.order().allocations[0].lines == (("S1", 2),)
+
+
 def test_goods_of_an_order_first_seen_as_shipped_are_deducted_once() -> None:
     cell = stocked()
     cell.take(snapshot("shipped", 4, TWO))

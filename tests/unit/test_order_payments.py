@@ -324,6 +324,15 @@ def test_refunds_without_a_payment_service_are_counted_as_the_channel_tells_them
     Spec(order).given(*normalized(UNPAID), OrderRefunded(("1",), 0)).when(SettlePayments()).then_nothing()
 
 
+def test_a_refund_that_only_the_channel_tells_counts_though_the_payment_was_told_by_its_service() -> None:
+    lines = (line("1", state="shipped"), line("2", quantity=3, state="shipped"))
+    cell = cell_of(snapshot("awaiting_payment", 1, (line("1"), line("2", quantity=3))))
+    cell.send(KEY, paid(400))
+    cell.take(snapshot("shipped", 5, lines))
+    cell.take(snapshot("shipped", 9, (lines[0], line("2", quantity=3, state="shipped", after_sale="refunded"))))
+    assert cell.order().payments.refunded == 300
+
+
 def test_a_refund_that_does_not_arrive_is_a_question_until_it_does() -> None:
     cell = cell_of(UNPAID)
     cell.send(KEY, paid())

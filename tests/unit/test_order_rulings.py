@@ -9,7 +9,7 @@ from domain import approvals, order, stock
 from domain.cell import Turn
 from domain.ids import order_key
 from domain.payments import RecordPayment
-from domain.routing import Stock, plan
+from domain.routing import Stock, plain_warehouse, plan, pre_plan
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
 from tests.spec import T0, Cell, line, replayed, snapshot
 
@@ -54,6 +54,7 @@ def test_the_first_warehouse_that_has_everything_serves_the_order() -> None:
     cell = stocked({"S1": 9}, {"S1": 9, "S2": 9})
     cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(Route("all", warehouses=BOTH),)))
     assert places(cell) == {"B": (("S1", 1), ("S2", 3))}
+    assert [each.id for each in cell.order().allocations] == [f"{KEY}/1"], "only parcels of several are numbered"
     assert cell.tags(KEY).count("order.pick_list_issued") == 1
     send(cell, order.Ship("c-1", "T1", "SF"))
     assert (cell.order().status, figures(cell, "S2", "B")) == ("shipped", (6, 0, 0))
@@ -63,6 +64,7 @@ def test_an_order_that_no_warehouse_has_whole_is_split_and_leaves_in_several_par
     cell = stocked({"S1": 9}, {"S2": 9})
     cell.take(snapshot(lines=TWO), ruling=Ruling(1, routes=(Route("all", warehouses=BOTH),)))
     assert places(cell) == {"A": (("S1", 1),), "B": (("S2", 3),)}
+    assert [each.id for each in cell.order().allocations] == [f"{KEY}/1-1", f"{KEY}/1-2"]
     assert cell.tags(KEY).count("order.pick_list_issued") == 2
     assert send(cell, order.Ship("c-1", "T1", "SF")).outcome == "refused", "which of the two?"
     assert send(cell, order.Ship("c-2", "T1", "SF", "B")).outcome == "accepted"
@@ -116,6 +118,17 @@ def test_a_plan_outlives_that_goods_which_have_left_already_are_not_on_the_shelf
     assert (reasons(cell), places(cell)) == (["shipped_without_stock"], {"A": (("S1", 1),), "B": (("G1", 1),)})
 
 
+def test_goods_that_left_beside_a_plan_are_not_taken_out_of_what_it_holds() -> None:
+    cell = stocked({"S1": 9}, {"S2": 9})
+    both = Ruling(1, routes=(Route("all", warehouses=BOTH),))
+    cell.take(snapshot(lines=TWO), ruling=both)
+    planned = cell.order().allocations
+    turn = cell.take(snapshot("allocating", 5, (*TWO, line("3", "S1", state="shipped"))), ruling=both)
+    assert cell.order().allocations == planned
+    assert [record.tag for record in turn.records if record.stream == "warehouse-A"] == ["stock.issued"]
+    assert (figures(cell, "S1"), figures(cell, "S2", "B")) == ((8, 1, 0), (9, 3, 0))
+
+
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
     units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
     cell = stocked({"S2": 2}, {"S2": 2})
@@ -157,6 +170,8 @@ def test_units_are_not_shared_without_leave(split: Any) -> None:
     )
     assert (places(cell), reasons(cell)) == ({}, ["stock_short"])
     assert (figures(cell, "S2"), figures(cell, "S2", "B")) == ((2, 0, 0), (2, 0, 0))
+    asked = [record.stream for record in cell.records if record.tag == "stock.reservation_refused"]
+    assert asked == ["warehouse-A"], "the first of the route says how much is missing"
 
 
 def test_what_nobody_has_gives_everything_back_and_says_where_it_is_short() -> None:
@@ -180,6 +195,8 @@ def test_custom_work_is_isolated_until_its_processing_is_confirmed() -> None:
     assert [b'"area":"C"' in data for data in lists] == [False, True]
     assert all(b'"priority":"urgent"' in data for data in lists)
     custom = next(each.id for each in cell.order().allocations if each.area)
+    which = send(cell, order.Ship("c-0", "T1", "SF"))
+    assert which.reason.endswith(f"name one of {KEY}/1-1 (A), {KEY}/1-2 (A, area C)")
     assert send(cell, order.Ship("c-1", "T1", "SF", custom)).outcome == "refused"
     assert send(cell, order.ConfirmProcessing("c-2")).outcome == "accepted"
     assert send(cell, order.ConfirmProcessing("c-3", custom)).outcome == "refused", "once is enough"
@@ -216,6 +233,20 @@ def test_stock_kept_from_campaigns_is_not_eaten() -> None:
     assert (reasons(cell), figures(cell, "S1")) == (["stock_short"], (5, 0, 0))
     cell.take(snapshot(lines=(line("1", quantity=3),), number="o-2"))
     assert figures(cell, "S1") == (5, 3, 0), "an order that the rule is not about may have it"
+
+
+@pytest.mark.parametrize(("there", "served_by"), [(4, "A"), (3, "")])
+def test_the_preferred_warehouse_serves_an_order_down_to_its_last_unit(there: int, served_by: str) -> None:
+    ledger = stock.evolve(stock.Ledger(), stock.StockReceived("d-1", (("S1", there),), T0))
+    places = Stock(("A", "B"), {"A": ledger, "B": stock.Ledger()}.__getitem__)
+    assert plain_warehouse(order.Order("paid", lines=PRE), places) == served_by
+
+
+def test_what_is_planned_ahead_is_held_only_once_a_ledger_says_so() -> None:
+    places = Stock(("A",), {"A": stock.Ledger()}.__getitem__)
+    gift = order.Ruled(gifts=(Gift("buy-2", "G1", 1),))
+    unpaid = order.Order("awaiting_payment", lines=TWO, ruled=gift)
+    assert pre_plan("o", unpaid, places) == (order.Allocation("o/pre-1", "A", (("G1", 1),), held=False),)
 
 
 # --- gifts
@@ -404,6 +435,18 @@ def test_a_risk_that_is_gone_lifts_its_interception() -> None:
     cell.take(snapshot("paid", 2, TWO), ruling=BIG)
     cell.take(snapshot("paid", 3, TWO, freight=1), ruling=Ruling(2))
     assert (reasons(cell), cell.order().status) == ([], "allocating")
+
+
+def test_a_risk_that_is_still_there_keeps_its_interception_and_one_that_is_gone_lifts_only_its_own() -> None:
+    cell = stocked({"S1": 9, "S2": 9})
+    cell.take(snapshot("paid", 2, TWO), ruling=BIG, flaws=("no_phone",))
+    stopped = cell.order().interceptions
+    assert sorted(reasons(cell)) == ["address_anomaly", "large_quantity"]
+    cell.take(snapshot("paid", 3, TWO, freight=1), ruling=BIG, flaws=("no_phone",))
+    assert cell.order().interceptions == stopped
+    assert "order.interception_resolved" not in cell.tags()
+    cell.take(snapshot("paid", 4, TWO, freight=2), ruling=Ruling(2), flaws=("no_phone",))
+    assert reasons(cell) == ["address_anomaly"]
 
 
 def test_a_bad_address_stops_the_order_until_it_is_corrected() -> None:
@@ -612,6 +655,18 @@ def test_what_a_part_of_a_plan_does_not_take_stays_held_for_the_other_parts_and_
     assert [(each.area, each.lines) for each in cell.order().allocations] == [
         ("craft", (("S1", 1),)), ("", (("S2", 1),))]  # fmt: skip
     assert (figures(cell, "S1"), figures(cell, "S2"), cell.level("S1").promised) == ((1, 1, 0), (1, 1, 0), 4)
+
+
+def test_what_is_held_for_a_later_part_of_a_plan_does_not_go_to_who_waits_for_the_same_goods() -> None:
+    cell = stocked({"S1": 1, "S2": 1})
+    cell.send("warehouse-A", stock.ExpectStock("e-1", "PO-1", (("S2", 9),), T0 + 5 * DAY_MS))
+    both = (line("1", "S1", 1), line("2", "S2", 1))
+    craft = Ruling(1, routes=(Route("craft", ("1",), area="craft", processing=True),))
+    cell.take(snapshot("awaiting_payment", 2, both, kind="presale", paid=50), ruling=craft)
+    presale(cell, "paid", 2, number="o-2", lines=(line("1", "S2", 4),))
+    assert (figures(cell, "S2"), cell.level("S2").promised) == ((1, 0, 1), 4)
+    cell.take(snapshot("paid", 3, both, kind="presale"), ruling=craft)
+    assert (figures(cell, "S2"), cell.level("S2").promised, reasons(cell)) == ((1, 1, 0), 4, [])
 
 
 def test_goods_that_arrive_for_a_presale_leave_what_is_kept_from_it() -> None:

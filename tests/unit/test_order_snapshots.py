@@ -277,6 +277,20 @@ def test_an_after_sale_that_the_channel_no_longer_names_is_closed(now: tuple[obj
     assert spec.when(taking(view)).then_some(OrderAmended, AfterSaleClosed).state.after_sales == ()
 
 
+def test_a_channel_that_cancels_what_has_left_leaves_its_after_sale_open() -> None:
+    spec = Spec(order).given(*normalized(PAID), OrderPaid(100, "CNY", T0), OrderShipped((), T0))
+    spec.when(taking(snapshot("shipped", 2, (line("1", after_sale="open"),)))).then_some(OrderAmended, AfterSaleOpened)
+    spec.when(taking(snapshot("cancelled", 3, shipped=1))).then_some(OrderAmended)
+    assert (spec.state.status, spec.state.after_sales) == ("shipped", (("1", "open"),))
+
+
+def test_an_after_sale_of_goods_that_never_left_is_over_when_the_channel_cancels_them() -> None:
+    spec = paid().when(taking(snapshot("paid", 2, (line("1", after_sale="open"),))))
+    spec.then_some(OrderAmended, AfterSaleOpened)
+    spec.when(taking(snapshot("cancelled", 3))).then_some(OrderAmended, OrderCancelled, AfterSaleClosed)
+    assert (spec.state.status, spec.state.after_sales) == ("cancelled", ())
+
+
 def test_an_after_sale_of_ours_is_not_closed_by_a_channel_that_knows_nothing_of_it() -> None:
     spec = Spec(order).given(*normalized(PAID), OrderPaid(100, "CNY", T0), OrderShipped((), T0))
     spec.given(AfterSaleOpened((("1", 1),), "too big", command="c-1"))

@@ -34,6 +34,7 @@ from domain.picking import (
 )
 from domain.rulings import Route, Ruling
 from domain.shelf import SetPicking
+from domain.stock import QUANTITY_MAX
 from tests.spec import PERSON, Cell, Spec, line, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -128,6 +129,11 @@ def test_what_is_no_code_is_no_pick_error(code: str) -> None:
 @pytest.mark.parametrize("units", [0, -1, 10**9 + 1])
 def test_units_that_no_scan_has_are_refused(units: int) -> None:
     given().when(ScanItem("c-1", "S1", units=units)).then_raises(BadScan)
+
+
+def test_one_scan_may_be_of_as_many_units_as_a_line_can_have() -> None:
+    most = msgspec.structs.replace(LIST, lines=(("S1", QUANTITY_MAX),))
+    given(allocations=(most,)).when(ScanItem("c-1", "S1", units=QUANTITY_MAX)).then_some(ItemScanned)
 
 
 def test_what_was_scanned_can_be_put_back() -> None:

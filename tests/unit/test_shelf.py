@@ -28,6 +28,7 @@ from domain.stock import (
     Arrival,
     BadQuantity,
     ExpectStock,
+    Issue,
     Ledger,
     MissingDocument,
     NotEnoughOnHand,
@@ -38,6 +39,7 @@ from domain.stock import (
     Release,
     Reserve,
     StockAdjusted,
+    StockIssued,
     StockPreReserved,
     StockProtected,
     StockReceived,
@@ -76,6 +78,12 @@ def test_a_count_puts_on_hand_right_and_says_what_was_found() -> None:
 def test_a_count_that_finds_nothing_new_is_recorded_once() -> None:
     spec = given().when(CountStock("c-1", (("S1", 10),))).then(StockCounted("c-1", (("S1", 10),), T0))
     spec.when(CountStock("c-1", (("S1", 10),))).then_nothing()
+
+
+def test_counting_again_does_not_move_the_time_from_which_a_sku_is_counted() -> None:
+    spec = given().when(CountStock("c-1", (("S1", 10),)), T0 + 60_000).then_some(StockCounted)
+    assert spec.state.levels["S1"].since_ms == T0
+    spec.when(Issue("o/issued-1", "o", (("S1", 2),), T0 + 1)).then(StockIssued("o/issued-1", "o", (("S1", 2),)))
 
 
 def test_a_count_never_takes_what_is_promised_protected_or_damaged() -> None:
