@@ -444,7 +444,7 @@ def test_a_risk_that_is_still_there_keeps_its_interception_and_one_that_is_gone_
     assert sorted(reasons(cell)) == ["address_anomaly", "large_quantity"]
     cell.take(snapshot("paid", 3, TWO, freight=1), ruling=BIG, flaws=("no_phone",))
     assert cell.order().interceptions == stopped
-    assert "order.interception_resolved" not in cell.tags()
+    assert "order.resolved" not in cell.tags()
     cell.take(snapshot("paid", 4, TWO, freight=2), ruling=Ruling(2), flaws=("no_phone",))
     assert reasons(cell) == ["address_anomaly"]
 
