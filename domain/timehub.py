@@ -260,7 +260,7 @@ class TimeReader:
         offset = local.utcoffset() or timedelta()
         utc_ms = (local - _EPOCH) // timedelta(milliseconds=1) + int(f"{fraction:0<3}"[:3])
         found = SourceTime(original, utc_ms, int(offset.total_seconds()) // 60, self._local(utc_ms))
-        if not named and len(original) == 19 and original[4] == "-" and original[10] == " ":  # noqa: PLR2004
+        if not named and len(original) == 19 and original[:11] == f"{wall.date()} ":  # noqa: PLR2004
             self._remember_day(original[:11], wall)
         return found
 

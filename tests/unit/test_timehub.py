@@ -83,6 +83,14 @@ def test_each_notation_of_a_day_is_read_the_second_time_like_the_first(text: str
     assert [reader.read(text) for _ in range(2)] == [once, once]
 
 
+def test_a_day_of_one_digit_is_read_the_second_time_like_the_first() -> None:
+    reader = TimeReader("+08:00", "Asia/Shanghai", None, None, excel=False)
+    first, second = reader.read("2026-11-1  09:12:33"), reader.read("2026-11-1  09:12:33")
+    assert first == second
+    assert first is not None
+    assert first.local == "2026-11-01T09:12:33.000+08:00"
+
+
 def test_days_are_remembered_up_to_a_limit_and_read_alike_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timehub, "_DAYS_CACHED_MAX", 3)
     reader = TimeReader("+08:00", "Asia/Shanghai", None, None, excel=False)
