@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import opened, transaction
 
 FILE = "effects.db"
 _TABLES = (
@@ -24,6 +24,7 @@ _TABLES = (
         reason TEXT NOT NULL, ending BLOB NOT NULL, PRIMARY KEY (key, effect)
     ) STRICT""",
     "CREATE INDEX jobs_due ON jobs (due_ms)",
+    "INSERT INTO followed VALUES (1, '', 0)",
 )
 _GIVEN_UP = """CREATE TABLE IF NOT EXISTS given_up (
     key TEXT NOT NULL, effect TEXT NOT NULL, stream TEXT NOT NULL, reason TEXT NOT NULL, tries INTEGER NOT NULL,
@@ -97,16 +98,10 @@ class Jobs:
             FileNotFoundError: `read_only`, and there is none.
             LogDamaged: it is something else.
         """
-        path = data / FILE
         self._lock = Lock()
-        self._db = connect(path, read_only=read_only)
-        try:
-            make_tables(self._db, path, "followed", self._make, read_only=read_only)
-            if not read_only:
-                self._db.execute(_GIVEN_UP)  # files of earlier builds have none
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(data / FILE, "followed", _TABLES, read_only=read_only)
+        if not read_only:
+            self._db.execute(_GIVEN_UP)  # files of earlier builds have none
 
     def close(self) -> None:
         """Release the file."""
@@ -209,8 +204,3 @@ class Jobs:
         """The log has its end."""
         with self._lock, transaction(self._db):
             self._db.execute("DELETE FROM jobs WHERE key = ? AND effect = ?", (job.key, job.effect))
-
-    def _make(self) -> None:
-        for table in _TABLES:
-            self._db.execute(table)
-        self._db.execute("INSERT INTO followed VALUES (1, '', 0)")

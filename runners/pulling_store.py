@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from adapters.platforms.connection import Connection
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import opened, transaction
 from domain.platforms import Window
 
 FILE = "pulls.db"
@@ -85,14 +85,8 @@ class Pulls:
             FileNotFoundError: `read_only`, and there is none.
             LogDamaged: it is something else.
         """
-        path = data / FILE
         self._lock = Lock()
-        self._db = connect(path, read_only=read_only)
-        try:
-            make_tables(self._db, path, "pulls", self._make, read_only=read_only)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(data / FILE, "pulls", _TABLES, read_only=read_only)
 
     def close(self) -> None:
         """Release the file."""
@@ -303,10 +297,6 @@ class Pulls:
                 ON CONFLICT (name) DO UPDATE SET state = excluded.state""",
                 (name, msgspec.json.encode(state)),
             )
-
-    def _make(self) -> None:
-        for statement in _TABLES:
-            self._db.execute(statement)
 
 
 def shop_of(connection: Connection) -> str:

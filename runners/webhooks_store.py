@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import opened, transaction
 from domain.catalogue import TYPES
 from domain.ids import kind_of, parts_of
 from domain.ports import Recorded
@@ -167,14 +167,8 @@ class Webhooks:
             FileNotFoundError: `read_only`, and there is none.
             LogDamaged: it is something else.
         """
-        path = data / FILE
         self._lock = Lock()
-        self._db = connect(path, read_only=read_only)
-        try:
-            make_tables(self._db, path, "subscribers", self._make, read_only=read_only)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(data / FILE, "subscribers", _TABLES, read_only=read_only)
 
     def close(self) -> None:
         """Release the file."""
@@ -401,10 +395,6 @@ class Webhooks:
     def _do(self, text: str, values: Sequence[Any]) -> bool:
         with self._lock, transaction(self._db):
             return self._db.execute(text, tuple(values)).rowcount > 0
-
-    def _make(self) -> None:
-        for table in _TABLES:
-            self._db.execute(table)
 
 
 def _marks(row: Sequence[Any]) -> str:

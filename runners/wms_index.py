@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import opened, transaction
 from domain.catalogue import decode_event
 from domain.order import PickListIssued
 from domain.wms import base_of, code_of
@@ -27,6 +27,7 @@ _TABLES = (
         code TEXT PRIMARY KEY, stream TEXT NOT NULL, pick_list TEXT NOT NULL, allocation TEXT NOT NULL,
         warehouse TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    "INSERT INTO followed VALUES (1, '', 0)",
 )
 
 
@@ -50,15 +51,9 @@ class DeliveryIndex:
         Raises:
             LogDamaged: the file is something else.
         """
-        path = data / FILE
         self._log = event_log
         self._lock = Lock()
-        self._db = connect(path)
-        try:
-            make_tables(self._db, path, "followed", self._make, read_only=False)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(data / FILE, "followed", _TABLES)
 
     def find(self, code: str) -> Whose | None:
         """Return whose delivery order it is, whatever its revision; None where no pick list was ever issued for it."""
@@ -100,8 +95,3 @@ class DeliveryIndex:
                     known = generation
                 self._db.executemany("INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)", rows)
                 self._db.execute("UPDATE followed SET generation = ?, position = ?", (generation, position))
-
-    def _make(self) -> None:
-        for table in _TABLES:
-            self._db.execute(table)
-        self._db.execute("INSERT INTO followed VALUES (1, '', 0)")

@@ -11,11 +11,14 @@ from secrets import token_hex
 from threading import Lock
 
 from adapters.storage.sealing import open_sealed, seal
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import opened, transaction
 from adapters.storage.vault import DestroyingVault
 
 BYTES_MAX = 32 << 20
 """Largest input taken: 32 MB."""
+_TABLE = """CREATE TABLE spooled (
+    ref TEXT NOT NULL PRIMARY KEY, digest BLOB NOT NULL UNIQUE, put_ms INTEGER NOT NULL, sealed BLOB NOT NULL
+) STRICT"""
 
 
 def _now_ms() -> int:
@@ -38,12 +41,7 @@ class Spool:
         self._vault = vault
         self._now_ms = now_ms
         self._lock = Lock()
-        self._db = connect(path, secure_delete=True)
-        try:
-            make_tables(self._db, path, "spooled", self._make, read_only=False)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(path, "spooled", (_TABLE,), secure_delete=True)
 
     def put(self, raw: bytes) -> str:
         """Keep `raw`, durably, and return its reference; the one it has already, where it is kept already.
@@ -104,9 +102,3 @@ class Spool:
         """Release the file."""
         with self._lock:
             self._db.close()
-
-    def _make(self) -> None:
-        self._db.execute(
-            "CREATE TABLE spooled (ref TEXT NOT NULL PRIMARY KEY, digest BLOB NOT NULL UNIQUE, put_ms INTEGER NOT NULL,"
-            " sealed BLOB NOT NULL) STRICT"
-        )

@@ -144,6 +144,29 @@ class Rows:
         return text
 
 
+def opened(
+    path: Path, mark: str, statements: Sequence[str], *, read_only: bool = False, secure_delete: bool = False
+) -> sqlite3.Connection:
+    """Open a database that these statements make where it is empty; see `connect` and `make_tables`.
+
+    Raises:
+        FileNotFoundError: `read_only`, and there is none.
+        LogDamaged: the file belongs to something else, is damaged, or would not be durable.
+    """
+    db = connect(path, read_only=read_only, secure_delete=secure_delete)
+
+    def make() -> None:
+        for statement in statements:
+            db.execute(statement)
+
+    try:
+        make_tables(db, path, mark, make, read_only=read_only)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
 def make_tables(db: sqlite3.Connection, path: Path, mark: str, make: Callable[[], None], *, read_only: bool) -> None:
     """Run `make` in a transaction where the database is empty; `mark` is the table that tells whose it is.
 

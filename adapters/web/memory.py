@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from adapters.storage.sqlite import connect, make_tables, transaction
+from adapters.storage.sqlite import connect, opened, transaction
 from domain.ports import Conflict
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,18 @@ log = structlog.get_logger(__name__)
 KEPT_MS = 86_400_000
 """Longer than any platform calls its pushes fresh, and than clients try again."""
 FORGET_EVERY_MS = 600_000
+_TABLES = (
+    """CREATE TABLE pushes (
+        connection TEXT NOT NULL, nonce TEXT NOT NULL, content BLOB NOT NULL, at_ms INTEGER NOT NULL,
+        PRIMARY KEY (connection, nonce, content)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX pushes_at ON pushes (at_ms)",
+    """CREATE TABLE answers (
+        holder TEXT NOT NULL, key TEXT NOT NULL, content BLOB NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL,
+        at_ms INTEGER NOT NULL, PRIMARY KEY (holder, key)
+    ) STRICT""",
+    "CREATE INDEX answers_at ON answers (at_ms)",
+)
 _ANSWERS = "INSERT OR REPLACE INTO answers (holder, key, content, status, body, at_ms) VALUES (?, ?, ?, ?, ?, ?)"
 _PUSHES = "INSERT OR REPLACE INTO pushes (connection, nonce, content, at_ms) VALUES (?, ?, ?, ?)"
 
@@ -49,12 +61,7 @@ class Memory:
             LogDamaged: the file is something else, or damaged.
         """
         self._now_ms = now_ms
-        self._db = connect(path)
-        try:
-            make_tables(self._db, path, "pushes", self._make, read_only=False)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = opened(path, "pushes", _TABLES)
         # A connection of its own for looking up: one that is being synced keeps everybody waiting.
         self._reader = connect(path)
         self._waiting: list[tuple[str, tuple[object, ...], asyncio.Future[None]]] = []
@@ -139,18 +146,6 @@ class Memory:
                 self._db.execute("DELETE FROM pushes WHERE at_ms <= ?", (now - KEPT_MS,))
                 self._db.execute("DELETE FROM answers WHERE at_ms <= ?", (now - KEPT_MS,))
                 self._forget_at = now + FORGET_EVERY_MS
-
-    def _make(self) -> None:
-        self._db.execute(
-            "CREATE TABLE pushes (connection TEXT NOT NULL, nonce TEXT NOT NULL, content BLOB NOT NULL,"
-            " at_ms INTEGER NOT NULL, PRIMARY KEY (connection, nonce, content)) STRICT, WITHOUT ROWID"
-        )
-        self._db.execute("CREATE INDEX pushes_at ON pushes (at_ms)")
-        self._db.execute(
-            "CREATE TABLE answers (holder TEXT NOT NULL, key TEXT NOT NULL, content BLOB NOT NULL,"
-            " status INTEGER NOT NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (holder, key)) STRICT"
-        )
-        self._db.execute("CREATE INDEX answers_at ON answers (at_ms)")
 
 
 UNKEPT = (sqlite3.Error, OSError, Conflict)
