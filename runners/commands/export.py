@@ -1,6 +1,7 @@
 """`export`: the log and the read models in open formats, for process mining, data teams and partners."""
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,93 +55,90 @@ ChannelOption = Annotated[
 ]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OfLog:
+    """The options that each export of the log has."""
+
+    out: OutOption
+    from_: FromOption = None
+    to: ToOption = None
+    channel: ChannelOption = ()
+    force: ForceOption = False
+    data: DataOption = DATA_DEFAULT
+    json: JsonOption = False
+
+    def written(self, write: "Callable[[Any, Path, Settings, Span, Progress], dict[str, Any]]") -> Exit:
+        """Write the chosen part of the log to the file, whole or not at all.
+
+        Raises:
+            Failure: the options mean nothing, or the log cannot be read here.
+        """
+        from msgspec import DecodeError  # noqa: PLC0415
+
+        from domain.catalogue import UnknownTag  # noqa: PLC0415
+        from runners.bootstrap import open_log  # noqa: PLC0415
+
+        settings = settings_of(self.data)
+        span = _span(self.from_, self.to, self.channel, settings.zone)
+
+        def write_log(file: Path, on: "Progress") -> dict[str, Any]:
+            with closing(open_log(settings, read_only=True)) as log:
+                try:
+                    return write(log, file, settings, span, on)
+                except UnknownTag as error:
+                    raise Failure(
+                        Exit.DATA, f"{error}; export with the version that wrote it, or a newer one"
+                    ) from error
+                except DecodeError as error:
+                    raise Failure(
+                        Exit.DATA, f"an event is damaged ({error}): `orderspine audit verify` tells more"
+                    ) from error
+
+        return _written(self.out, self.force, self.json, write_log)
+
+
 @app.command
 def ocel(
     *,
-    out: OutOption,
     form: Annotated[
         Literal["json", "sqlite"] | None,
         Parameter(name="--format", help="By the file's ending, where it is left out: .sqlite and .db, else JSON."),
     ] = None,
-    from_: FromOption = None,
-    to: ToOption = None,
-    channel: ChannelOption = (),
-    force: ForceOption = False,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    export: OfLog,
 ) -> Exit:
     """Object-centric event log, OCEL 2.0: every event with its order, lines, goods, warehouse, parcel and others."""
     from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite  # noqa: PLC0415
 
-    sqlite = form == "sqlite" if form else out.suffix.lower() in (".sqlite", ".db")
+    sqlite = form == "sqlite" if form else export.out.suffix.lower() in (".sqlite", ".db")
     write = write_ocel_sqlite if sqlite else write_ocel_json
-    return _of_log(
-        data, out, (from_, to, channel), force, json, lambda log, file, _, span, on: write(log, file, span, on)
-    )
+    return export.written(lambda log, file, _, span, on: write(log, file, span, on))
 
 
 @app.command
-def xes(
-    *,
-    out: OutOption,
-    from_: FromOption = None,
-    to: ToOption = None,
-    channel: ChannelOption = (),
-    force: ForceOption = False,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
-) -> Exit:
+def xes(*, export: OfLog) -> Exit:
     """Classic event log, XES (IEEE 1849): one trace for each order."""
     from runners.exporting.xes import write_xes  # noqa: PLC0415
 
-    return _of_log(
-        data,
-        out,
-        (from_, to, channel),
-        force,
-        json,
-        lambda log, file, settings, span, on: write_xes(log, file, settings.cell, span, on),
-    )
+    return export.written(lambda log, file, settings, span, on: write_xes(log, file, settings.cell, span, on))
 
 
 @app.command
-def cloudevents(
-    *,
-    out: OutOption,
-    from_: FromOption = None,
-    to: ToOption = None,
-    channel: ChannelOption = (),
-    force: ForceOption = False,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
-) -> Exit:
+def cloudevents(*, export: OfLog) -> Exit:
     """The log as CloudEvents 1.0, one JSON document a line, as the EVENTS stream carries them."""
     from runners.exporting.cloud_events import write_cloud_events  # noqa: PLC0415
 
-    return _of_log(
-        data,
-        out,
-        (from_, to, channel),
-        force,
-        json,
-        lambda log, file, settings, span, on: write_cloud_events(log, file, settings.cell, span, on),
-    )
+    return export.written(lambda log, file, settings, span, on: write_cloud_events(log, file, settings.cell, span, on))
 
 
 @app.command
 def epcis(
     *,
-    out: OutOption,
     base: Annotated[
         str,
         Parameter(help="Web address that your own identifiers begin with, for example https://id.example.com."),
     ],
-    from_: FromOption = None,
-    to: ToOption = None,
-    channel: ChannelOption = (),
-    force: ForceOption = False,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
+    export: OfLog,
 ) -> Exit:
     """Shipments with lots and carbon figures, EPCIS 2.0 in JSON-LD."""
     from projections.epcis import BadBase, checked_base  # noqa: PLC0415
@@ -150,13 +148,8 @@ def epcis(
         own = checked_base(base)
     except BadBase as error:
         raise Failure(Exit.USAGE, f"--base: {error}") from error
-    return _of_log(
-        data,
-        out,
-        (from_, to, channel),
-        force,
-        json,
-        lambda log, file, settings, span, on: write_epcis(log, file, settings.cell, settings.zone, own, span, on),
+    return export.written(
+        lambda log, file, settings, span, on: write_epcis(log, file, settings.cell, settings.zone, own, span, on)
     )
 
 
@@ -199,36 +192,6 @@ def table(
                 raise Failure(Exit.DATA, str(error)) from error
 
     return _written(out, force, json, write)
-
-
-def _of_log(
-    data: Path,
-    out: Path,
-    wanted: tuple[str | None, str | None, tuple[str, ...]],
-    force: bool,
-    json: bool,
-    write: "Callable[[Any, Path, Settings, Span, Progress], dict[str, Any]]",
-) -> Exit:
-    from msgspec import DecodeError  # noqa: PLC0415
-
-    from domain.catalogue import UnknownTag  # noqa: PLC0415
-    from runners.bootstrap import open_log  # noqa: PLC0415
-
-    settings = settings_of(data)
-    span = _span(*wanted, settings.zone)
-
-    def write_log(file: Path, on: "Progress") -> dict[str, Any]:
-        with closing(open_log(settings, read_only=True)) as log:
-            try:
-                return write(log, file, settings, span, on)
-            except UnknownTag as error:
-                raise Failure(Exit.DATA, f"{error}; export with the version that wrote it, or a newer one") from error
-            except DecodeError as error:
-                raise Failure(
-                    Exit.DATA, f"an event is damaged ({error}): `orderspine audit verify` tells more"
-                ) from error
-
-    return _written(out, force, json, write_log)
 
 
 def _span(begin: str | None, end: str | None, channels: tuple[str, ...], zone: str) -> "Span":
