@@ -164,7 +164,7 @@ class SimWms:
         return str(await self._port.ask(call_off))
 
     async def stock(self, warehouse: str, skus: Sequence[str]) -> list[WmsStock]:
-        raise NotImplementedError
+        raise NotImplementedError("no effect asks for it: stock is compared by a runner that no simulated run has")
 
     def work(self, chance: Random, faults: Faults, number: int, now_ms: int) -> list[Letter]:
         """Pack one of the delivery orders, and say so: not always once, nor what was asked for."""
