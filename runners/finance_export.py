@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.erp.outlets import harmless
 from domain.catalogue import decode_event
 from domain.decider import fold
 from domain.ids import parts_of
@@ -73,7 +74,7 @@ def write(file: Path, found: Iterator[dict[str, str]]) -> int:
         writer = csv.DictWriter(stream, FIELDS)
         writer.writeheader()
         for row in found:
-            writer.writerow({name: _harmless(value) for name, value in row.items()})
+            writer.writerow({name: harmless(value) for name, value in row.items()})
             count += 1
     return count
 
@@ -111,12 +112,3 @@ def _sums(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, int]]
     for line in lines:
         found[line["key"]][line["kind"]] += line["amount"]
     return found
-
-
-def _harmless(text: str) -> str:
-    """Return text from outside as a spreadsheet will not run it (a cell that begins like a formula)."""
-    return "'" + text if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not _is_amount(text)) else text
-
-
-def _is_amount(text: str) -> bool:
-    return text[1:].replace(".", "", 1).isdigit()

@@ -104,7 +104,7 @@ class CsvFolder:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, [self._settings.names.get(field, field) for field in FIELDS])
         writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in found)
+        writer.writerows({name: harmless(value) for name, value in row.items()} for row in found)
         try:
             content = text.getvalue().encode(self._settings.encoding)
         except UnicodeEncodeError as error:
@@ -160,7 +160,7 @@ def _reference(answer: Answer) -> str:
     return str(found.get("reference", ""))[:200]
 
 
-def _harmless(value: str) -> str:
+def harmless(value: str) -> str:
     """Return a value that no spreadsheet takes for a formula."""
     return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(value) else value
 

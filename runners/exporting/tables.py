@@ -10,25 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, Numeric, Table
+from sqlalchemy import Column, LargeBinary, Table
 
 from adapters.storage.read_models import ReadModels
 from projections import PROJECTIONS
 from projections.base import Projection
 from runners.exporting.reading import Progress, clean
+from runners.result_file import harmless
 
 ROWS_AT_ONCE = 1_000
-GROUP_ROWS = 10_000
-"""Rows of one group of a Parquet file: what is kept in memory while it is written."""
 PEOPLE = frozenset({"person", "who", "picker", "what", "asked_by", "mentions"})
 """Columns and fields that name people who work here, or may."""
-DONE_BY = frozenset({"updated_by", "opened_by"})
+DONE_BY = frozenset({"updated_by", "opened_by", "by_whom"})
 """Columns and fields that say who did it: `channel:taobao`, or `person` and his id, which is cut off."""
 DOCUMENTS = frozenset({"document", "viewed", "facts"})
 """Columns that hold JSON."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class UnknownTable(LookupError):
@@ -82,7 +78,12 @@ def write_table(
     columns, hidden = columns_of(made)
     shown = [each.name for each in columns]
     pages = _pages(models.table_pages(projection, made, shown, channels, ROWS_AT_ONCE), shown, progress)
-    rows = _write_csv(file, shown, pages) if form == "csv" else _write_parquet(file, columns, pages)
+    if form == "csv":
+        rows = _write_csv(file, shown, pages)
+    else:
+        from runners.exporting.parquet import write_parquet  # noqa: PLC0415  a heavy library
+
+        rows = write_parquet(file, columns, pages)
     return {"rows": rows, "columns": shown, "left_out": hidden}
 
 
@@ -130,40 +131,6 @@ def _write_csv(file: Path, shown: Sequence[str], pages: Iterable[list[list[Any]]
         writer = csv.writer(out)
         writer.writerow(shown)
         for page in pages:
-            writer.writerows([_harmless(value) for value in row] for row in page)
+            writer.writerows([harmless(value) if isinstance(value, str) else value for value in row] for row in page)
             count += len(page)
     return count
-
-
-def _harmless(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _write_parquet(file: Path, columns: Sequence[Column[Any]], pages: Iterable[list[list[Any]]]) -> int:
-    schema = pa.schema([(each.name, _arrow(each)) for each in columns])
-    count = 0
-    waiting: list[list[Any]] = []
-    with pq.ParquetWriter(file, schema) as out:
-        for page in pages:
-            waiting += page
-            count += len(page)
-            if len(waiting) >= GROUP_ROWS:
-                out.write_table(_group(waiting, schema))
-                waiting = []
-        if waiting or not count:
-            out.write_table(_group(waiting, schema))
-    return count
-
-
-def _group(rows: Sequence[Sequence[Any]], schema: Any) -> Any:
-    arrays = [[row[place] for row in rows] for place in range(len(schema))]
-    return pa.table([pa.array(values, of.type) for values, of in zip(arrays, schema, strict=True)], schema=schema)
-
-
-def _arrow(each: Column[Any]) -> Any:
-    if isinstance(each.type, Boolean):
-        return pa.bool_()
-    if isinstance(each.type, Numeric):
-        return pa.float64()
-    return pa.int64() if isinstance(each.type, Integer) else pa.string()
