@@ -31,8 +31,9 @@ class Change(NamedTuple):
     """Whole rows, in the order of the table's columns; each replaces the row of the same primary key."""
     deletes: Sequence[tuple[Any, ...]] = ()
     """Primary keys of rows that go."""
-    forgets: Sequence[Mapping[str, Any]] = ()
-    """All rows with these values in these columns go, before `rows` are written; looked for without an index."""
+    forgets: Mapping[str, Sequence[Any]] = {}
+    """Column → values: all rows that have one of them in each of these columns go, before `rows` are written. They are
+    looked for without an index."""
 
 
 class Public(NamedTuple):

@@ -181,9 +181,8 @@ class Orders(Projection[str, Entry]):
     def changes(self, changed: Mapping[str, Entry | None]) -> list[Change]:
         """Return the rows of the orders, what leads to them, and their open pick lists."""
         rows, views, search, lists, gone = [], [], [], [], []
-        forgets = [
-            {"kind": "customer", "key": key} for key, entry in changed.items() if entry is not None and entry.forgotten
-        ]
+        forgotten = [key for key, entry in changed.items() if entry is not None and entry.forgotten]
+        forgets = {"kind": ("customer",), "key": forgotten} if forgotten else {}
         for key, entry in changed.items():
             assert entry is not None
             rows.append(_row(entry))

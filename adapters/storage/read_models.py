@@ -96,8 +96,8 @@ class Change(Protocol):
         ...
 
     @property
-    def forgets(self) -> Sequence[Mapping[str, Any]]:
-        """Values by column: all rows that have them go."""
+    def forgets(self) -> Mapping[str, Sequence[Any]]:
+        """Column → values: all rows that have one of them in each of these columns go."""
         ...
 
 
@@ -242,10 +242,7 @@ class ReadModels:
         if wanted:
             with self._engine.connect() as db:
                 for own in beside:
-                    key = next(iter(own.primary_key))
-                    for start in range(0, len(wanted), KEYS_AT_ONCE):
-                        part = wanted[start : start + KEYS_AT_ONCE]
-                        found[own.name] += db.execute(select(own).where(key.in_(part))).all()
+                    found[own.name] += _of_keys(db, select(own), next(iter(own.primary_key)), wanted)
         return dict(found)
 
     def load_all(self, projection: Projection) -> dict[str, Sequence[Sequence[Any]]]:
@@ -314,10 +311,8 @@ class ReadModels:
         with self._engine.connect() as db:
             for made in projection.tables:
                 own = self._own(made)
-                for start in range(0, len(wanted), KEYS_AT_ONCE):
-                    part = wanted[start : start + KEYS_AT_ONCE]
-                    for row in db.execute(select(own).where(own.c.key.in_(part))):
-                        yield made.name, tuple(row)
+                for row in _of_keys(db, select(own), own.c.key, wanted):
+                    yield made.name, tuple(row)
 
     def table_pages(
         self, projection: Projection, made: Table, columns: Sequence[str], channels: Collection[str], limit: int
@@ -352,11 +347,13 @@ class ReadModels:
         return [self._own(made) for made in (same if len(names) == 1 else projection.tables[:1])]
 
     def _companions(self, projection: Projection, rows: Sequence[Any]) -> dict[str, Sequence[Sequence[Any]]]:
-        beside = self._beside(projection)
-        if len(beside) == 1:
+        main, *others = self._beside(projection)
+        if not others:
             return {}
-        key = next(iter(beside[0].primary_key)).name
-        return self.load(projection, [getattr(row, key) for row in rows])
+        key = next(iter(main.primary_key)).name
+        wanted = [getattr(row, key) for row in rows]
+        with self._engine.connect() as db:
+            return {own.name: list(_of_keys(db, select(own), next(iter(own.primary_key)), wanted)) for own in others}
 
     # --- questions
 
@@ -508,12 +505,7 @@ class ReadModels:
             query = query.order_by(column("opened_ms"), _key, column("number")).limit(limit)
             found = [dict(row) for row in db.execute(query).mappings()]
             keys = sorted({row["key"] for row in found})
-            currencies: dict[str, str] = {}
-            for start in range(0, len(keys), KEYS_AT_ONCE):
-                part = self._query(db, "orders", ("key", "currency")).where(
-                    _key.in_(keys[start : start + KEYS_AT_ONCE])
-                )
-                currencies |= {row[0]: row[1] for row in db.execute(part)}
+            currencies: dict[str, str] = dict(_of_keys(db, self._query(db, "orders", ("key", "currency")), _key, keys))
         for row in found:
             row.update(json.loads(row.pop("document")), open=bool(row["open"]))
             row["currency"] = currencies.get(row["key"], "")
@@ -674,10 +666,13 @@ class ReadModels:
                 db.execute(CreateIndex(index, if_not_exists=True))
 
     def _write(self, db: Connection, change: Change) -> None:
-        for wanted in change.forgets:
+        if change.forgets:
             own = self._own(change.table)
-            values = {name: self._storable([(value,)])[0][0] for name, value in wanted.items()}
-            db.execute(delete(own).where(*(own.c[name] == value for name, value in values.items())))
+            any_of = {
+                name: [value for (value,) in self._storable([(each,) for each in values])]
+                for name, values in change.forgets.items()
+            }
+            db.execute(delete(own).where(*(own.c[name].in_(values) for name, values in any_of.items())))
         if change.rows:
             db.exec_driver_sql(self._text(change.table, deletes=False), self._storable(change.rows))
         if change.deletes:
@@ -754,12 +749,10 @@ class ReadModels:
     def _views(self, db: Connection, keys: Sequence[str]) -> dict[str, tuple[dict[str, Any], bytes | None]]:
         """Return the channel's view and the sealed block of these orders."""
         live = table(f"order_views_v{self._live(db, 'orders')}", schema=self._schema)
-        found: dict[str, tuple[dict[str, Any], bytes | None]] = {}
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            query = select(_key, _viewed, _sealed).select_from(live)
-            for key, viewed, sealed in db.execute(query.where(_key.in_(keys[start : start + KEYS_AT_ONCE]))):
-                found[key] = json.loads(viewed)["snapshot"], sealed
-        return found
+        query = select(_key, _viewed, _sealed).select_from(live)
+        return {
+            key: (json.loads(viewed)["snapshot"], sealed) for key, viewed, sealed in _of_keys(db, query, _key, keys)
+        }
 
     def _leads(self, db: Connection, kind: str, value: str | int) -> ColumnElement[bool]:
         search = table(f"order_search_v{self._live(db, 'orders')}", schema=self._schema)
@@ -836,6 +829,12 @@ def _items(viewed: dict[str, Any], document: dict[str, Any]) -> list[dict[str, A
             shown["after_sale_status"] = after_sales[line["id"]]
         items.append(shown)
     return items
+
+
+def _of_keys(db: Connection, query: Any, key: ColumnElement[Any], keys: Sequence[Any]) -> Iterator[Any]:
+    """Ask for the rows of many keys, so many at once as a statement should name."""
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        yield from db.execute(query.where(key.in_(keys[start : start + KEYS_AT_ONCE])))
 
 
 def _prepare_sqlite(db: Any, _record: Any) -> None:
