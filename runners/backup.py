@@ -21,6 +21,7 @@ import msgspec
 from adapters.carriers.settings import FILE as CARRIERS_FILE
 from adapters.payments.settings import FILE as PAYMENTS_FILE
 from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
+from adapters.storage.durable import sync
 from adapters.storage.schema import running_build
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
@@ -145,14 +146,14 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
         manifest = Manifest(FORMAT, running_build(), settings.cell, generation, head, root, now_ms, files, kept)
         (work / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
         for file in work.iterdir():
-            _sync(file)
+            sync(file)
         if target.suffix == ".tar":
             _pack(work, sorted(work.iterdir(), key=lambda file: file.name != MANIFEST_FILE), target, 0o600)
         else:
             if target.exists():
                 target.rmdir()
             work.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     return manifest
 
 
@@ -225,7 +226,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
         if data.exists():
             data.rmdir()
         work.rename(data)
-        _sync(data.parent)
+        sync(data.parent)
     return Restored(manifest, tracked.generation, str(checkpoint), keys is not None, notes)
 
 
@@ -309,7 +310,7 @@ def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -
                 if (work / name).exists():
                     (work / name).chmod(0o600)
             _pack(work, sorted(file for file in work.iterdir() if file.name in _KEYS), keys, 0o600)
-            _sync(keys.parent)
+            sync(keys.parent)
     return there
 
 
@@ -404,11 +405,3 @@ def _unpack(archive: Path, work: Path, names: set[str]) -> None:
                         shutil.copyfileobj(source, out)
     except tarfile.TarError as error:
         raise BackupError(f"{archive} cannot be read: {error}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

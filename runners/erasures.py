@@ -5,7 +5,6 @@ register beside the signed checkpoints, outside the data directory: a backup tha
 knows nothing of it, and its copy of the keys opens everything again. Neither holds anything personal.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from domain.ids import PRIVACY_KEY, RULEBOOK_KEY, kind_of
 from domain.mail import Mail
 from domain.ports import LogDamaged
 from domain.privacy import ForgettingAsked, RepeatForgetting, streams_of
+from runners.settings_file import write_durably
 
 if TYPE_CHECKING:
     from adapters.storage.vault import DestroyingVault
@@ -71,18 +71,7 @@ def register(file: Path, erasure: Erasure) -> None:
     if any(each.asked.request == erasure.asked.request for each in known):
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f".{file.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(b"".join(msgspec.json.encode(each) + b"\n" for each in (*known, erasure)))
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_durably(file, b"".join(msgspec.json.encode(each) + b"\n" for each in (*known, erasure)))
 
 
 def asked_in(log: "EventLog") -> list[ForgettingAsked]:

@@ -3,12 +3,13 @@
 import contextlib
 import fcntl
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from adapters.storage.durable import write_whole
 
 Stamp = tuple[int, int, int, int]
 _OTHERS_WRITE = 0o022
@@ -56,22 +57,4 @@ def stamp(file: Path) -> Stamp | None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file in one step, for its owner only; what it says is on the disk when this returns."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()  # of one of these numbers that died in the middle
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(path, content, 0o600)

@@ -7,7 +7,8 @@ another machine, a write-once bucket that is mounted, an auditor's disk. What is
 import os
 from pathlib import Path
 
-from adapters.storage.checkpoints import CheckpointError, write_whole
+from adapters.storage.checkpoints import CheckpointError
+from adapters.storage.durable import write_whole
 
 _WHOLE = ("*.public.pem", "*.checkpoint.json")
 _GROWING = ("*.leaves", "*.names")

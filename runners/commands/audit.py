@@ -258,7 +258,8 @@ def export(
     """
     import msgspec  # noqa: PLC0415
 
-    from adapters.storage.checkpoints import CheckpointFolder, write_whole  # noqa: PLC0415
+    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
+    from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
     from runners.history import find_stream  # noqa: PLC0415

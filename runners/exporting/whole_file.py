@@ -5,6 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from adapters.storage.durable import sync
+
 
 class NoPlainFile(Exception):
     """In the file's place is something that nothing may take the place of."""
@@ -55,15 +57,7 @@ class WholeFile:
             self.part.unlink(missing_ok=True)
 
     def _put(self) -> None:
-        _make_durable(self.part)
+        sync(self.part)
         self._refuse()
         self.part.replace(self.file)
-        _make_durable(self.file.parent)
-
-
-def _make_durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(self.file.parent)
