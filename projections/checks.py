@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Text
 
 from domain.ports import Recorded
 from domain.views import ViewsCompared
-from projections.base import Change, Projection, at_of, stamp_of, versioned
+from projections.base import Change, Projection, stamp_of, versioned
 
 VERSION = 1
 
@@ -59,11 +59,11 @@ class Checks(Projection[int, Check]):
 
 
 def _row(event: Recorded) -> Check:
-    facts = _decode(event.data)
+    facts, stamp = _decode(event.data), stamp_of(event.envelope)
     return (
         event.position,
-        at_of(event.envelope),
-        stamp_of(event.envelope).who,
+        stamp.at,
+        stamp.who,
         facts.position,
         facts.orders,
         facts.rows,

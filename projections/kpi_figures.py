@@ -10,7 +10,7 @@ from ddsketch.mapping import LogarithmicMapping
 
 from domain.timehub import zone_of
 from projections.kpi_list import DETAILS, KPIS, SAME, By, Kpi, Part
-from projections.kpis import ACCURACY, ORDERS, ZERO, Cell, Hour
+from projections.kpis import ACCURACY, ZERO, Cell, Hour
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ def figures(
 
 
 def _details(kpi: Kpi, sums: Sums) -> list[str]:
-    kinds = {kpi.top.kind, kpi.bottom.kind if kpi.bottom else kpi.top.kind} - {ORDERS.rstrip("/"), "shipped"}
+    kinds = {kpi.top.kind} | ({kpi.bottom.kind} & SAME if kpi.bottom else set())
     details = {detail for name in sums for kind, _, detail in [name.partition("/")] if kind in kinds}
     if kpi.by == "stage":
         return [stage for stage in _STAGE_ORDER if stage in details]

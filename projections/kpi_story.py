@@ -185,8 +185,7 @@ def _come_to(story: Story, moment: Moment, stage: str) -> None:
     name, bit = _STAGE[stage]
     if story.stages & bit:
         _add(story, moment, f"again/{stage}")
-    event = moment.event
-    story.facts.append(Fact(name, 0 if moment.by_hand else 1, event.version, event.position))
+    _add(story, moment, name, int(not moment.by_hand))
     story.stage = stage
     story.stages |= bit
 
@@ -194,10 +193,10 @@ def _come_to(story: Story, moment: Moment, stage: str) -> None:
 def _cross(story: Story, moment: Moment, node: str) -> None:
     if node not in story.nodes:
         story.nodes.append(node)
-        at, event = moment.at, moment.event
+        at = moment.at
         took = at - story.node_ms if 0 < story.node_ms < at else 0
         story.node_ms = at
-        story.facts.append(Fact(f"node/{node}", 1, event.version, event.position, took))
+        _add(story, moment, f"node/{node}", 1, took)
 
 
 def _received(story: Story, _: None, moment: Moment) -> None:

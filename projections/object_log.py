@@ -22,7 +22,6 @@ from projections.order_picking import list_of
 
 Value = str | int | bool
 Kind = Literal["string", "integer", "boolean"]
-Qualified = tuple[str, str]
 """(id of an object, as what it takes part)."""
 
 OBJECTS: Mapping[str, Mapping[str, Kind]] = {

@@ -84,13 +84,16 @@ def pending(views: ReadModels, now_ms: int, channel: str | None = None, warehous
 
 
 def lags(log: EventLog, views: ReadModels) -> list[Lag]:
-    """Return how far each read model is."""
+    """Return how far each read model that is shown is."""
     tracked = log.tracked()
+    latest = _at(log, tracked.head)
     found: list[Lag] = []
     for row in views.positions():
+        if not row["live"]:
+            continue
         position: Any = row["position"] if row["generation"] == tracked.generation else 0
         missing = max(0, tracked.head - position)
-        ms = max(0, _at(log, tracked.head) - _at(log, position)) if missing and position else 0
+        ms = max(0, latest - _at(log, position)) if missing and position else 0
         found.append(Lag(row["name"], row["version"], position, missing, ms))
     return found
 

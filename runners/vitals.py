@@ -14,6 +14,7 @@ from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerError
 from adapters.nats.streams import events_stream, get_stored, mail_info
 from domain.ports import LogDamaged
+from projections import PROJECTIONS
 from runners.bootstrap import open_log, open_read_models
 from runners.settings import Settings
 from runners.shops import gateway_url, troubled
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 STORE_AWAY = (sqlite3.Error, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError, LogDamaged)
 """What may go wrong with a store for a while."""
-READ_MODELS = ("orders", "inventory", "intake", "desk", "after_sales")
 _PAUSE_FACTOR = 50
 """A count that takes a second is made again after so many seconds: looking must not slow down what is looked at."""
 
@@ -138,7 +138,7 @@ class Gauge:
 
 def read_position(views: "ReadModels", generation: str) -> int:
     """Return the position that every shown read model has reached in this life of the log; 0 before the first."""
-    shown = {
+    shown: dict[str, int] = {
         row["name"]: row["position"] for row in views.positions() if row["live"] and row["generation"] == generation
     }
-    return min((shown.get(name, 0) for name in READ_MODELS), default=0)
+    return min(shown.get(projection.name, 0) for projection in PROJECTIONS)

@@ -73,11 +73,13 @@ def show_kpis(
         if by in DETAILS and kpi.by != by:
             parts = f"it has parts by {kpi.by}" if kpi.by else "it has no parts of its own"
             raise Failure(Exit.USAGE, f"{name} cannot be split by {by}: {parts}")
+    board = json or not (names or by)
     with closing(open_log(settings, read_only=True)) as log, closing(open_read_models(settings)) as views:
         found = shown(views, names or list(KPIS), wanted, by or "", settings.zone)
-        waits = pending(views, _now_ms(settings, log), wanted.channel, wanted.warehouse)
         behind = lags(log, views)
-        differ = differences(views, from_ or "", to or "", wanted.channel)
+        if board:
+            waits = pending(views, _now_ms(settings, log), wanted.channel, wanted.warehouse)
+            differ = differences(views, from_ or "", to or "", wanted.channel)
     if json:
         print_json(
             {
@@ -93,7 +95,7 @@ def show_kpis(
         )
         return Exit.OK
     _show_figures(found, by or "")
-    if not names and not by:
+    if board:
         _show_waiting(waits, settings.zone)
         every, unexplained = (
             sum(row["number"] for row in differ if state in ("", row["state"])) for state in ("", "open")
@@ -262,11 +264,11 @@ def _show_behind(found: "list[Behind]", title: str) -> None:
 
 
 def _say_if_behind(behind: "list[Lag]") -> None:
-    if not any(each.read_model == "kpis" for each in behind):
+    kpis = next((each for each in behind if each.read_model == "kpis"), None)
+    if kpis is None:
         say("the KPIs have not been built yet: `orderspine up` builds them")
-    missing = max((each.events for each in behind if each.read_model == "kpis"), default=0)
-    if missing:
-        say(f"the KPIs are {missing:,} events behind the log: the newest may be missing here")
+    elif kpis.events:
+        say(f"the KPIs are {kpis.events:,} events behind the log: the newest may be missing here")
 
 
 def _local(ms: int, zone: str) -> str:
