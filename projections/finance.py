@@ -21,7 +21,7 @@ from domain.finance import (
 from domain.ids import parts_of
 from domain.matching import day_of
 from domain.ports import Recorded
-from projections.base import FIXED, Change, Projection, at_of, stamp_of, versioned
+from projections.base import FIXED, Change, Projection, observed_at_of, stamp_of, versioned
 
 VERSION = 1
 
@@ -125,7 +125,9 @@ class Batch(msgspec.Struct, gc=False):
     days: list[tuple[str, str, int]] = []
 
 
-_CHANGES = frozenset({"finance.difference_explained", "finance.difference_resolved"})
+_OF_DIFFERENCES = frozenset(
+    {"finance.difference_opened", "finance.difference_explained", "finance.difference_resolved"}
+)
 _TIMES: Mapping[str, str] = {
     "order.paid": "paid_ms",
     "order.deposit_paid": "",
@@ -144,13 +146,17 @@ class _Named(msgspec.Struct, frozen=True, gc=False):
     difference: str
 
 
-class _Observed(msgspec.Struct, frozen=True, gc=False):
-    observed_at: int
+class _When(msgspec.Struct, frozen=True, gc=False):
+    """What an event of an order says of when, UTC ms; 0 = nothing."""
+
+    paid_ms: int = 0
+    at_ms: int = 0
+    shipped_ms: int = 0
+    completed_ms: int = 0
 
 
 _named = msgspec.json.Decoder(_Named).decode
-_observed = msgspec.json.Decoder(_Observed).decode
-_facts = msgspec.json.Decoder(dict[str, Any]).decode
+_when = msgspec.json.Decoder(_When).decode
 
 
 class Finance(Projection[str, "Row | Batch"]):
@@ -162,7 +168,7 @@ class Finance(Projection[str, "Row | Batch"]):
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the differences that may be known."""
-        return {_named(event.data).difference for event in events if event.tag in _CHANGES or event.tag == _OPENS}
+        return {_named(event.data).difference for event in events if event.tag in _OF_DIFFERENCES}
 
     def load(self, rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, "Row | Batch"]:
         """Return the differences of these rows."""
@@ -175,7 +181,7 @@ class Finance(Projection[str, "Row | Batch"]):
         for event in events:
             field = _TIMES.get(event.tag)
             if field is not None:
-                at_ms = (_facts(event.data).get(field, 0) if field else 0) or _observed(event.envelope).observed_at
+                at_ms = (getattr(_when(event.data), field) if field else 0) or observed_at_of(event.envelope)
                 batch.days.append((day_of(at_ms), event.stream, event.position))
             elif event.tag.startswith("finance."):
                 _fold(changed, current, batch, event)
@@ -195,9 +201,6 @@ class Finance(Projection[str, "Row | Batch"]):
             Change(STATEMENTS, added.statements),
             Change(DAYS, added.days),
         ]
-
-
-_OPENS = "finance.difference_opened"
 
 
 def _fold(changed: dict[str, Row], current: Mapping[str, "Row | Batch"], batch: Batch, event: Recorded) -> None:
@@ -227,7 +230,8 @@ def _fold(changed: dict[str, Row], current: Mapping[str, "Row | Batch"], batch: 
         told = (facts.statement, facts.format, int(facts.settles), facts.lines, facts.refused, event.position)
         batch.statements.append((*where, *told))
     elif isinstance(facts, DifferenceOpened | DifferenceExplained | DifferenceResolved):
-        at_ms, who = at_of(event.envelope), stamp_of(event.envelope).who
+        stamp = stamp_of(event.envelope)
+        at_ms, who = stamp.at, stamp.who
         known = changed.get(facts.difference) or current.get(facts.difference)
         if isinstance(facts, DifferenceOpened):
             channel, shop, _ = _where(event.stream)

@@ -19,6 +19,7 @@ from domain.ids import finance_key, parts_of
 from domain.mail import Mail, Reply
 from domain.matching import EXACT, TELLS, Cover, Money, Tolerance, days_after, judge, judge_line
 from domain.matching import evolve as tell
+from projections.base import observed_at_of
 from runners import settings_file
 
 if TYPE_CHECKING:
@@ -139,11 +140,6 @@ def mails_of(compared: Compared, by: By, now_ms: int) -> list[Mail]:
 # --- what the log says
 
 
-class _Observed(msgspec.Struct, frozen=True, gc=False):
-    observed_at: int
-
-
-_observed = msgspec.json.Decoder(_Observed).decode
 _TELLING = {TAGS[kind] for kind in TELLS}
 _READ = TAGS[LineRead]
 
@@ -157,7 +153,7 @@ def money_of(log: "EventLog", keys: Collection[str]) -> dict[str, Money]:
             money = Money()
             for event in loaded.events:
                 if event.tag in _TELLING:
-                    money = tell(money, decode_event(event.tag, event.data), _observed(event.envelope).observed_at)
+                    money = tell(money, decode_event(event.tag, event.data), observed_at_of(event.envelope))
             found[key] = money
     return found
 

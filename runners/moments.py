@@ -1,16 +1,14 @@
 """Moments of the log, and what a look at them reads of it."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from domain.envelope import decode_envelope
 from domain.ports import Recorded, Tracked
 from runners.history import Clock
+from runners.log_pages import pages
 
 if TYPE_CHECKING:
     from runners.replay import ReplayLog
-
-_PAGE = 5_000
 
 
 class Counting:
@@ -51,7 +49,7 @@ def position_at(log: "ReplayLog", time_ms: int, clock: Clock = "at") -> int:
     """
     head = log.tracked().head
     if clock == "observed_at":
-        for page in _pages(log, 0, head):
+        for page in pages(log, head):
             for event in page:
                 if decode_envelope(event.envelope).observed_at > time_ms:
                     return event.position - 1
@@ -65,9 +63,3 @@ def position_at(log: "ReplayLog", time_ms: int, clock: Clock = "at") -> int:
         else:
             high = middle - 1
     return low
-
-
-def _pages(log: "ReplayLog", after: int, upto: int) -> Iterator[list[Recorded]]:
-    while after < upto and (page := log.read(after, min(_PAGE, upto - after))):
-        yield page
-        after = page[-1].position

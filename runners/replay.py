@@ -9,7 +9,7 @@ message was applied once. Read models are built anew by the projections in a scr
 import sqlite3
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,11 +26,11 @@ from domain.ports import EventLog, LogDamaged, Recorded, StoredSnapshot, Tracked
 from projections import PROJECTIONS
 from projections.base import Projection
 from runners import timers
+from runners.log_pages import pages
 from runners.projector import BATCH_EVENTS, Projector
 
 STATES_MAX = 50_000
 """Most states in memory; those that were not needed for longest leave and are folded again from their stream."""
-PAGE_EVENTS = 5_000
 DIFFERENCES_MAX = 200
 """Most differences and broken invariants that are told one by one; the rest is counted."""
 
@@ -94,7 +94,7 @@ def replay_states(log: ReplayLog, progress: Progress = _nothing) -> ReplayedStat
     begun = time.monotonic()
     head = log.tracked().head
     replay = _Replay(log)
-    for page in _pages(log, head):
+    for page in pages(log, head):
         replay.take(page)
         progress(replay.result.events, head)
     result = replay.finish()
@@ -110,16 +110,6 @@ def check_invariants(log: ReplayLog) -> list[str]:
         LogDamaged: see `replay_states`.
     """
     return replay_states(log).problems
-
-
-def _pages(log: EventLog, head: int) -> Iterator[list[Recorded]]:
-    after = 0
-    while after < head:
-        page = log.read(after, min(PAGE_EVENTS, head - after))
-        if not page or page[0].position != after + 1:
-            raise LogDamaged(f"event {after + 1} is missing, and the log should end at {head}")
-        yield page
-        after = page[-1].position
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False):

@@ -34,6 +34,7 @@ from projections.after_sales import AfterSaleCases
 from projections.base import Projection, in_current_shape
 from projections.desk import Desk
 from projections.orders import Orders
+from runners.log_pages import pages
 from runners.replay import replay_read_models
 
 if TYPE_CHECKING:
@@ -252,12 +253,9 @@ def _told(text: str) -> Differing:
 
 
 def _keys(log: "EventLog", head: int) -> set[str]:
-    keys: set[str] = set()
-    after = 0
-    while after < head:
-        page = log.read(after, 5_000)
-        if not page:
-            break
-        keys |= {each.stream for each in page if each.version == 1 and each.stream.startswith("order-")}
-        after = page[-1].position
-    return keys
+    return {
+        event.stream
+        for page in pages(log, head)
+        for event in page
+        if event.version == 1 and event.stream.startswith("order-")
+    }

@@ -23,6 +23,7 @@ from domain.mail import Mail
 from domain.ports import Record, Recorded, Vault
 from domain.rulebook import InForce, RulesChanged
 from domain.rulebook import State as RuleBook
+from runners.log_pages import pages
 from runners.preparing import Preparer
 from runners.rebuilt_mail import Group, Rebuilder, Rebuilt, is_view
 from runners.replay import ReplayLog
@@ -136,7 +137,7 @@ def _groups(log: ReplayLog, after: int, upto: int) -> Iterator[list[Recorded]]:
     """Yield the events of each message; they stand together."""
     group: list[Recorded] = []
     message = ""
-    while after < upto and (page := log.read(after, min(_PAGE, upto - after))):
+    for page in pages(log, upto, after, _PAGE):
         for event in page:
             its = decode_envelope(event.envelope).message
             if its != message and group:
@@ -144,7 +145,6 @@ def _groups(log: ReplayLog, after: int, upto: int) -> Iterator[list[Recorded]]:
                 group = []
             message = its
             group.append(event)
-        after = page[-1].position
     if group:
         yield group
 

@@ -13,9 +13,9 @@ from domain.catalogue import decode_event
 from domain.ids import BARCODES_KEY
 from domain.ports import EventLog, Recorded
 from domain.timehub import zone_of
-from projections.base import in_current_shape
+from projections.base import in_current_shape, observed_at_of
 from projections.epcis import Names, Told, events_of, gtin_of, head
-from runners.exporting.reading import Progress, Span, by_order, iso, observed_of
+from runners.exporting.reading import Progress, Span, by_order, iso
 
 _encode = msgspec.json.Encoder().encode
 _LOTS = "order.lots_recorded"
@@ -59,7 +59,7 @@ def _story(recorded: Sequence[Recorded], source: str, zone: tzinfo, span: Span) 
     for event in recorded:
         facts = decode_event(event.tag, event.data)
         held = (*state.allocations, *orders.replacements_of(state))
-        ms = getattr(facts, "shipped_ms", 0) or observed_of(event)
+        ms = getattr(facts, "shipped_ms", 0) or observed_at_of(event.envelope)
         offset = f"{datetime.fromtimestamp(ms // 1000, zone):%z}"
         yield Told(
             facts,

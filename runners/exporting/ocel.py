@@ -18,9 +18,9 @@ from domain.catalogue import decode_event
 from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.ports import EventLog, Recorded
-from projections.base import in_current_shape
+from projections.base import in_current_shape, observed_at_of
 from projections.object_log import EVENTS, OBJECTS, Kind, Logged, Seen, Touch, Value, logged, seen_after, seen_first
-from runners.exporting.reading import Progress, Span, Ticks, clean, observed_of, pages
+from runners.exporting.reading import Progress, Span, Ticks, clean, pages
 
 ORDERS_KEPT = 1_000
 """Orders whose state is kept in memory; others are read from the log again."""
@@ -60,9 +60,9 @@ def write_ocel_sqlite(log: EventLog, file: Path, span: Span, progress: Progress)
         generation = log.tracked().generation
         for page in pages(log, progress):
             wanted = [event for event in page if span.takes(event.stream)]
-            actors.expect(event for event in wanted if span.covers(observed_of(event)))
+            actors.expect(event for event in wanted if span.covers(observed_at_of(event.envelope)))
             for event in wanted:
-                time = ticks.of(ms := observed_of(event))
+                time = ticks.of(ms := observed_at_of(event.envelope))
                 if span.covers(ms):
                     facts, before, after = actors.step(event)
                     by = decode_envelope(event.envelope).by

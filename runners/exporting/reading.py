@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from domain.ids import kind_of, parts_of
-from domain.ports import EventLog, LogDamaged, Recorded
+from domain.ports import EventLog, Recorded
 from projections.base import in_current_shape
+from runners import log_pages
 
 PAGE_EVENTS = 1_000
 ORDERS_AT_ONCE = 100
@@ -38,18 +39,6 @@ class Span(msgspec.Struct, frozen=True):
         if not self.channels:
             return True
         return kind_of(stream) in OF_CHANNELS and parts_of(stream)[0] in self.channels
-
-
-class _Observed(msgspec.Struct, frozen=True, gc=False):
-    observed_at: int
-
-
-_observed = msgspec.json.Decoder(_Observed).decode
-
-
-def observed_of(event: Recorded) -> int:
-    """Return when the edge saw the cause of an event, UTC ms."""
-    return _observed(event.envelope).observed_at
 
 
 class Ticks:
@@ -89,23 +78,21 @@ def pages(log: EventLog, progress: Progress) -> Iterator[Sequence[Recorded]]:
         LogDamaged: an event is missing.
         UnknownTag: a newer build wrote an event.
     """
-    head = log.tracked().head
-    after = 0
+    return _up_to(log, log.tracked().head, progress)
+
+
+def _up_to(log: EventLog, head: int, progress: Progress) -> Iterator[Sequence[Recorded]]:
     progress(0, head)
-    while after < head:
-        page = log.read(after, min(PAGE_EVENTS, head - after))
-        if not page or page[0].position != after + 1:
-            raise LogDamaged(f"event {after + 1} is missing, and the log should end at {head}")
+    for page in log_pages.pages(log, head, size=PAGE_EVENTS):
         yield in_current_shape(page)
-        after = page[-1].position
-        progress(after, head)
+        progress(page[-1].position, head)
 
 
 def by_order(log: EventLog, span: Span, progress: Progress) -> Iterator[tuple[str, Sequence[Recorded]]]:
     """Yield (order, all its events), by the order's first event; of streams that `span` takes."""
     head = log.tracked().head
     waiting: list[str] = []
-    for page in pages(log, progress):
+    for page in _up_to(log, head, progress):
         for event in page:
             if event.version == 1 and event.stream.startswith("order-") and span.takes(event.stream):
                 waiting.append(event.stream)

@@ -15,8 +15,9 @@ from domain.envelope import decode_envelope
 from domain.ids import parts_of
 from domain.order import shown_status
 from domain.ports import EventLog, Recorded
+from projections.base import observed_at_of
 from projections.object_log import Seen, Value, attributes_of, seen_after, seen_first
-from runners.exporting.reading import Progress, Span, Ticks, by_order, clean, observed_of
+from runners.exporting.reading import Progress, Span, Ticks, by_order, clean
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 has no place for."""
@@ -65,7 +66,7 @@ def _trace(stream: str, recorded: Sequence[Recorded], span: Span) -> Iterator[st
     for event in recorded:
         facts = decode_event(event.tag, event.data)
         seen = seen_after(seen, stream, facts)
-        time = ticks.of(ms := observed_of(event))
+        time = ticks.of(ms := observed_at_of(event.envelope))
         if span.covers(ms):
             shown.append(_event(event, facts, time))
     if shown:

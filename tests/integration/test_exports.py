@@ -28,13 +28,14 @@ from benchmarks.export import peak_of
 from benchmarks.replay import build_log
 from domain.canonical import Parcel
 from domain.envelope import By, decode_envelope, encode_envelope
-from domain.ids import order_key
+from domain.ids import VIEWS_KEY, order_key
 from domain.order import Lot, OrderNormalized, OrderPaid, OrderReceived, OrderRefused, OrderShipped, ScanOut
 from domain.ports import LogDamaged, Record
-from projections.base import at_of
+from domain.views import RecordCheck
+from projections.base import at_of, observed_at_of
 from runners.bootstrap import LOG_FILE, READ_MODELS_FILE
 from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite
-from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, observed_of, pages
+from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, pages
 from runners.exporting.tables import names, write_table
 from runners.exporting.whole_file import WholeFile
 from runners.exporting.xes import write_xes
@@ -102,6 +103,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Files:
     lots = (Lot("SKU-1", "L1", 1, "1.84", "kgCO2e", "ISO 14067", "maker"), Lot("SKU-2", "L2", 1))
     trade.receive(500)
     trade.send(key, ScanOut("scan-lots", "SF-LOTS", "SF", lots=lots), by=By("person", "p1", "keeper"))
+    trade.send(VIEWS_KEY, RecordCheck("check-1", 400, 900, 0, (), 1), by=By("person", "p1", "finance"))
     models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
     projector = Projector(log, models)
     while projector.run_once():
@@ -320,8 +322,8 @@ def test_a_span_has_the_events_of_its_time(traded: Files) -> None:
     log = SqliteEventLog(traded.data / LOG_FILE, read_only=True)
     events = log.read(0, 100_000)
     log.close()
-    middle = [observed_of(event) for event in events][len(events) // 2]
-    wanted = [event for event in events if observed_of(event) >= middle]
+    middle = [observed_at_of(event.envelope) for event in events][len(events) // 2]
+    wanted = [event for event in events if observed_at_of(event.envelope) >= middle]
     clock = f"{(middle // 1000 + 8 * 3600) // 3600 % 24:02}:{middle // 60_000 % 60:02}:{middle // 1000 % 60:02}"
     assert middle % 1000 == 0
     begin = f"2026-02-09 {clock}"
