@@ -238,7 +238,7 @@ class Notes(Jobs):
     def __init__(self) -> None:
         self._lock = Lock()
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        for table in (*_TABLES, _GIVEN_UP, "INSERT INTO followed VALUES (1, '', 0)"):
+        for table in (*_TABLES, _GIVEN_UP):
             self._db.execute(table)
 
 
