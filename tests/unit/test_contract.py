@@ -25,7 +25,6 @@ from runners.documents import Marker
 from runners.relay import Feed, subject_of
 from tests.simulation import world
 from tests.trade import Trade, trade_day
-from tests.unit.asyncapi_form import FORM
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "events"
 
@@ -70,9 +69,8 @@ def test_every_event_and_every_bucket_has_a_schema_of_today() -> None:
             assert released().newest(projection.bucket) == projection.version
 
 
-def test_the_document_has_the_form_of_asyncapi_and_leads_nowhere_empty() -> None:
+def test_the_document_leads_nowhere_empty() -> None:
     document = msgspec.yaml.decode(PAGE.read_bytes())
-    jsonschema_rs.validator_for(FORM).validate(document)
     for reference in set(references(document)):
         found: Any = document
         for part in reference.removeprefix("#/").split("/"):
