@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from runners import replay as replay_module
 from runners.cli import run
 from runners.history import ERASED, UnknownKey, find_stream, history, read_moment, state_at
 from runners.lock import DataLock
+from runners.log_pages import pages
 from runners.projector import Projector
 from runners.replay import check_invariants, replay_read_models, replay_states
 from tests.audit_log import DAY, Story, key_of, make_log, open_story
@@ -85,7 +87,7 @@ def test_an_honest_log_replays_to_what_is_stored(data: Path, log: SqliteEventLog
 def test_few_states_in_memory_give_the_same_result(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replay_states(log)
     monkeypatch.setattr(replay_module, "STATES_MAX", 4)
-    monkeypatch.setattr(replay_module, "PAGE_EVENTS", 25)
+    monkeypatch.setattr(replay_module, "pages", partial(pages, size=25))
     few = replay_states(log)
     assert (few.states, few.streams, few.problems) == (whole.states, whole.streams, [])
 
