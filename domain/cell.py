@@ -103,20 +103,11 @@ _BY_INITIAL = {kind[0]: (decider.decide, decider.evolve) for kind, decider in DE
 """The same by the first letter of a key, for the hot path; kinds have different ones."""
 assert len(_BY_INITIAL) == len(DECIDERS)
 
-_SPECIAL = frozenset(
-    {
-        order.TimerSet,
-        order.TimerCleared,
-        order.OrderPromised,
-        order.OrderShipped,
-        order.QueueReleased,
-        order.OrderNormalized,
-        order.OrderAmended,
-        *people.WORDED,
-    }
-)
-"""Events the turn itself looks at. With views the sealed personal half of their snapshot is stored, with what people do
-the sealed words that they wrote."""
+_VIEWS = frozenset({order.OrderNormalized, order.OrderAmended})
+"""Events with which the sealed personal half of their snapshot is stored."""
+_TIMED = frozenset({order.TimerSet, order.TimerCleared, order.OrderPromised, order.OrderShipped})
+_SPECIAL = _VIEWS | _TIMED | people.WORDED | {order.QueueReleased}
+"""Events the turn itself looks at. With what people do the sealed words that they wrote are stored."""
 
 _KEEPS_NO_PAYLOAD = frozenset({"repeated"})
 
@@ -408,26 +399,27 @@ def _run(
             )
         )
         before = state
-        worked = isinstance(events, Worked)
+        worked = events if isinstance(events, Worked) else None
         released: order.QueueReleased | None = None
         for event in events:
             version += 1
             kind = type(event)
             sealed = None
             if kind in _SPECIAL:
-                if isinstance(event, order.QueueReleased):
-                    released = event
-                elif isinstance(event, order.OrderNormalized | order.OrderAmended):
+                if kind in _VIEWS:
                     sealed = step.sealed
-                elif kind in people.WORDED:
-                    sealed = (step.command.sealed or None) if isinstance(step.command, Act) else None
+                elif kind in _TIMED:
+                    for timer, due_ms in order.timers_of(event):
+                        timers.append(_new(Timer, (to, timer, due_ms)))
+                elif isinstance(event, order.QueueReleased):
+                    released = event
                 else:
-                    timers.extend(Timer(to, *timer) for timer in order.timers_of(event))
+                    sealed = (step.command.sealed or None) if isinstance(step.command, Act) else None
             records.append(_new(Record, (to, version, TAGS[kind], envelope, _encode(event), sealed)))
-            if not worked:
+            if worked is None:
                 state = evolve(state, event)
-        if isinstance(events, Worked):
-            state = events.state
+        if worked is not None:
+            state = worked.state
         touched[to] = Held(version, state)
         if initial == "o":
             reactions = fulfilment.react_to_order(to, events, before, state, warehouses)

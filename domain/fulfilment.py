@@ -13,7 +13,7 @@ from domain import after_sale_goods
 from domain.buyers import NoteOwed
 from domain.canonical import Line
 from domain.decider import Command, Event
-from domain.ids import BUYERS_KEY, buyer_of, parts_of, skus_key_of, trail_key, warehouse_key
+from domain.ids import BUYERS_KEY, buyer_of, skus_key_of, trail_key, warehouse_key, warehouse_of
 from domain.order import (
     PAID,
     Allocation,
@@ -117,7 +117,9 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
     """Return what an order's step means for the warehouses."""
     if after is before:
         return []
-    messages = _settling(key, after)
+    messages: list[Message] = []
+    if after.payments.movements or after.tracking.parcels:
+        messages += _settling(key, after)
     gone = _gone(events, before, after) if (after.shipped or after.sent) and after.kind != "counter" else {}
     if before.allocations:
         messages += _settle(before.allocations, after.allocations, gone)
@@ -146,12 +148,10 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         waits = unmapped(after)
         if waits or unmapped(before):
             messages.append(Message(skus_key_of(key), AwaitSkus(key, waits)))
-    if messages:
-        stock = stock._replace(freed=_freed(messages, before))
     wanted = stock_wanted(after)
     if wanted:
         if not stock_wanted(before):
-            messages.append(_allocating(key, after, wanted, stock))
+            messages.append(_allocating(key, after, wanted, _with_freed(stock, messages, before)))
     elif after.allocations:
         # One after the other, each when the one before is held: whatever else happens meanwhile asks for nothing twice.
         planned = next((each for each in after.allocations if not each.held), None)
@@ -163,13 +163,15 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         future = after.kind == "presale"
         messages += [
             Message(warehouse_key(each.warehouse), PreReserve(each.id, key, each.lines, after.ruled.keep, future))
-            for each in pre_plan(key, after, stock)
+            for each in pre_plan(key, after, _with_freed(stock, messages, before))
         ]
     return messages
 
 
-def _freed(messages: Sequence[Message], before: Order) -> dict[str, dict[str, int]]:
-    """Return warehouse → SKU → units that these messages give back."""
+def _with_freed(stock: Stock, messages: Sequence[Message], before: Order) -> Stock:
+    """Return the warehouses with the units that these messages give back."""
+    if not messages:
+        return stock
     held = {each.id: each for each in (*before.allocations, *before.ruled.pre_holds)}
     freed: dict[str, dict[str, int]] = {}
     for message in messages:
@@ -179,13 +181,16 @@ def _freed(messages: Sequence[Message], before: Order) -> dict[str, dict[str, in
             there = freed.setdefault(allocation.warehouse, {})
             for sku, units in command.lines or allocation.lines:
                 there[sku] = there.get(sku, 0) + units
-    return freed
+    return stock._replace(freed=freed) if freed else stock
 
 
 def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
     """Tell who keeps it of an order that may be a repeated one, and of what its buyer owes for it."""
-    messages = []
-    within_ms = max((event.suspect_within_ms for event in events if isinstance(event, OrderRouted)), default=0)
+    messages: list[Message] = []
+    within_ms = 0
+    for event in events:
+        if type(event) is OrderRouted:
+            within_ms = max(within_ms, event.suspect_within_ms)
     if within_ms or after.ruled.buyer:
         view = next((event.snapshot for event in events if isinstance(event, OrderNormalized | OrderAmended)), None)
         if view is not None and within_ms and view.customer:
@@ -224,7 +229,7 @@ def _settling(key: str, order: Order) -> list[Message]:
 
 def _allocating(key: str, order: Order, wanted: Quantities, stock: Stock) -> Message:
     """Ask the one warehouse that serves all of it, or have the order note which ones share the work."""
-    code = plain_warehouse(order, stock)
+    code = plain_warehouse(order, wanted, stock)
     if code:
         return _reserving(key, order, Allocation(f"{key}/{order.attempts + 1}", code, wanted))
     planned = plan(key, order, stock)
@@ -319,7 +324,7 @@ def _shipped_ms(events: Sequence[Event], after: Order) -> int:
 def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
     """Return what a ledger's step means for the order it was asked for, or for the warehouse that goods go to."""
     messages = []
-    warehouse = parts_of(key)[0]
+    warehouse = warehouse_of(key)
     for place, event in enumerate(events):
         match event:
             case StockReserved():
@@ -338,7 +343,7 @@ def react_to_ledger(key: str, events: Sequence[Event]) -> list[Message]:
                 if event.whole:
                     messages.append(Message(event.order, ConfirmArrived(event.allocation)))
             case StockMovedOut():
-                moved = TakeMoved(event.document, parts_of(key)[0], event.lines)
+                moved = TakeMoved(event.document, warehouse, event.lines)
                 messages.append(Message(warehouse_key(event.to), moved))
             case ReservationRefused():
                 messages.append(Message(event.order, ReportShort(event.allocation, warehouse, event.short)))

@@ -80,6 +80,12 @@ def warehouse_key(code: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+def warehouse_of(key: str) -> str:
+    """Return the code of the warehouse whose stock ledger has this key."""
+    return parts_of(key)[0]
+
+
+@lru_cache(maxsize=1024)
 def mapping_key(channel: str) -> str:
     """Key of a channel's field mapping.
 

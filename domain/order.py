@@ -1144,8 +1144,8 @@ def _partially_shipped(state: Order, event: PartiallyShipped) -> Order:
 def _shipped(state: Order, event: OrderShipped) -> Order:
     timers = state.timers
     if timers:
-        timers = tuple(pair for pair in timers if pair[0] != PROMISE_TIMER)
-    gone = frozenset(line.id for line in state.lines if live_quantity(state, line) > 0)
+        timers = tuple([pair for pair in timers if pair[0] != PROMISE_TIMER])
+    gone = frozenset([line.id for line, _ in live_lines(state)])
     ruled = state.ruled
     if ruled.gifts or ruled.pre_holds:
         gone |= {gift_line(gift) for gift in ruled.gifts}
@@ -1391,18 +1391,8 @@ def evolve(state: Order, event: Event) -> Order:
 # --- questions to the state
 
 
-def live_quantity(state: Order, line: Line) -> int:
-    """Units of a line that are still wanted: not cancelled by the channel nor by us."""
-    if line.state == "cancelled":
-        return 0
-    for line_id, units in state.cancelled:
-        if line_id == line.id:
-            return max(line.quantity - units, 0)
-    return line.quantity
-
-
 def live_lines(state: Order) -> list[tuple[Line, int]]:
-    """Return the lines that are still wanted, each with its units: what `live_quantity` says, for many lines."""
+    """Return the lines that are still wanted, each with its units: what neither the channel nor we cancelled."""
     if not state.cancelled:
         return [(line, line.quantity) for line in state.lines if line.state != "cancelled"]
     cut = dict(state.cancelled)
@@ -1806,7 +1796,7 @@ def _ship_what_left(steps: _Steps, at_ms: int, command: str) -> None:
 def _follow_lines(steps: _Steps, before: Sequence[Line], snapshot: Snapshot) -> None:
     """Follow the after-sale axis, line by line."""
     known = dict(steps.state.after_sales)
-    if not known and not any(line.after_sale for line in snapshot.lines):
+    if not known and not [line for line in snapshot.lines if line.after_sale]:
         return
     says = {line.id: line.after_sale for line in snapshot.lines}
     # A channel that cancels what has left may stop showing the after-sale: it stays open here until it is settled.
@@ -1938,7 +1928,11 @@ def _promise(steps: _Steps, promise: Promise | None, rules: int, now_ms: int) ->
     """Record what is promised of a paid order, once."""
     state = steps.state
     if promise is not None and not state.ruled.promised and state.status in ("paid", "allocating"):
-        paid_ms = next((event.paid_ms for event in steps if isinstance(event, OrderPaid)), now_ms)
+        paid_ms = now_ms
+        for event in steps:
+            if isinstance(event, OrderPaid):
+                paid_ms = event.paid_ms
+                break
         deliver_by_ms = paid_ms + promise.deliver_within_ms if promise.deliver_within_ms else 0
         steps.add(OrderPromised(promise.rule, rules, paid_ms + promise.ship_within_ms, deliver_by_ms))
 
@@ -2186,6 +2180,8 @@ def allocation_of(state: Order, name: str) -> Allocation:
         NothingToShip: there is none of that name.
         WhichAllocation: there are several.
     """
+    if not name and len(state.allocations) == 1:
+        return state.allocations[0]
     found = [each for each in state.allocations if not name or name in (each.id, f"pick-{each.id}", each.warehouse)]
     sending = replacements_of(state)
     if name or not state.allocations:

@@ -85,23 +85,32 @@ _Place = tuple[str, str, bool]
 """(warehouse, area, whether it must be processed)."""
 
 
-def plain_warehouse(order: Order, stock: Stock) -> str:
-    """Return the code of the one warehouse that serves all of it without a question; "" where there may be several."""
+def plain_warehouse(order: Order, wanted: Quantities, stock: Stock) -> str:
+    """Return the code of the one warehouse that serves all of it without a question; "" where there may be several.
+
+    Args:
+        order: the order.
+        wanted: what it needs, by SKU.
+        stock: the warehouses.
+    """
     ruled = order.ruled
     code = stock.codes[0]
     if ruled is not NOT_RULED:
-        if any(route.area or route.processing or route.warehouses not in ((), (code,)) for route in ruled.routes):
-            return ""
-        if any(hold.warehouse != code for hold in ruled.pre_holds):
-            return ""
-        if any(gift.warehouse not in ("", code) for gift in ruled.gifts):
-            return ""
+        for route in ruled.routes:
+            if route.area or route.processing or route.warehouses not in ((), (code,)):
+                return ""
+        for hold in ruled.pre_holds:
+            if hold.warehouse != code:
+                return ""
+        for gift in ruled.gifts:
+            if gift.warehouse not in ("", code):
+                return ""
     if len(stock.codes) == 1:
         return code
     # Most orders are served by the warehouse that is preferred.
-    keep = dict(ruled.keep)
-    own = held_of(ruled.pre_holds)
-    for sku, units in needs(order):
+    keep = dict(ruled.keep) if ruled.keep else NOTHING
+    own = held_of(ruled.pre_holds) if ruled.pre_holds else NOTHING
+    for sku, units in wanted:
         if stock.available(code, sku) + own.get(sku, 0) - keep.get(sku, 0) < units:
             return ""
     return code

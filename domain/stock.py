@@ -889,7 +889,10 @@ def decide(command: Command, state: Ledger, now_ms: int = 0) -> Sequence[Event]:
     if handler is None:
         raise WrongActor(f"{type(command).__name__} is nothing that a warehouse could do")
     events = handler(command, state, now_ms)
-    assert all(sku and quantity > 0 for event in events for sku, quantity in getattr(event, "lines", ()))
+    for event in events:
+        for sku, quantity in getattr(event, "lines", ()):
+            assert sku
+            assert quantity > 0
     return events
 
 

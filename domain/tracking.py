@@ -149,11 +149,8 @@ _replace = msgspec.structs.replace
 def sent(state: Tracking, parcels: Iterable[Parcel], *, own: bool) -> Tracking:
     """Return the state after these parcels left."""
     known = {each.tracking for each in state.parcels}
-    fresh = tuple(
-        Tracked(tracking, carrier, own)
-        for tracking, carrier in {each.tracking: each.carrier for each in parcels if each.tracking}.items()
-        if tracking not in known
-    )
+    told = {each.tracking: each.carrier for each in parcels if each.tracking and each.tracking not in known}
+    fresh = [Tracked(tracking, carrier, own) for tracking, carrier in told.items()]
     return _replace(state, parcels=(*state.parcels, *fresh), delivered=False, due=False) if fresh else state
 
 

@@ -239,7 +239,8 @@ def test_stock_kept_from_campaigns_is_not_eaten() -> None:
 def test_the_preferred_warehouse_serves_an_order_down_to_its_last_unit(there: int, served_by: str) -> None:
     ledger = stock.evolve(stock.Ledger(), stock.StockReceived("d-1", (("S1", there),), T0))
     places = Stock(("A", "B"), {"A": ledger, "B": stock.Ledger()}.__getitem__)
-    assert plain_warehouse(order.Order("paid", lines=PRE), places) == served_by
+    paid = order.Order("paid", lines=PRE)
+    assert plain_warehouse(paid, order.needs(paid), places) == served_by
 
 
 def test_what_is_planned_ahead_is_held_only_once_a_ledger_says_so() -> None:
