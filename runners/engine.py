@@ -294,9 +294,8 @@ class Engine:
 
     def _trails(self, beforehand: Mapping[int, Ready]) -> set[str]:
         """Return the keys of the trails that orders of the batch will be noted in, as far as that can be told now."""
-        if not beforehand or not self._states[RULEBOOK_KEY].state.in_force.book.suspicions:
-            return set()
-        views = [ready.prepared.command.snapshot for ready in beforehand.values() if isinstance(ready.prepared, Taken)]
+        taken = [ready.prepared.command for ready in beforehand.values() if isinstance(ready.prepared, Taken)]
+        views = [command.snapshot for command in taken if command.ruling.suspect_within_ms]
         return {trail_key(buyer_of(view.channel, view.customer)) for view in views if view.customer}
 
     def _turn(
