@@ -72,6 +72,12 @@ def test_the_same_goods_within_the_time_are_suspected_and_others_are_not() -> No
     spec.when(note(5, minute=12)).then(late, DuplicateSuspected("o-5", "o-3", 19 * MINUTE_MS))
 
 
+def test_orders_that_are_just_so_far_apart_are_suspected() -> None:
+    spec = Spec(trail).when(note(1)).then_some(OrderNoted)
+    apart = DuplicateSuspected("o-2", "o-1", 30 * MINUTE_MS)
+    spec.when(note(2, minute=30)).then(OrderNoted("o-2", "g", T0 + 30 * MINUTE_MS), apart)
+
+
 def test_orders_of_last_week_are_no_candidates() -> None:
     spec = Spec(trail).when(note(1)).then_some(OrderNoted)
     spec.when(NoteOrder("o-2", "g", T0 + RECENT_MS + 1, RECENT_MS)).then_some(OrderNoted)

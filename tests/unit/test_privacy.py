@@ -65,6 +65,10 @@ def test_a_request_is_recorded_and_done_once() -> None:
     spec.when(report(reference="nobody's")).then_nothing()
 
 
+def test_a_reason_may_be_as_long_as_its_refusal_says() -> None:
+    Spec(privacy).when(forget(reason="x" * 500)).then_some(ForgettingAsked)
+
+
 def test_a_disclosure_is_recorded_without_what_was_given_out() -> None:
     command = RecordDisclosure("c-2", who=LI, asked="authority", reason="file 7", orders=(KEY,))
     told = DataDisclosed("c-2", "authority", "file 7", "li.wei", "service", (KEY,))
