@@ -22,7 +22,7 @@ from adapters.storage.read_models import Checkpoint, ReadModels
 from projections.base import Projection, Public
 
 MARKER = "_checkpoint"
-"""Key of the marker. No document has it: their keys hold at least two parts."""
+"""Key of the marker. No document has it: their keys hold at least two parts, or begin with `check-`."""
 PART = 900
 """Documents of one atomic batch."""
 PENDING_MAX = 10_000
@@ -78,12 +78,17 @@ class Documents:
         self._watched = 0.0
 
     async def follow(self, changed: dict[Any, Any], checkpoint: Checkpoint) -> None:
-        """Take over what a batch changed, and begin to write it if nothing is being written."""
+        """Take over what a batch changed, and begin to write it if nothing is being written.
+
+        Where it changed nothing here, the marker waits for the next change, or for `settle`.
+        """
         if self._marker is None:
             return
         for public in self._public(changed):
             self._pending[public.key] = public
         self._reached = Marker(checkpoint.generation, checkpoint.position)
+        if not self._pending:
+            return
         if len(self._pending) >= PENDING_MAX:
             await self._written()
         if self._flush is None or self._flush.done():
