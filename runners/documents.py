@@ -7,7 +7,7 @@ well. Nothing personal is ever among them.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -184,14 +184,30 @@ class Documents:
         if there is not None and there.generation == checkpoint.generation and there.position <= checkpoint.position:
             after = there.position
         else:
-            await self._writer.clear()
+            await self._drop_others(checkpoint)
         self._pending.clear()
         self._reached = Marker(checkpoint.generation, checkpoint.position)
-        projection = self._projection
-        for rows in self._read_models.pages(projection, after, checkpoint.position, PART):
-            whole = {made.name: rows.get(made.name, ()) for made in projection.tables}
-            documents = projection.load(whole)
-            projection.changes(documents)
-            await self._put(self._public(documents), None)
+        for documents in self._stored(after, checkpoint):
+            await self._put(documents, None)
         await self._put([], self._reached)
         log.info("documents.level", bucket=self.bucket, after=after, position=checkpoint.position)
+
+    async def _drop_others(self, checkpoint: Checkpoint) -> None:
+        """Delete what is no document of the rows, so that whoever watches is told; the marker first."""
+        gone = await self._writer.keys()
+        if not gone:
+            return
+        await self._writer.delete_many([MARKER])
+        for documents in self._stored(0, checkpoint):
+            gone.difference_update(public.key for public in documents)
+        left = sorted(gone - {MARKER})
+        for start in range(0, len(left), PART):
+            await self._writer.delete_many(left[start : start + PART])
+
+    def _stored(self, after: int, checkpoint: Checkpoint) -> Iterator[list[Public]]:
+        """Make the documents of the rows that changed behind a position, in pages."""
+        projection = self._projection
+        for rows in self._read_models.pages(projection, after, checkpoint.position, PART):
+            documents = projection.load({made.name: rows.get(made.name, ()) for made in projection.tables})
+            projection.changes(documents)
+            yield self._public(documents)
