@@ -7,7 +7,7 @@ well. Nothing personal is ever among them.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,9 @@ from adapters.nats.errors import BrokerError
 from adapters.nats.kv import KvWriter
 from adapters.nats.streams import ensure_kv
 from adapters.storage.read_models import Checkpoint, ReadModels
+from domain.ids import encode_id
 from projections.base import Projection, Public
+from runners.subscribers import EVERYTHING, Filter
 
 MARKER = "_checkpoint"
 """Key of the marker. No document has it: their keys hold at least two parts, or begin with `check-`."""
@@ -38,6 +40,9 @@ class Marker(msgspec.Struct, frozen=True):
 
     generation: str
     position: int
+    form: str = ""
+    """What they are made by: the read model's version, and the channels of which there are documents here, where those
+    are not all. Documents of another form are made anew."""
 
 
 _marker = msgspec.json.Decoder(Marker).decode
@@ -55,22 +60,24 @@ class Documents:
         read_models: ReadModels,
         *,
         max_bytes: int = -1,
-        lets: Callable[[Public], bool] | None = None,
+        only: Filter = EVERYTHING,
     ) -> None:
         """Name the bucket; nothing is written yet.
 
-        With `max_bytes` it holds no more; with `lets` only the documents for which that is true.
+        It holds no more than `max_bytes` (-1 = there is no bound), and only documents that pass the filter.
         """
         self.bucket = f"{cell}_{projection.bucket}"
         self._told_on = changes_subject(cell, projection.bucket)
         self._max_bytes = max_bytes
-        self._lets = lets
+        self._only = only
+        channels = sorted(only.channels) if projection.by_channel else ()
+        self._form = " ".join((str(projection.version), *(encode_id(channel) for channel in channels)))
         self._nc = nc
         self._projection = projection
         self._read_models = read_models
         self._writer = KvWriter(nc, self.bucket)
         self._pending: dict[str, Public] = {}
-        self._reached = Marker("", 0)
+        self._reached = Marker("", 0, self._form)
         """What `_pending` goes to."""
         self._marker: Marker | None = None
         """What the bucket says; None = in doubt."""
@@ -86,7 +93,7 @@ class Documents:
             return
         for public in self._public(changed):
             self._pending[public.key] = public
-        self._reached = Marker(checkpoint.generation, checkpoint.position)
+        self._reached = self._marker_at(checkpoint)
         if not self._pending:
             return
         if len(self._pending) >= PENDING_MAX:
@@ -117,7 +124,7 @@ class Documents:
 
         The rows that changed since its marker are read again.
         """
-        reached = Marker(checkpoint.generation, checkpoint.position)
+        reached = self._marker_at(checkpoint)
         if self._marker != reached:
             self._marker = None
         await self.settle(checkpoint)
@@ -167,7 +174,13 @@ class Documents:
 
     def _public(self, documents: Mapping[Any, Any]) -> list[Public]:
         made = self._projection.public(documents)
-        return made if self._lets is None else [public for public in made if self._lets(public)]
+        if not self._only.channels:
+            return made
+        by_channel = self._projection.by_channel
+        return [public for public in made if self._only.lets_document(public.key, by_channel=by_channel)]
+
+    def _marker_at(self, checkpoint: Checkpoint) -> Marker:
+        return Marker(checkpoint.generation, checkpoint.position, self._form)
 
     async def _read_marker(self) -> Marker | None:
         found = await self._writer.get_many([MARKER])
@@ -181,12 +194,17 @@ class Documents:
         await ensure_kv(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
         there = await self._read_marker()
         after = 0
-        if there is not None and there.generation == checkpoint.generation and there.position <= checkpoint.position:
+        reached = self._marker_at(checkpoint)
+        if (
+            there is not None
+            and (there.generation, there.form) == (reached.generation, reached.form)
+            and there.position <= reached.position
+        ):
             after = there.position
         else:
             await self._drop_others(checkpoint)
         self._pending.clear()
-        self._reached = Marker(checkpoint.generation, checkpoint.position)
+        self._reached = reached
         for documents in self._stored(after, checkpoint):
             await self._put(documents, None)
         await self._put([], self._reached)

@@ -183,15 +183,8 @@ class Served:
         self._questions: set[asyncio.Task[None]] = set()
 
     def _bucket(self, model: str, cell: str, read_models: ReadModels) -> Documents:
-        projection, lets = MODELS[model], self.subscriber.filter.lets_document
-        return Documents(
-            self.nc,
-            cell,
-            projection,
-            read_models,
-            max_bytes=BUCKET_BYTES_MAX,
-            lets=lambda public: lets(public.key, by_channel=projection.by_channel),
-        )
+        only = self.subscriber.filter
+        return Documents(self.nc, cell, MODELS[model], read_models, max_bytes=BUCKET_BYTES_MAX, only=only)
 
     async def open(self, outlet: Outlet) -> None:
         """Begin to answer."""
