@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import nats
 import nats.errors
 import pytest
+from nats.aio.client import Client
 
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerError
@@ -55,7 +56,7 @@ def deal(trade: Trade, number: int, shop: str = "s1") -> None:
 class Watcher:
     """Any client that watches a bucket from nothing on, and keeps what it is told."""
 
-    def __init__(self, nc: nats.NATS, bucket: str) -> None:
+    def __init__(self, nc: Client, bucket: str) -> None:
         self._nc = nc
         self._bucket = bucket
         self.marker: dict[str, Any] = {}
@@ -84,7 +85,7 @@ class Watcher:
             self.deleted.add(entry.key)
 
 
-async def guest(known: dict[str, Any]) -> nats.NATS:
+async def guest(known: dict[str, Any]) -> Client:
     return await nats.connect(known["url"], user=known["user"], password=known["password"])
 
 
