@@ -15,7 +15,7 @@ import structlog
 
 from adapters.nats.accounts import changes_subject
 from adapters.nats.client import Connection
-from adapters.nats.errors import BrokerError
+from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.kv import KvWriter
 from adapters.nats.streams import ensure_kv
 from adapters.storage.read_models import Checkpoint, ReadModels
@@ -129,6 +129,14 @@ class Documents:
             self._marker = None
         await self.settle(checkpoint)
         return self._marker == reached
+
+    async def answers(self) -> bool:
+        """Tell whether the broker answers for the bucket."""
+        try:
+            await self._read_marker()
+        except BrokerUnavailable:
+            return False
+        return True
 
     async def close(self) -> None:
         """Finish what is being written."""

@@ -12,6 +12,7 @@ import pytest
 from nats.aio.client import Client
 
 from adapters.nats.client import Connection
+from adapters.nats.connection import api
 from adapters.nats.errors import BrokerError
 from adapters.nats.feed import Feed, Place
 from adapters.nats.streams import last_seq
@@ -259,6 +260,27 @@ async def test_a_channels_subscriber_gets_of_the_desk_and_of_finance_only_its_ow
         everything = content(cell.read_models, MODELS[name])
         assert told["taobao", name] == everything
         assert told["jd", name] == (everything if name == "checks" else {}), "a check names no channel's order"
+
+
+async def test_who_comes_back_under_an_old_name_finds_nothing_of_before(cell: World) -> None:
+    deal(cell.trade, 1)
+    await cell.admit("erp", "orders", "desk")
+    await cell.level()
+    await cell.revoke("erp")
+    known = await cell.admit("erp", "orders", "kpis", channels=("jd",))
+    (served,) = cell.outlet._served.values()
+    assert (await api(served.nc, "STREAM.NAMES"))["streams"] is None, "gone before the first question"
+    await cell.level()
+    nc = await guest(known)
+    for name in ("orders", "kpis"):
+        assert await Watcher(nc, f"main_{name}").until("life", cell.log.tracked().head) == {}
+    await nc.close()
+    again = await cell.admit("erp", "orders", "kpis")
+    await cell.level()
+    nc = await guest(again)
+    watched = await Watcher(nc, "main_orders").until("life", cell.log.tracked().head)
+    assert watched == content(cell.read_models, MODELS["orders"])
+    await nc.close()
 
 
 # --- on the command line
