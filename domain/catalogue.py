@@ -196,6 +196,9 @@ TYPES: Mapping[str, type[Event]] = {
 
 TAGS: Mapping[type[Event], str] = {kind: tag for tag, kind in TYPES.items()}
 
+_KINDS: Mapping[str, str] = {"stock": "warehouse", "rules": "rulebook"}
+"""First word of a tag → kind of the streams it is recorded in, where that is another word."""
+
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTS: Mapping[str, tuple[str, Upcast]] = {}
@@ -210,6 +213,12 @@ class UnknownTag(LookupError):
 
 encode_event: Callable[[Event], bytes] = msgspec.json.Encoder().encode
 """Returns the stored bytes of an event's facts."""
+
+
+def kind_of_tag(tag: str) -> str:
+    """Return the kind of the streams that events with this tag are recorded in: `warehouse` for `stock.received`."""
+    noun = tag.partition(".")[0]
+    return _KINDS.get(noun, noun)
 
 
 def decode_event(tag: str, data: bytes, upcasts: Mapping[str, tuple[str, Upcast]] = UPCASTS) -> Event:

@@ -131,6 +131,11 @@ stamp_of = msgspec.json.Decoder(Stamp).decode
 """Read a stored envelope."""
 
 
+def nameless(who: str) -> str:
+    """Return who did something without the name of a person: `person:li.wei` is `person`, `channel:taobao` stays."""
+    return "person" if who.startswith("person:") else who
+
+
 class _At(msgspec.Struct, frozen=True, gc=False):
     at: int
 

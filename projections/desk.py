@@ -23,10 +23,12 @@ from domain.approvals import (
 )
 from domain.care import ComplaintClosed, OrderComplained, OrderEnquired
 from domain.catalogue import TAGS
+from domain.ids import token_of
 from domain.order import InterceptionResolved, OrderIntercepted
 from domain.ports import Recorded
 from domain.talk import MentionsRead, OrderCommented
-from projections.base import FIXED, Change, Projection, Stamp, stamp_of, versioned
+from projections.base import FIXED, Change, Projection, Public, Stamp, stamp_of, versioned
+from projections.desk_document import Desked, Item, shown
 
 VERSION = 1
 
@@ -68,6 +70,7 @@ ITEM_TABLE = versioned(
 """What waits, of each order. `kind`: approval, mention, interception or complaint. `role`, `person`: for whom; "" =
 for nobody of that sort. `due_ms`, `since_ms`: UTC ms, 0 = never due."""
 
+_BY_POSITION = Index(f"desk_v{VERSION}_position", TABLE.c.position)
 _BY_ROLE = Index(f"desk_items_v{VERSION}_role", ITEM_TABLE.c.role, ITEM_TABLE.c.due_ms)
 _BY_PERSON = Index(f"desk_items_v{VERSION}_person", ITEM_TABLE.c.person)
 
@@ -88,37 +91,6 @@ THREAD_TABLE = versioned(
 )
 """What people did and said, of each order in order. `round`: of communication, 0 where nobody spoke. `facts`: JSON of
 the event, which is not personal; `sealed`: what was written. Rows are only added."""
-
-
-class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Something that waits."""
-
-    kind: str
-    item: str
-    role: str
-    what: str
-    since_ms: int
-    position: int
-    person: str = ""
-    state: str = "open"
-    advice: str = ""
-    due_ms: int = 0
-    message: int = 0
-    """Number of the message that calls."""
-
-
-class Desked(msgspec.Struct, gc=False, omit_defaults=True):
-    """What people have to do with an order."""
-
-    messages: int = 0
-    rounds: int = 0
-    complaints: int = 0
-    gift_complaints: int = 0
-    enquiries: int = 0
-    self_service: int = 0
-    repeats: int = 0
-    items: dict[str, Item] = {}
-    """By kind and id."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -261,6 +233,8 @@ class Desk(Projection[str, Entry]):
     name: ClassVar = "desk"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE, ITEM_TABLE, THREAD_TABLE)
+    bucket: ClassVar = "desk"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the orders that may have a desk before these events."""
@@ -307,6 +281,14 @@ class Desk(Projection[str, Entry]):
             gone += [(key, item.kind, item.item) for item in entry.gone.values()]
             said += entry.said
         return [Change(TABLE, rows), Change(ITEM_TABLE, items, gone), Change(THREAD_TABLE, said)]
+
+    def public(self, changed: Mapping[str, Entry | None]) -> list[Public]:
+        """Return the orders with what waits, for roles; the key is the encoded order."""
+        return [
+            Public(token_of(key), entry.position, _encode(shown(key, entry.document, entry.position, entry.updated_at)))
+            for key, entry in changed.items()
+            if entry is not None
+        ]
 
 
 def _said(event: Recorded, stamp: Stamp, facts: Any) -> tuple[Any, ...]:

@@ -18,10 +18,10 @@ from domain.finance import (
     LineRead,
     StatementRead,
 )
-from domain.ids import parts_of
+from domain.ids import finance_key, parts_of, token_of
 from domain.matching import day_of
 from domain.ports import Recorded
-from projections.base import FIXED, Change, Projection, observed_at_of, stamp_of, versioned
+from projections.base import FIXED, Change, Projection, Public, nameless, observed_at_of, stamp_of, versioned
 
 VERSION = 1
 
@@ -47,6 +47,7 @@ TABLE = versioned(
     Column("position", BigInteger, nullable=False),
 )
 """`state`: open, explained or resolved. `key`: of the order, or `line-…`. Money in minor units."""
+_BY_POSITION = Index(f"finance_differences_v{VERSION}_position", TABLE.c.position)
 _BY_DAY = Index(f"finance_differences_v{VERSION}_day", TABLE.c.day, TABLE.c.state)
 
 LINES = versioned(
@@ -117,6 +118,40 @@ class Row(msgspec.Struct, gc=False):
     position: int
 
 
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """A difference between log and statements, as everybody may see it: no words of people, and none of their names."""
+
+    difference: str
+    """Its id: the same order, reason and line have the same one for ever."""
+    channel: str
+    shop: str
+    order: str
+    """Key of the order; of a line that is of no order: `line-` and its id."""
+    day: str
+    """YYYY-MM-DD of the trade, by the platforms' clock."""
+    reason: str
+    """One of the closed list (docs/reconciliation.md)."""
+    state: str
+    """open, explained (a person said why) or resolved (a later comparison does not show it any more)."""
+    ours: int
+    """What the log says, minor units."""
+    theirs: int
+    """What the statements say, minor units."""
+    currency: str
+    """ISO 4217; "" = none is known."""
+    about: str
+    """Id of the line that it is about, where it is about one."""
+    evidence: str
+    """What shows it, as the comparison tells it."""
+    opened_ms: int
+    """UTC ms."""
+    updated_ms: int
+    """UTC ms."""
+    updated_by: str
+    """`person`, or kind and id of what is no person."""
+    position: int
+
+
 class Batch(msgspec.Struct, gc=False):
     """What a batch adds beside the differences."""
 
@@ -157,6 +192,7 @@ class _When(msgspec.Struct, frozen=True, gc=False):
 
 _named = msgspec.json.Decoder(_Named).decode
 _when = msgspec.json.Decoder(_When).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Finance(Projection[str, "Row | Batch"]):
@@ -165,6 +201,8 @@ class Finance(Projection[str, "Row | Batch"]):
     name: ClassVar = "finance"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE, LINES, STATEMENTS, DAYS)
+    bucket: ClassVar = "finance"
+    by_channel: ClassVar = True
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[str]:
         """Return the differences that may be known."""
@@ -201,6 +239,35 @@ class Finance(Projection[str, "Row | Batch"]):
             Change(STATEMENTS, added.statements),
             Change(DAYS, added.days),
         ]
+
+    def public(self, changed: Mapping[str, "Row | Batch | None"]) -> list[Public]:
+        """Return the differences; the key is the encoded `channel:shop:difference`."""
+        return [
+            Public(token_of(f"{finance_key(row.channel, row.shop)}:{row.id}"), row.position, _encode(_shown(row)))
+            for row in changed.values()
+            if isinstance(row, Row)
+        ]
+
+
+def _shown(row: Row) -> Shown:
+    return Shown(
+        row.id,
+        row.channel,
+        row.shop,
+        row.key,
+        row.day,
+        row.reason,
+        row.state,
+        row.ours,
+        row.theirs,
+        row.currency,
+        row.about,
+        row.evidence,
+        row.opened_ms,
+        row.updated_ms,
+        nameless(row.updated_by),
+        row.position,
+    )
 
 
 def _fold(changed: dict[str, Row], current: Mapping[str, "Row | Batch"], batch: Batch, event: Recorded) -> None:

@@ -25,7 +25,7 @@ from adapters.storage.checkpoints import LEAF_BYTES, Appender, Checkpoint, Check
 from adapters.storage.kept_tree import KeptTree, Names, name_line
 from adapters.storage.scan import Ends, Row, Scan, Unreadable
 from adapters.storage.sealing import SealBroken, Sealer
-from domain.catalogue import TYPES, UnknownTag, decode_event
+from domain.catalogue import TYPES, UnknownTag, decode_event, kind_of_tag
 from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.merkle import Frontier
@@ -47,11 +47,7 @@ _SEALED_BYTES_MIN = 49
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NO_LEAF = bytes(LEAF_BYTES)
 _NO_NAME = name_line("", "")
-_KIND_OF_TAG = {
-    tag: {"stock": "warehouse-", "rules": "rulebook-"}.get(noun, f"{noun}-")
-    for tag in TYPES
-    for noun in (tag.partition(".")[0],)
-}
+_LEAD_OF_TAG = {tag: f"{kind_of_tag(tag)}-" for tag in TYPES}
 """Tag → how the keys of the streams begin that it may stand in."""
 TIMERS_STREAM = "cell-timers"
 """Snapshots under this name count positions of the whole log."""
@@ -310,7 +306,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
                 decode_envelope(envelope)
                 decoded = envelope
             payload = getattr(decode_event(tag, data), "payload", "")
-            if not stream.startswith(_KIND_OF_TAG.get(tag, tag.partition(".")[0])):
+            if not stream.startswith(_LEAD_OF_TAG.get(tag, kind_of_tag(tag))):
                 problems.append(Problem("form", f"{_named(row)}: a {tag} has no place in it", position, stream))
         except (
             AttributeError,

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from domain import order
-from domain.catalogue import TYPES
-from projections import PROJECTIONS
+from domain.catalogue import TYPES, kind_of_tag
+from projections import PROJECTIONS, checks, desk_document, finance
 from projections.after_sales import Shown
 from projections.base import Projection
 from projections.intake import Counts
@@ -19,9 +19,6 @@ from projections.order_document import Document
 from runners.contract import DIALECT, Contract, Schema, named
 from runners.docs_events import attribute_docs
 from runners.documents import Marker
-
-_KINDS: Final[Mapping[str, str]] = {"stock": "warehouse", "rules": "rulebook"}
-"""First word of a tag → kind of the streams it is recorded in, where it is another word."""
 
 Generation = Annotated[str, Meta(description="Name of one life of the log; a restore begins a new one.")]
 Digits = Annotated[str, Meta(pattern="^[1-9][0-9]*$")]
@@ -108,12 +105,33 @@ class KpisDocument(Hour, kw_only=True):
     generation: Generation
 
 
+class DeskDocument(desk_document.Shown, frozen=True, kw_only=True):
+    """What people have to do with an order, in the bucket `<cell>_desk`: counts and what waits, for roles."""
+
+    generation: Generation
+
+
+class FinanceDocument(finance.Shown, frozen=True, kw_only=True):
+    """Where log and statements differ, in the bucket `<cell>_finance`: one difference."""
+
+    generation: Generation
+
+
+class ChecksDocument(checks.Shown, frozen=True, kw_only=True):
+    """What a self-check found, in the bucket `<cell>_checks`: sums, in which no order is named."""
+
+    generation: Generation
+
+
 DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "orders": OrdersDocument,
     "inventory": InventoryDocument,
     "intake": IntakeDocument,
     "after_sales": AfterSalesDocument,
     "kpis": KpisDocument,
+    "desk": DeskDocument,
+    "finance": FinanceDocument,
+    "checks": ChecksDocument,
 }
 """Bucket → shape of its documents, as they are written."""
 _VIEWS: Final = (order.OrderNormalized, order.OrderAmended)
@@ -156,8 +174,7 @@ def contract(
 
 def events_address(tag: str) -> str:
     """Return where an event is published: the last word of the subject is the rest of its tag."""
-    noun = tag.partition(".")[0]
-    return f"events.{{cell}}.{_KINDS.get(noun, noun)}.{{scope}}.{{type}}"
+    return f"events.{{cell}}.{kind_of_tag(tag)}.{{scope}}.{{type}}"
 
 
 def _document(bucket: str, version: int) -> Schema:

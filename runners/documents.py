@@ -7,7 +7,7 @@ well. Nothing personal is ever among them.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,14 +15,16 @@ import structlog
 
 from adapters.nats.accounts import changes_subject
 from adapters.nats.client import Connection
-from adapters.nats.errors import BrokerError
+from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.kv import KvWriter
 from adapters.nats.streams import ensure_kv
 from adapters.storage.read_models import Checkpoint, ReadModels
+from domain.ids import encode_id
 from projections.base import Projection, Public
+from runners.subscribers import EVERYTHING, Filter
 
 MARKER = "_checkpoint"
-"""Key of the marker. No document has it: their keys hold at least two parts."""
+"""Key of the marker. No document has it: their keys hold at least two parts, or begin with `check-`."""
 PART = 900
 """Documents of one atomic batch."""
 PENDING_MAX = 10_000
@@ -38,6 +40,9 @@ class Marker(msgspec.Struct, frozen=True):
 
     generation: str
     position: int
+    form: str = ""
+    """What they are made by: the read model's version, and the channels of which there are documents here, where those
+    are not all. Documents of another form are made anew."""
 
 
 _marker = msgspec.json.Decoder(Marker).decode
@@ -55,22 +60,24 @@ class Documents:
         read_models: ReadModels,
         *,
         max_bytes: int = -1,
-        lets: Callable[[Public], bool] | None = None,
+        only: Filter = EVERYTHING,
     ) -> None:
         """Name the bucket; nothing is written yet.
 
-        With `max_bytes` it holds no more; with `lets` only the documents for which that is true.
+        It holds no more than `max_bytes` (-1 = there is no bound), and only documents that pass the filter.
         """
         self.bucket = f"{cell}_{projection.bucket}"
         self._told_on = changes_subject(cell, projection.bucket)
         self._max_bytes = max_bytes
-        self._lets = lets
+        self._only = only
+        channels = sorted(only.channels) if projection.by_channel else ()
+        self._form = " ".join((str(projection.version), *(encode_id(channel) for channel in channels)))
         self._nc = nc
         self._projection = projection
         self._read_models = read_models
         self._writer = KvWriter(nc, self.bucket)
         self._pending: dict[str, Public] = {}
-        self._reached = Marker("", 0)
+        self._reached = Marker("", 0, self._form)
         """What `_pending` goes to."""
         self._marker: Marker | None = None
         """What the bucket says; None = in doubt."""
@@ -78,12 +85,17 @@ class Documents:
         self._watched = 0.0
 
     async def follow(self, changed: dict[Any, Any], checkpoint: Checkpoint) -> None:
-        """Take over what a batch changed, and begin to write it if nothing is being written."""
+        """Take over what a batch changed, and begin to write it if nothing is being written.
+
+        Where it changed nothing here, the marker waits for the next change, or for `settle`.
+        """
         if self._marker is None:
             return
         for public in self._public(changed):
             self._pending[public.key] = public
-        self._reached = Marker(checkpoint.generation, checkpoint.position)
+        self._reached = self._marker_at(checkpoint)
+        if not self._pending:
+            return
         if len(self._pending) >= PENDING_MAX:
             await self._written()
         if self._flush is None or self._flush.done():
@@ -112,11 +124,19 @@ class Documents:
 
         The rows that changed since its marker are read again.
         """
-        reached = Marker(checkpoint.generation, checkpoint.position)
+        reached = self._marker_at(checkpoint)
         if self._marker != reached:
             self._marker = None
         await self.settle(checkpoint)
         return self._marker == reached
+
+    async def answers(self) -> bool:
+        """Tell whether the broker answers for the bucket."""
+        try:
+            await self._read_marker()
+        except BrokerUnavailable:
+            return False
+        return True
 
     async def close(self) -> None:
         """Finish what is being written."""
@@ -162,7 +182,13 @@ class Documents:
 
     def _public(self, documents: Mapping[Any, Any]) -> list[Public]:
         made = self._projection.public(documents)
-        return made if self._lets is None else [public for public in made if self._lets(public)]
+        if not self._only.channels:
+            return made
+        by_channel = self._projection.by_channel
+        return [public for public in made if self._only.lets_document(public.key, by_channel=by_channel)]
+
+    def _marker_at(self, checkpoint: Checkpoint) -> Marker:
+        return Marker(checkpoint.generation, checkpoint.position, self._form)
 
     async def _read_marker(self) -> Marker | None:
         found = await self._writer.get_many([MARKER])
@@ -176,17 +202,38 @@ class Documents:
         await ensure_kv(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
         there = await self._read_marker()
         after = 0
-        if there is not None and there.generation == checkpoint.generation and there.position <= checkpoint.position:
+        reached = self._marker_at(checkpoint)
+        if (
+            there is not None
+            and (there.generation, there.form) == (reached.generation, reached.form)
+            and there.position <= reached.position
+        ):
             after = there.position
         else:
-            await self._writer.clear()
+            await self._drop_others(checkpoint)
         self._pending.clear()
-        self._reached = Marker(checkpoint.generation, checkpoint.position)
-        projection = self._projection
-        for rows in self._read_models.pages(projection, after, checkpoint.position, PART):
-            whole = {made.name: rows.get(made.name, ()) for made in projection.tables}
-            documents = projection.load(whole)
-            projection.changes(documents)
-            await self._put(self._public(documents), None)
+        self._reached = reached
+        for documents in self._stored(after, checkpoint):
+            await self._put(documents, None)
         await self._put([], self._reached)
         log.info("documents.level", bucket=self.bucket, after=after, position=checkpoint.position)
+
+    async def _drop_others(self, checkpoint: Checkpoint) -> None:
+        """Delete what is no document of the rows, so that whoever watches is told; the marker first."""
+        gone = await self._writer.keys()
+        if not gone:
+            return
+        await self._writer.delete_many([MARKER])
+        for documents in self._stored(0, checkpoint):
+            gone.difference_update(public.key for public in documents)
+        left = sorted(gone - {MARKER})
+        for start in range(0, len(left), PART):
+            await self._writer.delete_many(left[start : start + PART])
+
+    def _stored(self, after: int, checkpoint: Checkpoint) -> Iterator[list[Public]]:
+        """Make the documents of the rows that changed behind a position, in pages."""
+        projection = self._projection
+        for rows in self._read_models.pages(projection, after, checkpoint.position, PART):
+            documents = projection.load({made.name: rows.get(made.name, ()) for made in projection.tables})
+            projection.changes(documents)
+            yield self._public(documents)

@@ -38,6 +38,7 @@ MAIL_SPARE_PART = 8
 class _Stored(NamedTuple):
     tracked: "Tracked | None"
     read_to: int | None
+    differing_orders: int | None
 
 
 class CellWatch:
@@ -91,6 +92,7 @@ class CellWatch:
             mail_free_bytes=room,
             log_head=tracked.head if tracked else None,
             projection_lag=max(0, tracked.head - stored.read_to) if tracked and stored.read_to is not None else None,
+            differing_orders=stored.differing_orders,
             disk_free_bytes=free,
             refusal=refusal,
             advice=advice,
@@ -129,7 +131,7 @@ class CellWatch:
 
     def _look_at_stores(self) -> tuple[_Stored, int | None]:
         tracked: Tracked | None = None
-        read_to = free = None
+        read_to = differing_orders = free = None
         with contextlib.suppress(FileNotFoundError, *STORE_AWAY):
             if self._log is None:
                 self._log = open_log(self._settings, read_only=True)
@@ -139,6 +141,7 @@ class CellWatch:
                 self._views = open_read_models(self._settings)
             if tracked is not None:
                 read_to = read_position(self._views, tracked.generation)
+            differing_orders = next((row["differing_orders"] for row in self._views.checks(1)), None)
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(self._settings.path).free
-        return _Stored(tracked, read_to), free
+        return _Stored(tracked, read_to, differing_orders), free

@@ -19,10 +19,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.nats.accounts import outlet_of, read_subject
-from adapters.nats.connection import Connection, connect
+from adapters.nats.connection import Connection, api, connect
 from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.parser import Sink
 from adapters.nats.publish import frame
+from adapters.nats.streams import kv_stream
 from adapters.storage.read_models import ReadModels
 from runners.aio import run
 from runners.background import CONNECT_S, POLL_S, Background, Link
@@ -183,21 +184,26 @@ class Served:
         self._questions: set[asyncio.Task[None]] = set()
 
     def _bucket(self, model: str, cell: str, read_models: ReadModels) -> Documents:
-        projection, lets = MODELS[model], self.subscriber.filter.lets_document
-        return Documents(
-            self.nc,
-            cell,
-            projection,
-            read_models,
-            max_bytes=BUCKET_BYTES_MAX,
-            lets=lambda public: lets(public.key, by_channel=projection.by_channel),
-        )
+        only = self.subscriber.filter
+        return Documents(self.nc, cell, MODELS[model], read_models, max_bytes=BUCKET_BYTES_MAX, only=only)
 
     async def open(self, outlet: Outlet) -> None:
         """Begin to answer."""
+        if self.buckets:
+            await self._tidy()
         for feed in self.subscriber.feeds:
             await self.nc.listen(read_subject(self._cell, feed), self._taking(outlet, feed))
         await self.nc.flush()
+
+    async def _tidy(self) -> None:
+        """Drop what an earlier subscriber of this name has left: other buckets, and those of an account that was gone.
+
+        The broker keeps the latter's documents, and answers nobody who asks for them. They are made anew.
+        """
+        own = {kv_stream(documents.bucket): documents for _, documents in self.buckets}
+        for stream in (await api(self.nc, "STREAM.NAMES")).get("streams") or ():
+            if stream not in own or not await own[stream].answers():
+                await api(self.nc, f"STREAM.DELETE.{stream}")
 
     def _taking(self, outlet: Outlet, feed: str) -> Sink:
         def take(_subject: bytes, reply: bytes, payload: bytes, _headers: bytes | None) -> None:

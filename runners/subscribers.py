@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bcrypt
 import msgspec
@@ -73,6 +73,8 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return ""
 
 
+EVERYTHING: Final = Filter()
+"""Lets all pass."""
 OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail"})
 """Kinds of streams whose key begins with a channel."""
 
@@ -86,7 +88,7 @@ class Subscriber(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     outlet_password: str
     created: str
     """UTC, ISO 8601."""
-    filter: Filter = Filter()
+    filter: Filter = EVERYTHING
 
     @property
     def member(self) -> Member:

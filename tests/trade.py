@@ -9,10 +9,12 @@ from domain.care import CloseComplaint
 from domain.catalogue import TAGS, encode_event
 from domain.cell import DECIDERS, Held, Message, Missing, Prepared, Taken, Untranslatable, run_turn
 from domain.envelope import By, Envelope, encode_envelope
-from domain.ids import intake_key, kind_of, order_key, warehouse_key
+from domain.finance import ExplainDifference, Finding, Judged, JudgeOrders, difference_id
+from domain.ids import VIEWS_KEY, finance_key, intake_key, kind_of, order_key, parts_of, warehouse_key
 from domain.mail import Body, ChannelPayload, Mail
 from domain.ports import EventLog, Record
 from domain.talk import ReadMentions
+from domain.views import Differing, RecordCheck
 from tests.colleagues import CHEN, LI, WU, ZHAO, approve, ask, attach, comment, complain, enquire, reject
 
 NOON_MS = 1_770_600_000_000
@@ -101,6 +103,22 @@ class Trade:
             records.append(Record(stream, version, TAGS[type(event)], envelope, encode_event(event), None))  # type: ignore[index,arg-type]
         self.states[stream] = Held(version, state)
         self.log.append(records)
+
+
+def money_day(trade: Trade, key: str, at: int = 1) -> None:
+    """Let statements differ from what is known of an order, a colleague explain it, and a self-check find something."""
+    shop = finance_key(*parts_of(key)[:2])
+    less, late = Finding("amount_differs", 1500, 1400, "CNY"), Finding("settled_later", 1500, 0, "CNY", "", "by Monday")
+    judged = (Judged(key, "2026-02-09", (less, late)),)
+    trade.send(shop, JudgeOrders(f"judge-{at}", "2026-02-09", at, judged), by=By("system", "match"))
+    trade.send(shop, ExplainDifference(f"explain-{at}", difference_id(key, less), AGREED), by=LI)
+    trade.send(shop, JudgeOrders(f"again-{at}", "2026-02-09", at, (Judged(key, "2026-02-09", (less,)),)))
+    differ = (Differing("orders_v6", key, "state"), Differing("orders_v6", key, "held"), Differing("channel", key, "x"))
+    trade.send(VIEWS_KEY, RecordCheck(f"check-{at}", 20, 90, 1, differ, at), by=LI)
+
+
+AGREED = "Mr Wang will pay the rest on Friday"
+"""What a colleague wrote about a difference."""
 
 
 def _act(command: str, who: By, chance: random.Random) -> Body:

@@ -77,9 +77,22 @@ class KvWriter:
             found |= await self._get(wanted[start : start + _KEYS_PER_REQUEST])
         return found
 
-    async def clear(self) -> None:
-        """Drop every document, to build the bucket anew."""
-        await api(self._nc, f"STREAM.PURGE.{self._stream}", {})
+    async def keys(self) -> set[str]:
+        """Return the keys of all documents, those that were deleted as well.
+
+        Raises:
+            ApiRefused: the server's own error.
+            BrokerUnavailable: no answer.
+        """
+        lead = f"$KV.{self._bucket}."
+        found: set[str] = set()
+        while True:
+            request = {"subjects_filter": f"{lead}>", "offset": len(found)}
+            answer = await api(self._nc, f"STREAM.INFO.{self._stream}", request)
+            page = answer["state"].get("subjects")
+            if not page:
+                return found
+            found.update(subject[len(lead) :] for subject in page)
 
     async def close(self) -> None:
         """End the subscription of the writer."""

@@ -64,6 +64,11 @@ class Metrics:
             "projection_lag": Gauge(
                 "orderspine_projection_lag_events", "Events the read models are behind the log.", registry=registry
             ),
+            "differing_orders": Gauge(
+                "orderspine_differing_orders",
+                "Orders whose views differ, as the last self-check found; it is to be 0.",
+                registry=registry,
+            ),
             "disk_free_bytes": Gauge(
                 "orderspine_disk_free_bytes", "Free space where the data directory is.", registry=registry
             ),

@@ -157,6 +157,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Position of the last event."""
     projection_lag: int | None = None
     """Events the read models are behind the log."""
+    differing_orders: int | None = None
+    """Orders whose views differ, as the last self-check found; None also where none was recorded."""
     disk_free_bytes: int | None = None
     refusal: str = ""
     """Why nothing is taken in now; "" = it is."""

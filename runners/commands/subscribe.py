@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, printable, say, settings_of
-from runners.commands.subscribers import ChannelOption, KindOption, TypeOption
+from runners.commands.subscribers import FEED_NAMES, ChannelOption, KindOption, TypeOption
 
 if TYPE_CHECKING:
     from adapters.nats.feed import Event, Page, Place
@@ -22,9 +22,7 @@ MESSAGES = 500
 
 
 def subscribe(
-    feed: Annotated[
-        str, Parameter(name="FEED", help="events, orders, inventory, intake, after_sales, kpis.")
-    ] = "events",
+    feed: Annotated[str, Parameter(name="FEED", help=f"{FEED_NAMES}.")] = "events",
     /,
     *,
     from_: Annotated[

@@ -43,6 +43,9 @@ app = App(
     ),
 )
 
+FEED_NAMES = "events, orders, inventory, intake, after_sales, kpis, desk, finance, checks"
+"""What `--help` says; the names themselves are in a module that is slow to load."""
+
 Name = Annotated[str, Parameter(name="NAME", help="The subscriber: letters, digits, - and _.")]
 To = Annotated[
     Path | None, Parameter(name="--to", help="Write the credentials into this file (0600) instead of showing them.")
@@ -68,9 +71,7 @@ def add(
     name: Name,
     /,
     *,
-    feeds: Annotated[
-        str, Parameter(help="What it may read, with commas: events, orders, inventory, intake, after_sales, kpis.")
-    ],
+    feeds: Annotated[str, Parameter(help=f"What it may read, with commas: {FEED_NAMES}.")],
     kind: KindOption = None,
     channel: ChannelOption = None,
     type_: TypeOption = None,

@@ -14,7 +14,7 @@ from sqlalchemy import Column, LargeBinary, Table
 
 from adapters.storage.read_models import ReadModels
 from projections import PROJECTIONS
-from projections.base import Projection
+from projections.base import Projection, nameless
 from runners.exporting.reading import Progress, clean
 from runners.result_file import harmless
 
@@ -98,16 +98,12 @@ def _pages(found: Iterable[Sequence[Any]], shown: Sequence[str], progress: Progr
 
 def _way(name: str) -> Callable[[Any], Any]:
     if name in DONE_BY:
-        return _nameless
+        return nameless
     return _document if name in DOCUMENTS else _as_it_is
 
 
 def _as_it_is(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
-
-
-def _nameless(text: str) -> str:
-    return "person" if text.startswith("person:") else text
 
 
 def _document(text: str) -> str:
@@ -118,7 +114,7 @@ def _document(text: str) -> str:
 def _without_people(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            name: _nameless(each) if name in DONE_BY else _without_people(each)
+            name: nameless(each) if name in DONE_BY else _without_people(each)
             for name, each in value.items()
             if name not in PEOPLE
         }

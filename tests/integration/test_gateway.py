@@ -1,6 +1,7 @@
 """The gateway takes orders in and shows them: each once, durable before the answer, and nothing personal comes out."""
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator
 
@@ -9,11 +10,16 @@ import pytest
 import pytest_asyncio
 
 from adapters.web.tokens import add_token
-from domain.envelope import decode_envelope
+from domain.envelope import By, decode_envelope
+from domain.ids import VIEWS_KEY
 from domain.intake import IntakeQuarantined
+from domain.mail import Mail
+from domain.views import Differing, RecordCheck
 from runners.bootstrap import API_TOKENS_FILE
 from runners.waiting import raw_of, waiting
 from tests.integration.gatewaying import SECRET, Gateway, decoded, order, orders, running_gateway, signed, until_async
+
+NOW_MS = 1_770_600_000_000
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway")]
 
@@ -376,6 +382,19 @@ async def test_figures_tell_how_things_stand(gateway: Gateway) -> None:
     ):
         assert name in figures
     assert (await gateway.client.get("/healthz")).text == "ok\n"
+
+
+async def test_the_last_self_check_is_a_figure_and_none_is_no_number(gateway: Gateway) -> None:
+    assert math.isnan(await gateway.figure("orderspine_differing_orders"))
+    wrong = (Differing("orders", "order-taobao:hardware:1", "state"), Differing("desk", "order-taobao:hardware:1", "x"))
+    for number, differ in enumerate((wrong, ())):
+        check = RecordCheck(f"check-{number}", 20, 90, len({each.row for each in differ}), differ, 1)
+        await gateway.cell.publish([Mail(VIEWS_KEY, check, NOW_MS, By("system", "self-check"), "self-check")])
+        for _ in range(200):
+            if (figure := await gateway.figure("orderspine_differing_orders")) == 1 - number:
+                break
+            await asyncio.sleep(0.05)
+        assert figure == 1 - number
 
 
 def _utc(ms: int) -> object:

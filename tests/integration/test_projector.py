@@ -20,6 +20,7 @@ from adapters.storage.sqlite_log import SqliteEventLog
 from domain.ids import token_of
 from domain.ports import LogDamaged
 from projections import PROJECTIONS
+from projections.orders import Orders
 from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
 from runners.documents import MARKER, Documents
 from runners.projector import Projector
@@ -135,7 +136,11 @@ async def test_documents_follow_the_rows_and_come_back_after_a_wipe(
     trade = Trade(log)
     trade.receive()
     keys = [trade.take(view(str(number))) for number in range(5)]
-    marker = {"generation": log.tracked().generation, "position": log.tracked().head}
+    marker = {
+        "generation": log.tracked().generation,
+        "position": log.tracked().head,
+        "form": str(Orders.version),
+    }
     with follower("projector", data) as projector:
         projector.start()
         await wait_for(lambda: level(read_models, log))

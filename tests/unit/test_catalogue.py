@@ -36,7 +36,8 @@ from domain import (
     views,
 )
 from domain.canonical import Amounts, Parcel
-from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event
+from domain.catalogue import TAGS, TYPES, UPCASTS, UnknownTag, decode_event, encode_event, kind_of_tag
+from domain.cell import DECIDERS
 from domain.decider import Event
 from domain.rulings import Form, Gift, Kit, Promise, Route, Saving
 from tests.spec import T0, at, line, snapshot
@@ -309,6 +310,12 @@ def test_tags_are_nouns_and_verbs_and_never_class_paths() -> None:
         noun, verb = tag.split(".")
         assert f"{noun}{verb}".replace("_", "").isalpha()
         assert tag == tag.lower()
+
+
+def test_every_tag_is_recorded_in_streams_of_a_known_kind() -> None:
+    assert {kind_of_tag(tag) for tag in TYPES} == DECIDERS.keys()
+    assert (kind_of_tag("stock.received"), kind_of_tag("rules.applied")) == ("warehouse", "rulebook")
+    assert kind_of_tag("order.paid.v2") == "order"
 
 
 def test_every_old_shape_leads_to_one_of_today() -> None:
