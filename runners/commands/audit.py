@@ -247,6 +247,12 @@ def export(
         tuple[Path, ...],
         Parameter(help="A checkpoint that an auditor holds: show that the log grew out of it. May be given again."),
     ] = (),
+    absent: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Prove that there is no such order: KEY is its full key, or with channel and shop."
+        ),
+    ] = False,
     checkpoints: Annotated[
         Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")
     ] = None,
@@ -254,7 +260,8 @@ def export(
 ) -> Exit:
     """Write the proof of one order as a file that anybody can check without us: `audit check` (导出证据).
 
-    The log is sealed first, so that all of it is covered; the length of the log does not matter.
+    The log is sealed first, so that all of it is covered and that the file proves that nothing of the order is missing;
+    the length of the log does not matter.
     """
     import msgspec  # noqa: PLC0415
 
@@ -262,14 +269,14 @@ def export(
     from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
-    from runners.history import find_stream  # noqa: PLC0415
+    from runners.history import absent_stream, find_stream  # noqa: PLC0415
     from runners.order_proof import NotProvable, prove  # noqa: PLC0415
     from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
 
     settings = settings_of(data)
     if out is not None and out.exists():
         raise Failure(Exit.USAGE, f"{out} exists already; name another file")
-    stream = _stream(settings, key, find_stream)
+    stream = _stream(settings, key, absent_stream if absent else find_stream)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
     with ExitStack() as stack:
@@ -281,9 +288,7 @@ def export(
                 Sealing(scan_of(settings), settings.cell, folder, signer).seal()
             log = stack.enter_context(closing(open_log(settings, read_only=True)))
             asked = [_checkpoint(path) for path in older]
-            document, cost = prove(
-                log, stream, cell=settings.cell, folder=folder, signer=signer, asked=asked, vault=vault
-            )
+            document, cost = prove(log, stream, cell=settings.cell, folder=folder, asked=asked, vault=vault)
         except (NotProvable, SealRefused, Unreadable) as error:
             raise Failure(Exit.REFUSED, f"{error}; `orderspine audit verify` says more") from error
     if out is None:
@@ -294,7 +299,14 @@ def export(
         f"{stream}: {cost.events} event(s), {cost.payloads} raw message(s), {len(document['older'])} older checkpoints"
         + (f"; {cost.uncovered} event(s) are not sealed yet" if cost.uncovered else "")
     )
-    say(f"read were {cost.events} rows of the log, and {cost.leaves:,} leaves and nodes of the tree beside it")
+    if cost.complete:
+        say(f"complete to position {document['checkpoint']['position']:,}, proven by the map of stream ends")
+    else:
+        say("that it has no further event is not proved: the newest checkpoint has no map of stream ends here")
+    say(
+        f"read were {cost.events} rows of the log, {cost.leaves:,} leaves and nodes of the tree beside it, and "
+        f"{cost.map_rows:,} rows of the map"
+    )
     if reveal:
         say("the file holds the order's key and personal data in plain text" if vault else "there are no keys here")
     return Exit.OK
