@@ -143,8 +143,9 @@ def _rows(data: Path, key: str, at: str) -> dict[str, int]:
         counting.rows = 0
         state_at(counting, key, ZONE, time_ms=read_moment(at, ZONE))
         read["state_at_rows_read"] = counting.rows
-        _, cost = prove(counting, key, cell="main", folder=folder, signer=None)
+        _, cost = prove(counting, key, cell="main", folder=folder)
         read["export_rows_read"], read["export_leaves_read"] = cost.events, cost.leaves
+        read["export_map_rows_read"] = cost.map_rows
         generation = log.tracked().generation
     tree = KeptTree(folder.leaves(generation))
     tree.root(0, tree.leaves.count)

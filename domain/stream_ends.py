@@ -145,11 +145,6 @@ def leads_to(key: bytes, leaf: bytes, path: Sequence[bytes]) -> bytes:
     return node
 
 
-def begins_alike(key: bytes, other: bytes, bits: int) -> bool:
-    """Tell whether two keys have the same first bits."""
-    return bits <= 0 or (int.from_bytes(key, "big") ^ int.from_bytes(other, "big")) >> KEY_BITS - bits == 0
-
-
 class EndsMap:
     """A map in memory, of which only what was changed is hashed again."""
 

@@ -80,7 +80,9 @@ def prove(
     kept = folder.load(cell)
     line = folder.line(kept.checkpoints, generation)
     recorded = list(log.select(stream))
-    top = _top(line, generation, mapped, [each.position for each in (*recorded[-1:], *asked)])
+    top = _top(
+        line, generation, mapped, [*(event.position for event in recorded[-1:]), *(each.position for each in asked)]
+    )
     tree = KeptTree(leaves)
     events: list[dict[str, Any]] = []
     try:

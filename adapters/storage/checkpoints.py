@@ -219,11 +219,10 @@ class CheckpointFolder:
         while generation:
             own = by_generation.pop(generation, [])
             generation = ""
-            for each in own:
-                if each.position > limit:
-                    superseded += 1
-                    continue
-                fitting.append(each)
+            within = [each for each in own if each.position <= limit]
+            superseded += len(own) - len(within)
+            fitting = [*within, *fitting]  # of two at a position the later generation's comes last
+            for each in within:
                 if each.restored_from:
                     generation, begun = each.restored_from, each.position
             if generation:
