@@ -189,9 +189,8 @@ def test_a_holder_of_the_key_who_signs_a_false_map_is_convicted_by_the_true_one(
     true = newest(kept)
     signer = Signer.open(kept.data / "checkpoint_key.pem")
     false = msgspec.structs.replace(true, ends=map_root(kept.data, true.position, without=2))
-    folder = CheckpointFolder(kept.checkpoints)
-    folder.write(false, signer)
     proof = read_json(kept.export("proof.json"))
+    CheckpointFolder(kept.checkpoints).write(false, signer)
     proof["checkpoint"] = msgspec.to_builtins(signer.sign(false))
     proof["older"] = []
     code, said = say(proof, kept, msgspec.to_builtins(true))
