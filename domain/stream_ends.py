@@ -101,33 +101,61 @@ def keys_of(bucket: int) -> tuple[bytes, bytes]:
     return (bucket << _SHIFT).to_bytes(HASH_BYTES, "big"), (((bucket + 1) << _SHIFT) - 1).to_bytes(HASH_BYTES, "big")
 
 
-def whole(buckets: Mapping[int, Part]) -> Part:
-    """Return the map over all buckets; those that are not there hold nothing."""
-    return _levels(buckets)[0].get(0, NOTHING)
+class Buckets:
+    """The map above its buckets: what leads from the root to each of them."""
 
+    def __init__(self, parts: Mapping[int, Part]) -> None:
+        """Take what each bucket holds; those that are not there hold nothing."""
+        self._levels: list[dict[int, Part]] = [{} for _ in range(BUCKET_BITS + 1)]
+        self.put(parts)
 
-def prove(key: bytes, buckets: Mapping[int, Part], leaves_of: Callable[[int], Sequence[Leaf]]) -> Proof:
-    """Return where the bits of `key` lead; `leaves_of` gives the leaves of a bucket, ascending."""
-    path: list[bytes] = []
-    number, levels = 0, _levels(buckets)
-    for depth, level in enumerate(levels):
-        here = level.get(number, NOTHING)
-        if here.streams == 0:
-            return Proof(path[::-1], None)
-        if here.streams == 1:
-            (alone,) = (bucket for bucket in buckets if bucket >> BUCKET_BITS - depth == number)
-            return Proof(path[::-1], leaves_of(alone)[0][0])
-        if depth < BUCKET_BITS:
-            number = number << 1 | _bit(key, depth)
-            path.append(levels[depth + 1].get(number ^ 1, NOTHING).hash)
-    leaves, depth = leaves_of(number), BUCKET_BITS
-    while len(leaves) > 1:
-        middle = _middle(leaves, depth)
-        ones, zeros = leaves[middle:], leaves[:middle]
-        leaves, other = (ones, zeros) if _bit(key, depth) else (zeros, ones)
-        depth += 1
-        path.append(part_of(other, depth).hash)
-    return Proof(path[::-1], leaves[0][0] if leaves else None)
+    @property
+    def root(self) -> bytes:
+        """Return the root of the map."""
+        return self._levels[0].get(0, NOTHING).hash
+
+    def part(self, bucket: int) -> Part:
+        """Return what a bucket holds."""
+        return self._levels[BUCKET_BITS].get(bucket, NOTHING)
+
+    def put(self, parts: Mapping[int, Part]) -> None:
+        """Change buckets, and what leads to them."""
+        below, changed = self._levels[BUCKET_BITS], set(parts)
+        below.update(parts)
+        for level in reversed(self._levels[:BUCKET_BITS]):
+            changed = {number >> 1 for number in changed}
+            for number in changed:
+                level[number] = joined(below.get(number << 1, NOTHING), below.get(number << 1 | 1, NOTHING))
+            below = level
+
+    def prove(self, key: bytes, leaves_of: Callable[[int], Sequence[Leaf]]) -> Proof:
+        """Return where the bits of `key` lead; `leaves_of` gives the leaves of a bucket, ascending."""
+        path: list[bytes] = []
+        number = 0
+        for depth, level in enumerate(self._levels):
+            here = level.get(number, NOTHING)
+            if here.streams == 0:
+                return Proof(path[::-1], None)
+            if here.streams == 1:
+                return Proof(path[::-1], leaves_of(self._alone(depth, number))[0][0])
+            if depth < BUCKET_BITS:
+                number = number << 1 | _bit(key, depth)
+                path.append(self._levels[depth + 1].get(number ^ 1, NOTHING).hash)
+        leaves, depth = leaves_of(number), BUCKET_BITS
+        while len(leaves) > 1:
+            middle = _middle(leaves, depth)
+            zeros, ones = leaves[:middle], leaves[middle:]
+            leaves, other = (ones, zeros) if _bit(key, depth) else (zeros, ones)
+            depth += 1
+            path.append(part_of(other, depth).hash)
+        return Proof(path[::-1], leaves[0][0] if leaves else None)
+
+    def _alone(self, depth: int, number: int) -> int:
+        """Return the bucket of the only stream below a place."""
+        for level in self._levels[depth + 1 :]:
+            number <<= 1
+            number |= not level.get(number, NOTHING).streams
+        return number
 
 
 def leads_to(key: bytes, leaf: bytes, path: Sequence[bytes]) -> bytes:
@@ -151,7 +179,7 @@ class EndsMap:
     def __init__(self) -> None:
         """Begin empty."""
         self._leaves: dict[int, dict[bytes, bytes]] = {}
-        self._buckets: dict[int, Part] = {}
+        self._buckets = Buckets({})
         self._fresh: dict[bytes, bytes] = {}
         self.hashed = 0
         """Leaves that were hashed with their bucket so far."""
@@ -172,26 +200,9 @@ class EndsMap:
             self._leaves.setdefault(bucket, {})[key] = leaf
             changed.add(bucket)
         self._fresh.clear()
-        for bucket in changed:
-            leaves = sorted(self._leaves[bucket].items())
-            self._buckets[bucket] = part_of(leaves, BUCKET_BITS)
-            self.hashed += len(leaves)
-        return whole(self._buckets).hash
-
-
-def _levels(buckets: Mapping[int, Part]) -> list[Mapping[int, Part]]:
-    """Return the maps over all keys that begin with the same bits, by the number of these bits, up to buckets."""
-    levels = [buckets]
-    for _ in range(BUCKET_BITS):
-        below = levels[-1]
-        levels.append(
-            {
-                number: joined(below.get(number << 1, NOTHING), below.get(number << 1 | 1, NOTHING))
-                for number in {each >> 1 for each in below}
-            }
-        )
-    levels.reverse()
-    return levels
+        self.hashed += sum(len(self._leaves[bucket]) for bucket in changed)
+        self._buckets.put({bucket: part_of(sorted(self._leaves[bucket].items()), BUCKET_BITS) for bucket in changed})
+        return self._buckets.root
 
 
 def _bit(key: bytes, depth: int) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from domain.stream_ends import (
     BUCKET_BITS,
     NOTHING,
+    Buckets,
     End,
     Leaf,
     Part,
@@ -23,8 +24,6 @@ from domain.stream_ends import (
     keys_of,
     leaf_of,
     part_of,
-    prove,
-    whole,
 )
 
 _SCHEMA = """
@@ -88,10 +87,10 @@ class KeptEnds:
         ((position,),) = db.execute("SELECT position FROM upto").fetchall()
         rows = db.execute("SELECT bucket, streams, hash FROM buckets").fetchall()
         self.rows_read += len(rows)
-        self._buckets = {number: Part(streams, hash_) for number, streams, hash_ in rows}
+        self._buckets = Buckets({number: Part(streams, hash_) for number, streams, hash_ in rows})
         self.position = int(position)
         """Events that the map stands for."""
-        self.root = whole(self._buckets).hash
+        self.root = self._buckets.root
 
     def put(self, runs: Mapping[str, Run], position: int) -> None:
         """Take the new events of streams, up to a position.
@@ -105,7 +104,7 @@ class KeptEnds:
             key = key_of(stream)
             by_bucket.setdefault(bucket_of(key), []).append((key, stream))
         rows: list[tuple[bytes, int, int, bytes]] = []
-        changed: list[tuple[int, int, bytes]] = []
+        changed: dict[int, Part] = {}
         with _as_damage(self.path):
             for bucket in sorted(by_bucket):
                 ends = self._bucket(bucket)
@@ -116,15 +115,16 @@ class KeptEnds:
                         raise VersionMissing(f"{stream} goes from version {known} to version {first}")
                     ends[key] = end
                     rows.append((key, *end))
-                part = part_of(_leaves(ends), BUCKET_BITS)
-                self._buckets[bucket] = part
-                changed.append((bucket, *part))
+                changed[bucket] = part_of(_leaves(ends), BUCKET_BITS)
             rows.sort()
             self._db.executemany("INSERT OR REPLACE INTO ends VALUES (?, ?, ?, ?)", rows)
-            self._db.executemany("INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", changed)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", [(bucket, *part) for bucket, part in changed.items()]
+            )
             self._db.execute("UPDATE upto SET position = ?", (position,))
         self.rows_written += len(rows) + len(changed)
-        self.position, self.root = position, whole(self._buckets).hash
+        self._buckets.put(changed)
+        self.position, self.root = position, self._buckets.root
 
     def prove(self, stream: str) -> Proven:
         """Return the proof of where a stream ends, or that there is none.
@@ -134,7 +134,7 @@ class KeptEnds:
         """
         key = key_of(stream)
         with _as_damage(self.path):
-            proof = prove(key, self._buckets, lambda bucket: _leaves(self._bucket(bucket)))
+            proof = self._buckets.prove(key, lambda bucket: _leaves(self._bucket(bucket)))
             end = None if proof.key is None else self._bucket(bucket_of(proof.key))[proof.key]
         return Proven(proof, end)
 
@@ -154,7 +154,7 @@ class KeptEnds:
 
     def _bucket(self, bucket: int) -> dict[bytes, End]:
         """Return the ends of a bucket by key, held against its hash."""
-        known = self._buckets.get(bucket, NOTHING)
+        known = self._buckets.part(bucket)
         if known == NOTHING:
             return {}
         rows = self._db.execute(

@@ -16,19 +16,17 @@ from domain.stream_ends import (
     HASH_BYTES,
     KEY_BITS,
     NOTHING,
+    Buckets,
     End,
     EndsMap,
     Leaf,
-    Part,
     Proof,
     bucket_of,
     key_of,
     leads_to,
     leaf_of,
     part_of,
-    prove,
     root_of,
-    whole,
 )
 
 LONGEST_COMMON = [0, 1, 3, BUCKET_BITS - 1, BUCKET_BITS, BUCKET_BITS + 1, 30, 254, 255]
@@ -67,16 +65,16 @@ def by_the_book(leaves: list[Leaf], depth: int = 0) -> bytes:
     return sha256(b"\4" + by_the_book(sides[0], depth + 1) + by_the_book(sides[1], depth + 1)).digest()
 
 
-def bucketed(content: dict[bytes, End]) -> tuple[dict[int, Part], dict[int, list[Leaf]]]:
+def bucketed(content: dict[bytes, End]) -> tuple[Buckets, dict[int, list[Leaf]]]:
     leaves: dict[int, list[Leaf]] = {}
     for each in sorted(leaves_of(content)):
         leaves.setdefault(bucket_of(each[0]), []).append(each)
-    return {bucket: part_of(inside, BUCKET_BITS) for bucket, inside in leaves.items()}, leaves
+    return Buckets({bucket: part_of(inside, BUCKET_BITS) for bucket, inside in leaves.items()}), leaves
 
 
 def proof_of(content: dict[bytes, End], wanted: bytes) -> Proof:
     buckets, leaves = bucketed(content)
-    return prove(wanted, buckets, lambda bucket: leaves.get(bucket, []))
+    return buckets.prove(wanted, lambda bucket: leaves.get(bucket, []))
 
 
 def holds(root: bytes, wanted: bytes, proof: Proof, content: dict[bytes, End]) -> bool:
@@ -98,7 +96,7 @@ def test_the_root_does_not_depend_on_the_order_of_insertion(content: dict[bytes,
         one_by_one.put([each])
         one_by_one.root()
     assert one_by_one.root() == expected
-    assert whole(bucketed(content)[0]).hash == expected
+    assert bucketed(content)[0].root == expected
 
 
 @given(st.lists(contents, max_size=5))
