@@ -33,6 +33,7 @@ from domain.proof import leaf_hash
 from runners.aio import run
 from runners.audited import SIGNING_KEY_FILE, checkpoints_of, scan_of
 from runners.background import Background
+from runners.sealer_word import SealerWord, tell
 from runners.settings import Settings, load_settings
 
 CHUNK_EVENTS = 4_096
@@ -61,6 +62,11 @@ class Sealing:
         """Events that were read so far."""
         self.map_rows_read = self.map_rows_written = 0
         """Rows of the map of stream ends, the last time."""
+
+    @property
+    def position(self) -> int:
+        """Of the newest checkpoint, as far as it is known; 0 = none is."""
+        return self._last.position if self._last is not None else 0
 
     def seal(self) -> Checkpoint | None:
         """Sign the log as it is; None where nothing is new, or nothing is there yet.
@@ -249,23 +255,32 @@ def sealing_of(settings: Settings) -> Sealing:
 
 
 def seal_and_witness(sealing: Sealing, settings: Settings) -> Checkpoint | None:
-    """Seal once, and let the witness follow; what stands in the way is logged and tried again later."""
+    """Seal once, and let the witness follow; what stands in the way is logged, told (`tell`), and tried again."""
     made: Checkpoint | None = None
+    refused = behind = ""
     try:
         made = sealing.seal()
         if made is not None:
-            log.info("sealer.sealed", position=made.position, root=made.root)
+            log.info("sealer.sealed", position=made.position, root=made.root, ends=made.ends)
     except (SealRefused, Unreadable, FileNotFoundError) as trouble:
-        log.error("sealer.refused", reason=str(trouble), advice="orderspine audit verify")  # noqa: TRY400 - it is the log's trouble
+        refused = str(trouble)
+        log.error("sealer.refused", reason=refused, advice="orderspine audit verify")  # noqa: TRY400 - it is the log's trouble
     except OSError as trouble:
-        log.warning("sealer.not_written", reason=str(trouble))
+        refused = str(trouble)
+        log.warning("sealer.not_written", reason=refused)
     if settings.witness:
         try:
             follow(checkpoints_of(settings), Path(settings.witness))
         except CheckpointError as trouble:
-            log.error("sealer.witness_differs", reason=str(trouble), advice="audit verify --checkpoints")  # noqa: TRY400 - as above
+            behind = str(trouble)
+            log.error("sealer.witness_differs", reason=behind, advice="audit verify --checkpoints")  # noqa: TRY400 - as above
         except OSError as trouble:
-            log.warning("sealer.witness_away", reason=str(trouble))
+            behind = str(trouble)
+            log.warning("sealer.witness_away", reason=behind)
+    try:
+        tell(settings.path, SealerWord(time.time_ns() // 1_000_000, sealing.position, refused, 0, behind))
+    except OSError as trouble:
+        log.warning("sealer.not_told", reason=str(trouble))
     return made
 
 

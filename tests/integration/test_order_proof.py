@@ -1,6 +1,7 @@
 """The proof of one order: made from any log, checked by a program that knows nothing of ours."""
 
 import ast
+import asyncio
 import copy
 import json
 import shutil
@@ -18,7 +19,10 @@ from adapters.storage.checkpoints import CheckpointError, CheckpointFolder
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
 from adapters.storage.witness import follow
+from adapters.web.metrics import Metrics
 from runners import verify_export
+from runners.gateway_line import Line
+from runners.gateway_watch import CellWatch
 from runners.lock import DataLock
 from runners.sealer import SealRefused, seal_and_witness
 from runners.verify_export import PROVED, REFUTED, UNDECIDED, judge, read_json, read_key
@@ -356,3 +360,45 @@ def test_the_process_seals_at_its_start_and_at_its_end(kept: Kept) -> None:
         process.kill()
     assert newest() == head()
     assert len(list(kept.witness.glob("*.checkpoint.json"))) == len(list(kept.checkpoints.glob("*.checkpoint.json")))
+
+
+def test_a_sealer_that_refuses_is_seen_where_people_look(kept: Kept) -> None:
+    def standing() -> tuple[Any, str, str]:
+        watch = CellWatch(kept.settings, Line(kept.settings))
+        try:
+            asyncio.run(watch.look())
+            figures = Metrics().render(watch.standing).decode()
+        finally:
+            watch.close()
+        shown = orderspine("status", "--data", kept.data)
+        return orderspine("status", "--data", kept.data, "--json").json, shown.out + shown.err, figures
+
+    (kept.data / "sealer.json").unlink(missing_ok=True)
+    told, shown, figures = standing()
+    assert (told["sealed"], told["seal_refused"]) == (None, "")
+    assert "orderspine_sealer_refusing NaN" in figures
+    sealing = kept.sealing()
+    seal_and_witness(sealing, kept.settings)
+    told, shown, figures = standing()
+    assert (told["sealed"], told["seal_refused"]) == (told["head"], "")
+    assert f"event {told['head']:,}" in shown
+    assert "orderspine_sealer_refusing 0.0" in figures
+    assert "orderspine_unsealed_events 0.0" in figures
+    for story in open_story(kept.data):
+        story.tell(2, first=300)
+    change(kept.data, "UPDATE events SET tag = 'order.shipped' WHERE position = (SELECT max(position) FROM events)")
+    shutil.rmtree(kept.witness)
+    seal_and_witness(sealing, kept.settings)
+    first = standing()[0]
+    seal_and_witness(sealing, kept.settings)
+    told, shown, figures = standing()
+    assert "not the one that was committed" in told["seal_refused"]
+    assert first["seal_refused_since_ms"] == told["seal_refused_since_ms"] > 0
+    assert told["sealed"] < told["head"]
+    assert "mount what it is on" in told["witness_trouble"]
+    assert "refused since" in shown
+    assert "`orderspine audit verify` says what was changed" in shown
+    assert "orderspine_sealer_refusing 1.0" in figures
+    assert f"orderspine_unsealed_events {told['head'] - told['sealed']}.0" in figures
+    assert "orderspine_witness_troubled 1.0" in figures
+    assert orderspine("audit", "verify", "--data", kept.data).code == 1
