@@ -27,7 +27,8 @@ from adapters.storage.checkpoints import (
 from adapters.storage.kept_ends import EndsDamaged, KeptEnds, Run, VersionMissing, ends_path, forget, gather
 from adapters.storage.kept_tree import KeptTree, Names, name_line
 from adapters.storage.scan import Ends, Row, Scan, Unreadable
-from adapters.storage.witness import follow
+from adapters.storage.thinning import thin
+from adapters.storage.witness import follow, held
 from domain.merkle import Frontier
 from domain.proof import leaf_hash
 from runners.aio import run
@@ -37,6 +38,7 @@ from runners.sealer_word import SealerWord, tell
 from runners.settings import Settings, load_settings
 
 CHUNK_EVENTS = 4_096
+THIN_EVERY_S = 86_400.0
 RUNS_MAX = 250_000
 """Streams whose new events are held in memory at most before they go into the map."""
 
@@ -284,8 +286,20 @@ def seal_and_witness(sealing: Sealing, settings: Settings) -> Checkpoint | None:
     return made
 
 
+def thin_out(settings: Settings) -> None:
+    """Remove old checkpoints by the rule of `adapters.storage.thinning`; none while the witness cannot be asked."""
+    try:
+        held_outside = held(Path(settings.witness)) if settings.witness else set()
+        gone = thin(CheckpointFolder(checkpoints_of(settings)), settings.cell, held_outside)
+    except OSError as trouble:
+        log.warning("sealer.not_thinned", reason=str(trouble))
+        return
+    if gone:
+        log.info("sealer.thinned", files=gone)
+
+
 async def keep_sealing(settings: Settings) -> None:
-    """Seal until SIGTERM or SIGINT, and once more then."""
+    """Seal until SIGTERM or SIGINT, and once more then; thin out once a day."""
     background = Background()
     background.begin()
     event_log = await background.log_of(settings)
@@ -294,8 +308,12 @@ async def keep_sealing(settings: Settings) -> None:
     event_log.close()
     sealing = sealing_of(settings)
     work = partial(seal_and_witness, sealing, settings)
+    thin_at = 0.0
     while not background.stopping.is_set():
         await asyncio.to_thread(work)
+        if time.monotonic() >= thin_at:
+            await asyncio.to_thread(thin_out, settings)
+            thin_at = time.monotonic() + THIN_EVERY_S
         await background.pause(settings.seal_every_s)
     await asyncio.to_thread(work)
 

@@ -121,6 +121,12 @@ def fingerprint(public: Ed25519PublicKey) -> str:
     return sha256(public.public_bytes_raw()).hexdigest()[:16]
 
 
+def file_name(checkpoint: Checkpoint) -> str:
+    """Return the name of a checkpoint's file. The roots are in it: a second word on a position replaces no first."""
+    roots = f"{checkpoint.root[:8]}-{checkpoint.ends[:8]}".rstrip("-")
+    return f"{checkpoint.position:012d}-{checkpoint.generation}-{roots}.checkpoint.json"
+
+
 class Kept(NamedTuple):
     """What a folder holds."""
 
@@ -188,10 +194,7 @@ class CheckpointFolder:
         public = self.path / f"{signer.fingerprint}.public.pem"
         if not public.exists():
             write_whole(public, public_pem(signer.public), 0o644)
-        # The roots are in the name, so that a second word on the same position never replaces the first.
-        roots = f"{checkpoint.root[:8]}-{checkpoint.ends[:8]}".rstrip("-")
-        name = f"{checkpoint.position:012d}-{checkpoint.generation}-{roots}.checkpoint.json"
-        file = self.path / name
+        file = self.path / file_name(checkpoint)
         if not file.exists():
             signed = signer.sign(checkpoint)
             write_whole(file, msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n", 0o644)

@@ -1,7 +1,7 @@
 """`audit`: the history of an order, its state at any time, and the proof that nothing was changed."""
 
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -265,9 +265,10 @@ def export(
     """
     import msgspec  # noqa: PLC0415
 
-    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
+    from adapters.storage.checkpoints import Checkpoint, CheckpointFolder  # noqa: PLC0415
     from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
+    from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
     from runners.history import absent_stream, find_stream  # noqa: PLC0415
     from runners.order_proof import NotProvable, prove  # noqa: PLC0415
@@ -295,6 +296,8 @@ def export(
         print_json(document)
     else:
         write_whole(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", 0o600)
+    with suppress(OSError):  # an auditor who may only read leaves no trace
+        note_anchors(folder.path, [msgspec.convert(document["checkpoint"], Checkpoint), *asked])
     say(
         f"{stream}: {cost.events} event(s), {cost.payloads} raw message(s), {len(document['older'])} older checkpoints"
         + (f"; {cost.uncovered} event(s) are not sealed yet" if cost.uncovered else "")

@@ -13,10 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from adapters.storage.checkpoints import CheckpointError, CheckpointFolder
+from adapters.storage.checkpoints import CheckpointError, CheckpointFolder, Signer
 from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.thinning import ANCHORS_FILE
 from adapters.storage.vault import SqliteVault
 from adapters.storage.witness import follow
 from adapters.web.metrics import Metrics
@@ -24,7 +26,8 @@ from runners import verify_export
 from runners.gateway_line import Line
 from runners.gateway_watch import CellWatch
 from runners.lock import DataLock
-from runners.sealer import SealRefused, seal_and_witness
+from runners.sealer import SealRefused, seal_and_witness, thin_out
+from runners.settings import Settings
 from runners.verify_export import PROVED, REFUTED, UNDECIDED, judge, read_json, read_key
 from tests.audit_log import key_of, make_log, open_story
 from tests.integration.running import orderspine, until
@@ -402,3 +405,57 @@ def test_a_sealer_that_refuses_is_seen_where_people_look(kept: Kept) -> None:
     assert f"orderspine_unsealed_events {told['head'] - told['sealed']}.0" in figures
     assert "orderspine_witness_troubled 1.0" in figures
     assert orderspine("audit", "verify", "--data", kept.data).code == 1
+
+
+DAY_MS = 86_400_000
+
+
+def age(kept: Kept) -> list[Path]:
+    """Seal a log often, and sign it all as if the first six checkpoints were of one day two months ago."""
+    folder, signer = CheckpointFolder(kept.checkpoints), Signer.open(kept.data / "checkpoint_key.pem")
+    for number in range(8):
+        for story in open_story(kept.data):
+            story.tell(1, first=300 + number)
+        assert kept.sealing().seal() is not None
+    checkpoints = folder.load("main").checkpoints
+    for file in [*kept.checkpoints.glob("*.checkpoint.json"), kept.checkpoints / ANCHORS_FILE]:
+        file.unlink()
+    then_ms = (checkpoints[0].at_ms // DAY_MS - 60) * DAY_MS
+    old = [msgspec.structs.replace(each, at_ms=then_ms + number) for number, each in enumerate(checkpoints[:6])]
+    return [folder.write(each, signer) for each in [*old, *checkpoints[6:]]]
+
+
+def test_a_thinned_folder_proves_what_it_did_also_to_who_holds_a_dropped_one(kept: Kept) -> None:
+    files = age(kept)
+    held = kept.base / "mine.json"
+    shutil.copy(files[2], held)
+    thin_out(Settings(str(kept.data)))
+    left = sorted(kept.checkpoints.glob("*.checkpoint.json"))
+    assert left == [files[0], *files[5:]], "the first of all, the last of that day, and all of late"
+    verified = orderspine("audit", "verify", "--data", kept.data, "--json").json
+    assert (verified["ok"], verified["checkpoints"], verified["written"]) == (True, len(left), "")
+    proof = read_json(kept.export("proof.json", "--older", held))
+    assert judge(proof, [read_json(held)], [read_key(kept.key)])[0] == PROVED
+    thin_out(Settings(str(kept.data)))
+    assert sorted(kept.checkpoints.glob("*.checkpoint.json")) == left
+
+
+def test_what_an_export_names_is_not_thinned(kept: Kept) -> None:
+    files = age(kept)
+    kept.export("proof.json", "--older", files[3])
+    thin_out(Settings(str(kept.data)))
+    assert sorted(kept.checkpoints.glob("*.checkpoint.json")) == [files[0], files[3], *files[5:]]
+
+
+def test_what_a_witness_has_is_not_thinned_and_nothing_is_while_it_is_away(kept: Kept) -> None:
+    age(kept)
+    before = {file.name for file in kept.checkpoints.glob("*.checkpoint.json")}
+    shutil.move(kept.witness, kept.base / "away")
+    thin_out(kept.settings)
+    assert {file.name for file in kept.checkpoints.glob("*.checkpoint.json")} == before
+    shutil.move(kept.base / "away", kept.witness)
+    shutil.rmtree(kept.witness)
+    kept.witness.mkdir()
+    follow(kept.checkpoints, kept.witness)
+    thin_out(kept.settings)
+    assert {file.name for file in kept.checkpoints.glob("*.checkpoint.json")} == before
