@@ -14,7 +14,7 @@ from adapters.storage.sealing import SealBroken, open_sealed
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS
 from domain.envelope import By, decode_envelope
-from domain.ids import encode_id, kind_of, order_key
+from domain.ids import encode_id, is_key, kind_of, order_key
 from domain.labels import label_of
 from domain.ports import Recorded, Vault
 from domain.timehub import read_time, zone_of
@@ -122,7 +122,7 @@ def absent_stream(scan: Scan, text: str) -> str:
     Raises:
         UnknownKey: it is no full key, or there is such a stream.
     """
-    keys = whole_keys(text)
+    keys = [key for key in whole_keys(text) if is_key(key)]
     if not keys:
         raise UnknownKey(
             f"{text!r} may be of any shop; give a full key (order-taobao:shop1:10001) or channel:shop:number"

@@ -265,8 +265,8 @@ def seal_and_witness(sealing: Sealing, settings: Settings) -> Checkpoint | None:
         if made is not None:
             log.info("sealer.sealed", position=made.position, root=made.root, ends=made.ends)
     except (SealRefused, Unreadable, FileNotFoundError) as trouble:
-        refused = str(trouble)
-        log.error("sealer.refused", reason=refused, advice="orderspine audit verify")  # noqa: TRY400 - it is the log's trouble
+        refused = f"{trouble}; `orderspine audit verify` says what was changed"
+        log.error("sealer.refused", reason=refused)  # noqa: TRY400 - it is the log's trouble
     except OSError as trouble:
         refused = str(trouble)
         log.warning("sealer.not_written", reason=refused)

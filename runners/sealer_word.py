@@ -15,7 +15,7 @@ class SealerWord(msgspec.Struct, frozen=True):
     at_ms: int
     """When it was made, UTC ms."""
     position: int
-    """Of the newest checkpoint; 0 = none is known."""
+    """Of the newest checkpoint that the sealer has seen; 0 = none."""
     refused: str = ""
     """Why the log was not signed; "" = it was, or nothing is new."""
     refused_since_ms: int = 0
@@ -25,15 +25,18 @@ class SealerWord(msgspec.Struct, frozen=True):
 
 
 def tell(data: Path, word: SealerWord) -> None:
-    """Write it down; of refusals in a row the first one's time stays.
+    """Write it down; of refusals in a row the first one's time stays, and the position seen before.
 
     Raises:
         OSError: the directory cannot be written.
     """
-    before = heard(data)
+    before = heard(data) or SealerWord(0, 0)
     if word.refused:
-        since = before.refused_since_ms if before is not None and before.refused else word.at_ms
-        word = msgspec.structs.replace(word, refused_since_ms=since)
+        word = msgspec.structs.replace(
+            word,
+            position=word.position or before.position,
+            refused_since_ms=before.refused_since_ms if before.refused else word.at_ms,
+        )
     write_whole(data / SEALER_FILE, msgspec.json.encode(word) + b"\n", 0o600)
 
 

@@ -6,6 +6,10 @@ Nothing of OrderSpine is imported, so that its own mistakes are not repeated; co
 key and the older checkpoint must come from somewhere else than the file: an earlier visit, the outside witness, the
 merchant's published key. One of the two is needed, both are better. docs/audit.md describes the format.
 
+"Complete to position N, proven": the last event in the file stands at the order's place in the map of stream ends whose
+root the checkpoint signs; or nothing stands there, and there is no such order. Files of version 1 have no such proof,
+and checkpoints of the first form no such map: of them it is said that the end is the signer's word, or not proved.
+
 Exit code 0: everything below "proved" holds. 1: the file is refuted. 2: nothing can be said (unreadable file, nothing
 to hold it against).
 """

@@ -395,7 +395,9 @@ def _witnesses(settings: "Settings") -> "tuple[list[Witness], list[str]]":
 def _show_verified(found: "Verified", folder: Path) -> None:
     say(
         f"{found.head:,} events, {found.payloads:,} payloads, {found.checkpoints} earlier checkpoint(s), "
-        f"{found.events_per_s:,} events/s"
+        f"{found.maps} map(s) of stream ends"
+        + (f" ({found.maps_passed:,} passed over: --full)" if found.maps_passed else "")
+        + f", {found.events_per_s:,} events/s"
         + (f"; {found.opened:,} sealed blocks opened" if found.opened else "")
         + (f"; {found.forgotten:,} without a key" if found.forgotten else "")
     )

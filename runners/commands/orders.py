@@ -180,7 +180,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
         made.add_row(state_word(state), f"{count:,}")
     show(made)
     if vitals.seal_refused:
-        say(f"the log is not signed any more: {vitals.seal_refused}; `orderspine audit verify` says what was changed")
+        say(f"the log is not signed any more: {vitals.seal_refused}")
     if vitals.witness_trouble:
         say(f"the witness does not follow: {vitals.witness_trouble}")
     if vitals.quarantined:
