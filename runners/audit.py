@@ -10,7 +10,7 @@ import re
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -293,7 +293,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     problems: list[Problem] = []
     leaves: list[bytes] = []
     names: list[str] = []
-    ends: dict[str, End] = {}
+    last: dict[str, Row] = {}
     refers: dict[str, tuple[int, str]] = {}
     blocks: list[tuple[str, bytes]] = []
     places: list[tuple[int, str]] = []
@@ -311,7 +311,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
         expected = position + 1
         names.append(name_line(version, stream))
         leaves.append(leaf if isinstance(leaf, bytes) and len(leaf) == LEAF_BYTES else _NO_LEAF)
-        ends[stream] = End(position, version, leaves[-1])
+        last[stream] = row
         try:
             computed = leaf_hash(position, stream, version, tag, envelope, data, sealed or b"")
             if computed != leaf:
@@ -352,12 +352,13 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     if opener is not None:
         problems += [Problem("sealed", text, *places[index]) for index, text in opener.open(blocks)]
     absent = _check_references(scan, refers, problems)
+    ends = ((stream, End(row[0], row[2], row[7])) for stream, row in last.items())
     return _Piece(b"".join(leaves), problems, absent, names, b"".join(map(b"".join, map_leaves(ends))))
 
 
-def map_leaves(ends: Mapping[str, End]) -> Iterator[Leaf]:
+def map_leaves(ends: Iterable[tuple[str, End]]) -> Iterator[Leaf]:
     """Yield what stands in the map of stream ends for these streams; one whose row is malformed is left out."""
-    for stream, end in ends.items():
+    for stream, end in ends:
         with suppress(AttributeError, TypeError, struct.error):
             key = key_of(stream)
             yield key, leaf_of(key, end)
@@ -791,7 +792,7 @@ def _ends_between(leaves: bytes, names: Sequence[str], begun: int, after: int, u
         version, _, stream = names[at].rstrip("\n").partition(" ")
         if version.isdecimal():
             ends[stream] = End(begun + at + 1, int(version), leaves[at * LEAF_BYTES : (at + 1) * LEAF_BYTES])
-    return map_leaves(ends)
+    return map_leaves(ends.items())
 
 
 def _split(leaves: bytes, first: int, last: int) -> list[bytes]:
