@@ -101,6 +101,17 @@ class Sealing:
             except VersionMissing as missing:
                 raise SealRefused(str(missing)) from missing
 
+    def renew_map(self) -> None:
+        """Make the map of stream ends anew from the log: a part of it that no new event touches was found damaged.
+
+        Raises:
+            SealRefused, Unreadable, OSError: see `seal`.
+        """
+        if self._last is not None:
+            with self._folder.writing():
+                forget(ends_path(self._folder.leaves(self._last.generation).path))
+        self.seal()
+
     def _seal(self, scan: Scan, ends: Ends, path: Path) -> Checkpoint | None:
         generation, head = str(ends.generation), int(ends.head or 0)
         with closing(KeptEnds(path, write=True)) as kept:

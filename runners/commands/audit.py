@@ -285,11 +285,15 @@ def export(
         if vault is not None:
             stack.callback(vault.close)
         try:
-            if signer is not None:
-                Sealing(scan_of(settings), settings.cell, folder, signer).seal()
+            sealing = None if signer is None else Sealing(scan_of(settings), settings.cell, folder, signer)
+            if sealing is not None:
+                sealing.seal()
             log = stack.enter_context(closing(open_log(settings, read_only=True)))
             asked = [_checkpoint(path) for path in older]
             document, cost = prove(log, stream, cell=settings.cell, folder=folder, asked=asked, vault=vault)
+            if sealing is not None and not cost.complete:
+                sealing.renew_map()
+                document, cost = prove(log, stream, cell=settings.cell, folder=folder, asked=asked, vault=vault)
         except (NotProvable, SealRefused, Unreadable) as error:
             raise Failure(Exit.REFUSED, f"{error}; `orderspine audit verify` says more") from error
     if out is None:
