@@ -22,6 +22,7 @@ from domain.stream_ends import (
     bucket_of,
     key_of,
     keys_of,
+    leads_to,
     leaf_of,
     part_of,
 )
@@ -132,12 +133,15 @@ class KeptEnds:
         """Return the proof of where a stream ends, or that there is none.
 
         Raises:
-            EndsDamaged: what is kept of a bucket is not what its hash says.
+            EndsDamaged: what is kept of it is not what the root says.
         """
         key = key_of(stream)
         with _as_damage(self.path):
             proof = self._buckets.prove(key, lambda bucket: _leaves(self._bucket(bucket)))
             end = None if proof.key is None else self._bucket(bucket_of(proof.key))[proof.key]
+        there = NOTHING.hash if end is None or proof.key is None else leaf_of(proof.key, end)
+        if leads_to(key, there, proof.path) != self.root:
+            raise EndsDamaged(f"{self.path}: what leads to {stream} is not what its root says")
         return Proven(proof, end)
 
     def commit(self) -> None:

@@ -355,6 +355,8 @@ DAMAGES = {
     "said to be further": _sql("UPDATE upto SET position = position + 1"),
     "said to be behind": _sql("UPDATE upto SET position = position - 1"),
     "no position": _sql("DELETE FROM upto"),
+    "buckets said to be empty": _sql("UPDATE buckets SET streams = 0"),
+    "buckets said to hold more": _sql("UPDATE buckets SET streams = 2"),
     "another type": _sql("UPDATE buckets SET hash = 'text'"),
 }
 
@@ -383,10 +385,22 @@ def test_an_older_copy_of_the_map_is_caught_up_with(kept: Kept) -> None:
     assert made.ends == map_root(kept.data, made.position)
 
 
-def test_a_map_that_is_changed_under_a_proof_is_made_anew_by_who_has_the_key_and_else_left_out(kept: Kept) -> None:
-    _sql("UPDATE ends SET leaf = zeroblob(32)")(the_file(kept))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _sql("UPDATE ends SET leaf = zeroblob(32)"),
+        _sql("UPDATE buckets SET streams = 0"),
+        _sql("UPDATE buckets SET hash = (SELECT hash FROM buckets ORDER BY bucket DESC LIMIT 1)"),
+        _sql("DELETE FROM ends"),
+    ],
+)
+def test_a_map_that_is_changed_under_a_proof_is_made_anew_by_who_has_the_key_and_else_left_out(
+    kept: Kept, damage: Any
+) -> None:
+    damage(the_file(kept))
     with closing(open_log(kept.settings, read_only=True)) as log:
-        document, _ = prove(log, OWN, cell="main", folder=CheckpointFolder(kept.checkpoints))
+        document, cost = prove(log, OWN, cell="main", folder=CheckpointFolder(kept.checkpoints))
+    assert not cost.complete
     code, said = say(document, kept)
     assert (code, "the file leaves its proof out" in said) == (PROVED, True)
     code, said = say(read_json(kept.export("proof.json")), kept)
