@@ -18,6 +18,7 @@ import argparse
 import json
 import sys
 from base64 import b64decode
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ _ROOT = ("cell", "generation", "position", "root")
 _DIGEST_HEX = 64
 _HASH_BYTES = 32
 _KEY_BITS = 256
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = ("cell", "generation", "position", "root", "stream", "version", "key")
 
 
@@ -344,6 +346,8 @@ class Checker:
                 f"the proof of where {stream} ends does not lead to the root of the map that is signed: the proof, the "
                 "key or the root is another one"
             )
+        signed = _EPOCH + timedelta(milliseconds=top["at_ms"])
+        when = f"{signed.isoformat(timespec='seconds')} by its maker's clock"
         rests = (
             "That the map was made from the log: whoever has the signing key could sign another one, but only one and "
             "the same for all who hold this checkpoint. `audit verify` makes it again from the whole log and compares."
@@ -353,7 +357,7 @@ class Checker:
                 raise Refuted(f"the map of stream ends has no {stream}, and the file shows {covered} event(s) of it")
             self.proved.append(
                 f"Complete to position {size}, proven: there is no event of {stream}. Its place in the map of stream "
-                "ends, whose root the checkpoint signs, is not taken."
+                f"ends, whose root the checkpoint of {when} signs, is not taken."
             )
             self.unproved.append(rests)
             return
@@ -367,7 +371,8 @@ class Checker:
             raise Refuted(f"the last event of {stream} is another one than the file shows")
         self.proved.append(
             f"Complete to position {size}, proven: version {covered}, event {last['position']} of the log, is the last "
-            f"one of {stream}. It stands at its place in the map of stream ends, whose root the checkpoint signs."
+            f"one of {stream}. It stands at its place in the map of stream ends, whose root the checkpoint of {when} "
+            "signs."
         )
         self.unproved.append(rests)
 

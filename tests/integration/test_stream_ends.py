@@ -4,6 +4,7 @@ import copy
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,8 @@ def test_a_file_is_complete_to_the_checkpoints_position_proven(honest: Kept) -> 
             f"Complete to position {size}, proven: version {last['version']}, event {last['position']} of the log, "
             f"is the last one of {OWN}" in proved
         )
+        made_at = datetime.fromtimestamp(proof["checkpoint"]["at_ms"] / 1000, UTC).isoformat(timespec="seconds")
+        assert f"the checkpoint of {made_at} by its maker's clock signs" in proved
     assert len(read_json(honest.base / "before.json")["events"]) < len(proof["events"])
     assert f"complete to position {size:,}, proven" in orderspine("audit", "export", ORDER, "--data", honest.data).err
 

@@ -28,6 +28,7 @@ from domain.stream_ends import (
     part_of,
     root_of,
 )
+from runners.verify_export import map_leaf, root_by_key
 
 LONGEST_COMMON = [0, 1, 3, BUCKET_BITS - 1, BUCKET_BITS, BUCKET_BITS + 1, 30, 254, 255]
 
@@ -142,6 +143,17 @@ def test_a_forged_proof_fails(content: dict[bytes, End], data: st.DataObject) ->
         assert leads_to(own, leaf_of(own, end), [*proof.path, root]) != root
     absent = proof_of({each: end for each, end in content.items() if each != own}, own)
     assert not (absent.key is None and leads_to(own, bytes(HASH_BYTES), absent.path) == root), "hiding a stream"
+
+
+@given(contents, keys)
+def test_the_checker_that_stands_alone_comes_to_the_same_root(content: dict[bytes, End], wanted: bytes) -> None:
+    proof = proof_of(content, wanted)
+    leaf = bytes(HASH_BYTES)
+    if proof.key is not None:
+        position, version, event = content[proof.key]
+        leaf = map_leaf(proof.key, {"position": position, "version": version, "leaf": event.hex()})
+        assert leaf == leaf_of(proof.key, content[proof.key])
+    assert root_by_key(wanted, leaf, proof.path) == root_of(leaves_of(content))
 
 
 @given(contents.filter(bool), st.data())
