@@ -181,12 +181,14 @@ class EndsMap:
         self._leaves: dict[int, dict[bytes, bytes]] = {}
         self._buckets = Buckets({})
         self._fresh: dict[bytes, bytes] = {}
+        self._streams = 0
         self.hashed = 0
         """Leaves that were hashed with their bucket so far."""
 
-    def __len__(self) -> int:
-        """Return how many streams there are, at most: those that were put twice since `root` count twice."""
-        return sum(map(len, self._leaves.values())) + len(self._fresh)
+    @property
+    def cost(self) -> int:
+        """About as many leaves as `root` would hash now."""
+        return len(self._fresh) + min(self._streams, len(self._fresh) * self._streams >> BUCKET_BITS)
 
     def put(self, leaves: Iterable[Leaf]) -> None:
         """Put leaves in; of one key the last one stays."""
@@ -197,7 +199,9 @@ class EndsMap:
         changed = set()
         for key, leaf in self._fresh.items():
             bucket = bucket_of(key)
-            self._leaves.setdefault(bucket, {})[key] = leaf
+            leaves = self._leaves.setdefault(bucket, {})
+            self._streams += key not in leaves
+            leaves[key] = leaf
             changed.add(bucket)
         self._fresh.clear()
         self.hashed += sum(len(self._leaves[bucket]) for bucket in changed)

@@ -637,7 +637,7 @@ class _Known:
         """Tell whether a checkpoint's map is compared: the newest one always, others while they cost little."""
         if self._all_maps or position == self._newest_map:
             return True
-        return self._map.hashed + len(self._map) <= MAPS_SPARE + position // MAPS_EVENTS
+        return self._map.hashed + self._map.cost <= MAPS_SPARE + position // MAPS_EVENTS
 
     def discard(self) -> None:
         """Forget what was not written."""

@@ -447,6 +447,7 @@ def test_maps_of_earlier_checkpoints_are_compared_while_they_are_cheap_and_all_w
     found = verified(kept)
     assert (found["ok"], found["maps"], found["maps_passed"]) == (True, 5, 0)
     monkeypatch.setattr(audit, "MAPS_SPARE", 0)
+    monkeypatch.setattr(audit, "MAPS_EVENTS", 1_000)
 
     def check(*, full: bool) -> audit.Verified:
         folder = CheckpointFolder(kept.checkpoints)
