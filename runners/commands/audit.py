@@ -116,7 +116,11 @@ def verify(
         bool, Parameter(name="--open", negative="", help="Also open every sealed block whose key is there.")
     ] = False,
     full: Annotated[
-        bool, Parameter(negative="", help="Also check the database's indexes against its tables (slow).")
+        bool,
+        Parameter(
+            negative="",
+            help="Also check the database's indexes against its tables, and the map of every checkpoint (slow).",
+        ),
     ] = False,
     write: Annotated[
         bool, Parameter(name="--checkpoint", help="Write a new signed checkpoint where nothing is wrong.")
