@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from multiprocessing import get_context
@@ -32,6 +32,7 @@ from domain.merkle import Frontier
 from domain.ports import Vault
 from domain.privacy import ASIDE
 from domain.proof import Flip, flipped_bit, leaf_hash
+from domain.stream_ends import End, EndsMap, Leaf, key_of, leaf_of
 
 PROBLEMS_MAX = 200
 """Most problems of a kind that are told one by one; the rest is counted."""
@@ -41,10 +42,16 @@ CHUNK_EVENTS = 4_096
 ORPHANS_MAX = 1_000
 PARALLEL_FROM = 200_000
 """Events from which a second process is worth its start."""
+MAPS_SPARE = 50_000
+"""Streams that are hashed in any case to compare maps of stream ends of earlier checkpoints …"""
+MAPS_EVENTS = 8
+"""… and beyond these one for so many events, so that the maps cost a small part of all."""
 _PAYLOAD_ROWS = 2_000
 _SEALED_BYTES_MIN = 49
 """Form, commitment, and the tag of the ciphertext."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_EVENT_KINDS = frozenset({"database", "form", "gap", "leaf", "version"})
+"""Kinds of problems of single events; a map that does not fit follows from one."""
 _NO_LEAF = bytes(LEAF_BYTES)
 _NO_NAME = name_line("", "")
 _LEAD_OF_TAG = {tag: f"{kind_of_tag(tag)}-" for tag in TYPES}
@@ -60,7 +67,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong."""
 
     kind: str
-    """leaf, gap, version, form, sealed, payload, row, snapshot, checkpoint, generation, truncated, database, …"""
+    """leaf, gap, version, form, sealed, payload, row, snapshot, checkpoint, map, generation, truncated, database, …"""
     text: str
     position: int = 0
     stream: str = ""
@@ -94,6 +101,10 @@ class Verified(msgspec.Struct):
     """Sealed blocks and payloads whose key is not there."""
     checkpoints: int = 0
     """Earlier checkpoints that were checked."""
+    maps: int = 0
+    """Those of them whose map of stream ends was made again and compared."""
+    maps_passed: int = 0
+    """Those whose map was not: `full` compares them too."""
     written: str = ""
     """File of the new checkpoint."""
     seconds: float = 0.0
@@ -136,7 +147,7 @@ def verify(
         signer: signs the new one; None = none is written.
         vault: tells destroyed keys from lost payloads, and opens blocks.
         open_blocks: open each sealed block whose key is there.
-        full: check the database's indexes against its tables too.
+        full: check the database's indexes against its tables too, and the map of every checkpoint that has one.
         witnesses: what else has seen the log.
         jobs: processes.
         progress: is told how far it got.
@@ -155,7 +166,7 @@ def verify(
                 pieces = _in_processes(open_scan, head, jobs)
             else:
                 pieces = _here(scan, head, opener)
-            known = _Known(folder, kept, ends, result)
+            known = _Known(folder, kept, ends, result, all_maps=full)
             with ThreadPoolExecutor(1) as beside:
                 # All of it is the database's own work, done without the interpreter: it costs no time beside the loop.
                 whole = beside.submit(_check_whole, open_scan, head, full)
@@ -196,7 +207,7 @@ def _check_all(
     for piece in pieces:
         result.add(piece.problems)
         absent += piece.absent
-        known.take(piece.leaves, piece.names)
+        known.take(piece)
         progress(known.tree.size)
     result.root = known.tree.root().hex()
     return absent
@@ -220,6 +231,8 @@ class _Piece(NamedTuple):
     absent: list[_Absent]
     names: list[str]
     """Whose events they are, as lines of the file of names."""
+    ends: bytes
+    """Of each stream in the chunk its key and its leaf in the map of stream ends, as its last event here makes it."""
 
 
 class _Opener:
@@ -280,6 +293,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     problems: list[Problem] = []
     leaves: list[bytes] = []
     names: list[str] = []
+    last: dict[str, Row] = {}
     refers: dict[str, tuple[int, str]] = {}
     blocks: list[tuple[str, bytes]] = []
     places: list[tuple[int, str]] = []
@@ -297,6 +311,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
         expected = position + 1
         names.append(name_line(version, stream))
         leaves.append(leaf if isinstance(leaf, bytes) and len(leaf) == LEAF_BYTES else _NO_LEAF)
+        last[stream] = row
         try:
             computed = leaf_hash(position, stream, version, tag, envelope, data, sealed or b"")
             if computed != leaf:
@@ -336,7 +351,17 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
         names += [_NO_NAME] * (upto + 1 - expected)
     if opener is not None:
         problems += [Problem("sealed", text, *places[index]) for index, text in opener.open(blocks)]
-    return _Piece(b"".join(leaves), problems, _check_references(scan, refers, problems), names)
+    absent = _check_references(scan, refers, problems)
+    ends = ((stream, End(row[0], row[2], row[7])) for stream, row in last.items())
+    return _Piece(b"".join(leaves), problems, absent, names, b"".join(map(b"".join, map_leaves(ends))))
+
+
+def map_leaves(ends: Iterable[tuple[str, End]]) -> Iterator[Leaf]:
+    """Yield what stands in the map of stream ends for these streams; one whose row is malformed is left out."""
+    for stream, end in ends:
+        with suppress(AttributeError, TypeError, struct.error):
+            key = key_of(stream)
+            yield key, leaf_of(key, end)
 
 
 def _readable(scan: Scan, after: int, upto: int, problems: list[Problem]) -> list[Row]:
@@ -528,9 +553,12 @@ class _Count:
 class _Known:
     """Everything earlier checkpoints say about this log, compared while its leaves pass."""
 
-    def __init__(self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified) -> None:
+    def __init__(self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified, *, all_maps: bool) -> None:
         self._folder, self._ends, self._result = folder, ends, result
         self.tree = Frontier()
+        self._map = EndsMap()
+        self._all_maps = all_maps
+        self._false_maps: list[Checkpoint] = []
         result.add(Problem("checkpoint", text) for text in kept.problems)
         line = folder.line(kept.checkpoints, result.generation)
         self._line = line.checkpoints
@@ -547,6 +575,7 @@ class _Known:
         self._failed: list[Checkpoint] = []
         self._good = 0
         self._known_to = max((each.position for each in self._line), default=0)
+        self._newest_map = max((each.position for each in self._line if each.ends), default=0)
         self._own = folder.leaves(result.generation)
         self._leaves = self._own
         if not self._own.count and self._line:
@@ -563,19 +592,34 @@ class _Known:
         self._named = self._names.pages(self._names_from if self._leaves is self._own else 0)
         self._renamed: list[tuple[int, bytes]] = []
 
-    def take(self, leaves: bytes, names: Sequence[str]) -> None:
-        """Add leaves, and whose they are; stop at each checkpoint's position and compare the root."""
+    def take(self, piece: _Piece) -> None:
+        """Add leaves, and whose they are; stop at each checkpoint's position and compare the roots."""
+        leaves, names = piece.leaves, piece.names
         tree, begun = self.tree, self.tree.size
         upto = begun + len(leaves) // LEAF_BYTES
+        mapped = begun
         while self._next < len(self._line) and self._line[self._next].position <= upto:
             checkpoint = self._line[self._next]
             self._next += 1
             tree.extend(_split(leaves, tree.size - begun, checkpoint.position - begun))
-            if tree.root().hex() == checkpoint.root:
-                self._good = checkpoint.position
-            else:
+            if tree.root().hex() != checkpoint.root:
                 self._failed.append(checkpoint)
+                continue
+            self._good = checkpoint.position
+            if checkpoint.ends and self._affordable(checkpoint.position):
+                self._map.put(_ends_between(leaves, names, begun, mapped, checkpoint.position))
+                mapped = checkpoint.position
+                self._result.maps += 1
+                if self._map.root().hex() != checkpoint.ends:
+                    self._false_maps.append(checkpoint)
+            elif checkpoint.ends:
+                self._result.maps_passed += 1
         tree.extend(_split(leaves, tree.size - begun, upto - begun))
+        ends = piece.ends
+        self._map.put(
+            (ends[at : at + LEAF_BYTES], ends[at + LEAF_BYTES : at + 2 * LEAF_BYTES])
+            for at in range(0, len(ends), 2 * LEAF_BYTES)
+        )
         if begun < self._compare_to:
             kept = self._leaves.read(begun, min(upto, self._compare_to))
             if kept != leaves[: len(kept)]:
@@ -588,6 +632,12 @@ class _Known:
         if upto > self._names_from:
             fresh = "".join(names[max(self._names_from - begun, 0) :])
             self._names_appender.add(fresh.encode("utf-8", "surrogateescape"))
+
+    def _affordable(self, position: int) -> bool:
+        """Tell whether a checkpoint's map is compared: the newest one always, others while they cost little."""
+        if self._all_maps or position == self._newest_map:
+            return True
+        return self._map.hashed + self._map.cost <= MAPS_SPARE + position // MAPS_EVENTS
 
     def discard(self) -> None:
         """Forget what was not written."""
@@ -623,6 +673,13 @@ class _Known:
                 stood = f"epoch {each.epoch}, mail {each.mail}"
                 text = f"the tracked row fell behind the checkpoint of {_when(each)}, where it stood at {stood}"
                 self._result.add((Problem("row", text),))
+        if self._false_maps and not self._result.kinds.keys() & _EVENT_KINDS:
+            for each in self._false_maps[:PROBLEMS_MAX]:
+                text = (
+                    f"the map of stream ends at position {each.position} is not the one that the checkpoint of "
+                    f"{_when(each)} signs: its maker was wrong, or had the key and left something out"
+                )
+                self._result.add((Problem("map", text, each.position),))
         unreached = self._line[self._next :]
         if self._failed or unreached:
             self._name_damage(scan, [*self._failed, *unreached])
@@ -702,7 +759,8 @@ class _Known:
             self._names_appender.commit()
             KeptTree(self._own).grow(unchanged)
         ends, position = self._ends, self.tree.size
-        if any(each.position == position and each.generation == self._result.generation for each in self._line):
+        own = (each for each in self._line if each.generation == self._result.generation)
+        if any(each.position == position and each.ends for each in own):
             return ""
         checkpoint = Checkpoint(
             self._result.cell,
@@ -713,6 +771,7 @@ class _Known:
             ends.epoch,
             ends.incarnation,
             ends.position,
+            ends=self._map.root().hex(),
         )
         return str(self._folder.write(checkpoint, signer))
 
@@ -724,6 +783,16 @@ def _trusted(leaves: Leaves, failed: Sequence[Checkpoint]) -> int:
         if root is not None and root.hex() == checkpoint.root:
             return checkpoint.position
     return 0
+
+
+def _ends_between(leaves: bytes, names: Sequence[str], begun: int, after: int, upto: int) -> Iterator[Leaf]:
+    """Yield what the events of a chunk that begins behind `begun`, of these positions, put into the map."""
+    ends: dict[str, End] = {}
+    for at in range(after - begun, upto - begun):
+        version, _, stream = names[at].rstrip("\n").partition(" ")
+        if version.isdecimal():
+            ends[stream] = End(begun + at + 1, int(version), leaves[at * LEAF_BYTES : (at + 1) * LEAF_BYTES])
+    return map_leaves(ends.items())
 
 
 def _split(leaves: bytes, first: int, last: int) -> list[bytes]:

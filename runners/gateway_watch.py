@@ -15,6 +15,7 @@ from adapters.nats.streams import MailInfo, mail_info
 from adapters.web.ports import Standing
 from runners.bootstrap import open_log, open_read_models
 from runners.gateway_line import Line
+from runners.sealer_word import heard
 from runners.settings import Settings
 from runners.vitals import STORE_AWAY, read_position
 
@@ -81,6 +82,7 @@ class CellWatch:
             if not backlog or tracked.position != self._handled:
                 self._handled, self._moved_at = tracked.position, now
         room = None if mail is None else mail.max_bytes - mail.bytes
+        word = await asyncio.to_thread(heard, self._settings.path)
         refusal, advice = self._refusal(mail, room, free, now)
         if refusal != self._standing.refusal:
             log.warning("gateway.intake", taking=not refusal, reason=refusal)
@@ -94,6 +96,9 @@ class CellWatch:
             projection_lag=max(0, tracked.head - stored.read_to) if tracked and stored.read_to is not None else None,
             differing_orders=stored.differing_orders,
             disk_free_bytes=free,
+            sealer_refusing=bool(word.refused) if word else None,
+            unsealed=max(0, tracked.head - word.position) if tracked and word else None,
+            witness_troubled=bool(word.witness) if word else None,
             refusal=refusal,
             advice=advice,
         )

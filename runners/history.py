@@ -14,7 +14,7 @@ from adapters.storage.sealing import SealBroken, open_sealed
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS
 from domain.envelope import By, decode_envelope
-from domain.ids import encode_id, kind_of, order_key
+from domain.ids import encode_id, is_key, kind_of, order_key
 from domain.labels import label_of
 from domain.ports import Recorded, Vault
 from domain.timehub import read_time, zone_of
@@ -86,17 +86,22 @@ class StateAt(msgspec.Struct, frozen=True):
     state: Any
 
 
+def whole_keys(text: str) -> list[str]:
+    """Return the streams that a text may name by itself: as a full key, or as `channel:shop:order no`."""
+    parts = text.split(":", 2)
+    keys = [text] if "-" in text and text.partition("-")[0] in DECIDERS else []
+    if len(parts) == 3:  # noqa: PLR2004 - channel, shop, number
+        keys.append(order_key(*parts))
+    return keys
+
+
 def find_stream(scan: Scan, text: str) -> str:
     """Return the stream meant by a full key, `channel:shop:order no`, or an order number that only one order has.
 
     Raises:
         UnknownKey: none is meant, or several.
     """
-    parts = text.split(":", 2)
-    candidates = [text] if "-" in text and text.partition("-")[0] in DECIDERS else []
-    if len(parts) == 3:  # noqa: PLR2004 - channel, shop, number
-        candidates.append(order_key(*parts))
-    for candidate in candidates:
+    for candidate in whole_keys(text):
         if scan.has_stream(candidate):
             return candidate
     found = scan.streams_ending(f":{encode_id(text)}", 6)
@@ -109,6 +114,23 @@ def find_stream(scan: Scan, text: str) -> str:
         f"the log knows no {text!r}; give a full key (order-taobao:shop1:10001, warehouse-A), channel:shop:number, "
         "or an order's number"
     )
+
+
+def absent_stream(scan: Scan, text: str) -> str:
+    """Return the stream that a full key, or `channel:shop:order no`, would name if there were one.
+
+    Raises:
+        UnknownKey: it is no full key, or there is such a stream.
+    """
+    keys = [key for key in whole_keys(text) if is_key(key)]
+    if not keys:
+        raise UnknownKey(
+            f"{text!r} may be of any shop; give a full key (order-taobao:shop1:10001) or channel:shop:number"
+        )
+    for key in keys:
+        if scan.has_stream(key):
+            raise UnknownKey(f"{key} is there: leave --absent out")
+    return keys[0]
 
 
 def history(log: "ReplayLog", stream: str, zone: str, *, vault: Vault | None = None, last: int = 0) -> Iterator[Entry]:

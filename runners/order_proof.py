@@ -1,28 +1,32 @@
-"""The proof of one order as one file: its events, why each is in the log, and how that log grew. docs/audit.md.
+"""The proof of one order as one file: its events, why each is in the log, that they are all, and how that log grew.
 
 Whoever has the file and a checkpoint, or the public key, from elsewhere can check it without us, without our program
-and without seeing any other order. What it costs does not depend on the length of the log.
+and without seeing any other order. What it costs does not depend on the length of the log. docs/audit.md has the form.
 """
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Line, Signer, StreamEnd, public_pem
+from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Line, public_pem
+from adapters.storage.kept_ends import EndsDamaged, KeptEnds, Proven, ends_path
 from adapters.storage.kept_tree import KeptTree
 from adapters.storage.sealing import SealBroken, open_sealed
 from domain.catalogue import decode_event
 from domain.merkle import consistency_path, consistent, included, inclusion_path
 from domain.ports import Payload, Recorded, Vault
 from domain.proof import leaf_hash
+from domain.stream_ends import End, key_of
 
 if TYPE_CHECKING:
     from runners.replay import ReplayLog
 
 FORMAT = "orderspine order proof"
-VERSION = 1
+VERSION = 2
 OLDER_MAX = 20
 """Latest older checkpoints that a file connects with by itself, beside the first one and those asked for."""
 
@@ -40,7 +44,11 @@ class Cost(msgspec.Struct):
     leaves: int = 0
     """Leaves and nodes of the tree, 32 bytes each, in the files beside the checkpoints."""
     uncovered: int = 0
-    """Events behind the newest checkpoint: they are in the file, and nothing proves them."""
+    """Events behind the checkpoint: they are in the file, and nothing proves them."""
+    map_rows: int = 0
+    """Rows of the map of stream ends."""
+    complete: bool = False
+    """Whether the file proves where the stream ends."""
 
 
 def prove(
@@ -49,7 +57,6 @@ def prove(
     *,
     cell: str,
     folder: CheckpointFolder,
-    signer: Signer | None,
     asked: Sequence[Checkpoint] = (),
     vault: Vault | None = None,
 ) -> tuple[dict[str, Any], Cost]:
@@ -57,10 +64,9 @@ def prove(
 
     Args:
         log: the log.
-        stream: the order, or any other actor.
+        stream: the order, or any other actor; one that the log does not know is proved to be absent.
         cell: name of the cell.
         folder: signed checkpoints with the tree beside them.
-        signer: says where the stream ends; None = the file says nothing of that.
         asked: older checkpoints to connect with, as an auditor holds them.
         vault: reveals: the order's key and what it opens are added; None = sealed blocks stay sealed.
 
@@ -68,13 +74,17 @@ def prove(
         NotProvable: no checkpoint, no tree, or the log is not the one that was signed.
     """
     generation = log.tracked().generation
+    leaves = folder.leaves(generation)
+    cost = Cost()
+    mapped = _mapped(ends_path(leaves.path), stream, cost)  # before the folder: its checkpoint is there then
     kept = folder.load(cell)
     line = folder.line(kept.checkpoints, generation)
-    top = _top(line, generation)
-    tree = KeptTree(folder.leaves(generation))
-    cost = Cost()
-    events: list[dict[str, Any]] = []
     recorded = list(log.select(stream))
+    top = _top(
+        line, generation, mapped, [*(event.position for event in recorded[-1:]), *(each.position for each in asked)]
+    )
+    tree = KeptTree(leaves)
+    events: list[dict[str, Any]] = []
     try:
         if tree.root(0, top.position).hex() != top.root:
             raise NotProvable(
@@ -88,7 +98,13 @@ def prove(
         older = [{"checkpoint": _plain(each), "consistency": _grown(each, top, tree)} for each in before]
     except IndexError as missing:
         raise NotProvable(f"{missing}: run `orderspine audit verify`, which writes the tree anew") from missing
-    covered = [event for event in recorded if event.position <= top.position]
+    end = _end(mapped, top, stream, [event for event in recorded if event.position <= top.position])
+    if end is None and not recorded:
+        raise NotProvable(
+            f"the log knows no {stream}, and there is no map of stream ends that proves it: seal the log first, which "
+            "takes the signing key"
+        )
+    cost.complete = end is not None
     payloads = log.payloads({bytes.fromhex(text) for _, text in _references(recorded)})
     cost.events, cost.payloads, cost.leaves = len(recorded), len(payloads), tree.leaves_read
     keys = folder.public_keys([])
@@ -105,28 +121,65 @@ def prove(
         "older": older,
         "events": events,
         "payloads": [_payload(event, text, payloads) for event, text in _references(recorded)],
-        "end": None,
+        "end": end,
     }
-    if signer is not None and signer.fingerprint == top.key and covered:
-        end = StreamEnd(cell, top.generation, top.position, top.root, stream, covered[-1].version)
-        document["end"] = _plain(signer.sign(end))
     if vault is not None:
         document["revealed"] = _revealed(stream, recorded, payloads, vault)
     return document, cost
 
 
-def _top(line: Line, generation: str) -> Checkpoint:
+class _Mapped(NamedTuple):
+    """What the map of stream ends says of a stream, and the checkpoint that it is about."""
+
+    position: int
+    root: str
+    proven: Proven
+
+
+def _mapped(path: Path, stream: str, cost: Cost) -> _Mapped | None:
+    try:
+        with closing(KeptEnds(path, write=False)) as kept:
+            proven = kept.prove(stream)
+            cost.map_rows = kept.rows_read
+            return _Mapped(kept.position, kept.root.hex(), proven)
+    except EndsDamaged:  # the next sealing makes it anew; it is not worth the proof of all else
+        return None
+
+
+def _top(line: Line, generation: str, mapped: _Mapped | None, wanted: Sequence[int]) -> Checkpoint:
+    """Return the newest checkpoint; rather the one of the map, where it reaches the positions that are wanted too."""
     own = [each for each in line.checkpoints if each.generation == generation]
     if not own:
         raise NotProvable(
             "there is no signed checkpoint of this log yet: run `orderspine audit verify`, which makes one"
         )
+    if mapped is not None and mapped.position >= max(wanted, default=0):
+        for each in reversed(own):
+            if (each.position, each.ends) == (mapped.position, mapped.root):
+                return each
     return own[-1]
+
+
+def _end(mapped: _Mapped | None, top: Checkpoint, stream: str, covered: Sequence[Recorded]) -> dict[str, Any] | None:
+    """Return the proof that a stream's last event under the checkpoint is its last one, or that there is none."""
+    if mapped is None or (mapped.position, mapped.root) != (top.position, top.ends):
+        return None
+    (path, key), end = mapped.proven
+    there = None
+    if key is not None and end is not None:
+        there = {"key": key.hex(), "position": end.position, "version": end.version, "leaf": end.leaf.hex()}
+    last = End(covered[-1].position, covered[-1].version, covered[-1].leaf) if covered else None
+    if (end if key == key_of(stream) else None) != last:
+        raise NotProvable(
+            f"{stream} does not end where the signed map of stream ends says: run `orderspine audit verify`, which "
+            "says what was changed"
+        )
+    return {"there": there, "path": [node.hex() for node in path]}
 
 
 def _older(line: Line, top: Checkpoint, asked: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Return those to connect with: the first, the latest, where a restore began a new generation, and those asked."""
-    before = [each for each in line.checkpoints if each != top]
+    before = [each for each in line.checkpoints if each != top and each.position <= top.position]
     wanted = [*before[:1], *before[-OLDER_MAX:], *(each for each in before if each.restored_from)]
     for each in asked:
         if each == top:
@@ -136,7 +189,7 @@ def _older(line: Line, top: Checkpoint, asked: Sequence[Checkpoint]) -> list[Che
                 f"the checkpoint asked for is of position {each.position}, the newest one here of {top.position}"
             )
         wanted.append(each)
-    unique = {(each.position, each.generation, each.root): each for each in wanted if each.position}
+    unique = {(each.position, each.generation, each.root, each.ends): each for each in wanted if each.position}
     return [unique[key] for key in sorted(unique)]
 
 
@@ -212,6 +265,6 @@ def _revealed(
     return shown
 
 
-def _plain(statement: Checkpoint | StreamEnd) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(statement)
+def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(checkpoint)
     return plain

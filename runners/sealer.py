@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,17 +24,23 @@ from adapters.storage.checkpoints import (
     CheckpointFolder,
     Signer,
 )
+from adapters.storage.kept_ends import EndsDamaged, KeptEnds, Run, VersionMissing, ends_path, forget, gather
 from adapters.storage.kept_tree import KeptTree, Names, name_line
-from adapters.storage.scan import Scan, Unreadable
-from adapters.storage.witness import follow
+from adapters.storage.scan import Ends, Row, Scan, Unreadable
+from adapters.storage.thinning import thin
+from adapters.storage.witness import follow, held
 from domain.merkle import Frontier
 from domain.proof import leaf_hash
 from runners.aio import run
 from runners.audited import SIGNING_KEY_FILE, checkpoints_of, scan_of
 from runners.background import Background
+from runners.sealer_word import SealerWord, tell
 from runners.settings import Settings, load_settings
 
 CHUNK_EVENTS = 4_096
+THIN_EVERY_S = 86_400.0
+RUNS_MAX = 250_000
+"""Streams whose new events are held in memory at most before they go into the map."""
 
 log = structlog.get_logger()
 
@@ -56,9 +62,18 @@ class Sealing:
         self._names: Names | None = None
         self.rows_read = 0
         """Events that were read so far."""
+        self.map_rows_read = self.map_rows_written = 0
+        """Rows of the map of stream ends, the last time."""
+
+    @property
+    def position(self) -> int:
+        """Of the newest checkpoint, as far as it is known; 0 = none is."""
+        return self._last.position if self._last is not None else 0
 
     def seal(self) -> Checkpoint | None:
         """Sign the log as it is; None where nothing is new, or nothing is there yet.
+
+        A last checkpoint of the first form is followed by one of the second at once, new events or not.
 
         Raises:
             SealRefused: it does not fit the last checkpoint, or an event is not the one that was committed.
@@ -71,25 +86,63 @@ class Sealing:
             last = self._last
             if last is None or last.generation != generation:
                 last = self._last = self._newest(generation)
+            if head == 0 and last is None:
+                return None
+            path = ends_path(self._folder.leaves(generation).path)
+            try:
+                return self._seal(scan, ends, path)
+            except (EndsDamaged, VersionMissing) as damage:
+                log.info("sealer.map_made_anew", reason=str(damage))
+                forget(path)
+            try:
+                return self._seal(scan, ends, path)
+            except EndsDamaged as damage:
+                raise OSError(str(damage)) from damage
+            except VersionMissing as missing:
+                raise SealRefused(str(missing)) from missing
+
+    def renew_map(self) -> None:
+        """Make the map of stream ends anew from the log: a part of it that no new event touches was found damaged.
+
+        Raises:
+            SealRefused, Unreadable, OSError: see `seal`.
+        """
+        if self._last is not None:
+            with self._folder.writing():
+                forget(ends_path(self._folder.leaves(self._last.generation).path))
+        self.seal()
+
+    def _seal(self, scan: Scan, ends: Ends, path: Path) -> Checkpoint | None:
+        generation, head = str(ends.generation), int(ends.head or 0)
+        with closing(KeptEnds(path, write=True)) as kept:
+            last = self._last
+            if last is not None and kept.position > last.position:  # another process has sealed meanwhile
+                last = self._last = self._newest(generation)
             known = last.position if last is not None else 0
             if head < known:
                 raise SealRefused(f"the log ends at event {head}, and event {known} is sealed: events were cut off")
-            if head == known:
+            _believe(kept, last)
+            if last is not None and last.ends and kept.position == head:
                 return None
-            root = self._grow(scan, generation, head, last)
-            made = Checkpoint(
-                self._cell,
-                generation,
-                head,
-                root.hex(),
-                time.time_ns() // 1_000_000,
-                int(ends.epoch),
-                str(ends.incarnation),
-                int(ends.position),
-            )
-            self._folder.write(made, self._signer)
-            self._last = made
-            return made
+            root = self._grow(scan, generation, head, last, kept)
+            made = None
+            if last is None or not last.ends or last.position < head:
+                made = Checkpoint(
+                    self._cell,
+                    generation,
+                    head,
+                    root.hex(),
+                    time.time_ns() // 1_000_000,
+                    int(ends.epoch),
+                    str(ends.incarnation),
+                    int(ends.position),
+                    ends=kept.root.hex(),
+                )
+                self._folder.write(made, self._signer)
+                self._last = made
+            kept.commit()  # behind the checkpoint: a map that is ahead of what is signed would be believed by nobody
+            self.map_rows_read, self.map_rows_written = kept.rows_read, kept.rows_written
+        return made
 
     def _newest(self, generation: str) -> Checkpoint | None:
         kept = self._folder.load(self._cell)
@@ -101,30 +154,35 @@ class Sealing:
             )
         return line.checkpoints[-1] if line.checkpoints else None
 
-    def _grow(self, scan: Scan, generation: str, head: int, last: Checkpoint | None) -> bytes:
-        """Add what is new to the kept files; return the root over all."""
+    def _grow(self, scan: Scan, generation: str, head: int, last: Checkpoint | None, kept: KeptEnds) -> bytes:
+        """Add what is new to the kept files and the map; return the root over all."""
         leaves = self._folder.leaves(generation)
         if self._names is None or self._names.path.stem != generation:
             self._names = Names(leaves)
         names, tree = self._names, KeptTree(leaves)
         known = last.position if last is not None else 0
-        begin = min(leaves.count, names.count, known)
+        begin = min(leaves.count, names.count, known, kept.position)
         frontier = _frontier(tree, begin)
         if begin == known:
             _compare(frontier, last)
         leaf_file = Appender(leaves.path, begin * LEAF_BYTES)
         name_file = Appender(names.path, names.offset(begin))
+        runs: dict[str, Run] = {}
+        map_from = kept.position
         try:
-            for after in range(begin, head, CHUNK_EVENTS):
-                fresh, lines = self._read(scan, after, min(after + CHUNK_EVENTS, head))
-                if after < known <= after + len(fresh):
-                    frontier.extend(fresh[: known - after])
-                    _compare(frontier, last)
-                    frontier.extend(fresh[known - after :])
-                else:
-                    frontier.extend(fresh)
+            for after, upto in _chunks(begin, known, head):
+                rows = self._read(scan, after, upto)
+                fresh = [row[7] for row in rows]
+                frontier.extend(fresh)
                 leaf_file.add(b"".join(fresh))
-                name_file.add("".join(lines).encode())
+                name_file.add("".join(name_line(row[2], row[1]) for row in rows).encode())
+                _gather(runs, rows, kept.position)
+                if runs and (upto in (known, head) or len(runs) > RUNS_MAX):
+                    kept.put(runs, upto)
+                    runs.clear()
+                if upto == known:
+                    _compare(frontier, last)
+                    _compare_map(kept, last, map_from)
             name_file.commit()
             leaf_file.commit()
             tree.grow(begin)
@@ -133,9 +191,7 @@ class Sealing:
             name_file.discard()
         return frontier.root()
 
-    def _read(self, scan: Scan, after: int, upto: int) -> tuple[list[bytes], list[str]]:
-        leaves: list[bytes] = []
-        lines: list[str] = []
+    def _read(self, scan: Scan, after: int, upto: int) -> list[Row]:
         rows = scan.rows(after, upto)
         self.rows_read += len(rows)
         for expected, row in zip(range(after + 1, upto + 1), rows, strict=False):
@@ -146,11 +202,43 @@ class Sealing:
                 fits = False
             if position != expected or not fits:
                 raise SealRefused(f"event {expected} is missing, or is not the one that was committed")
-            leaves.append(leaf)
-            lines.append(name_line(version, stream))
-        if len(leaves) != upto - after:
-            raise SealRefused(f"event {after + len(leaves) + 1} is missing")
-        return leaves, lines
+        if len(rows) != upto - after:
+            raise SealRefused(f"event {after + len(rows) + 1} is missing")
+        return rows
+
+
+def _chunks(begin: int, known: int, head: int) -> Iterator[tuple[int, int]]:
+    """Yield (after, upto) of what is read at once; one of them ends at `known`, where it is behind `begin`."""
+    while begin < head:
+        upto = min(begin + CHUNK_EVENTS, known if begin < known else head)
+        yield begin, upto
+        begin = upto
+
+
+def _gather(runs: dict[str, Run], rows: Sequence[Row], after: int) -> None:
+    """Add the events behind a position to the runs of their streams."""
+    try:
+        gather(runs, ((row[0], row[1], row[2], row[7]) for row in rows if row[0] > after))
+    except VersionMissing as missing:
+        raise SealRefused(str(missing)) from missing
+
+
+def _believe(kept: KeptEnds, last: Checkpoint | None) -> None:
+    """Refuse a kept map that cannot lead to the last signed one."""
+    if kept.position == 0:
+        return
+    if last is None or not last.ends or kept.position > last.position:
+        raise EndsDamaged(f"{kept.path} is of position {kept.position}, and no signed root says what it was there")
+    if kept.position == last.position and kept.root.hex() != last.ends:
+        raise EndsDamaged(f"{kept.path} does not lead to the root that was signed at position {last.position}")
+
+
+def _compare_map(kept: KeptEnds, last: Checkpoint | None, begun: int) -> None:
+    if last is None or not last.ends or kept.root.hex() == last.ends:
+        return
+    if begun:
+        raise EndsDamaged(f"{kept.path} does not lead to the root that was signed at position {last.position}")
+    raise SealRefused(f"the map of stream ends at position {last.position} is not the one that was signed")
 
 
 def _frontier(tree: KeptTree, size: int) -> Frontier:
@@ -180,28 +268,49 @@ def sealing_of(settings: Settings) -> Sealing:
 
 
 def seal_and_witness(sealing: Sealing, settings: Settings) -> Checkpoint | None:
-    """Seal once, and let the witness follow; what stands in the way is logged and tried again later."""
+    """Seal once, and let the witness follow; what stands in the way is logged, told (`tell`), and tried again."""
     made: Checkpoint | None = None
+    refused = behind = ""
     try:
         made = sealing.seal()
         if made is not None:
-            log.info("sealer.sealed", position=made.position, root=made.root)
+            log.info("sealer.sealed", position=made.position, root=made.root, ends=made.ends)
     except (SealRefused, Unreadable, FileNotFoundError) as trouble:
-        log.error("sealer.refused", reason=str(trouble), advice="orderspine audit verify")  # noqa: TRY400 - it is the log's trouble
+        refused = f"{trouble}; `orderspine audit verify` says what was changed"
+        log.error("sealer.refused", reason=refused)  # noqa: TRY400 - it is the log's trouble
     except OSError as trouble:
-        log.warning("sealer.not_written", reason=str(trouble))
+        refused = str(trouble)
+        log.warning("sealer.not_written", reason=refused)
     if settings.witness:
         try:
             follow(checkpoints_of(settings), Path(settings.witness))
         except CheckpointError as trouble:
-            log.error("sealer.witness_differs", reason=str(trouble), advice="audit verify --checkpoints")  # noqa: TRY400 - as above
+            behind = str(trouble)
+            log.error("sealer.witness_differs", reason=behind, advice="audit verify --checkpoints")  # noqa: TRY400 - as above
         except OSError as trouble:
-            log.warning("sealer.witness_away", reason=str(trouble))
+            behind = str(trouble)
+            log.warning("sealer.witness_away", reason=behind)
+    try:
+        tell(settings.path, SealerWord(time.time_ns() // 1_000_000, sealing.position, refused, 0, behind))
+    except OSError as trouble:
+        log.warning("sealer.not_told", reason=str(trouble))
     return made
 
 
+def thin_out(settings: Settings) -> None:
+    """Remove old checkpoints by the rule of `adapters.storage.thinning`; none while the witness cannot be asked."""
+    try:
+        held_outside = held(Path(settings.witness)) if settings.witness else set()
+        gone = thin(CheckpointFolder(checkpoints_of(settings)), settings.cell, held_outside)
+    except OSError as trouble:
+        log.warning("sealer.not_thinned", reason=str(trouble))
+        return
+    if gone:
+        log.info("sealer.thinned", files=gone)
+
+
 async def keep_sealing(settings: Settings) -> None:
-    """Seal until SIGTERM or SIGINT, and once more then."""
+    """Seal until SIGTERM or SIGINT, and once more then; thin out once a day."""
     background = Background()
     background.begin()
     event_log = await background.log_of(settings)
@@ -210,8 +319,12 @@ async def keep_sealing(settings: Settings) -> None:
     event_log.close()
     sealing = sealing_of(settings)
     work = partial(seal_and_witness, sealing, settings)
+    thin_at = 0.0
     while not background.stopping.is_set():
         await asyncio.to_thread(work)
+        if time.monotonic() >= thin_at:
+            await asyncio.to_thread(thin_out, settings)
+            thin_at = time.monotonic() + THIN_EVERY_S
         await background.pause(settings.seal_every_s)
     await asyncio.to_thread(work)
 

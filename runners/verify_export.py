@@ -6,6 +6,10 @@ Nothing of OrderSpine is imported, so that its own mistakes are not repeated; co
 key and the older checkpoint must come from somewhere else than the file: an earlier visit, the outside witness, the
 merchant's published key. One of the two is needed, both are better. docs/audit.md describes the format.
 
+"Complete to position N, proven": the last event in the file stands at the order's place in the map of stream ends whose
+root the checkpoint signs; or nothing stands there, and there is no such order. Files of version 1 have no such proof,
+and checkpoints of the first form no such map: of them it is said that the end is the signer's word, or not proved.
+
 Exit code 0: everything below "proved" holds. 1: the file is refuted. 2: nothing can be said (unreadable file, nothing
 to hold it against).
 """
@@ -14,6 +18,7 @@ import argparse
 import json
 import sys
 from base64 import b64decode
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -38,8 +43,12 @@ _CHECKPOINT = (
     "restored_from",
     "key",
 )
+_CHECKPOINT_2 = (*_CHECKPOINT[:-1], "ends", "key")
 _ROOT = ("cell", "generation", "position", "root")
 _DIGEST_HEX = 64
+_HASH_BYTES = 32
+_KEY_BITS = 256
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = ("cell", "generation", "position", "root", "stream", "version", "key")
 
 
@@ -104,6 +113,28 @@ def roots_by_consistency(earlier: int, size: int, path: list[bytes], known: byte
     return node_of(path[-1], before), node_of(path[-1], after)
 
 
+# --- the map of stream ends
+
+
+def map_leaf(key: bytes, end: dict[str, Any]) -> bytes:
+    """SHA-256(0x03, key, position, version, leaf of the event); numbers: 8 bytes, big-endian."""
+    leaf = bytes.fromhex(end["leaf"])
+    if len(key) != _HASH_BYTES or len(leaf) != _HASH_BYTES:
+        raise Refuted("a hash in the proof of where the stream ends has the wrong length")
+    return sha256(b"\3" + key + end["position"].to_bytes(8, "big") + end["version"].to_bytes(8, "big") + leaf).digest()
+
+
+def root_by_key(key: bytes, leaf: bytes, path: list[bytes]) -> bytes:
+    """Return the root of the map in which the first bits of a key, as many as the path has steps, lead to a leaf."""
+    if len(path) > _KEY_BITS:
+        raise Refuted("the proof of where the stream ends is too long")
+    bits = int.from_bytes(key, "big") >> _KEY_BITS - len(path)
+    for side in path:
+        leaf = sha256(b"\4" + (side + leaf if bits & 1 else leaf + side)).digest()
+        bits >>= 1
+    return leaf
+
+
 # --- signatures
 
 
@@ -127,8 +158,11 @@ def check_signature(
 
 
 def check_checkpoint(what: str, checkpoint: dict[str, Any], keys: dict[str, Any]) -> None:
-    """Check a checkpoint's signature."""
-    check_signature(what, b"orderspine checkpoint 1\n", _CHECKPOINT, checkpoint, keys)
+    """Check a checkpoint's signature; those of the first form know no map of stream ends."""
+    if checkpoint.get("ends"):
+        check_signature(what, b"orderspine checkpoint 2\n", _CHECKPOINT_2, checkpoint, keys)
+    else:
+        check_signature(what, b"orderspine checkpoint 1\n", _CHECKPOINT, checkpoint, keys)
 
 
 # --- the proof
@@ -152,8 +186,8 @@ class Checker:
             Refuted: something is not so.
             Unusable: there is nothing to hold it against, or the file is of another form.
         """
-        if self.proof.get("format") != "orderspine order proof" or self.proof.get("version") != 1:
-            raise Unusable("this is no order proof of version 1")
+        if self.proof.get("format") != "orderspine order proof" or self.proof.get("version") not in (1, 2):
+            raise Unusable("this is no order proof of version 1 or 2")
         if not self.trusted and not self.held:
             raise Unusable("give --key or --checkpoint, from elsewhere: a file proves nothing by a key of its own")
         top = self.proof["checkpoint"]
@@ -166,7 +200,10 @@ class Checker:
         self._check_growth(top, keys)
         covered = self._check_events(top)
         self._check_payloads()
-        self._check_end(top, keys, covered)
+        if self.proof["version"] == 1:
+            self._check_word(top, keys, covered)
+        else:
+            self._check_end(top, covered)
         self._check_revealed()
         self.unproved.append(
             "That what was recorded is true, and anything of other orders: the file shows one order of one log."
@@ -214,6 +251,7 @@ class Checker:
             if each["cell"] != top["cell"] or each["generation"] not in line:
                 raise Refuted(f"the checkpoint of position {each['position']} is of another log")
         said = {tuple(each[name] for name in _ROOT) for each in (top, *shown)}
+        _check_one_word([top, *shown, *self.held])
         for each in self.held:
             if tuple(each[name] for name in _ROOT) not in said:
                 raise Refuted(
@@ -258,11 +296,13 @@ class Checker:
                 raise Refuted(f"{what} is not in the log of the checkpoint")
             covered = version
         if not covered:
-            raise Unusable("no checkpoint covers an event of it yet")
-        self.proved.append(
-            f"Each of versions 1 to {covered} of {stream} stood in the log as it is here, byte for byte, at its "
-            f"position, when the checkpoint of position {size} was signed; none in between is missing."
-        )
+            if self.proof["version"] == 1 or self.proof["end"] is None:
+                raise Unusable("no checkpoint covers an event of it yet")
+        else:
+            self.proved.append(
+                f"Each of versions 1 to {covered} of {stream} stood in the log as it is here, byte for byte, at its "
+                f"position, when the checkpoint of position {size} was signed; none in between is missing."
+            )
         if open_events:
             self.unproved.append(f"The last {open_events} event(s): no checkpoint covers them yet.")
         return covered
@@ -284,7 +324,60 @@ class Checker:
         if len(there) < len(wanted):
             self.unproved.append(f"{len(wanted) - len(there)} raw message(s) are named by events and not in the file.")
 
-    def _check_end(self, top: dict[str, Any], keys: dict[str, Any], covered: int) -> None:
+    def _check_end(self, top: dict[str, Any], covered: int) -> None:
+        """Check that the last event in the file is the stream's last one: what stands at its key in the signed map."""
+        end, stream, size = self.proof["end"], self.proof["stream"], top["position"]
+        if end is None:
+            why = "the file leaves its proof out: ask for one made anew"
+            if not top.get("ends"):
+                why = "the checkpoint is of the first form, without a map of stream ends"
+            self.unproved.append(f"That {stream} has no further event after version {covered}: {why}.")
+            return
+        if not top.get("ends"):
+            raise Refuted("the file proves where the stream ends by a map that its checkpoint does not sign")
+        root, path = bytes.fromhex(top["ends"]), [bytes.fromhex(node) for node in end["path"]]
+        key, there = sha256(b"\2" + stream.encode()).digest(), end["there"]
+        found = None if there is None else bytes.fromhex(there["key"])
+        leaf = bytes(_HASH_BYTES) if there is None or found is None else map_leaf(found, there)
+        if root_by_key(key, leaf, path) != root:
+            if found is not None and root_by_key(found, leaf, path) == root:
+                raise Refuted(f"the proof of where the stream ends is that of another stream, not of {stream}")
+            raise Refuted(
+                f"the proof of where {stream} ends does not lead to the root of the map that is signed: the proof, the "
+                "key or the root is another one"
+            )
+        signed = _EPOCH + timedelta(milliseconds=top["at_ms"])
+        when = f"{signed.isoformat(timespec='seconds')} by its maker's clock"
+        rests = (
+            "That the map was made from the log: whoever has the signing key could sign another one, but only one and "
+            "the same for all who hold this checkpoint. `audit verify` makes it again from the whole log and compares."
+        )
+        if there is None or found != key:
+            if covered:
+                raise Refuted(f"the map of stream ends has no {stream}, and the file shows {covered} event(s) of it")
+            self.proved.append(
+                f"Complete to position {size}, proven: there is no event of {stream}. Its place in the map of stream "
+                f"ends, whose root the checkpoint of {when} signs, is not taken."
+            )
+            self.unproved.append(rests)
+            return
+        last = self.proof["events"][covered - 1] if covered else {"version": 0}
+        if there["version"] != last["version"]:
+            raise Refuted(
+                f"{stream} ends at version {there['version']}, and the file shows {covered} up to position {size}: "
+                f"events were {'left out' if there['version'] > covered else 'added'}"
+            )
+        if any(there[name] != last[name] for name in ("position", "leaf")):
+            raise Refuted(f"the last event of {stream} is another one than the file shows")
+        self.proved.append(
+            f"Complete to position {size}, proven: version {covered}, event {last['position']} of the log, is the last "
+            f"one of {stream}. It stands at its place in the map of stream ends, whose root the checkpoint of {when} "
+            "signs."
+        )
+        self.unproved.append(rests)
+
+    def _check_word(self, top: dict[str, Any], keys: dict[str, Any], covered: int) -> None:
+        """Check what files of version 1 have instead of the map: the signer's word."""
         end, stream = self.proof["end"], self.proof["stream"]
         if end is None:
             self.unproved.append(f"That {stream} has no further event after version {covered}: nobody signed that.")
@@ -298,12 +391,12 @@ class Checker:
                 f"{stream} ends at version {end['version']}, and the file shows {covered}: events were left out"
             )
         self.proved.append(
-            f"The holder of the key signed that version {covered} was the last one of {stream} at position "
-            f"{top['position']}. Any later version at a position up to there would convict them."
+            f"The signer's word: the holder of the key signed that version {covered} was the last one of {stream} at "
+            f"position {top['position']}. Any later version at a position up to there would convict them."
         )
         self.unproved.append(
-            "That this word is true: a missing last event cannot be seen from one order's file. `audit verify` on the "
-            "whole log against your checkpoint does see it."
+            "That this word is true: a missing last event cannot be seen from a file of this older form. `audit "
+            "verify` on the whole log against your checkpoint does see it; a file that is made anew proves it."
         )
 
     def _check_revealed(self) -> None:
@@ -332,6 +425,17 @@ class Checker:
             f"{len(shown['events'])} personal block(s) and {len(shown['payloads'])} raw message(s) in plain text are "
             "what was sealed at that time, under the one key the log is committed to."
         )
+
+
+def _check_one_word(checkpoints: list[dict[str, Any]]) -> None:
+    """Refuse signed checkpoints that contradict each other: one log has one root, and one map, at a position."""
+    said: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for each in checkpoints:
+        for name in ("root", "ends"):
+            place = (each["cell"], each["generation"], each["position"], name)
+            if each.get(name) and said.setdefault(place, each)[name] != each[name]:
+                what = "roots" if name == "root" else "maps of stream ends"
+                raise Refuted(f"two {what} are signed for position {each['position']}: one of them is false")
 
 
 def judge(proof: Any, held: list[Any], trusted: list[Ed25519PublicKey]) -> tuple[int, list[str], list[str], str]:

@@ -16,6 +16,7 @@ from adapters.nats.streams import events_stream, get_stored, mail_info
 from domain.ports import LogDamaged
 from projections import PROJECTIONS
 from runners.bootstrap import open_log, open_read_models
+from runners.sealer_word import heard
 from runners.settings import Settings
 from runners.shops import gateway_url, troubled
 
@@ -59,6 +60,13 @@ class Vitals(msgspec.Struct, frozen=True):
     """Of them: those that have a problem (`orderspine channels list` says which)."""
     gateway: str = ""
     """Address of the HTTP gateway; "" = none runs."""
+    sealed: int | None = None
+    """Position of the newest signed checkpoint; None = the sealer has said nothing yet."""
+    seal_refused: str = ""
+    """Why the sealer signs nothing; "" = it signs."""
+    seal_refused_since_ms: int = 0
+    witness_trouble: str = ""
+    """Why the witness does not follow the checkpoints; "" = it does, or there is none."""
 
 
 class Gauge:
@@ -92,7 +100,16 @@ class Gauge:
     def stored(self) -> Vitals:
         """Return what log and read models say."""
         shops, in_trouble = troubled(self._settings.path, time.time_ns() // 1_000_000)
-        vitals = Vitals(shops=shops, shops_troubled=in_trouble, gateway=gateway_url(self._settings))
+        word = heard(self._settings.path)
+        vitals = Vitals(
+            shops=shops,
+            shops_troubled=in_trouble,
+            gateway=gateway_url(self._settings),
+            sealed=word.position if word else None,
+            seal_refused=word.refused if word else "",
+            seal_refused_since_ms=word.refused_since_ms if word else 0,
+            witness_trouble=word.witness if word else "",
+        )
         with contextlib.suppress(*STORE_AWAY):
             if self._log is None:
                 self._log = open_log(self._settings, read_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -30,7 +30,10 @@ class CheckpointError(Exception):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """A log's Merkle root at a position, signed."""
+    """A log's Merkle root at a position, signed; since the second form, the root of the map of its streams' ends too.
+
+    Checkpoints of the first form stay valid. What they cannot prove is that a stream had no further event.
+    """
 
     cell: str
     generation: str
@@ -48,37 +51,19 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Of the tracked row: position in that life of the mail, which never falls."""
     restored_from: str = ""
     """Generation the log was restored from, where this is the first word on a restored log."""
+    ends: str = ""
+    """Root of the map of stream ends (`domain.stream_ends`), hex; "" = a checkpoint of the first form."""
     key: str = ""
     """Fingerprint of the public key."""
     signature: str = ""
     """Ed25519 over `signed_bytes`, hex."""
 
     def signed_bytes(self) -> bytes:
-        """Return what is signed: every field but the signature, under a name of its own."""
-        return b"orderspine checkpoint 1\n" + msgspec.json.encode(msgspec.structs.astuple(self)[:-1])
-
-
-class StreamEnd(msgspec.Struct, frozen=True):
-    """The signer's word that a stream had no further event up to a checkpoint. Nothing else shows what is not there."""
-
-    cell: str
-    generation: str
-    position: int
-    """Of the checkpoint it is about."""
-    root: str
-    stream: str
-    version: int
-    """Of the stream's last event up to there."""
-    key: str = ""
-    signature: str = ""
-    """Ed25519 over `signed_bytes`, hex."""
-
-    def signed_bytes(self) -> bytes:
-        """Return what is signed: every field but the signature, under a name of its own."""
-        return b"orderspine stream end 1\n" + msgspec.json.encode(msgspec.structs.astuple(self)[:-1])
-
-
-Signed = TypeVar("Signed", Checkpoint, StreamEnd)
+        """Return what is signed: every field but the signature, under the name of the form."""
+        *fields, ends, key, _ = msgspec.structs.astuple(self)
+        if not ends:
+            return b"orderspine checkpoint 1\n" + msgspec.json.encode([*fields, key])
+        return b"orderspine checkpoint 2\n" + msgspec.json.encode([*fields, ends, key])
 
 
 class Signer:
@@ -120,9 +105,9 @@ class Signer:
         write_whole(path, pem, 0o600)
         return cls(private)
 
-    def sign(self, statement: Signed) -> Signed:
-        """Return a checkpoint, or another statement, with this key's name and signature."""
-        named = msgspec.structs.replace(statement, key=self.fingerprint)
+    def sign(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint with this key's name and signature."""
+        named = msgspec.structs.replace(checkpoint, key=self.fingerprint)
         return msgspec.structs.replace(named, signature=self._private.sign(named.signed_bytes()).hex())
 
 
@@ -134,6 +119,12 @@ def public_pem(public: Ed25519PublicKey) -> bytes:
 def fingerprint(public: Ed25519PublicKey) -> str:
     """Return the name of a public key: 16 hex digits of its SHA-256."""
     return sha256(public.public_bytes_raw()).hexdigest()[:16]
+
+
+def file_name(checkpoint: Checkpoint) -> str:
+    """Return the name of a checkpoint's file. The roots are in it: a second word on a position replaces no first."""
+    roots = f"{checkpoint.root[:8]}-{checkpoint.ends[:8]}".rstrip("-")
+    return f"{checkpoint.position:012d}-{checkpoint.generation}-{roots}.checkpoint.json"
 
 
 class Kept(NamedTuple):
@@ -194,7 +185,7 @@ class CheckpointFolder:
         return Kept(checkpoints, problems)
 
     def write(self, checkpoint: Checkpoint, signer: Signer) -> Path:
-        """Sign and keep a checkpoint, and its public key; return the file. The first word on a root stands.
+        """Sign and keep a checkpoint, and its public key; return the file. The first word on its roots stands.
 
         Raises:
             OSError: the folder cannot be written.
@@ -203,9 +194,7 @@ class CheckpointFolder:
         public = self.path / f"{signer.fingerprint}.public.pem"
         if not public.exists():
             write_whole(public, public_pem(signer.public), 0o644)
-        # The root is in the name, so that a second word on the same position never replaces the first.
-        name = f"{checkpoint.position:012d}-{checkpoint.generation}-{checkpoint.root[:8]}.checkpoint.json"
-        file = self.path / name
+        file = self.path / file_name(checkpoint)
         if not file.exists():
             signed = signer.sign(checkpoint)
             write_whole(file, msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n", 0o644)
@@ -233,11 +222,10 @@ class CheckpointFolder:
         while generation:
             own = by_generation.pop(generation, [])
             generation = ""
-            for each in own:
-                if each.position > limit:
-                    superseded += 1
-                    continue
-                fitting.append(each)
+            within = [each for each in own if each.position <= limit]
+            superseded += len(own) - len(within)
+            fitting = [*within, *fitting]  # of two at a position the later generation's comes last
+            for each in within:
                 if each.restored_from:
                     generation, begun = each.restored_from, each.position
             if generation:

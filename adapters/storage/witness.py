@@ -22,8 +22,7 @@ def follow(folder: Path, witness: Path) -> int:
         CheckpointError: the witness holds something else than the folder: one of the two was changed.
         OSError: the witness cannot be reached or written.
     """
-    if not witness.is_dir():
-        raise FileNotFoundError(f"the witness folder {witness} is not there: make it, or mount what it is on")
+    _check_there(witness)
     fresh = 0
     # Leaves first: a checkpoint in the witness finds the leaves it stands for.
     for pattern in _GROWING:
@@ -38,6 +37,21 @@ def follow(folder: Path, witness: Path) -> int:
             elif pattern == _WHOLE[0] and (witness / file.name).read_bytes() != file.read_bytes():
                 raise CheckpointError(f"{witness / file.name} is another key than {file}: one of the two was changed")
     return fresh
+
+
+def held(witness: Path) -> set[str]:
+    """Return the names of the checkpoints that a witness has.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    _check_there(witness)
+    return {file.name for file in witness.glob(_WHOLE[1])}
+
+
+def _check_there(witness: Path) -> None:
+    if not witness.is_dir():
+        raise FileNotFoundError(f"the witness folder {witness} is not there: make it, or mount what it is on")
 
 
 def _append(source: Path, target: Path) -> None:

@@ -69,6 +69,15 @@ class Metrics:
                 "Orders whose views differ, as the last self-check found; it is to be 0.",
                 registry=registry,
             ),
+            "sealer_refusing": Gauge(
+                "orderspine_sealer_refusing", "1 while the sealer does not sign the log.", registry=registry
+            ),
+            "unsealed": Gauge(
+                "orderspine_unsealed_events", "Events behind the newest signed checkpoint.", registry=registry
+            ),
+            "witness_troubled": Gauge(
+                "orderspine_witness_troubled", "1 while the outside witness is away or differs.", registry=registry
+            ),
             "disk_free_bytes": Gauge(
                 "orderspine_disk_free_bytes", "Free space where the data directory is.", registry=registry
             ),

@@ -160,6 +160,12 @@ class Standing(msgspec.Struct, frozen=True):
     differing_orders: int | None = None
     """Orders whose views differ, as the last self-check found; None also where none was recorded."""
     disk_free_bytes: int | None = None
+    sealer_refusing: bool | None = None
+    """Whether the sealer signs nothing because the log does not fit, or it cannot write."""
+    unsealed: int | None = None
+    """Events behind the newest signed checkpoint."""
+    witness_troubled: bool | None = None
+    """Whether the outside witness is away, or holds something else."""
     refusal: str = ""
     """Why nothing is taken in now; "" = it is."""
     advice: str = ""

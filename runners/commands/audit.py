@@ -1,7 +1,7 @@
 """`audit`: the history of an order, its state at any time, and the proof that nothing was changed."""
 
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -116,7 +116,11 @@ def verify(
         bool, Parameter(name="--open", negative="", help="Also open every sealed block whose key is there.")
     ] = False,
     full: Annotated[
-        bool, Parameter(negative="", help="Also check the database's indexes against its tables (slow).")
+        bool,
+        Parameter(
+            negative="",
+            help="Also check the database's indexes against its tables, and the map of every checkpoint (slow).",
+        ),
     ] = False,
     write: Annotated[
         bool, Parameter(name="--checkpoint", help="Write a new signed checkpoint where nothing is wrong.")
@@ -247,6 +251,12 @@ def export(
         tuple[Path, ...],
         Parameter(help="A checkpoint that an auditor holds: show that the log grew out of it. May be given again."),
     ] = (),
+    absent: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Prove that there is no such order: KEY is its full key, or with channel and shop."
+        ),
+    ] = False,
     checkpoints: Annotated[
         Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")
     ] = None,
@@ -254,22 +264,24 @@ def export(
 ) -> Exit:
     """Write the proof of one order as a file that anybody can check without us: `audit check` (导出证据).
 
-    The log is sealed first, so that all of it is covered; the length of the log does not matter.
+    The log is sealed first, so that all of it is covered and that the file proves that nothing of the order is missing;
+    the length of the log does not matter.
     """
     import msgspec  # noqa: PLC0415
 
-    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
+    from adapters.storage.checkpoints import Checkpoint, CheckpointFolder  # noqa: PLC0415
     from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
+    from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
-    from runners.history import find_stream  # noqa: PLC0415
+    from runners.history import absent_stream, find_stream  # noqa: PLC0415
     from runners.order_proof import NotProvable, prove  # noqa: PLC0415
     from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
 
     settings = settings_of(data)
     if out is not None and out.exists():
         raise Failure(Exit.USAGE, f"{out} exists already; name another file")
-    stream = _stream(settings, key, find_stream)
+    stream = _stream(settings, key, absent_stream if absent else find_stream)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
     with ExitStack() as stack:
@@ -277,24 +289,35 @@ def export(
         if vault is not None:
             stack.callback(vault.close)
         try:
-            if signer is not None:
-                Sealing(scan_of(settings), settings.cell, folder, signer).seal()
+            sealing = None if signer is None else Sealing(scan_of(settings), settings.cell, folder, signer)
+            if sealing is not None:
+                sealing.seal()
             log = stack.enter_context(closing(open_log(settings, read_only=True)))
             asked = [_checkpoint(path) for path in older]
-            document, cost = prove(
-                log, stream, cell=settings.cell, folder=folder, signer=signer, asked=asked, vault=vault
-            )
+            document, cost = prove(log, stream, cell=settings.cell, folder=folder, asked=asked, vault=vault)
+            if sealing is not None and not cost.complete:
+                sealing.renew_map()
+                document, cost = prove(log, stream, cell=settings.cell, folder=folder, asked=asked, vault=vault)
         except (NotProvable, SealRefused, Unreadable) as error:
             raise Failure(Exit.REFUSED, f"{error}; `orderspine audit verify` says more") from error
     if out is None:
         print_json(document)
     else:
         write_whole(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", 0o600)
+    with suppress(OSError):  # an auditor who may only read leaves no trace
+        note_anchors(folder.path, [msgspec.convert(document["checkpoint"], Checkpoint), *asked])
     say(
         f"{stream}: {cost.events} event(s), {cost.payloads} raw message(s), {len(document['older'])} older checkpoints"
         + (f"; {cost.uncovered} event(s) are not sealed yet" if cost.uncovered else "")
     )
-    say(f"read were {cost.events} rows of the log, and {cost.leaves:,} leaves and nodes of the tree beside it")
+    if cost.complete:
+        say(f"complete to position {document['checkpoint']['position']:,}, proven by the map of stream ends")
+    else:
+        say("that it has no further event is not proved: the newest checkpoint has no map of stream ends here")
+    say(
+        f"read were {cost.events} rows of the log, {cost.leaves:,} leaves and nodes of the tree beside it, and "
+        f"{cost.map_rows:,} rows of the map"
+    )
     if reveal:
         say("the file holds the order's key and personal data in plain text" if vault else "there are no keys here")
     return Exit.OK
@@ -380,7 +403,9 @@ def _witnesses(settings: "Settings") -> "tuple[list[Witness], list[str]]":
 def _show_verified(found: "Verified", folder: Path) -> None:
     say(
         f"{found.head:,} events, {found.payloads:,} payloads, {found.checkpoints} earlier checkpoint(s), "
-        f"{found.events_per_s:,} events/s"
+        f"{found.maps} map(s) of stream ends"
+        + (f" ({found.maps_passed:,} passed over: --full)" if found.maps_passed else "")
+        + f", {found.events_per_s:,} events/s"
         + (f"; {found.opened:,} sealed blocks opened" if found.opened else "")
         + (f"; {found.forgotten:,} without a key" if found.forgotten else "")
     )

@@ -170,6 +170,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     made.add_row("mail waiting", _number(vitals.backlog))
     made.add_row("read models", _number(vitals.projector_lag, " events behind"))
     made.add_row("public feed", _number(vitals.relay_lag, " events behind"))
+    made.add_row("signed checkpoint", _sealed(vitals, settings.zone))
     made.add_row("HTTP gateway", vitals.gateway or "not running")
     trouble = f", {vitals.shops_troubled:,} in trouble" if vitals.shops_troubled else ""
     made.add_row("connected shops", f"{vitals.shops:,}{trouble}")
@@ -178,6 +179,10 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     for state, count in states.items():
         made.add_row(state_word(state), f"{count:,}")
     show(made)
+    if vitals.seal_refused:
+        say(f"the log is not signed any more: {vitals.seal_refused}")
+    if vitals.witness_trouble:
+        say(f"the witness does not follow: {vitals.witness_trouble}")
     if vitals.quarantined:
         say("`orderspine quarantine list` shows what is quarantined")
     if vitals.shops_troubled:
@@ -185,6 +190,22 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     if vitals.held:
         say("`orderspine orders --hold` shows what is held")
     return Exit.OK
+
+
+def _sealed(vitals: "Vitals", zone: str) -> str:
+    """Say how far the log is signed, and since when it is not."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from domain.timehub import zone_of  # noqa: PLC0415
+
+    if vitals.sealed is None:
+        return "none yet"
+    behind = max(0, vitals.head - vitals.sealed)
+    text = f"event {vitals.sealed:,}" + (f", {behind:,} behind" if behind else "")
+    if not vitals.seal_refused:
+        return text
+    since = datetime.fromtimestamp(vitals.seal_refused_since_ms / 1000, zone_of(zone)).isoformat(" ", "seconds")
+    return f"refused since {since}; {text}"
 
 
 async def _vitals(settings: "Settings") -> "Vitals":

@@ -1,11 +1,11 @@
 """The proof of one order: made from any log, checked by a program that knows nothing of ours."""
 
 import ast
+import asyncio
 import copy
 import json
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,49 +13,25 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from adapters.storage.checkpoints import CheckpointError, CheckpointFolder
+from adapters.storage.checkpoints import CheckpointError, CheckpointFolder, Signer
 from adapters.storage.sqlite_log import SqliteEventLog
+from adapters.storage.thinning import ANCHORS_FILE
 from adapters.storage.vault import SqliteVault
 from adapters.storage.witness import follow
+from adapters.web.metrics import Metrics
 from runners import verify_export
+from runners.gateway_line import Line
+from runners.gateway_watch import CellWatch
 from runners.lock import DataLock
-from runners.sealer import Sealing, SealRefused, seal_and_witness, sealing_of
+from runners.sealer import SealRefused, seal_and_witness, thin_out
 from runners.settings import Settings
 from runners.verify_export import PROVED, REFUTED, UNDECIDED, judge, read_json, read_key
 from tests.audit_log import key_of, make_log, open_story
 from tests.integration.running import orderspine, until
-
-ORDER = "taobao:shop1:10008"
-
-
-class Kept:
-    """A data directory that was sealed twice, an outside witness of the first time, and an order's proof."""
-
-    def __init__(self, base: Path) -> None:
-        self.data = base / "data"
-        self.checkpoints = base / "data.checkpoints"
-        self.witness = base / "witness"
-        self.settings = Settings(str(self.data), witness=str(self.witness))
-        self.base = base
-
-    @property
-    def older(self) -> Path:
-        return min(self.witness.glob("*.checkpoint.json"))
-
-    @property
-    def key(self) -> Path:
-        return next(self.witness.glob("*.public.pem"))
-
-    def export(self, name: str, *words: object) -> Path:
-        file = self.base / name
-        said = orderspine("audit", "export", ORDER, "--data", self.data, "--out", file, *words)
-        assert said.code == 0, said.err
-        return file
-
-    def sealing(self) -> Sealing:
-        return sealing_of(self.settings)
+from tests.integration.sealed_order import ORDER, Kept, change, verdict
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +55,6 @@ def kept(honest: Kept, tmp_path: Path) -> Kept:
     return Kept(tmp_path)
 
 
-def change(data: Path, statement: str) -> None:
-    with closing(sqlite3.connect(data / "log.db")) as db:
-        db.execute(statement)
-        db.commit()
-
-
-def verdict(proof: Any, kept: Kept, *, older: bool = True, key: bool = True) -> int:
-    held = [read_json(kept.older)] if older else []
-    return judge(proof, held, [read_key(kept.key)] if key else [])[0]
-
-
 # --- the checker
 
 
@@ -102,7 +67,8 @@ def test_a_copy_of_the_checker_alone_proves_the_order_in_an_empty_place(honest: 
     proved, _, unproved = done.stdout.partition("Not proved:")
     assert f"versions 1 to 8 of {key_of(8)}" in proved
     assert "Since your checkpoint" in proved
-    assert "a missing last event cannot be seen" in unproved
+    assert f"of the log, is the last one of {key_of(8)}" in proved
+    assert "further event" not in unproved
     same = orderspine("audit", "check", honest.base / "proof.json", *given)
     assert (same.code, same.out) == (0, done.stdout)
 
@@ -181,14 +147,14 @@ def test_a_file_that_leaves_out_or_adds_is_not_believed(honest: Kept, edit: Edit
     assert verdict(proof, honest) in (REFUTED, UNDECIDED)
 
 
-def test_without_the_signers_word_a_missing_end_is_said_to_be_unproved(honest: Kept) -> None:
+def test_without_the_proof_of_its_end_a_file_is_said_to_leave_it_out(honest: Kept) -> None:
     proof = read_json(honest.base / "proof.json")
     proof["events"].pop()
     proof["end"] = None
     proof["payloads"] = [each for each in proof["payloads"] if each["version"] <= len(proof["events"])]
     code, _, unproved, _ = judge(proof, [], [read_key(honest.key)])
     assert code == PROVED
-    assert any("no further event after version 7: nobody signed that" in text for text in unproved)
+    assert any("no further event after version 7: the file leaves its proof out" in text for text in unproved)
 
 
 def test_another_signers_proof_is_refuted(honest: Kept, tmp_path: Path) -> None:
@@ -322,7 +288,7 @@ def test_a_new_event_that_is_not_the_committed_one_is_not_signed(kept: Kept) -> 
 
 def test_lost_or_changed_files_of_the_tree_are_noticed_or_made_anew(kept: Kept) -> None:
     files = [file for ending in ("leaves", "blocks", "names") for file in kept.checkpoints.glob(f"*.{ending}")]
-    assert len(files) == 3
+    assert len(files) == 3, "the map of stream ends has tests of its own"
     for file in files:
         file.unlink()
     for story in open_story(kept.data):
@@ -397,3 +363,99 @@ def test_the_process_seals_at_its_start_and_at_its_end(kept: Kept) -> None:
         process.kill()
     assert newest() == head()
     assert len(list(kept.witness.glob("*.checkpoint.json"))) == len(list(kept.checkpoints.glob("*.checkpoint.json")))
+
+
+def test_a_sealer_that_refuses_is_seen_where_people_look(kept: Kept) -> None:
+    def standing() -> tuple[Any, str, str]:
+        watch = CellWatch(kept.settings, Line(kept.settings))
+        try:
+            asyncio.run(watch.look())
+            figures = Metrics().render(watch.standing).decode()
+        finally:
+            watch.close()
+        shown = orderspine("status", "--data", kept.data)
+        return orderspine("status", "--data", kept.data, "--json").json, shown.out + shown.err, figures
+
+    (kept.data / "sealer.json").unlink(missing_ok=True)
+    told, shown, figures = standing()
+    assert (told["sealed"], told["seal_refused"]) == (None, "")
+    assert "orderspine_sealer_refusing NaN" in figures
+    sealing = kept.sealing()
+    seal_and_witness(sealing, kept.settings)
+    told, shown, figures = standing()
+    assert (told["sealed"], told["seal_refused"]) == (told["head"], "")
+    assert f"event {told['head']:,}" in shown
+    assert "orderspine_sealer_refusing 0.0" in figures
+    assert "orderspine_unsealed_events 0.0" in figures
+    for story in open_story(kept.data):
+        story.tell(2, first=300)
+    change(kept.data, "UPDATE events SET tag = 'order.shipped' WHERE position = (SELECT max(position) FROM events)")
+    shutil.rmtree(kept.witness)
+    seal_and_witness(sealing, kept.settings)
+    first = standing()[0]
+    seal_and_witness(sealing, kept.settings)
+    told, shown, figures = standing()
+    assert "not the one that was committed" in told["seal_refused"]
+    assert first["seal_refused_since_ms"] == told["seal_refused_since_ms"] > 0
+    assert told["sealed"] < told["head"]
+    assert "mount what it is on" in told["witness_trouble"]
+    assert "refused since" in shown
+    assert "`orderspine audit verify` says what was changed" in shown
+    assert "orderspine_sealer_refusing 1.0" in figures
+    assert f"orderspine_unsealed_events {told['head'] - told['sealed']}.0" in figures
+    assert "orderspine_witness_troubled 1.0" in figures
+    assert orderspine("audit", "verify", "--data", kept.data).code == 1
+
+
+DAY_MS = 86_400_000
+
+
+def age(kept: Kept) -> list[Path]:
+    """Seal a log often, and sign it all as if the first six checkpoints were of one day two months ago."""
+    folder, signer = CheckpointFolder(kept.checkpoints), Signer.open(kept.data / "checkpoint_key.pem")
+    for number in range(8):
+        for story in open_story(kept.data):
+            story.tell(1, first=300 + number)
+        assert kept.sealing().seal() is not None
+    checkpoints = folder.load("main").checkpoints
+    for file in [*kept.checkpoints.glob("*.checkpoint.json"), kept.checkpoints / ANCHORS_FILE]:
+        file.unlink()
+    then_ms = (checkpoints[0].at_ms // DAY_MS - 60) * DAY_MS
+    old = [msgspec.structs.replace(each, at_ms=then_ms + number) for number, each in enumerate(checkpoints[:6])]
+    return [folder.write(each, signer) for each in [*old, *checkpoints[6:]]]
+
+
+def test_a_thinned_folder_proves_what_it_did_also_to_who_holds_a_dropped_one(kept: Kept) -> None:
+    files = age(kept)
+    held = kept.base / "mine.json"
+    shutil.copy(files[2], held)
+    thin_out(Settings(str(kept.data)))
+    left = sorted(kept.checkpoints.glob("*.checkpoint.json"))
+    assert left == [files[0], *files[5:]], "the first of all, the last of that day, and all of late"
+    verified = orderspine("audit", "verify", "--data", kept.data, "--json").json
+    assert (verified["ok"], verified["checkpoints"], verified["written"]) == (True, len(left), "")
+    proof = read_json(kept.export("proof.json", "--older", held))
+    assert judge(proof, [read_json(held)], [read_key(kept.key)])[0] == PROVED
+    thin_out(Settings(str(kept.data)))
+    assert sorted(kept.checkpoints.glob("*.checkpoint.json")) == left
+
+
+def test_what_an_export_names_is_not_thinned(kept: Kept) -> None:
+    files = age(kept)
+    kept.export("proof.json", "--older", files[3])
+    thin_out(Settings(str(kept.data)))
+    assert sorted(kept.checkpoints.glob("*.checkpoint.json")) == [files[0], files[3], *files[5:]]
+
+
+def test_what_a_witness_has_is_not_thinned_and_nothing_is_while_it_is_away(kept: Kept) -> None:
+    age(kept)
+    before = {file.name for file in kept.checkpoints.glob("*.checkpoint.json")}
+    shutil.move(kept.witness, kept.base / "away")
+    thin_out(kept.settings)
+    assert {file.name for file in kept.checkpoints.glob("*.checkpoint.json")} == before
+    shutil.move(kept.base / "away", kept.witness)
+    shutil.rmtree(kept.witness)
+    kept.witness.mkdir()
+    follow(kept.checkpoints, kept.witness)
+    thin_out(kept.settings)
+    assert {file.name for file in kept.checkpoints.glob("*.checkpoint.json")} == before
