@@ -180,7 +180,8 @@ class Feeds:
         documents = projection.load({made.name: rows.get(made.name, ()) for made in projection.tables})
         projection.changes(documents)
         found = sorted(projection.public(documents), key=lambda public: (public.position, public.key))
-        position = found[-1].position if len(found) >= most else head
+        main = rows[projection.tables[0].name]
+        position = main[-1].position if len(main) >= most else head
         wanted = [
             public
             for public in found
