@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.storage.sqlite import opened, transaction
 from domain.catalogue import TYPES
-from domain.ids import kind_of, parts_of
+from domain.ids import OF_CHANNELS, kind_of, parts_of
 from domain.ports import Recorded
 from domain.time_units import DAY_MS
 from runners.contract import named
@@ -24,8 +24,6 @@ WAITING_MAX: Final = 1_000
 LOG_KEPT_MS: Final = 30 * DAY_MS
 LOG_KEPT_MAX: Final = 20_000
 """Tries of one subscriber that are remembered, the latest."""
-CHANNELLED: Final = frozenset({"order", "intake", "skus", "mapping", "finance"})
-"""Kinds of streams whose key begins with a channel."""
 _TABLES: Final = (
     """CREATE TABLE subscribers (
         name TEXT PRIMARY KEY, url TEXT NOT NULL, wants BLOB NOT NULL, state TEXT NOT NULL, why TEXT NOT NULL,
@@ -66,7 +64,7 @@ class Wants(msgspec.Struct, frozen=True, omit_defaults=True):
         kind = kind_of(event.stream)
         if self.kinds and kind not in self.kinds:
             return False
-        if self.channels and (kind not in CHANNELLED or parts_of(event.stream)[0] not in self.channels):
+        if self.channels and (kind not in OF_CHANNELS or parts_of(event.stream)[0] not in self.channels):
             return False
         name = named(event.tag)[0]
         return not self.types or any(name == each or _begins(name, each) for each in self.types)

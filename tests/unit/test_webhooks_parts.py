@@ -191,6 +191,9 @@ def test_a_subscriber_gets_what_it_wants() -> None:
     assert Wants(channels=("taobao",)).take(paid)
     assert not Wants(channels=("jd",)).take(paid)
     assert not Wants(channels=("A",)).take(arrived)  # a warehouse is no channel
+    for stream in ("intake-taobao:s", "mapping-taobao", "skus-taobao:s", "trail-taobao:x", "finance-taobao:s"):
+        assert Wants(channels=("taobao",)).take(event(stream, "order.paid")), stream
+        assert not Wants(channels=("jd",)).take(event(stream, "order.paid")), stream
     assert unknown_types(["order.paid", "order.*", "order.teleported", "x.*"]) == ["order.teleported", "x.*"]
 
 
