@@ -81,7 +81,7 @@ REASONS: Final[Mapping[str, Reason]] = {
 
 def is_unexplained(difference: Mapping[str, Any]) -> bool:
     """Whether a difference, as it is shown (`state`, `reason`), wants an explanation: what is only late wants none."""
-    return difference["state"] == "open" and difference["reason"] != "settled_later"
+    return bool(difference["state"] == "open" and difference["reason"] != "settled_later")
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
