@@ -194,10 +194,12 @@ class Feeds:
             if last:
                 resume = public.position
             payload = lead + public.json[1:]
+            lines = self._document_lines(feed, generation, public.key, public.position, resume)
+            if len(payload) > self._payload_max:  # it would end the connection, and with it all that follows
+                payload = b""
+                lines += f"ce-dataref: /orderspine/{self._cell}/{feed}/{public.key}\r\n".encode()
             size += len(payload)
-            messages.append(
-                Message(self._document_lines(feed, generation, public.key, public.position, resume), payload)
-            )
+            messages.append(Message(lines, payload))
             if last and size > BYTES_MAX:
                 position = public.position
                 break

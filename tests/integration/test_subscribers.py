@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats
 import nats.errors
 import pytest
@@ -206,6 +207,26 @@ async def test_changed_documents_come_in_the_order_of_their_positions(cell: Worl
         later = [json.loads(event.data)["sku"] for event in await whole(feed, place)]
         assert later == (["SKU-1", "SKU-2"] if name == "inventory" else [])
         await feed.close()
+
+
+async def test_a_document_too_large_for_the_broker_holds_up_no_other(cell: World) -> None:
+    one = view("1")
+    lines = tuple(msgspec.structs.replace(one.lines[0], id=str(number)) for number in range(20_000))
+    cell.trade.take(msgspec.structs.replace(one, lines=lines))
+    cell.trade.take(view("2"))
+    known = await cell.admit("erp", "orders")
+    await cell.level()
+    feed = await cell.feed(known, "orders")
+    large, small = await whole(feed)
+    assert (large.data, large.headers["ce-dataref"]) == (b"", f"/orderspine/main/orders/{large.stream}")
+    assert json.loads(small.data)["position"] == small.position == cell.log.tracked().head
+    await feed.close()
+    guest = await nats.connect(known["url"], user=known["user"], password=known["password"])
+    bucket = await guest.jetstream().key_value("main_orders")
+    stub = json.loads((await bucket.get(large.stream)).value or b"")
+    assert (stub["position"], stub["generation"], stub["too_large"] > 1_000_000) == (large.position, "life", True)
+    assert json.loads((await bucket.get(small.stream)).value or b"")["position"] == small.position
+    await guest.close()
 
 
 async def test_a_bucket_can_be_watched_by_any_client(cell: World) -> None:
