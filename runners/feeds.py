@@ -110,12 +110,12 @@ class Feeds:
         self._feed: tuple[str, Feed] | None = None
 
     def head(self, feed: str) -> tuple[str, int]:
-        """Return generation and position of a feed's end."""
+        """Return generation and position of a feed's end; ("", 0) while there is none, or its read model is built anew."""
         if feed == EVENTS:
             tracked = self._log.tracked()
             return tracked.generation, tracked.head
         checkpoint = self._read_models.checkpoint(MODELS[feed])
-        return checkpoint.generation, checkpoint.position
+        return (checkpoint.generation, checkpoint.position) if checkpoint.live else ("", 0)
 
     def page(self, feed: str, granted: Filter, ask: Ask, looked: int = 0) -> Page:
         """Answer a question about a feed; only what passes both filters comes.

@@ -20,9 +20,11 @@ from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
+from projections.orders import Orders
 from runners.feeds import Ask, Feeds
 from runners.lock import DataLock
-from runners.subscribers import Filter
+from runners.projector import Projector
+from runners.subscribers import MODELS, Filter
 from tests.integration.following import wait_for
 from tests.integration.running import orderspine
 from tests.integration.subscribing import World, world
@@ -183,6 +185,23 @@ def test_replay_goes_back_beyond_what_the_broker_keeps() -> None:
         if after == page.end.head:
             break
     assert found == [event.data for event in log.read(0, 10_000)]
+
+
+def test_while_a_read_model_is_built_anew_its_feed_is_not_ready() -> None:
+    """After an update its positions begin at 0 again: whoever stored a later one has done nothing wrong."""
+
+    class Before(Orders):
+        version = Orders.version - 1
+
+    log, views = MemoryEventLog("life"), ReadModels("sqlite://")
+    trade_day(Trade(log), 1, 20)
+    views.prepare([Before()])
+    building = Projector(log, views, [MODELS["orders"]], batch=5)
+    building.run_once()
+    feeds, stored = Feeds("main", log, views), Ask(after=log.tracked().head, generation="life")
+    assert feeds.page("orders", Filter(), stored).end.error == "not_ready"
+    building.run()
+    assert feeds.page("orders", Filter(), stored).end.error == ""
 
 
 async def test_changed_documents_come_in_the_order_of_their_positions(cell: World) -> None:
