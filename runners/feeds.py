@@ -110,7 +110,7 @@ class Feeds:
         self._feed: tuple[str, Feed] | None = None
 
     def head(self, feed: str) -> tuple[str, int]:
-        """Return generation and position of a feed's end; ("", 0) while there is none, or its read model is built anew."""
+        """Return generation and position of a feed's end; ("", 0) while its read model is built (anew)."""
         if feed == EVENTS:
             tracked = self._log.tracked()
             return tracked.generation, tracked.head
