@@ -180,8 +180,9 @@ class Feeds:
         documents = projection.load({made.name: rows.get(made.name, ()) for made in projection.tables})
         projection.changes(documents)
         found = sorted(projection.public(documents), key=lambda public: (public.position, public.key))
-        main = rows[projection.tables[0].name]
-        position = main[-1].position if len(main) >= most else head
+        main = projection.tables[0]
+        changed, place = rows[main.name], list(main.columns.keys()).index("position")
+        position = changed[-1][place] if len(changed) >= most else head
         wanted = [
             public
             for public in found

@@ -121,7 +121,7 @@ class ReadModelsContract:
         while full:
             rows = read_models.since(notes, after, 6, 3)["notes_v1"]
             seen += [row[0] for row in rows]
-            after, full = (rows[-1].position, len(rows) >= 3) if rows else (6, False)
+            after, full = (rows[-1][2], len(rows) >= 3) if rows else (6, False)
         remove(read_models._engine, "after_cursor_execute", write)
         assert {"c", "d", "e", "f"} <= set(seen)  # what moves on comes again, behind 6
 

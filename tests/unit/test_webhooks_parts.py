@@ -23,9 +23,19 @@ from adapters.notify.delivery import Deliverer, Failed, NotAllowed, check_url
 from adapters.storage.vault import SqliteVault
 from domain.ports import Recorded
 from runners.settings import BadSetting, load_settings
-from runners.webhooks import BACKOFF_MS_MAX, backoff_ms
+from runners.webhooks import backoff_ms
 from runners.webhooks_secrets import end_secrets, key_of, new_secret, shown
-from runners.webhooks_store import LOG_KEPT_MS, Delivery, Result, Subscriber, Try, Wants, Webhooks, unknown_types
+from runners.webhooks_store import (
+    BACKOFF_MS_MAX,
+    LOG_KEPT_MS,
+    Delivery,
+    Result,
+    Subscriber,
+    Try,
+    Wants,
+    Webhooks,
+    unknown_types,
+)
 
 
 @pytest.mark.parametrize(
