@@ -7,6 +7,7 @@ from log and statements. Title, tax number and address of an invoice are persona
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,7 +119,9 @@ _KINDS: Final = (("paid", "paid"), ("refunded", "refunded"), ("subsidy", "subsid
 
 
 def _sums(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, int]]:
+    # Where statements contradict each other, the movement that the match goes by (`domain.matching.judge`): the last.
+    true = {(line["key"], line["line"]): line for line in sorted(lines, key=itemgetter("kind", "amount", "currency"))}
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for line in lines:
+    for line in true.values():
         found[line["key"]][line["kind"]] += line["amount"]
     return found
