@@ -155,6 +155,10 @@ def is_key(text: str) -> bool:
     return len(text) <= KEY_LENGTH_MAX and _KEY.fullmatch(text) is not None
 
 
+OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
+"""Kinds of actors whose key begins with a channel."""
+
+
 def kind_of(key: str) -> str:
     """Return the kind of an actor: what stands before the first dash of its key."""
     return key[: key.index("-")]

@@ -79,6 +79,11 @@ REASONS: Final[Mapping[str, Reason]] = {
 """All there are."""
 
 
+def is_unexplained(difference: Mapping[str, Any]) -> bool:
+    """Whether a difference, as it is shown (`state`, `reason`), wants an explanation: what is only late wants none."""
+    return bool(difference["state"] == "open" and difference["reason"] != "settled_later")
+
+
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much is taken for equal, and how long for in time."""
 

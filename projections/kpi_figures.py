@@ -68,8 +68,8 @@ def window_of(first: date | None, last: date | None, zone: str) -> Window:
 
 
 def day_of(hour: int, zone: str) -> str:
-    """Return the day of a zone in which an hour begins, YYYY-MM-DD."""
-    return datetime.fromtimestamp(hour * 3600, UTC).astimezone(zone_of(zone)).date().isoformat()
+    """Return the day of a zone that an hour is of, YYYY-MM-DD: where a day begins within it, that one."""
+    return datetime.fromtimestamp(hour * 3600 + 3599, UTC).astimezone(zone_of(zone)).date().isoformat()
 
 
 class Filter(NamedTuple):
@@ -152,19 +152,21 @@ _STAGE_ORDER = ("placed", "paid", "allocated", "shipped", "signed_for", "cancell
 
 def _figure(kpi: Kpi, sums: Sums, group: str, detail: str | None = None) -> Figure:
     top = _number(kpi.top, sums, detail)
-    bottom = value = times = None
+    bottom = exact = times = None
     if kpi.unit_ms:
-        times = _times(_cells(kpi.top, sums, detail), kpi.unit_ms)
-        value = times.mean if times is not None else None
+        whole = _whole(_cells(kpi.top, sums, detail))
+        times = _times(whole, kpi.unit_ms)
+        exact = whole.total / whole.count / kpi.unit_ms if whole.count else None
     elif kpi.bottom is not None:
         # What is of orders has the details of its facts on one side only.
         own = detail if kpi.bottom.kind in SAME else None
         bottom = _number(kpi.bottom, sums, own)
-        value = round(kpi.per * top / bottom, 3) if bottom else None
+        exact = kpi.per * top / bottom if bottom else None
     goal = f"{kpi.goal[0]} {kpi.goal[1]:g}" if kpi.goal else ""
     met = None
-    if kpi.goal and value is not None:
-        met = value >= kpi.goal[1] if kpi.goal[0] == "≥" else value <= kpi.goal[1]
+    if kpi.goal and exact is not None:
+        met = exact >= kpi.goal[1] if kpi.goal[0] == "≥" else exact <= kpi.goal[1]
+    value = None if exact is None else round(exact, 3)
     return Figure(kpi.name, group, top, bottom, value, kpi.unit, times, goal, met)
 
 
@@ -190,10 +192,14 @@ def _number(part: Part, sums: Sums, detail: str | None) -> int:
     return number
 
 
-def _times(cells: Sequence[Cell], unit_ms: float) -> Times | None:
+def _whole(cells: Sequence[Cell]) -> Cell:
     whole = Cell()
     for cell in cells:
         _merge(whole, cell)
+    return whole
+
+
+def _times(whole: Cell, unit_ms: float) -> Times | None:
     if not whole.count:
         return None
     quantile = quantiles(whole)

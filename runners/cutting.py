@@ -14,6 +14,7 @@ from domain.envelope import By
 from domain.ids import PART_BYTES_MAX, BadId, intake_key, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail
 from domain.ports import Aside, Channel, Sliced
+from runners.preparing import ASIDE_MAX, plain
 
 UNKNOWN = "unknown"
 """Channel of the intake where bytes end whose channel nobody can tell."""
@@ -139,7 +140,7 @@ class Cutter:
             return self.too_large(len(aside.raw), sha256(aside.raw).hexdigest(), source, now_ms)
         shop = next((shop for shop in (aside.shop, self._shop) if shop.strip() and _short(shop)), UNKNOWN)
         raw, ref = self._carried(aside.raw)
-        body = AsideReport(channel, shop, aside.kind, aside.reason[:2000], raw, ref, aside.order_no)
+        body = AsideReport(channel, shop, aside.kind, plain(aside.reason, ASIDE_MAX), raw, ref, aside.order_no)
         return Mail(intake_key(channel, shop), body, now_ms, By("channel", channel), _tag(channel, source))
 
     def _carried(self, raw: bytes) -> tuple[bytes, str]:

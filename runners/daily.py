@@ -46,7 +46,9 @@ def days_due(now_ms: int, done: str) -> list[str]:
     if (now_ms + CLOCK_MS) % DAY_MS < HOUR * HOUR_MS:
         return []
     last = days_after(day_of(now_ms), -1)
-    first = max(days_after(done, 1), days_after(last, 1 - CATCH_UP_DAYS)) if done else last
+    # A last day that is still to come was written while the clock was wrong.
+    known = done and done <= last
+    first = max(days_after(done, 1), days_after(last, 1 - CATCH_UP_DAYS)) if known else last
     days = []
     while first <= last:
         days.append(first)

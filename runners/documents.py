@@ -21,6 +21,7 @@ from adapters.nats.streams import ensure_kv
 from adapters.storage.read_models import Checkpoint, ReadModels
 from domain.ids import encode_id
 from projections.base import Projection, Public
+from runners.relay import HEADROOM_BYTES
 from runners.subscribers import EVERYTHING, Filter
 
 MARKER = "_checkpoint"
@@ -172,13 +173,20 @@ class Documents:
         generation = (reached or self._reached).generation
         lead = b'{"generation":%b,' % _encode(generation)
         for start in range(0, max(len(documents), 1), PART):
-            part = {public.key: lead + public.json[1:] for public in documents[start : start + PART]}
+            part = {public.key: self._shown(public, lead) for public in documents[start : start + PART]}
             if reached is not None and start + PART >= len(documents):
                 part[MARKER] = _encode(reached)
             if part:
                 await self._writer.put_many(part)
         if reached is not None:
             self._marker = reached
+
+    def _shown(self, public: Public, lead: bytes) -> bytes:
+        """Return the document; of one too large for the broker only that it is, so that it holds up no other."""
+        whole = lead + public.json[1:]
+        if len(whole) <= self._nc.max_payload - HEADROOM_BYTES:
+            return whole
+        return lead + b'"position":%d,"too_large":%d}' % (public.position, len(whole))
 
     def _public(self, documents: Mapping[Any, Any]) -> list[Public]:
         made = self._projection.public(documents)

@@ -110,12 +110,12 @@ class Feeds:
         self._feed: tuple[str, Feed] | None = None
 
     def head(self, feed: str) -> tuple[str, int]:
-        """Return generation and position of a feed's end."""
+        """Return generation and position of a feed's end; ("", 0) while its read model is built (anew)."""
         if feed == EVENTS:
             tracked = self._log.tracked()
             return tracked.generation, tracked.head
         checkpoint = self._read_models.checkpoint(MODELS[feed])
-        return checkpoint.generation, checkpoint.position
+        return (checkpoint.generation, checkpoint.position) if checkpoint.live else ("", 0)
 
     def page(self, feed: str, granted: Filter, ask: Ask, looked: int = 0) -> Page:
         """Answer a question about a feed; only what passes both filters comes.
@@ -180,7 +180,9 @@ class Feeds:
         documents = projection.load({made.name: rows.get(made.name, ()) for made in projection.tables})
         projection.changes(documents)
         found = sorted(projection.public(documents), key=lambda public: (public.position, public.key))
-        position = found[-1].position if len(found) >= most else head
+        main = projection.tables[0]
+        changed, place = rows[main.name], list(main.columns.keys()).index("position")
+        position = changed[-1][place] if len(changed) >= most else head
         wanted = [
             public
             for public in found
@@ -193,10 +195,12 @@ class Feeds:
             if last:
                 resume = public.position
             payload = lead + public.json[1:]
+            lines = self._document_lines(feed, generation, public.key, public.position, resume)
+            if len(payload) > self._payload_max:  # it would end the connection, and with it all that follows
+                payload = b""
+                lines += f"ce-dataref: /orderspine/{self._cell}/{feed}/{public.key}\r\n".encode()
             size += len(payload)
-            messages.append(
-                Message(self._document_lines(feed, generation, public.key, public.position, resume), payload)
-            )
+            messages.append(Message(lines, payload))
             if last and size > BYTES_MAX:
                 position = public.position
                 break

@@ -5,19 +5,25 @@ from log and statements. Title, tax number and address of an invoice are persona
 """
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.erp.outlets import harmless
+from domain.after_sale import OrderRefunded
 from domain.catalogue import decode_event
 from domain.decider import fold
 from domain.ids import parts_of
 from domain.matching import Money, day_of
+from domain.matching import evolve as tell
 from domain.money import format_minor
-from domain.order import Order, OrderAmended, OrderNormalized, order
-from runners.matching import AT_ONCE, money_of
+from domain.order import DepositPaid, Order, OrderAmended, OrderCancelled, OrderNormalized, OrderPaid, order
+from domain.payments import PaymentRecorded
+from projections.base import observed_at_of
+from runners.exporting.whole_file import WholeFile
+from runners.matching import AT_ONCE
 
 if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
@@ -41,36 +47,41 @@ FIELDS: Final = (
 )
 """Columns, in their order. Amounts are decimals of the currency."""
 INVOICE: Final = "invoice_type"
-_VIEWS: Final = frozenset({"order.normalized", "order.amended"})
 
 
 def rows(log: "EventLog", views: "ReadModels", day: str) -> Iterator[dict[str, str]]:
     """Walk the orders that were paid or refunded on a day (YYYY-MM-DD, by the platforms' clock)."""
     keys = sorted(views.finance_days([day]))
+    differing = Counter(row["key"] for row in views.finance_differences(state="open"))
     for start in range(0, len(keys), AT_ONCE):
         part = keys[start : start + AT_ONCE]
-        money = money_of(log, part)
         said = _sums(views.finance_lines(part))
-        differing: dict[str, int] = defaultdict(int)
-        for row in views.finance_differences(state="open"):
-            differing[row["key"]] += 1
         for key, loaded in log.select_many(part, snapshots=False).items():
-            mine = money[key]
-            if day not in (day_of(mine.paid_ms), day_of(mine.refund_ms)) or not (mine.received or mine.given_back):
-                continue
             facts = [decode_event(each.tag, each.data) for each in loaded.events]
-            yield _row(day, key, mine, facts, said.get(key, {}), differing[key])
+            money = Money()
+            moved: set[str] = set()
+            for fact, event in zip(facts, loaded.events, strict=True):
+                at_ms = observed_at_of(event.envelope)
+                money = tell(money, fact, at_ms)
+                if isinstance(fact, _MOVES) and (money.received or money.given_back):
+                    moved.add(day_of(getattr(fact, "paid_ms", 0) or getattr(fact, "at_ms", 0) or at_ms))
+            if day in moved:
+                yield _row(day, key, money, facts, said.get(key, {}), differing[key])
+
+
+_MOVES: Final = (OrderPaid, DepositPaid, PaymentRecorded, OrderRefunded, OrderCancelled)
+"""Events by which money moved, each at its own time, else when it was observed; a cancelled order gives it back."""
 
 
 def write(file: Path, found: Iterator[dict[str, str]]) -> int:
-    """Write rows as CSV that spreadsheets read (UTF-8 with a byte order mark), and return how many there are.
+    """Write rows as CSV that spreadsheets read (UTF-8 with a byte order mark), all or none; return how many there are.
 
     Raises:
-        FileExistsError: the file is there already.
+        FileExistsError, NoPlainFile: something is there already.
         OSError: it cannot be written.
     """
     count = 0
-    with file.open("x", encoding="utf-8-sig", newline="") as stream:
+    with WholeFile(file) as whole, whole.part.open("w", encoding="utf-8-sig", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS)
         writer.writeheader()
         for row in found:
@@ -108,7 +119,9 @@ _KINDS: Final = (("paid", "paid"), ("refunded", "refunded"), ("subsidy", "subsid
 
 
 def _sums(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, int]]:
+    # Where statements contradict each other, the movement that the match goes by (`domain.matching.judge`): the last.
+    true = {(line["key"], line["line"]): line for line in sorted(lines, key=itemgetter("kind", "amount", "currency"))}
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for line in lines:
+    for line in true.values():
         found[line["key"]][line["kind"]] += line["amount"]
     return found

@@ -4,6 +4,7 @@ Deterministic: the same bytes, channel, mapping and data key give the same resul
 same log.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -25,6 +26,8 @@ from runners.reading import Readings
 
 TOLD_MAX = 1_000
 """Most characters of a reason that is recorded."""
+ASIDE_MAX = 2_000
+"""The same where it is of a whole document: it may name each of its rows."""
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _replace = msgspec.structs.replace
@@ -206,6 +209,14 @@ def customer_digest(customer_id: str, digest_key: bytes) -> str:
     return blake2b(customer_id.encode("utf-8", "replace"), key=digest_key, digest_size=8).hexdigest()
 
 
-def plain(text: str) -> str:
-    """Return a text that can be stored whatever it quotes: bounded, and without halves of characters."""
-    return text[:TOLD_MAX].encode("utf-8", "backslashreplace").decode()
+def plain(text: str, most: int = TOLD_MAX) -> str:
+    """Return a text that can be stored whatever it quotes: bounded, without halves of characters, and public.
+
+    Reasons quote fields that name nobody; where a source has put a person's number or address into one of them, it is
+    left out. A name in such a place cannot be told from other words.
+    """
+    return _REACHES.sub("…", text)[:most].encode("utf-8", "backslashreplace").decode()
+
+
+_REACHES = re.compile(r"(?<![0-9])1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+"""Numbers of mobile phones (of 11 digits, as China has them) and addresses for mail."""

@@ -14,6 +14,7 @@ from domain.ids import intake_key
 from domain.mail import AsideReport, Mail
 from domain.platforms import Puller, Window
 from domain.time_units import DAY_MS
+from runners.preparing import ASIDE_MAX, plain
 from runners.pulling_mail import Mailroom, Sent, outcomes
 from runners.pulling_store import Pulls
 from runners.pulling_windows import plan, windows
@@ -142,7 +143,7 @@ def report(
 ) -> Mail:
     """Return the mail that records something of a shop that is no order."""
     channel, shop = connection.channel, connection.shop
-    body = AsideReport(channel, shop, kind, reason[:2000], raw, "", order_no)
+    body = AsideReport(channel, shop, kind, plain(reason, ASIDE_MAX), raw, "", order_no)
     tag = f"{channel}/{pipe}/{connection.name}#1"
     return Mail(intake_key(channel, shop), body, now_ms, By("system", "puller"), tag)
 

@@ -94,9 +94,10 @@ async def take_in(send: Send, statement: Statement, by: By, now_ms: Callable[[],
             await flush()
     await flush()
     taken.rows, taken.refused, taken.lines = statement.read, statement.refused, sum(days.values())
-    taken.open = statement.cut or _span_problem(days, day)
+    told = sorted({*days, *((day,) if day else ())})
+    taken.open = statement.cut or _span_problem(told)
     if not taken.open:
-        first, last = min([*days, *((day,) if day else ())]), max([*days, *((day,) if day else ())])
+        first, last = told[0], told[-1]
         span = [first]
         while span[-1] < last:
             span.append(days_after(span[-1], 1))
@@ -115,11 +116,12 @@ async def take_in(send: Send, statement: Statement, by: By, now_ms: Callable[[],
     return taken
 
 
-def _span_problem(days: "Counter[str]", day: str) -> str:
-    if not days and not day:
+def _span_problem(days: Sequence[str]) -> str:
+    """Return why no day counts as read; "" where those from the first to the last do."""
+    if not days:
         return "it has no rows: say with --day of which day it is, so that the day counts as read"
-    if days and days_after(min(days), DAYS_MAX) < max(days):
-        return f"its times run from {min(days)} to {max(days)}: a row has a wrong time"
+    if days_after(days[0], DAYS_MAX) < days[-1]:
+        return f"its days run from {days[0]} to {days[-1]}: a row has a wrong time, or --day is wrong"
     return ""
 
 

@@ -16,7 +16,7 @@ import msgspec
 from adapters.nats.accounts import Member, accounts
 from domain.catalogue import TYPES
 from domain.cell import DECIDERS
-from domain.ids import decode_id
+from domain.ids import OF_CHANNELS, decode_id
 from projections import PROJECTIONS
 from runners import settings_file
 
@@ -75,8 +75,6 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 EVERYTHING: Final = Filter()
 """Lets all pass."""
-OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail"})
-"""Kinds of streams whose key begins with a channel."""
 
 
 class Subscriber(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

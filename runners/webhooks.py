@@ -25,7 +25,7 @@ from runners.background import POLL_S, Background, Link
 from runners.bootstrap import open_vault
 from runners.settings import Settings, load_settings
 from runners.webhooks_secrets import key_of
-from runners.webhooks_store import WAITING_MAX, Delivery, Result, Subscriber, Try, Webhooks
+from runners.webhooks_store import BACKOFF_MS_MAX, WAITING_MAX, Delivery, Result, Subscriber, Try, Webhooks
 
 if TYPE_CHECKING:
     from adapters.storage.vault import DestroyingVault
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 BATCH_EVENTS: Final = 1_000
 AT_ONCE: Final = 8
 """Deliveries to one subscriber under way at once, each of another stream."""
-BACKOFF_MS_MAX: Final = 6 * 3_600_000
 ASKED_S_MAX: Final = 3_600.0
 """The longest pause that a subscriber may ask for."""
 SHUT_S_MAX: Final = 300.0
@@ -86,6 +85,7 @@ class Sender:
         batches: dict[int, list[Recorded]] = {}
         for each in subscribers:
             if each.state != "active":
+                self._forgive(each.name)
                 continue
             if each.generation != tracked.generation or each.position > tracked.head:
                 why = (
@@ -175,7 +175,11 @@ class Sender:
         """Send one delivery, once, and return what follows from it."""
         each = line.subscriber
         now = _now_ms()
-        (event,) = self._log.read(delivery.position - 1, 1)
+        event = next(iter(self._log.read(delivery.position - 1, 1)), None)
+        if event is None or (event.stream, event.tag) != (delivery.stream, delivery.tag):
+            reason = "not sent: the log was restored, and this event is not in it"
+            identity = f"{each.generation}:{delivery.position}"
+            return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None)
         form = CloudEvents(self._settings.cell, each.generation)
         identity = form.attributes(event).id.decode()
         body = form.line(event).rstrip()
@@ -208,7 +212,8 @@ class Sender:
         return Result(tried, left, pause)
 
     def _later(self, each: Subscriber, delivery: Delivery, tried: Try, asked_s: float | None) -> Delivery:
-        first_ms = delivery.first_ms or tried.at_ms
+        known = 0 < delivery.first_ms <= tried.at_ms  # a later one is of a clock that was wrong
+        first_ms = delivery.first_ms if known else tried.at_ms
         wait_ms = backoff_ms(tried.number, self._settings.webhooks_retry_ms)
         if asked_s is not None:
             wait_ms = max(wait_ms, round(min(asked_s, ASKED_S_MAX) * 1000))
@@ -220,12 +225,15 @@ class Sender:
     def _judge(self, name: str, *, away: bool, asked_s: float | None) -> None:
         """Leave a subscriber alone for a while that cannot be reached; one that answers is as before."""
         if not away:
-            self._failures.pop(name, None)
-            self._shut.pop(name, None)
+            self._forgive(name)
             return
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         wait_s = min(SHUT_S_MAX, backoff_ms(failures, self._settings.webhooks_retry_ms) / 1000)
         self._shut[name] = time.monotonic() + max(wait_s, min(asked_s or 0.0, ASKED_S_MAX))
+
+    def _forgive(self, name: str) -> None:
+        self._failures.pop(name, None)
+        self._shut.pop(name, None)
 
     def _keep_ended(self) -> bool:
         ended = [key for key, task in self._running.items() if task.done()]

@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.storage.sqlite import opened, transaction
 from domain.catalogue import TYPES
-from domain.ids import kind_of, parts_of
+from domain.ids import OF_CHANNELS, kind_of, parts_of
 from domain.ports import Recorded
 from domain.time_units import DAY_MS
 from runners.contract import named
@@ -21,11 +21,11 @@ from runners.contract import named
 FILE: Final = "webhooks.db"
 WAITING_MAX: Final = 1_000
 """Deliveries of one subscriber that may wait. While so many do, it follows the log no further."""
+BACKOFF_MS_MAX: Final = 6 * 3_600_000
+"""The longest pause between two tries of a delivery."""
 LOG_KEPT_MS: Final = 30 * DAY_MS
 LOG_KEPT_MAX: Final = 20_000
 """Tries of one subscriber that are remembered, the latest."""
-CHANNELLED: Final = frozenset({"order", "intake", "skus", "mapping", "finance"})
-"""Kinds of streams whose key begins with a channel."""
 _TABLES: Final = (
     """CREATE TABLE subscribers (
         name TEXT PRIMARY KEY, url TEXT NOT NULL, wants BLOB NOT NULL, state TEXT NOT NULL, why TEXT NOT NULL,
@@ -66,7 +66,7 @@ class Wants(msgspec.Struct, frozen=True, omit_defaults=True):
         kind = kind_of(event.stream)
         if self.kinds and kind not in self.kinds:
             return False
-        if self.channels and (kind not in CHANNELLED or parts_of(event.stream)[0] not in self.channels):
+        if self.channels and (kind not in OF_CHANNELS or parts_of(event.stream)[0] not in self.channels):
             return False
         name = named(event.tag)[0]
         return not self.types or any(name == each or _begins(name, each) for each in self.types)
@@ -309,12 +309,16 @@ class Webhooks:
         return int(self._ask("SELECT count(*) FROM deliveries WHERE subscriber = ? AND dead = 0", (name,))[0][0])
 
     def due(self, name: str, now_ms: int, limit: int) -> list[Delivery]:
-        """Return deliveries whose time has come: of each stream its first alone, and none behind a dead letter."""
+        """Return deliveries whose time has come: of each stream its first alone, and none behind a dead letter.
+
+        One that was put off for longer than any is was put off by a clock that was wrong, and is due.
+        """
         rows = self._ask(
-            f"SELECT {_DELIVERY} FROM deliveries AS each WHERE subscriber = ? AND dead = 0 AND due_ms <= ? "  # noqa: S608
+            f"SELECT {_DELIVERY} FROM deliveries AS each WHERE subscriber = ? AND dead = 0 "  # noqa: S608
+            "AND due_ms NOT BETWEEN ? + 1 AND ? "
             "AND NOT EXISTS (SELECT 1 FROM deliveries AS other WHERE other.subscriber = each.subscriber "
             "AND other.stream = each.stream AND other.position < each.position) ORDER BY position LIMIT ?",
-            (name, now_ms, limit),
+            (name, now_ms, now_ms + BACKOFF_MS_MAX, limit),
         )
         return [Delivery(*row) for row in rows]
 

@@ -6,6 +6,7 @@ elsewhere a moment later leads nowhere. Source of the signature: see `adapters.n
 """
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import re
@@ -191,10 +192,12 @@ class Deliverer:
         )
         async with stream as response:
             taken = 0
-            async for chunk in response.aiter_stream():
-                taken += len(chunk)
-                if taken > ANSWER_BYTES_MAX:
-                    break  # whatever else it says does not matter; the connection is given up
+            # The status is the answer; that what follows it breaks off, or is badly written, takes nothing of it back.
+            with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError):
+                async for chunk in response.aiter_stream():
+                    taken += len(chunk)
+                    if taken > ANSWER_BYTES_MAX:
+                        break  # whatever else it says does not matter; the connection is given up
             told = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers}
             return response.status, told
 

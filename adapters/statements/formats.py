@@ -8,7 +8,6 @@ a row that has no number of its own is told from others.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from adapters.statements.row import BadRow, Row
@@ -34,8 +33,6 @@ class Format(NamedTuple):
     """First column of the totals behind the rows, as their header names it."""
     service: str = ""
     """Kind of the payment service that writes it, whose settings may say how it writes order numbers."""
-    numbered: bool = True
-    """Whether each row has a number of its own."""
     ticked: bool = False
     """Whether each cell begins with a backtick, and none is quoted."""
 
@@ -127,7 +124,7 @@ def _pinduoduo(row: Row) -> list[Line]:
     at_ms, order, word = row.moment("发生时间"), row.number("商户订单号"), row.text("账务类型")
     income, outgo = abs(row.money("收入金额")), abs(row.money("支出金额"))
     amount = income - outgo
-    number = _made(row, order, str(at_ms), str(amount), word, row.text("业务描述"))
+    number = row.made_number(order, str(at_ms), str(amount), word, row.text("业务描述"))
     if word == "交易收入" and amount > 0:
         return [Line(number, "paid", amount, "CNY", at_ms, order, word)]
     if word.startswith("优惠券") and amount > 0:
@@ -149,7 +146,7 @@ def _jd(row: Row) -> list[Line]:
         amount = -abs(amount)
     elif direction not in ("应收", "收入", ""):
         raise BadRow(f"商家应收/应付 {direction[:20]!r} is neither 应收 nor 应付; export again")
-    number = _made(row, row.number("单据编号"), order, row.number("商品编号"), word, str(amount), str(at_ms))
+    number = row.made_number(row.number("单据编号"), order, row.number("商品编号"), word, str(amount), str(at_ms))
     if word == "货款":
         kind: LineKind = "paid" if amount > 0 else "refunded"
         return [Line(number, kind, abs(amount), "CNY", at_ms, order, word)] if amount else []
@@ -212,12 +209,6 @@ def _fee(number: str, fee: int, currency: str, at_ms: int, order: str, word: str
     return (Line(number, "fee", fee, currency, at_ms, order, word),) if fee else ()
 
 
-def _made(row: Row, *parts: str) -> str:
-    """Return a number for a row that has none: a digest of what it says, and which one of equal rows it is."""
-    digest = blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
-    return f"{digest}.{row.nth}" if row.nth else digest
-
-
 FORMATS: Final[Sequence[Format]] = (
     Format(
         "wechat-trade",
@@ -241,16 +232,13 @@ FORMATS: Final[Sequence[Format]] = (
         columns=("账务流水号", "商户订单号", "业务类型", "收入金额", "支出金额", "发生时间"),
         read=_alipay_account,
     ),
-    Format("jd-settlement", settles=True, columns=("订单编号", "单据编号", "费用项", "金额"), read=_jd, numbered=False),
-    Format(
-        "jd-orders", settles=True, columns=("订单编号", "费用名称", "应结金额", "收支方向"), read=_jd, numbered=False
-    ),
+    Format("jd-settlement", settles=True, columns=("订单编号", "单据编号", "费用项", "金额"), read=_jd),
+    Format("jd-orders", settles=True, columns=("订单编号", "费用名称", "应结金额", "收支方向"), read=_jd),
     Format(
         "pinduoduo-payments",
         settles=True,
         columns=("商户订单号", "发生时间", "收入金额", "支出金额", "账务类型"),
         read=_pinduoduo,
-        numbered=False,
     ),
     Format("douyin-movements", settles=True, columns=("动账时间", "动账流水号", "动账方向", "动账金额"), read=_douyin),
 )

@@ -88,7 +88,7 @@ class Statement:
 
     def rows(self) -> Iterator[ReadRow]:
         """Walk the rows."""
-        equal: Counter[bytes] = Counter()
+        made: Counter[str] = Counter()
         counted = -1
         rows = self._ticked() if self.format.ticked else self._quoted()
         for number, cells, raw in rows:
@@ -110,7 +110,7 @@ class Statement:
                 break
             if first.startswith(_TOTALS):
                 continue
-            yield self._row(number, cells, raw, equal)
+            yield self._row(number, cells, raw, made)
         else:
             if self.format.totals:
                 self.cut = f"the totals at the end ({self.format.totals}) are missing"
@@ -119,22 +119,17 @@ class Statement:
 
     # --- parts
 
-    def _row(self, number: int, cells: Sequence[str], raw: str, equal: "Counter[bytes]") -> ReadRow:
-        if len(cells) < len(self._places):
+    def _row(self, number: int, cells: Sequence[str], raw: str, made: "Counter[str]") -> ReadRow:
+        if len(cells) < self._width:
             return self._bad(
                 number,
                 raw,
-                f"{len(cells)} cells of {len(self._places)}: the file was cut inside this row; export again",
+                f"{len(cells)} cells of {self._width}: the file was cut inside this row; export again",
             )
-        mark = b""
-        if not self.format.numbered:
-            mark = sha256("\0".join(map(bare, cells)).encode("utf-8", "surrogatepass")).digest()[:12]
         try:
-            lines = [self._named(line) for line in self.format.read(Row(self._places, cells, equal[mark]))]
+            lines = [self._named(line) for line in self.format.read(Row(self._places, cells, made))]
         except BadRow as error:
             return self._bad(number, raw, str(error))
-        if mark:
-            equal[mark] += 1
         self.read += 1
         return ReadRow(number, lines, "", raw)
 

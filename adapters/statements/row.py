@@ -1,8 +1,10 @@
 """A row of a statement: cells by the names of their columns, read strictly; what cannot be read says what to do."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from hashlib import blake2b
 from typing import Final
 
 from domain.ids import PART_BYTES_MAX
@@ -38,13 +40,13 @@ def column_name(cell: str) -> str:
 class Row:
     """One row of a statement."""
 
-    __slots__ = ("_cells", "_places", "nth")
+    __slots__ = ("_cells", "_made", "_places")
 
-    def __init__(self, places: Mapping[str, int], cells: Sequence[str], nth: int) -> None:
-        """Take the places of the columns, the cells, and how many equal rows came before in this file."""
+    def __init__(self, places: Mapping[str, int], cells: Sequence[str], made: Counter[str]) -> None:
+        """Take the places of the columns, the cells, and the numbers that were made for rows before in this file."""
         self._places = places
         self._cells = cells
-        self.nth = nth
+        self._made = made
 
     def has(self, *names: str) -> bool:
         """Whether the statement has one of these columns."""
@@ -86,6 +88,13 @@ class Row:
         if not text:
             raise BadRow(f"{names[0]} is empty: without it the movement cannot be told from others; export again")
         return text
+
+    def made_number(self, *parts: str) -> str:
+        """Return a number for a row that has none: a digest of what it says, and which one of those that say it."""
+        digest = blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
+        nth = self._made[digest]
+        self._made[digest] += 1
+        return f"{digest}.{nth}" if nth else digest
 
     def money(self, *names: str, currency: str = "CNY") -> int:
         """Return an amount in minor units; 0 where the cell is empty or absent.

@@ -25,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     inspect,
     literal_column,
@@ -275,15 +276,16 @@ class ReadModels:
     def since(self, projection: Projection, after: int, upto: int, limit: int) -> dict[str, Sequence[Sequence[Any]]]:
         """Return rows of the first table with `after` < position <= `upto`, the lowest positions first.
 
-        About `limit` of them: those of the last position all come. Rows of the tables that have the same primary key
-        come with them.
+        About `limit` of them: those of the last position all come, and fewer than `limit` are all there are. Rows of
+        the tables that have the same primary key come with them.
         """
         main = self._own(projection.tables[0])
         place = main.c.position
         wanted = (place > after, place <= upto)
+        last = select(place).where(*wanted).order_by(place).offset(limit - 1).limit(1).scalar_subquery()
         with self._engine.connect() as db:
-            last = db.execute(select(place).where(*wanted).order_by(place).offset(limit - 1).limit(1)).scalar()
-            upper = upto if last is None else last
+            # One statement: between two of them rows may move on, and a page that looks like the last one be none.
+            upper = func.coalesce(last, upto)
             rows = db.execute(select(main).where(place > after, place <= upper).order_by(place)).all()
         return {**self._companions(projection, rows), projection.tables[0].name: rows}
 

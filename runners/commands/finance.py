@@ -43,6 +43,7 @@ def export(
 ) -> Exit:
     """Write the orders of a day with paid, refunded, invoice type and what statements say. Nothing personal."""
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
+    from runners.exporting.whole_file import NoPlainFile  # noqa: PLC0415
     from runners.finance_export import rows, write  # noqa: PLC0415
 
     settings = settings_of(data)
@@ -51,7 +52,7 @@ def export(
         level(settings, views, log.tracked().head)
         try:
             count = write(to, rows(log, views, wanted))
-        except FileExistsError:
+        except (FileExistsError, NoPlainFile):
             raise Failure(Exit.USAGE, f"{to} is there already: name another file with --to") from None
         except OSError as error:
             raise Failure(Exit.USAGE, f"{to} cannot be written: {error.strerror or error}") from None

@@ -97,12 +97,7 @@ def show_kpis(
     _show_figures(found, by or "")
     if board:
         _show_waiting(waits, settings.zone)
-        every, unexplained = (
-            sum(row["number"] for row in differ if state in ("", row["state"])) for state in ("", "open")
-        )
-        show(
-            f"财务差异 differences: {every:,}, {unexplained:,} of them unexplained (`orderspine reconcile differences`)"
-        )
+        _show_differences(differ)
         _show_lags(behind)
     _say_if_behind(behind)
     return Exit.OK
@@ -246,6 +241,13 @@ def _show_waiting(waits: "Pending", zone: str) -> None:
         show(made)
     late = f"{waits.too_long:,} of them for more than 2 hours"
     show(f"待处理 orders that are paid and have not left: {waits.pending:,}; {late} ({_local(waits.now_ms, zone)})")
+
+
+def _show_differences(differ: "list[dict[str, Any]]") -> None:
+    from domain.matching import is_unexplained  # noqa: PLC0415
+
+    every, unexplained = (sum(row["number"] for row in found) for found in (differ, filter(is_unexplained, differ)))
+    show(f"财务差异 differences: {every:,}, {unexplained:,} of them unexplained (`orderspine reconcile differences`)")
 
 
 def _show_lags(behind: "list[Lag]") -> None:

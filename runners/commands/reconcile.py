@@ -46,6 +46,7 @@ DayArgument = Annotated[str, Parameter(help="YYYY-MM-DD, by the platforms' clock
 @app.command
 def day(date: DayArgument, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Compare a day, and record what differs; what has settled itself is resolved."""
+    from domain.matching import is_unexplained  # noqa: PLC0415
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
     from runners.matching import BadTolerance, compare, mails_of, tolerance_of  # noqa: PLC0415
 
@@ -74,7 +75,7 @@ def day(date: DayArgument, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpti
         print_json(_document(compared, mine))
     else:
         _show_day(compared, mine)
-    return Exit.REFUSED if any(row["state"] == "open" and row["reason"] != "settled_later" for row in mine) else Exit.OK
+    return Exit.REFUSED if any(map(is_unexplained, mine)) else Exit.OK
 
 
 @app.command
@@ -143,6 +144,7 @@ def summary(
     json: JsonOption = False,
 ) -> Exit:
     """Count differences by day, channel and reason; the goal is 0 open."""
+    from domain.matching import is_unexplained  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     with closing(open_read_models(settings_of(data))) as views:
@@ -154,8 +156,7 @@ def summary(
     for row in counts:
         made.add_row(row["day"], escape(row["channel"]), _reason(row["reason"]), row["state"], str(row["number"]))
     show(made)
-    unexplained = sum(row["number"] for row in counts if row["state"] == "open" and row["reason"] != "settled_later")
-    say(f"未解释 unexplained: {unexplained}")
+    say(f"未解释 unexplained: {sum(row['number'] for row in counts if is_unexplained(row))}")
     return Exit.OK
 
 
@@ -232,6 +233,8 @@ def _agree(shop: "ShopDay") -> int:
 
 
 def _show_day(compared: "Compared", rows: list[dict[str, Any]]) -> None:
+    from domain.matching import is_unexplained  # noqa: PLC0415
+
     made = table("channel", "shop", "orders", "agree", "statement of the day", right=("orders", "agree"))
     for each in compared.shops:
         statement = "yes" if each.covered else "none" if each.silent else "not yet"
@@ -241,5 +244,5 @@ def _show_day(compared: "Compared", rows: list[dict[str, Any]]) -> None:
     if rows:
         show(_table(rows))
     late = sum(1 for row in rows if row["reason"] == "settled_later")
-    unexplained = sum(1 for row in rows if row["state"] == "open") - late
+    unexplained = sum(map(is_unexplained, rows))
     say(f"未解释 unexplained: {unexplained}, 在途 only late: {late}")

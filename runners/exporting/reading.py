@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from domain.ids import kind_of, parts_of
+from domain.ids import OF_CHANNELS, kind_of, parts_of
 from domain.ports import EventLog, Recorded
 from projections.base import in_current_shape
 from runners import log_pages
@@ -13,8 +13,6 @@ from runners import log_pages
 PAGE_EVENTS = 1_000
 ORDERS_AT_ONCE = 100
 """Orders that are in memory together where a format goes by order."""
-OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
-"""Kinds of streams whose key begins with a channel."""
 
 Progress = Callable[[int, int], None]
 """Told (positions done, positions in all)."""

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import BigInteger, Column, Text
+from sqlalchemy.event import listen, remove
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import NotBuilt, OutOfStep, ReadModels, Step
@@ -100,6 +101,29 @@ class ReadModelsContract:
         pages = [page["notes_v1"] for page in read_models.pages(notes, 0, 1, 700)]
         assert [len(page) for page in pages] == [700, 700, 700, 700, 200]
         assert len({row[0] for page in pages for row in page}) == 3000
+
+    def test_a_page_that_is_not_full_is_the_last_one_whatever_is_written_meanwhile(
+        self, read_models: ReadModels, notes: Notes
+    ) -> None:
+        for position, key in enumerate("abcdef", 1):
+            read_models.apply(notes.step(position - 1, position, (key, "old")))
+        moves = iter("ab")
+
+        def write(_db: Any, _cursor: Any, text: str, *_: Any) -> None:
+            key = next(moves, None) if text.startswith("SELECT") and "notes_v1" in text else None
+            if key is not None:
+                at = read_models.checkpoint(notes).position
+                read_models.apply(notes.step(at, at + 1, (key, "new")))
+
+        listen(read_models._engine, "after_cursor_execute", write)
+        seen: list[str] = []
+        after, full = 0, True
+        while full:
+            rows = read_models.since(notes, after, 6, 3)["notes_v1"]
+            seen += [row[0] for row in rows]
+            after, full = (rows[-1][2], len(rows) >= 3) if rows else (6, False)
+        remove(read_models._engine, "after_cursor_execute", write)
+        assert {"c", "d", "e", "f"} <= set(seen)  # what moves on comes again, behind 6
 
     def test_a_new_version_is_built_beside_the_live_one_and_swapped_in(
         self, read_models: ReadModels, notes: Notes

@@ -15,6 +15,7 @@ from domain.mail import Mail
 from domain.matching import Tolerance, day_of, days_after
 from domain.views import Differing, RecordCheck
 from projections import PROJECTIONS
+from runners.finance_export import rows
 from runners.matching import compare, mails_of
 from runners.projector import Projector
 from tests.trade import NOON_MS, Trade, view
@@ -115,6 +116,10 @@ def test_lines_that_contradict_each_other_are_two_rows_and_odd_ids_are_kept(read
     assert sorted((row["line"], row["amount"]) for row in read_models.finance_lines([KEY])) == [(odd, 90), (odd, 100)]
     finance.compare(DAY)
     assert {row[1] for row in finance.shown()} == {"missing_in_log", "statement_contradicts"}
+    finance.trade.take(view("1", "paid"))
+    finance.project()
+    (handed,) = rows(finance.trade.log, read_models, DAY)
+    assert handed["statement_paid"] == "1.00", "the same movement, told twice, is one"
     differences = finance.trade.states[SHOP].state.differences
     assert {difference_id(KEY, each.finding) for each in differences.values()} == set(differences)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats
 import nats.errors
 import pytest
@@ -19,9 +20,11 @@ from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
+from projections.orders import Orders
 from runners.feeds import Ask, Feeds
 from runners.lock import DataLock
-from runners.subscribers import Filter
+from runners.projector import Projector
+from runners.subscribers import MODELS, Filter
 from tests.integration.following import wait_for
 from tests.integration.running import orderspine
 from tests.integration.subscribing import World, world
@@ -184,6 +187,23 @@ def test_replay_goes_back_beyond_what_the_broker_keeps() -> None:
     assert found == [event.data for event in log.read(0, 10_000)]
 
 
+def test_while_a_read_model_is_built_anew_its_feed_is_not_ready() -> None:
+    """After an update its positions begin at 0 again: whoever stored a later one has done nothing wrong."""
+
+    class Before(Orders):
+        version = Orders.version - 1
+
+    log, views = MemoryEventLog("life"), ReadModels("sqlite://")
+    trade_day(Trade(log), 1, 20)
+    views.prepare([Before()])
+    building = Projector(log, views, [MODELS["orders"]], batch=5)
+    building.run_once()
+    feeds, stored = Feeds("main", log, views), Ask(after=log.tracked().head, generation="life")
+    assert feeds.page("orders", Filter(), stored).end.error == "not_ready"
+    building.run()
+    assert feeds.page("orders", Filter(), stored).end.error == ""
+
+
 async def test_changed_documents_come_in_the_order_of_their_positions(cell: World) -> None:
     trade_day(cell.trade, 4, 60)
     known = await cell.admit("erp", "orders", "inventory", "intake", "after_sales")
@@ -206,6 +226,26 @@ async def test_changed_documents_come_in_the_order_of_their_positions(cell: Worl
         later = [json.loads(event.data)["sku"] for event in await whole(feed, place)]
         assert later == (["SKU-1", "SKU-2"] if name == "inventory" else [])
         await feed.close()
+
+
+async def test_a_document_too_large_for_the_broker_holds_up_no_other(cell: World) -> None:
+    one = view("1")
+    lines = tuple(msgspec.structs.replace(one.lines[0], id=str(number)) for number in range(20_000))
+    cell.trade.take(msgspec.structs.replace(one, lines=lines))
+    cell.trade.take(view("2"))
+    known = await cell.admit("erp", "orders")
+    await cell.level()
+    feed = await cell.feed(known, "orders")
+    large, small = await whole(feed)
+    assert (large.data, large.headers["ce-dataref"]) == (b"", f"/orderspine/main/orders/{large.stream}")
+    assert json.loads(small.data)["position"] == small.position == cell.log.tracked().head
+    await feed.close()
+    guest = await nats.connect(known["url"], user=known["user"], password=known["password"])
+    bucket = await guest.jetstream().key_value("main_orders")
+    stub = json.loads((await bucket.get(large.stream)).value or b"")
+    assert (stub["position"], stub["generation"], stub["too_large"] > 1_000_000) == (large.position, "life", True)
+    assert json.loads((await bucket.get(small.stream)).value or b"")["position"] == small.position
+    await guest.close()
 
 
 async def test_a_bucket_can_be_watched_by_any_client(cell: World) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from runners.contract import named, released
 from runners.webhooks import AT_ONCE
-from runners.webhooks_store import WAITING_MAX
+from runners.webhooks_store import WAITING_MAX, Delivery, Webhooks
 from tests.integration.following import Follower, follower
 from tests.integration.running import orderspine
 from tests.integration.webhooking import Got, Place, Receiver, Sending, positions, receiving, sending
@@ -135,6 +136,42 @@ def test_who_says_it_is_gone_is_paused_and_goes_on_when_told_to(
     place.say("resume", "gone")
     place.until(lambda: set(positions(receiver.taken("/gone"))) == set(range(1, place.log.tracked().head + 1)))
     in_order(receiver.taken("/gone"))
+
+
+def test_who_asked_for_an_hour_and_is_resumed_is_tried_at_once(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    away = [True]
+    receiver.answers["/away"] = lambda _, __: 503 if away[0] else 200
+    receiver.headers["/away"] = {"retry-after": "3600"}
+    place.say("add", "away", receiver.url("/away"))
+    sender.start()
+    place.trade.receive()
+    place.until(lambda: receiver.of("/away"))
+    place.until(lambda: place.say("deliveries", "away"))
+    away[0] = False
+    place.say("pause", "away")
+    time.sleep(0.3)  # it is seen
+    place.say("resume", "away")
+    place.until(lambda: len(receiver.taken("/away")) == place.log.tracked().head)
+
+
+def test_a_delivery_of_an_event_that_the_log_has_no_more_is_not_sent(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    """After a restore another event may stand at its position, one that was never asked for."""
+    place.trade.receive()
+    place.say("add", "erp", receiver.url("/erp"), "--kinds", "order")
+    head = place.log.tracked().head
+    with closing(Webhooks(place.path)) as store:
+        store.again("erp", Delivery("erp", head, "order-taobao:s1:9", "order.paid", 0))
+        store.again("erp", Delivery("erp", head + 5, "order-taobao:s1:9", "order.paid", 0))
+    sender.start()
+    place.until(lambda: len(place.say("deliveries", "erp")) == 2)
+    assert {row["status"] for row in place.say("deliveries", "erp")} == {0}
+    assert "restored" in place.say("deliveries", "erp")[0]["reason"]
+    assert place.show("erp")["waiting"] == 0
+    assert not receiver.of("/erp")
 
 
 def test_an_order_that_is_refused_becomes_a_dead_letter_and_holds_up_only_itself(

@@ -31,8 +31,8 @@ from domain.ports import Record
 from domain.talk import OrderCommented
 from domain.time_units import HOUR_MS
 from domain.tracking import OrderDelivered
-from projections.kpi_figures import ALL, Figure, Filter, window_of
-from projections.kpis import Kpis
+from projections.kpi_figures import ALL, Figure, Filter, figures, window_of
+from projections.kpis import Cell, Hour, Kpis
 from runners.kpi import explained, lags, pending, shown
 from runners.projector import Projector
 from tests.colleagues import LI, QIAN, SHOP
@@ -217,6 +217,22 @@ def test_a_day_is_one_of_the_merchants_zone() -> None:
     day.placed(order_key("taobao", "s1", "2"), s=16 * HOURS)
     assert list(day.split("pass_through_orders", "day")) == ["2026-02-09", "2026-02-10"]
     assert [each.group for each in day.figures("pass_through_orders", "day", zone="UTC")] == ["2026-02-09"]
+
+
+def test_where_a_zone_is_off_by_half_an_hour_days_and_windows_are_the_same() -> None:
+    """In Kolkata a day begins at 18:30 UTC; all of that hour is of the day that begins in it."""
+    day = Day()
+    ends = 18 * HOURS + 600 - (NOON_MS / 1000) % (24 * HOURS)
+    day.placed(s=ends).placed(order_key("taobao", "s1", "2"), s=1_800)
+    (group,) = {each.group for each in day.figures("pass_through_orders", "day", zone="Asia/Kolkata")}
+    named = date.fromisoformat(group)
+    assert day.figure("pass_through_orders", Filter(window_of(named, named, "Asia/Kolkata"))) == (2, 2, 100.0)
+
+
+def test_a_goal_is_met_by_the_figure_and_not_by_what_it_is_rounded_to() -> None:
+    stops = {"stop/x": Cell(300_000), "push/x": Cell(300_000, 299_999)}
+    (figure,) = figures([Hour(0, "taobao", 0, {"A": stops})], ["intercepts_in_time"])
+    assert (figure.value, figure.met) == (100.0, False)
 
 
 def test_a_window_holds_the_days_it_names_whole() -> None:

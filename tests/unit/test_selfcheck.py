@@ -89,3 +89,4 @@ def test_a_day_is_due_when_its_statements_can_be_there() -> None:
     assert days_due(noon, "2026-02-05") == ["2026-02-06", "2026-02-07", "2026-02-08"]
     assert len(days_due(noon, "2020-01-01")) == CATCH_UP_DAYS
     assert days_due(noon + DAY_MS - MINUTE_MS * 61, "2026-02-08") == []
+    assert days_due(noon, "2031-01-01") == ["2026-02-08"], "the clock was wrong for a while"

@@ -131,6 +131,29 @@ def test_equal_rows_of_a_statement_without_numbers_count_each(tmp_path: Path) ->
     assert {line.id for line in read(tmp_path, made.pinduoduo(MOVES), "pinduoduo")[2]} > {first.id}
 
 
+def test_rows_that_differ_only_in_what_is_not_read_count_each(tmp_path: Path) -> None:
+    """The remark is no part of a row's number; two movements that it alone tells apart are two all the same."""
+    twice = made.pinduoduo((MOVES[1], MOVES[1]), "utf-8").decode()
+    *rows, last = twice.splitlines()
+    cells = last.split(",")
+    cells[made.PINDUODUO.split(",").index("备注")] = "again"
+    remarked = "\n".join([*rows, ",".join(cells)])
+    assert remarked != twice
+    assert read(tmp_path, remarked.encode(), "pinduoduo")[2] == read(tmp_path, twice.encode(), "pinduoduo")[2]
+    assert len({line.id for line in read(tmp_path, remarked.encode(), "pinduoduo")[2]}) == 2
+
+
+def test_a_row_that_was_cut_below_a_header_with_a_nameless_column_is_its_own_row_only(tmp_path: Path) -> None:
+    text = (
+        "商户订单号,,发生时间,收入金额,支出金额,账务类型,业务描述\n"
+        "1,,2026-02-09 10:00:00,10.00,0,交易收入\n"
+        "2,,2026-02-09 10:00:00,10.00,0,交易收入,x\n"
+    )
+    statement, rows, lines = read(tmp_path, text.encode(), "pinduoduo")
+    assert ["cut inside this row" in row.problem for row in rows] == [True, False]
+    assert (statement.read, len(lines)) == (1, 1)
+
+
 def test_what_douyin_takes_under_a_column_nobody_knows_is_told(tmp_path: Path) -> None:
     text = made.douyin(MOVES[:1], "utf-8").decode().replace(",197.81,", ",190.00,")
     unknown = [line for line in read(tmp_path, text.encode(), "douyin")[2] if line.kind == "unknown"]

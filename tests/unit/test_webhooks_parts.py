@@ -23,9 +23,19 @@ from adapters.notify.delivery import Deliverer, Failed, NotAllowed, check_url
 from adapters.storage.vault import SqliteVault
 from domain.ports import Recorded
 from runners.settings import BadSetting, load_settings
-from runners.webhooks import BACKOFF_MS_MAX, backoff_ms
+from runners.webhooks import backoff_ms
 from runners.webhooks_secrets import end_secrets, key_of, new_secret, shown
-from runners.webhooks_store import LOG_KEPT_MS, Delivery, Result, Subscriber, Try, Wants, Webhooks, unknown_types
+from runners.webhooks_store import (
+    BACKOFF_MS_MAX,
+    LOG_KEPT_MS,
+    Delivery,
+    Result,
+    Subscriber,
+    Try,
+    Wants,
+    Webhooks,
+    unknown_types,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +121,25 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     await asyncio.sleep(0.15)  # the other side ends, too
 
 
+@pytest.mark.parametrize("rest", [b"content-length: 1000\r\n\r\nshort", b"transfer-encoding: chunked\r\n\r\nzz\r\n"])
+async def test_an_answer_counts_although_what_follows_it_breaks_off(rest: bytes) -> None:
+    """A receiver that says 200 has it; to send it again for days because its answer's length is wrong helps nobody."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + rest)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    one = Deliverer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", private=True, at_once=1)
+    assert (await one.post("i", 1, b"{}", [b"k"])).status == 200
+    assert (await one.post("j", 1, b"{}", [b"k"])).status == 200, "the next one has a connection of its own"
+    await one.close()
+    server.close()
+    await server.wait_closed()
+
+
 async def test_a_certificate_that_nobody_vouches_for_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +220,9 @@ def test_a_subscriber_gets_what_it_wants() -> None:
     assert Wants(channels=("taobao",)).take(paid)
     assert not Wants(channels=("jd",)).take(paid)
     assert not Wants(channels=("A",)).take(arrived)  # a warehouse is no channel
+    for stream in ("intake-taobao:s", "mapping-taobao", "skus-taobao:s", "trail-taobao:x", "finance-taobao:s"):
+        assert Wants(channels=("taobao",)).take(event(stream, "order.paid")), stream
+        assert not Wants(channels=("jd",)).take(event(stream, "order.paid")), stream
     assert unknown_types(["order.paid", "order.*", "order.teleported", "x.*"]) == ["order.teleported", "x.*"]
 
 
@@ -250,6 +282,18 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     store.remove("a")
     store.settle([Result(tried(2, now), None)])
     assert store.tries("a", 10) == []
+    store.close()
+
+
+def test_what_was_put_off_by_a_clock_that_was_wrong_is_due(tmp_path: Path) -> None:
+    store = Webhooks(tmp_path)
+    store.add(subscriber("a"))
+    now = time.time_ns() // 1_000_000
+    wanted = [Delivery("a", place, f"order-x:{place}", "order.paid", 0) for place in (1, 2)]
+    store.follow(store.subscribers()[0], 2, wanted)
+    store.settle([Result(tried(1, now), wanted[0]._replace(due_ms=now + BACKOFF_MS_MAX - 1, tries=1))])
+    store.settle([Result(tried(2, now), wanted[1]._replace(due_ms=now + 400 * 86_400_000, tries=1))])
+    assert [each.position for each in store.due("a", now, 10)] == [2]
     store.close()
 
 
