@@ -219,6 +219,23 @@ def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> "Table
     return made
 
 
+def moment(utc_ms: int, zone: str) -> str:
+    """Return a moment, UTC ms, for people: to the second, in the merchant's zone."""
+    from runners.history import local  # noqa: PLC0415
+
+    return local(utc_ms, zone)[:19].replace("T", " ")
+
+
+def moment_said(text: str, zone: str) -> str:
+    """Return a moment that was written down as ISO 8601 as `moment` tells it; what is none stays as it is."""
+    from datetime import datetime  # noqa: PLC0415
+
+    try:
+        return moment(round(datetime.fromisoformat(text).timestamp() * 1000), zone)
+    except ValueError:
+        return text
+
+
 def escape(text: str) -> str:
     """Return text from outside as it may stand in a table."""
     from rich.markup import escape as escape_markup  # noqa: PLC0415

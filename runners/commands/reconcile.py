@@ -22,6 +22,7 @@ from runners.commands.common import (
     table,
 )
 from runners.commands.statements import ROLE, day_given
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
@@ -203,7 +204,7 @@ def _table(rows: list[dict[str, Any]]) -> Any:
         known = REASONS.get(row["reason"])
         todo = row["explanation"] or (known.action if known and row["state"] == "open" else "")
         evidence = f" ({row['evidence']})" if row["evidence"] else ""
-        order = str(row["key"]).removeprefix("order-")
+        order = orders_named(str(row["key"]))
         words = (row["id"], row["day"], order, _reason(row["reason"]) + evidence, ours, theirs, row["state"], todo)
         made.add_row(*map(escape, words))
     return made

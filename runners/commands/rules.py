@@ -23,6 +23,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from domain.rule_parts import Book
@@ -167,7 +168,7 @@ def try_(
         found = [(key, sighting(log, key)) for key in keys]
     for key, seen in found:
         if seen is None:
-            raise Failure(Exit.REFUSED, f"no channel has told of the order {key}")
+            raise Failure(Exit.REFUSED, f"no channel has told of the order {orders_named(key)}")
     trial = try_rules(now, then, [seen for _, seen in found if seen is not None])
     if json:
         print_json({"version": in_force.version, "trial": trial})
@@ -176,7 +177,7 @@ def try_(
     differing = [each for each in trial.verdicts if each.differs]
     for each in differing[:ORDERS_SHOWN_MAX]:
         for number, (part, (before, after)) in enumerate(each.differs.items()):
-            made.add_row(*map(escape, ("" if number else each.key, part, _short(before), _short(after))))
+            made.add_row(*map(escape, ("" if number else orders_named(each.key), part, _short(before), _short(after))))
     counts = table("rule", f"orders, version {in_force.version}", f"orders, {file.name}", right=("orders",))
     for rule, (before_count, after_count) in trial.rules.items():
         counts.add_row(escape(rule), str(before_count), str(after_count))
