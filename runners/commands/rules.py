@@ -82,7 +82,7 @@ def check(file: FileArgument, /, *, json: JsonOption = False) -> Exit:
 
     from domain.rule_table import rows_of  # noqa: PLC0415
 
-    text, _ = _document(file)
+    text = _to_apply(file)
     counts = Counter(kind for kind, _ in rows_of(text))
     if json:
         print_json({"file": str(file), "rules": counts})
@@ -106,7 +106,7 @@ def apply(
     from domain.rulebook import ChangeRules  # noqa: PLC0415
 
     settings = settings_of(data)
-    text, _ = _document(file)
+    text = _to_apply(file)
     if not reason.strip():
         raise Failure(Exit.USAGE, "say why with --reason: it is recorded with the change")
     mail = mail_of(RULEBOOK_KEY, ChangeRules(command_id_of(command_id), text, reason), "operations", "rules-apply")
@@ -230,6 +230,18 @@ def _document(file: Path) -> "tuple[str, Book]":
         raise Failure(Exit.REFUSED, f"{file.name}: not UTF-8 at byte {error.start:,}; save it as UTF-8") from error
     except BadRules as error:
         raise Failure(Exit.REFUSED, f"{file.name}: {error}") from error
+
+
+def _to_apply(file: Path) -> str:
+    """Return a document that may be put in force: an empty file would take away every rule without a word.
+
+    Raises:
+        Failure: as `_document`, or nothing stands in it.
+    """
+    text, _ = _document(file)
+    if not text.strip():
+        raise Failure(Exit.REFUSED, f"{file.name} is empty; a book without any rule is the line `format = 1`")
+    return text
 
 
 def _short(value: Any) -> str:

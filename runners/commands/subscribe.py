@@ -110,7 +110,8 @@ async def _pages(
     try:
         reader = await Feed.connect(known, feed, only)
     except (OSError, nats.errors.Error) as error:
-        raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {error!r}") from error
+        reason = str(error) or repr(error)
+        raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {reason}") from error
     try:
         async for page in reader.pages(place, wait_s=WAIT_S if wait else 0.0):
             yield page

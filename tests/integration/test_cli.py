@@ -140,6 +140,16 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     assert "Traceback" not in said.err
 
 
+def test_who_reads_no_further_has_made_no_mistake() -> None:
+    """`orderspine … | head`: nothing is wrong, whoever printed it (a page of help, a table, a document)."""
+    for words in (("--help",), ("statements", "formats"), ("after-sale", "words", "--json")):
+        with subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait(60.0)) == (b"", 0), words
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
