@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -26,6 +27,7 @@ from runners.post import NoAnswer, Postman
 from runners.settings import Settings
 from tests.integration.running import Running, orderspine, until
 
+ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("orderspine")
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -85,6 +87,18 @@ def test_the_examples_of_the_help_are_understood() -> None:
     for verb in VERBS:
         if verb.name in app:
             app.parse_args(shlex.split(verb.example), exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_the_commands_of_the_documents_are_understood(page: Path) -> None:
+    """Each command that stands in a block by itself; `…` and `[` are for what the reader puts there."""
+    app = build_app()
+    text = re.sub(r" *\\\n *", " ", page.read_text())
+    for line in re.findall(r"^(?: {4})?(?:\.venv/bin/)?orderspine (.*)$", text, re.MULTILINE):
+        command = re.split(r"\s+#| > |\s*[…\[]", line)[0]
+        app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)
 
 
 def test_help_needs_nothing_heavy() -> None:
