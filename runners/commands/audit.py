@@ -286,6 +286,8 @@ def export(
     settings = settings_of(data)
     if out is not None and out.exists():
         raise Failure(Exit.USAGE, f"{out} exists already; name another file")
+    if out is not None and not out.parent.is_dir():
+        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
     stream = _stream(settings, key, absent_stream if absent else find_stream)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)

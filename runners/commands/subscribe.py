@@ -103,6 +103,8 @@ async def _pages(
 
     try:
         known = credentials(creds)
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{creds} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from error
     if feed not in known.get("feeds", [feed]):

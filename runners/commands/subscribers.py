@@ -212,6 +212,8 @@ def _made(settings: "Settings", subscriber: "Subscriber", password: str, to: Pat
 
     made = Credentials(_place(settings), user_of(subscriber.name), password, settings.cell, subscriber.feeds)
     if to is not None:
+        if to.is_dir():
+            raise Failure(Exit.USAGE, f"--to {to} is a directory: name a file in it; nothing was changed")
         try:
             write_secret(to, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
         except OSError as error:

@@ -592,6 +592,12 @@ def test_machines_get_a_document(traded: Files) -> None:
     assert said.err == ""
 
 
+@pytest.mark.parametrize("place", [".", "/", "/dev/null"])
+def test_what_is_no_file_is_not_written_over(traded: Files, place: str) -> None:
+    said = traded.export("xes", "--out", place, "--force")
+    assert (said.code, f"{place} is a directory, a link or a device: name a file" in said.err) == (2, True)
+
+
 def test_without_data_or_read_models_it_is_said(traded: Files, tmp_path: Path) -> None:
     assert orderspine("export", "xes", "--out", tmp_path / "x", "--data", tmp_path / "absent").code == 4
     bare = tmp_path / "bare"
