@@ -404,4 +404,5 @@ def _unpack(archive: Path, work: Path, names: set[str]) -> None:
                     with source, (work / member.name).open("wb") as out:
                         shutil.copyfileobj(source, out)
     except tarfile.TarError as error:
-        raise BackupError(f"{archive} cannot be read: {error}") from error
+        reason = str(error).partition(":")[0]  # behind it stands, a line for each, which forms it has not
+        raise BackupError(f"{archive} is no file that `orderspine backup` made, or damaged: {reason}") from error

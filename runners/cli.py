@@ -214,8 +214,8 @@ VERBS = (
     Verb("restore", "backup:restore", PROVE, "Bring a copy back.", "restore copies/monday --data restored"),
 )
 EPILOGUE = """\
-Every verb has --help, --data DIR (or ORDERSPINE_DATA) and, where a machine
-might read, --json.
+Every verb has --help; --data DIR (or ORDERSPINE_DATA) where it looks at a
+data directory; and, where a machine might read, --json.
 
 Exit codes: 0 done · 1 refused, or a check failed · 2 wrong use · 3 needs a
 running `up` · 4 data directory in use or unreadable · 130 Ctrl-C
@@ -266,6 +266,10 @@ def run(tokens: list[str]) -> int:
     except BrokenPipeError:  # `orderspine orders | head`
         sys.stderr.close()
         return Exit.OK
+    except SystemExit as end:  # the same where a table was being printed: rich makes it the end of the program
+        if isinstance(end.__context__, BrokenPipeError):
+            return Exit.OK
+        raise
     except Exception as error:
         failure = as_failure(error)
         if failure is None:

@@ -6,6 +6,7 @@ import msgspec
 
 from runners.html import Safe, tag
 from runners.life import Life, Node, Turn
+from runners.naming import orders_named
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #5b6570; --paper: #ffffff; --box: #f4f6f8; --line: #d5dbe1;
@@ -55,7 +56,7 @@ def page(life: Life, *, zone: str, made_at: str, revealed: bool) -> str:
         made_at: when it is made, for people.
         revealed: whether personal data are in it: it says so at its head.
     """
-    title = f"{life.stream} · 审计历史 audit history"
+    title = f"{orders_named(life.stream)} · 审计历史 audit history"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -77,7 +78,7 @@ def page(life: Life, *, zone: str, made_at: str, revealed: bool) -> str:
         facts.insert(0, f"状态 state: {life.state}")
     body = tag(
         "body",
-        tag("header", tag("h1", life.stream), tag("p", " · ".join(facts), class_="dim")),
+        tag("header", tag("h1", orders_named(life.stream)), tag("p", " · ".join(facts), class_="dim")),
         tag("p", tag("strong", "含个人信息，请妥善保管 · Contains personal data: keep it safe.")) if revealed else None,
         tag("main", [_turn(turn, life.stream) for turn in life.turns]),
     )
@@ -116,7 +117,7 @@ def _tree(nodes: list[Node], stream: str) -> Safe | None:
 
 def _node(node: Node, stream: str) -> Safe:
     own = node.stream == stream
-    where = f"v{node.version}" if own else f"{node.stream} v{node.version}"
+    where = f"v{node.version}" if own else f"{orders_named(node.stream)} v{node.version}"
     parts: list[Safe | None] = [
         tag("span", node.label, class_="name"),
         Safe(" "),

@@ -246,7 +246,10 @@ def credentials(file: str | Path) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it holds no credentials.
     """
-    known = json.loads(Path(file).read_bytes())
+    try:
+        known = json.loads(Path(file).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from error
     if not isinstance(known, dict) or not {"url", "user", "password", "cell"} <= known.keys():
         raise ValueError(f"{file} holds no credentials: url, user, password and cell are needed")
     return known

@@ -25,6 +25,7 @@ from runners.commands.common import (
     settings_of,
     show,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +85,11 @@ SENDING = Sending()
 
 
 def person(role: str) -> "By":
-    """Return who sits at this command line: ORDERSPINE_USER, or the system's name for them."""
+    """Return who sits at this command line: ORDERSPINE_PERSON, or the system's name for them."""
     from domain.envelope import By  # noqa: PLC0415
 
     try:
-        name = os.environ.get("ORDERSPINE_USER") or getpass.getuser()
+        name = os.environ.get("ORDERSPINE_PERSON", "").strip() or getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         name = f"uid-{os.getuid()}"
     return By("person", name, role)
@@ -129,7 +130,10 @@ def act(settings: "Settings", mail: "Mail", what: str, *, json: bool, **more: An
     if json:
         print_json({"outcome": reply.outcome, "reason": reply.reason, "to": mail.to, "position": position, **more})
     else:
-        show(f"{outcome_word(reply.outcome)}: {escape(what)}" + (f" ({escape(reply.reason)})" if reply.reason else ""))
+        show(
+            f"{outcome_word(reply.outcome)}: {escape(what)}"
+            + (f" ({escape(orders_named(reply.reason))})" if reply.reason else "")
+        )
         if reply.outcome == "repeated":
             say("it was done before; nothing has changed")
         elif reply.outcome == "queued":

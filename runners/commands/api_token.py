@@ -14,6 +14,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    moment_said,
     print_json,
     say,
     settings_of,
@@ -81,15 +82,18 @@ def add(
 def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Name the tokens there are, and what each may do."""
     from adapters.web.tokens import read_tokens  # noqa: PLC0415
+    from runners.bootstrap import API_TOKENS_FILE  # noqa: PLC0415
 
-    file = _file(data)
-    tokens = _usable(lambda: read_tokens(file))
+    settings = settings_of(data)
+    tokens = _usable(lambda: read_tokens(settings.path / API_TOKENS_FILE))
     if json:
         print_json([{"name": each.name, "rights": each.rights, "created": each.created} for each in tokens])
         return Exit.OK
     made = table("name", "may", "made at")
     for each in tokens:
-        made.add_row(escape(each.name), escape(", ".join(each.rights)), escape(each.created))
+        made.add_row(
+            escape(each.name), escape(", ".join(each.rights)), escape(moment_said(each.created, settings.zone))
+        )
     show(made)
     return Exit.OK
 

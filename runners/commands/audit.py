@@ -25,6 +25,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,11 @@ def state(
 
         print_json({**msgspec.to_builtins(found), "events_read": counting.rows})
         return Exit.OK
-    shown = table("field", "value", title=f"{stream} at version {found.version}, position {found.position} {found.at}")
+    shown = table(
+        "field",
+        "value",
+        title=f"{orders_named(stream)} at version {found.version}, position {found.position} {found.at}",
+    )
     for field, value in found.state.items():
         if value not in ("", None, [], {}):
             shown.add_row(field, escape(_plain(value, 2_000)))
@@ -281,6 +286,8 @@ def export(
     settings = settings_of(data)
     if out is not None and out.exists():
         raise Failure(Exit.USAGE, f"{out} exists already; name another file")
+    if out is not None and not out.parent.is_dir():
+        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
     stream = _stream(settings, key, absent_stream if absent else find_stream)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
@@ -307,7 +314,8 @@ def export(
     with suppress(OSError):  # an auditor who may only read leaves no trace
         note_anchors(folder.path, [msgspec.convert(document["checkpoint"], Checkpoint), *asked])
     say(
-        f"{stream}: {cost.events} event(s), {cost.payloads} raw message(s), {len(document['older'])} older checkpoints"
+        f"{orders_named(stream)}: {cost.events} event(s), {cost.payloads} raw message(s), "
+        f"{len(document['older'])} older checkpoints"
         + (f"; {cost.uncovered} event(s) are not sealed yet" if cost.uncovered else "")
     )
     if cost.complete:

@@ -21,6 +21,7 @@ from runners.commands.common import (
     settings_of,
     state_word,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -75,7 +76,7 @@ def history(
     elif not json:
         out = console()
         state = f" · {state_word(lived.state)}" if lived.state else ""
-        out.print(f"[bold]{escape(stream)}[/bold]{state}")
+        out.print(f"[bold]{escape(orders_named(stream))}[/bold]{state}")
         for turn in lived.turns:
             out.print(_turn(turn, stream))
     if verbose:
@@ -121,12 +122,12 @@ def _turn(turn: "Turn", stream: str) -> "Tree":
 
 def _hang(tree: "Tree", node: "Node", stream: str) -> None:
     own = node.stream == stream
-    name = f"[bold]{node.version}[/bold]" if own else escape(f"{node.stream}@{node.version}")
+    name = f"[bold]{node.version}[/bold]" if own else escape(f"{orders_named(node.stream)}@{node.version}")
     lines = [f"{name} {escape(node.label)} [dim]{node.tag} · position {node.position}[/dim]"]
     if node.answered:
         lines.append(f"[dim]answers {', '.join(map(str, node.answered))}[/dim]")
     if not own:
-        lines.append(f"[dim]{escape(_plain(node.facts, 200))}[/dim]")
+        lines.append(f"[dim]{escape(orders_named(_plain(node.facts, 200)))}[/dim]")
     lines += [
         f"{escape(field)}: {escape(_plain(before))} → {escape(_plain(after))}"
         for field, (before, after) in node.changes.items()

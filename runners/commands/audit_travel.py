@@ -21,6 +21,7 @@ from runners.commands.common import (
     state_word,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +176,7 @@ def diff(
         print_json({**msgspec.to_builtins(found), "events_read": read})
         return Exit.OK
     if stream is not None:
-        title = f"{stream} between positions {after} and {upto}"
+        title = f"{orders_named(stream)} between positions {after} and {upto}"
         _show_changes([(field, *pair) for field, pair in found.changes.items()], title, limit)
         for step in found.events[:limit]:
             who = f"{step.by.kind} {step.by.id}".strip()
@@ -188,7 +189,9 @@ def diff(
             states.add_row(state_word(state), f"{before:,}", f"{now:,}")
         show(states)
         for title, moved in (("orders", found.orders), ("stock", found.stock)):
-            rows = [(f"{each.key} {name}", *pair) for each in moved for name, pair in each.changes.items()]
+            rows = [
+                (f"{orders_named(each.key)} {name}", *pair) for each in moved for name, pair in each.changes.items()
+            ]
             _show_changes(rows, f"{len(moved):,} {title} changed", limit)
     if verbose:
         say(f"{read:,} events were read")

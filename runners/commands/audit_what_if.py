@@ -22,6 +22,7 @@ from runners.commands.common import (
     state_word,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from runners.what_if import Told, WhatIf
@@ -110,10 +111,10 @@ def _show(found: "WhatIf", limit: int) -> None:
         if each.unknown:
             states += f", then unknown 未知: {each.unknown}"
         made.add_row(
-            escape(each.key),
+            escape(orders_named(each.key)),
             str(each.position),
-            escape(_told(each.recorded)),
-            escape(_told(each.instead)),
+            escape(orders_named(_told(each.recorded))),
+            escape(orders_named(_told(each.instead))),
             escape(", ".join(each.rules) or "—"),
             escape(states),
         )

@@ -22,6 +22,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.mapping import channel_of
 
 if TYPE_CHECKING:
     from domain.buyers import Buyer, Prices
@@ -65,6 +66,7 @@ def set_(
     from domain.money import BadMoney, minor  # noqa: PLC0415
 
     settings = settings_of(data)
+    channel_of(settings, channel)
     try:
         limit = minor(credit, currency)
     except BadMoney as error:

@@ -14,6 +14,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    moment,
     print_json,
     say,
     settings_of,
@@ -149,7 +150,7 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
 def track(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Show where the parcels of an order are."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
-    from runners.commands.order_page import parcels_of, utc_of  # noqa: PLC0415
+    from runners.commands.order_page import parcels_of  # noqa: PLC0415
 
     settings = settings_of(data)
     key = order_of(settings, order)
@@ -164,9 +165,9 @@ def track(order: OrderName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
     if not found.get("parcels"):
         say("no parcel has left yet")
         return Exit.OK
-    show(parcels_of(found))
+    show(parcels_of(found, settings.zone))
     if found.get("delivered_ms"):
-        say(f"delivered at {utc_of(found['delivered_ms'])}")
+        say(f"delivered at {moment(found['delivered_ms'], settings.zone)}")
     return Exit.OK
 
 

@@ -15,6 +15,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    moment,
     print_json,
     say,
     settings_of,
@@ -73,8 +74,8 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
             escape(shop.name),
             escape(shop.channel),
             escape(shop.shop),
-            _moment(shop.pulled_ms, settings) if shop.pulled_ms else "",
-            _moment(shop.cursor_ms, settings) if shop.cursor_ms else "",
+            moment(shop.pulled_ms, settings.zone) if shop.pulled_ms else "",
+            moment(shop.cursor_ms, settings.zone) if shop.cursor_ms else "",
             "" if shop.lag_ms is None else _span(shop.lag_ms),
             f"{shop.hints:,}" if shop.hints else "",
             _until(shop, settings),
@@ -83,7 +84,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     show(made)
     for shop in found:
         for what, reason in shop.problems.items():
-            again = f"; tried again at {_moment(shop.again_ms, settings)}" if shop.again_ms else ""
+            again = f"; tried again at {moment(shop.again_ms, settings.zone)}" if shop.again_ms else ""
             say(f"{shop.name}: {what}: {reason}{again}")
     if not found:
         say("no shop is connected yet: `orderspine channels add --help` says how")
@@ -346,7 +347,7 @@ def authorise(
     if json:
         print_json({"name": name, "expires_ms": token.expires_ms, "refresh_expires_ms": token.refresh_expires_ms})
         return Exit.OK
-    until = f"until {_moment(token.expires_ms, settings)}" if token.expires_ms else "without an end"
+    until = f"until {moment(token.expires_ms, settings.zone)}" if token.expires_ms else "without an end"
     show(f"authorised: {escape(name)}, {until}" + (", refreshed by itself" if token.refresh else ""))
     return Exit.OK
 
@@ -384,7 +385,7 @@ def pull(
         if not outcome.outcomes:
             say("nothing has changed")
         if outcome.cursor_ms:
-            say(f"pulled up to {_moment(outcome.cursor_ms, settings)}")
+            say(f"pulled up to {moment(outcome.cursor_ms, settings.zone)}")
     return Exit.REFUSED if bad else Exit.OK
 
 
@@ -408,7 +409,7 @@ def reconcile(
     connection = _one(_connections(settings), name, settings)
     span = Window(_since(from_, settings), _since(to, settings, begins=False) if to else _now_ms())
     if span.start_ms >= span.end_ms:
-        raise Failure(Exit.USAGE, f"--from {from_} is not before the end ({_moment(span.end_ms, settings)})")
+        raise Failure(Exit.USAGE, f"--from {from_} is not before the end ({moment(span.end_ms, settings.zone)})")
     result = asyncio.run(compared(settings, connection, span, None if json else say))
     found = result.found
     if json:
@@ -435,7 +436,7 @@ def reconcile(
 
 def _show_comparison(settings: "Settings", name: str, result: Any) -> None:
     found = result.found
-    start, end = _moment(result.window.start_ms, settings), _moment(result.window.end_ms, settings)
+    start, end = moment(result.window.start_ms, settings.zone), moment(result.window.end_ms, settings.zone)
     made = table("", "", title=escape(f"{name}, {start} to {end}"))
     made.show_header = False
     made.add_row("平台 found at the platform", f"{found.number:,}")
@@ -487,22 +488,14 @@ def _since(text: str, settings: "Settings", *, begins: bool = True) -> int:
     if unit in _UNITS_MS and number.replace(".", "", 1).isdecimal():
         return _now_ms() - round(float(number) * _UNITS_MS[unit])
     try:
-        moment = read_moment(text, settings.zone, begins=begins)
+        at_ms = read_moment(text, settings.zone, begins=begins)
     except ValueError as error:
         raise Failure(Exit.USAGE, f"{error}: write a time (2026-11-10 20:00) or a span (90m, 12h, 3d)") from error
-    return moment
+    return at_ms
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _moment(ms: int, settings: "Settings") -> str:
-    from datetime import datetime  # noqa: PLC0415
-
-    from domain.timehub import zone_of  # noqa: PLC0415
-
-    return datetime.fromtimestamp(ms / 1000, zone_of(settings.zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _span(ms: int) -> str:
@@ -515,7 +508,7 @@ def _span(ms: int) -> str:
 def _until(shop: "Shop", settings: "Settings") -> str:
     if shop.token_until_ms is None:
         return ""
-    return _moment(shop.token_until_ms, settings) if shop.token_until_ms else "∞"
+    return moment(shop.token_until_ms, settings.zone) if shop.token_until_ms else "∞"
 
 
 def _state(shop: "Shop") -> str:

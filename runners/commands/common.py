@@ -106,6 +106,8 @@ def settings_of(data: Path, *, must_exist: bool = True) -> "Settings":
             f"there is no OrderSpine data in {data}: start it with `orderspine up --data {data}`, "
             "or name another directory with --data",
         )
+    if not must_exist and not (data / "build.json").exists():
+        say(f"there is no OrderSpine data in {data} yet: what is shown is what ships")
     try:
         check_build(data)
         return load_settings(data)
@@ -211,12 +213,31 @@ def say(text: str) -> None:
 def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> "Table":
     """Return an empty table; the columns named in `right` hold numbers."""
     from rich import box  # noqa: PLC0415
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    # A title is broken at its table's width: a narrow table would tear it apart.
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", min_width=cell_len(title))
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+def moment(utc_ms: int, zone: str) -> str:
+    """Return a moment, UTC ms, for people: to the second, in the merchant's zone."""
+    from runners.history import local  # noqa: PLC0415
+
+    return local(utc_ms, zone)[:19].replace("T", " ")
+
+
+def moment_said(text: str, zone: str) -> str:
+    """Return a moment that was written down as ISO 8601 as `moment` tells it; what is none stays as it is."""
+    from datetime import datetime  # noqa: PLC0415
+
+    try:
+        return moment(round(datetime.fromisoformat(text).timestamp() * 1000), zone)
+    except ValueError:
+        return text
 
 
 def escape(text: str) -> str:

@@ -20,6 +20,7 @@ from runners.commands.common import (
     table,
 )
 from runners.commands.fulfil import OrderName
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from runners.effects_store import GivenUp, Job
@@ -60,7 +61,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     made = table("order", "effect", "target", "tries", "next try", "why it waits", right=("tries", "next try"))
     for job in waiting:
         wait_s = max(0, job.due_ms - now) // 1000
-        name = escape(job.stream.partition("-")[2])
+        name = escape(orders_named(job.stream))
         made.add_row(name, job.effect, escape(job.target), str(job.tries), f"in {wait_s} s", escape(job.reason))
     show(made, f"{len(waiting)} to be told")
     if given_up:
@@ -68,7 +69,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
         for each in given_up[:SHOWN_MAX]:
             effect = f"{each.effect} to {each.key.partition('/')[2]}" if "/" in each.key else each.effect
             failed_table.add_row(
-                escape(each.stream.partition("-")[2]), escape(effect), str(each.tries), escape(each.reason)
+                escape(orders_named(each.stream)), escape(effect), str(each.tries), escape(each.reason)
             )
         show(failed_table, f"{len(given_up)} given up; `orderspine effects retry ORDER` tells them again")
     return Exit.OK

@@ -20,6 +20,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from projections.kpi_behind import Behind
@@ -231,7 +232,7 @@ def _show_waiting(waits: "Pending", zone: str) -> None:
     made = table("waits longest", "channel", "warehouse", "paid at", "hours", right=("hours",))
     for each in waits.oldest:
         made.add_row(
-            escape(each.order),
+            escape(orders_named(each.order)),
             escape(each.channel),
             escape(each.warehouse or "-"),
             _local(each.since_ms, zone),
@@ -261,7 +262,7 @@ def _show_behind(found: "list[Behind]", title: str) -> None:
     made = table("event", "position", "fact", "ms", title=title, right=("position", "ms"))
     for each in found:
         took = "" if each.ms is None else f"{each.ms:,}"
-        made.add_row(escape(each.event), f"{each.position}", escape(each.fact), took)
+        made.add_row(escape(orders_named(each.event)), f"{each.position}", escape(each.fact), took)
     show(made)
 
 

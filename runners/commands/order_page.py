@@ -1,9 +1,11 @@
 """One order for people: its parts as tables, its personal half opened and masked."""
 
+import shlex
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from runners.commands.common import escape, state_word, table
+from runners.commands.common import escape, moment, state_word, table
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,9 +110,9 @@ def timeline_of(settings: "Settings", key: str) -> tuple[list[dict[str, Any]], i
 
 
 def page_of(
-    order: dict[str, Any], personal: Any, happened: list[dict[str, Any]], earlier: int
+    order: dict[str, Any], personal: Any, happened: list[dict[str, Any]], earlier: int, zone: str
 ) -> "list[RenderableType]":
-    """Return the page's parts."""
+    """Return the page's parts, times in the merchant's zone."""
     parts: list[RenderableType] = [_head(order), _lines(order)]
     if order.get("interceptions"):
         made = table("interception", "reason", "evidence", "what to do", "who", title="拦截 Interceptions")
@@ -125,9 +127,9 @@ def page_of(
         made.add_row(*(escape(str(each.get(name, ""))) for name in ("item", "where", "reason", "advice")))
         parts.append(made)
     if order.get("parcels"):
-        parts.append(parcels_of(order))
+        parts.append(parcels_of(order, zone))
     if order.get("payments"):
-        parts.append(payments_of(order))
+        parts.append(payments_of(order, zone))
     if order.get("services"):
         made = table("work order", "service", "lines", "stage", "day", title="服务工单 Service work orders")
         for each in order["services"]:
@@ -151,7 +153,9 @@ def page_of(
         parts.append(made)
     if order.get("last_refusal"):
         each = order["last_refusal"]
-        parts.append(f"last refusal: {escape(each['what'])} ({escape(each['rule'])}): {escape(each['reason'])}")
+        parts.append(
+            f"last refusal: {escape(each['what'])} ({escape(each['rule'])}): {escape(orders_named(each['reason']))}"
+        )
     if order.get("attributes"):
         parts.append(_fields("自定义属性 Custom attributes", order["attributes"]))
     if personal == ERASED:
@@ -164,11 +168,12 @@ def page_of(
     for each in happened:
         made.add_row(str(each["version"]), each["at"][:19], escape(each["label"]), escape(each["by"]))
     parts.append(made)
-    parts.append(f"`orderspine audit history {escape(order['key'])}` shows each with its cause and what it changed")
+    name = escape(shlex.quote(orders_named(order["key"])))
+    parts.append(f"`orderspine audit history {name}` shows each with its cause and what it changed")
     return parts
 
 
-def parcels_of(order: dict[str, Any]) -> "RenderableType":
+def parcels_of(order: dict[str, Any], zone: str) -> "RenderableType":
     """Return the parcels of an order, each with what its carrier said last."""
     made = table("carrier", "tracking", "state", "place", "when", "lines", title="包裹 Parcels")
     for each in order["parcels"]:
@@ -178,7 +183,7 @@ def parcels_of(order: dict[str, Any]) -> "RenderableType":
             escape(each["tracking"]),
             TRACK_WORDS.get(each.get("state", ""), ""),
             escape(each.get("where", "")),
-            utc_of(at_ms) if at_ms else "",
+            moment(at_ms, zone) if at_ms else "",
             escape(", ".join(each.get("lines", ()))),
         )
     return made
@@ -198,7 +203,7 @@ TRACK_WORDS = {
 }
 
 
-def payments_of(order: dict[str, Any]) -> "RenderableType":
+def payments_of(order: dict[str, Any], zone: str) -> "RenderableType":
     """Return what payment services told of an order."""
     from domain.money import format_minor  # noqa: PLC0415
 
@@ -206,15 +211,8 @@ def payments_of(order: dict[str, Any]) -> "RenderableType":
     for each in order["payments"]:
         amount = f"{format_minor(each['amount'], each['currency'])} {each['currency']}"
         told = escape(each.get("service", "") or "a person")
-        made.add_row(escape(each["transaction"]), each["kind"], amount, utc_of(each["at_ms"]), told)
+        made.add_row(escape(each["transaction"]), each["kind"], amount, moment(each["at_ms"], zone), told)
     return made
-
-
-def utc_of(at_ms: int) -> str:
-    """Return a moment for people, UTC."""
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _head(order: dict[str, Any]) -> "RenderableType":
@@ -257,7 +255,7 @@ def _head(order: dict[str, Any]) -> "RenderableType":
         ("last changed by", "updated_by"),
     ):
         if order.get(name):
-            made.add_row(title, escape(str(order[name])))
+            made.add_row(title, escape(orders_named(str(order[name]))))
     if order.get("approvals"):
         approvals = ", ".join(f"{name} ({state})" for name, state in order["approvals"].items())
         made.add_row("waits for approval", escape(approvals))

@@ -15,6 +15,7 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    moment_said,
     print_json,
     say,
     settings_of,
@@ -100,7 +101,7 @@ def order(
     if json:
         print_json({**found, "personal": personal, "behind": behind, "timeline": happened, "earlier": earlier})
         return Exit.OK
-    show(*page_of(found, personal, happened, earlier))
+    show(*page_of(found, personal, happened, earlier, settings.zone))
     if behind:
         say(f"the read models are {behind:,} events behind the log: the newest may be missing here")
     return Exit.OK
@@ -164,7 +165,10 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     made = table("", "", title=f"OrderSpine {build_version()} · {settings.data} · cell {settings.cell}")
     made.show_header = False
     made.add_row(
-        "running", f"process {holder.pid}, since {holder.since}" if holder else "no (`orderspine up` starts it)"
+        "running",
+        f"process {holder.pid}, since {moment_said(holder.since, settings.zone)}"
+        if holder
+        else "no (`orderspine up` starts it)",
     )
     made.add_row("events in the log", f"{vitals.head:,}")
     made.add_row("mail waiting", _number(vitals.backlog))

@@ -195,7 +195,10 @@ def attach(
 
     by = who.acts()
     on = sending.on(order)
-    raw = file.read_bytes()
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
     if not raw or len(raw) > STORED_BYTES_MAX - 100:  # what seals it takes some, too
         raise Failure(Exit.USAGE, f"{file.name} has {len(raw):,} bytes; a document has at least one and at most 32 MB")
     sealed, ref = _sealed_document(on, raw, INLINE_BYTES_MAX)

@@ -15,6 +15,7 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    moment,
     outcome_word,
     print_json,
     say,
@@ -23,6 +24,7 @@ from runners.commands.common import (
     table,
 )
 from runners.commands.fulfil import AllocationOption, OrderName
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +94,7 @@ def scan(
             say("it was done before; nothing has changed")
         if left is not None:
             rest = f"{left['open']:,} units left" if left["open"] else "all of it is scanned 已校验 verified"
-            show(f"{escape(left['sku'])}: {left['left']:,} left; {escape(left['allocation'])}: {rest}")
+            show(f"{escape(left['sku'])}: {left['left']:,} left; {escape(orders_named(left['allocation']))}: {rest}")
     return Exit.OK if reply.outcome in GOOD else Exit.REFUSED
 
 
@@ -150,7 +152,7 @@ def next_(
             }
         )
         return Exit.OK
-    _show_lists(shown, f"拣货单 Pick lists, warehouse {warehouse}{f', area {area}' if area else ''}")
+    _show_lists(shown, f"拣货单 Pick lists, warehouse {warehouse}{f', area {area}' if area else ''}", settings.zone)
     _show_walk(stops, lists)
     if rows:
         say(f"{len(waiting) - len(lists):,} more wait, {stopped:,} are stopped")
@@ -171,11 +173,12 @@ def list_(
     json: JsonOption = False,
 ) -> Exit:
     """Open pick lists in the order in which they are picked, stopped ones too; works without a running `up`."""
-    rows = _rows(settings_of(data), {"warehouse": warehouse, "area": area}, limit)
+    settings = settings_of(data)
+    rows = _rows(settings, {"warehouse": warehouse, "area": area}, limit)
     if json:
         print_json(rows)
         return Exit.OK
-    _show_lists(rows, "拣货单 Pick lists")
+    _show_lists(rows, "拣货单 Pick lists", settings.zone)
     if not rows:
         say("nothing is to be picked")
     return Exit.OK
@@ -213,13 +216,11 @@ def _open(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((sku, units - scanned) for sku, units, scanned in row["lines"] if units > scanned)
 
 
-def _show_lists(rows: "Sequence[dict[str, Any]]", title: str) -> None:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
+def _show_lists(rows: "Sequence[dict[str, Any]]", title: str, zone: str) -> None:
     words = ("#", "order", "allocation", "priority", "leave by", "area", "scanned", "errors", "picker", "stopped")
     made = table(*words, title=title, right=("#", "scanned", "errors"))
     for number, row in enumerate(rows, 1):
-        by = datetime.fromtimestamp(row["ship_by_ms"] / 1000, UTC).strftime("%m-%d %H:%M UTC")
+        by = moment(row["ship_by_ms"], zone)[5:16]
         back = any(scanned > units for _, units, scanned in row["lines"])
         marks = ([row["stopped"]] if row["stopped"] else []) + (["put back what is too much"] if back else [])
         made.add_row(

@@ -23,6 +23,7 @@ from runners.commands.common import (
     table,
 )
 from runners.commands.people import WHO, Who
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from runners.person import Person
@@ -322,7 +323,7 @@ def _listed(settings: "Settings", person: "Person", *, json: bool) -> Exit:
         return Exit.REFUSED if against else Exit.OK
     made = table("what", "name", "stands against it")
     for key in person.orders:
-        made.add_row("订单 order", escape(key), escape(why.get(key, "")))
+        made.add_row("订单 order", escape(orders_named(key)), escape(why.get(key, "")))
     for what, names in (("买家 buyer", person.buyers), ("其他 other bytes", person.asides)):
         for name in names:
             made.add_row(what, escape(name), "")

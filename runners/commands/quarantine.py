@@ -24,6 +24,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from domain.mail import Mail
@@ -63,7 +64,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     for item in items:
         made.add_row(
             escape(item.id[:24]),
-            escape(item.stream),
+            escape(orders_named(item.stream)),
             f"{item.queued:,}" if item.queued else "",
             escape(item.where),
             escape(item.reason),
@@ -106,7 +107,7 @@ def show_(
     made = table("", "", title=escape(found.id))
     made.show_header = False
     for title, value in (
-        ("of", found.stream),
+        ("of", orders_named(found.stream)),
         ("reason", found.reason),
         ("where", found.where),
         ("what to do", found.advice),
@@ -146,7 +147,7 @@ def resend(
 
     own = command_id_of(command_id)
     mail = mail_of(found.stream, ResendQuarantined(own, found.id), "operations", "quarantine-resend")
-    ended = act(settings, mail, f"{found.id} of {found.stream} sent again", json=json, command_id=own)
+    ended = act(settings, mail, f"{found.id} of {orders_named(found.stream)} sent again", json=json, command_id=own)
     again = open_in_order(settings, found.stream)
     if again is not None:
         raise Failure(Exit.REFUSED, f"it was tried and is quarantined again ({again.id}): {again.reason}")

@@ -22,6 +22,7 @@ from runners.commands.common import (
     table,
 )
 from runners.commands.statements import ROLE, day_given
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from adapters.storage.read_models import ReadModels
@@ -46,12 +47,14 @@ DayArgument = Annotated[str, Parameter(help="YYYY-MM-DD, by the platforms' clock
 @app.command
 def day(date: DayArgument, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     """Compare a day, and record what differs; what has settled itself is resolved."""
-    from domain.matching import is_unexplained  # noqa: PLC0415
+    from domain.matching import day_of, is_unexplained  # noqa: PLC0415
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
     from runners.matching import BadTolerance, compare, mails_of, tolerance_of  # noqa: PLC0415
 
     settings = settings_of(data)
     wanted = day_given(date)
+    if wanted > day_of(time.time_ns() // 1_000_000):
+        say(f"{wanted} is still to come: what is only due by then is shown as if it were late")
     with closing(open_log(settings, read_only=True)) as log, closing(open_read_models(settings)) as views:
         try:
             tolerance = tolerance_of(settings.path)
@@ -204,7 +207,7 @@ def _table(rows: list[dict[str, Any]]) -> Any:
         known = REASONS.get(row["reason"])
         todo = row["explanation"] or (known.action if known and row["state"] == "open" else "")
         evidence = f" ({row['evidence']})" if row["evidence"] else ""
-        order = str(row["key"]).removeprefix("order-")
+        order = orders_named(str(row["key"]))
         words = (row["id"], row["day"], order, _reason(row["reason"]) + evidence, ours, theirs, row["state"], todo)
         made.add_row(*map(escape, words))
     return made

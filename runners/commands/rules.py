@@ -23,6 +23,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from domain.rule_parts import Book
@@ -81,7 +82,7 @@ def check(file: FileArgument, /, *, json: JsonOption = False) -> Exit:
 
     from domain.rule_table import rows_of  # noqa: PLC0415
 
-    text, _ = _document(file)
+    text = _to_apply(file)
     counts = Counter(kind for kind, _ in rows_of(text))
     if json:
         print_json({"file": str(file), "rules": counts})
@@ -105,7 +106,7 @@ def apply(
     from domain.rulebook import ChangeRules  # noqa: PLC0415
 
     settings = settings_of(data)
-    text, _ = _document(file)
+    text = _to_apply(file)
     if not reason.strip():
         raise Failure(Exit.USAGE, "say why with --reason: it is recorded with the change")
     mail = mail_of(RULEBOOK_KEY, ChangeRules(command_id_of(command_id), text, reason), "operations", "rules-apply")
@@ -167,7 +168,7 @@ def try_(
         found = [(key, sighting(log, key)) for key in keys]
     for key, seen in found:
         if seen is None:
-            raise Failure(Exit.REFUSED, f"no channel has told of the order {key}")
+            raise Failure(Exit.REFUSED, f"no channel has told of the order {orders_named(key)}")
     trial = try_rules(now, then, [seen for _, seen in found if seen is not None])
     if json:
         print_json({"version": in_force.version, "trial": trial})
@@ -176,7 +177,7 @@ def try_(
     differing = [each for each in trial.verdicts if each.differs]
     for each in differing[:ORDERS_SHOWN_MAX]:
         for number, (part, (before, after)) in enumerate(each.differs.items()):
-            made.add_row(*map(escape, ("" if number else each.key, part, _short(before), _short(after))))
+            made.add_row(*map(escape, ("" if number else orders_named(each.key), part, _short(before), _short(after))))
     counts = table("rule", f"orders, version {in_force.version}", f"orders, {file.name}", right=("orders",))
     for rule, (before_count, after_count) in trial.rules.items():
         counts.add_row(escape(rule), str(before_count), str(after_count))
@@ -229,6 +230,18 @@ def _document(file: Path) -> "tuple[str, Book]":
         raise Failure(Exit.REFUSED, f"{file.name}: not UTF-8 at byte {error.start:,}; save it as UTF-8") from error
     except BadRules as error:
         raise Failure(Exit.REFUSED, f"{file.name}: {error}") from error
+
+
+def _to_apply(file: Path) -> str:
+    """Return a document that may be put in force: an empty file would take away every rule without a word.
+
+    Raises:
+        Failure: as `_document`, or nothing stands in it.
+    """
+    text, _ = _document(file)
+    if not text.strip():
+        raise Failure(Exit.REFUSED, f"{file.name} is empty; a book without any rule is the line `format = 1`")
+    return text
 
 
 def _short(value: Any) -> str:

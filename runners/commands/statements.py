@@ -24,6 +24,7 @@ from runners.commands.common import (
     show,
     table,
 )
+from runners.commands.mapping import channel_of
 
 if TYPE_CHECKING:
     from domain.mail import Mail, Reply
@@ -59,6 +60,7 @@ def import_(
     if day:
         day_given(day)
     settings = settings_of(data)
+    channel_of(settings, channel)
     taken, failed = asyncio.run(_take_in(settings, files, channel, shop, day))
     if json:
         print_json({"statements": [_document(each) for each in taken], "unread": [list(each) for each in failed]})

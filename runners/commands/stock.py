@@ -17,11 +17,11 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     Rows,
-    console,
     escape,
     outcome_word,
     print_json,
     rows_in,
+    say,
     settings_of,
     show,
     table,
@@ -211,8 +211,10 @@ def show_(
     for row in rows:
         made.add_row(escape(row["warehouse"]), escape(row["sku"]), *(f"{row[name]:,}" for name in numbers))
     show(made)
-    if not rows:
-        console(stderr=True).print("no stock yet: `orderspine stock receive SKU-1=100 --document D-1`", markup=False)
+    if not rows and (sku or warehouse):
+        say("there is nothing of this; without --sku and --warehouse all there is is shown")
+    elif not rows:
+        say("no stock yet: `orderspine stock receive SKU-1=100 --document D-1`")
     return Exit.OK
 
 

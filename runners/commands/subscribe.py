@@ -103,6 +103,8 @@ async def _pages(
 
     try:
         known = credentials(creds)
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{creds} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from error
     if feed not in known.get("feeds", [feed]):
@@ -110,7 +112,8 @@ async def _pages(
     try:
         reader = await Feed.connect(known, feed, only)
     except (OSError, nats.errors.Error) as error:
-        raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {error!r}") from error
+        reason = str(error) or repr(error)
+        raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {reason}") from error
     try:
         async for page in reader.pages(place, wait_s=WAIT_S if wait else 0.0):
             yield page

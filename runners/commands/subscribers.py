@@ -16,6 +16,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    moment_said,
     print_json,
     say,
     settings_of,
@@ -120,7 +121,12 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
         return Exit.OK
     made = table("name", "feeds", "only", "made at")
     for each in found:
-        made.add_row(escape(each.name), escape(", ".join(each.feeds)), escape(_only(each)), escape(each.created))
+        made.add_row(
+            escape(each.name),
+            escape(", ".join(each.feeds)),
+            escape(_only(each)),
+            escape(moment_said(each.created, settings.zone)),
+        )
     show(made)
     return Exit.OK
 
@@ -139,7 +145,7 @@ def show_(name: Name, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = 
         print_json(_shown(subscriber) | ({"accounts": accounts} if settings.broker != "embedded" else {}))
         return Exit.OK
     show(
-        f"subscriber {escape(subscriber.name)}, made at {escape(subscriber.created)}",
+        f"subscriber {escape(subscriber.name)}, made at {escape(moment_said(subscriber.created, settings.zone))}",
         f"feeds: {escape(', '.join(subscriber.feeds))}",
         f"only:  {escape(_only(subscriber) or 'all of them')}",
     )
@@ -206,6 +212,8 @@ def _made(settings: "Settings", subscriber: "Subscriber", password: str, to: Pat
 
     made = Credentials(_place(settings), user_of(subscriber.name), password, settings.cell, subscriber.feeds)
     if to is not None:
+        if to.is_dir():
+            raise Failure(Exit.USAGE, f"--to {to} is a directory: name a file in it; nothing was changed")
         try:
             write_secret(to, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
         except OSError as error:

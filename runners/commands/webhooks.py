@@ -14,12 +14,14 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    moment,
     print_json,
     settings_of,
     show,
     table,
 )
 from runners.commands.entries import removed
+from runners.naming import orders_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,7 +259,8 @@ def deliveries(
     """Show the latest tries, what waits, or the dead letters; works without a running `up`."""
     if dead and waiting:
         raise Failure(Exit.USAGE, "--dead and --waiting are two lists: ask for one")
-    with _open(settings_of(data)) as store:
+    settings = settings_of(data)
+    with _open(settings) as store:
         each = _named(store, name)
         if not dead and not waiting:
             tries = store.tries(name, limit)
@@ -267,8 +270,8 @@ def deliveries(
             made = table("when", "delivery", "event", "try", "status", "ms", "reason", right=("try", "status", "ms"))
             for one in tries:
                 made.add_row(
-                    _moment(one.at_ms), escape(one.delivery), escape(one.tag), str(one.number), str(one.status or "-"),
-                    str(one.ms), escape(one.reason),
+                    moment(one.at_ms, settings.zone), escape(one.delivery), escape(one.tag), str(one.number),
+                    str(one.status or "-"), str(one.ms), escape(one.reason),
                 )  # fmt: skip
             show(made)
             return Exit.OK
@@ -278,10 +281,10 @@ def deliveries(
         return Exit.OK
     made = table("delivery", "event", "of", "tries", "next", "reason", right=("tries",))
     for left in found:
-        due = "" if dead else _moment(left.due_ms) if left.due_ms else "now"
+        due = "" if dead else moment(left.due_ms, settings.zone) if left.due_ms else "now"
         made.add_row(
-            escape(f"{each.generation}:{left.position}"), escape(left.tag), escape(left.stream), str(left.tries), due,
-            escape(left.reason),
+            escape(f"{each.generation}:{left.position}"), escape(left.tag), escape(orders_named(left.stream)),
+            str(left.tries), due, escape(left.reason),
         )  # fmt: skip
     show(made)
     return Exit.OK
@@ -472,12 +475,6 @@ def _kinds() -> set[str]:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _moment(ms: int) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _said(name: str, state: str, *, json: bool) -> Exit:

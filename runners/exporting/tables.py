@@ -54,7 +54,7 @@ def _known() -> dict[str, tuple[Projection[Any, Any], Table]]:
 
 def columns_of(made: Table) -> tuple[list[Column[Any]], list[str]]:
     """Return the columns that are shown, and the names of those that are not."""
-    hidden = [each.name for each in made.columns if isinstance(each.type, LargeBinary) or each.name in PEOPLE]
+    hidden = [str(each.name) for each in made.columns if isinstance(each.type, LargeBinary) or each.name in PEOPLE]
     return [each for each in made.columns if each.name not in hidden], hidden
 
 
@@ -76,7 +76,7 @@ def write_table(
     """
     projection, made = find_table(name)
     columns, hidden = columns_of(made)
-    shown = [each.name for each in columns]
+    shown = [str(each.name) for each in columns]
     pages = _pages(models.table_pages(projection, made, shown, channels, ROWS_AT_ONCE), shown, progress)
     if form == "csv":
         rows = _write_csv(file, shown, pages)

@@ -27,9 +27,9 @@ class WholeFile:
             NoPlainFile: what is there is a directory, a link or a device.
         """
         self.file, self._force = file, force
+        self._refuse()
         self.part = file.with_name(f".{file.name}.{os.getpid()}.part")
         """What is to be written."""
-        self._refuse()
 
     def _refuse(self) -> None:
         if self.file.is_symlink() or (self.file.exists() and not self.file.is_file()):

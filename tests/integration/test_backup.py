@@ -225,6 +225,14 @@ def test_a_damaged_backup_is_refused(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
 
 
+def test_what_is_no_backup_at_all_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a backup")
+    with pytest.raises(BackupError) as told:
+        restore(tmp_path / "notes.txt", tmp_path / "again", None)
+    assert "notes.txt is no file that `orderspine backup` made, or damaged" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 def test_a_log_with_missing_events_is_not_backed_up(data: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(data / LOG_FILE)) as db:
         db.execute("DELETE FROM events WHERE position = 5")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -26,6 +27,7 @@ from runners.post import NoAnswer, Postman
 from runners.settings import Settings
 from tests.integration.running import Running, orderspine, until
 
+ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("orderspine")
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -87,6 +89,18 @@ def test_the_examples_of_the_help_are_understood() -> None:
             app.parse_args(shlex.split(verb.example), exit_on_error=False, print_error=False)
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_the_commands_of_the_documents_are_understood(page: Path) -> None:
+    """Each command that stands in a block by itself; `…` and `[` are for what the reader puts there."""
+    app = build_app()
+    text = re.sub(r" *\\\n *", " ", page.read_text())
+    for line in re.findall(r"^(?: {4})?(?:\.venv/bin/)?orderspine (.*)$", text, re.MULTILINE):
+        command = re.split(r"\s+#| > |\s*[…\[]", line)[0]
+        app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)
+
+
 def test_help_needs_nothing_heavy() -> None:
     heavy = "sorted({'nats', 'sqlalchemy', 'psycopg', 'cryptography', 'structlog'} & set(sys.modules))"
     program = (
@@ -138,6 +152,16 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     assert said.code == code
     assert sentence in said.err
     assert "Traceback" not in said.err
+
+
+def test_who_reads_no_further_has_made_no_mistake() -> None:
+    """`orderspine … | head`: nothing is wrong, whoever printed it (a page of help, a table, a document)."""
+    for words in (("--help",), ("statements", "formats"), ("after-sale", "words", "--json")):
+        with subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait(60.0)) == (b"", 0), words
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,11 @@ def test_a_dealers_price_list_is_kept_to(up: Running, tmp_path: Path) -> None:
     assert "uid-7" not in known["buyer"]
 
 
+def test_terms_are_not_kept_for_a_channel_that_there_is_not(up: Running) -> None:
+    said = up.run("buyers", "set", "--channel", "taoboa", "--customer", "uid-7", "--credit", "500")
+    assert (said.code, "there is no channel 'taoboa'; known are " in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("sku,price\n,4\n", "row 2: no SKU"), ("item,price\nS1,4\n", "columns sku and price"),
     ("sku,price\nS1,4\nS1,5\n", "two prices of S1"), ("sku,price\nS1,much\n", "row 2"),

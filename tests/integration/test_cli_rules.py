@@ -56,7 +56,20 @@ def test_a_file_is_checked_without_anything_running(tmp_path: Path) -> None:
     assert "not UTF-8 at byte 2" in orderspine("rules", "check", tmp_path / "gbk.toml").err
     assert orderspine("rules", "check", tmp_path / "none.toml").code == 2
     for verb in (("show",), ("history",), ("diff", EXAMPLE)):
-        assert orderspine("rules", *verb, "--data", tmp_path / "nowhere").code == 0
+        said = orderspine("rules", *verb, "--data", tmp_path / "nowhere")
+        assert (said.code, "there is no OrderSpine data in" in said.err) == (0, True), "a slip in --data is seen"
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_emptied_file_takes_no_rule_away(up: Running, tmp_path: Path, text: str) -> None:
+    rules = written(tmp_path, text)
+    before = up.run("rules", "history", "--json").json
+    for said in (orderspine("rules", "check", rules), up.run("rules", "apply", rules, "--reason", "a slip")):
+        assert (said.code, "rules.toml is empty; a book without any rule is the line `format = 1`" in said.err) == (
+            1,
+            True,
+        )
+    assert up.run("rules", "history", "--json").json == before
 
 
 def test_rules_are_tried_and_applied_and_their_history_is_kept(up: Running, tmp_path: Path) -> None:

@@ -271,6 +271,16 @@ def test_every_table_of_the_read_models_is_there_in_both_forms(traded: Files) ->
         assert not {"sealed", "person", "who", "picker"} & set(columns)
 
 
+def test_what_was_exported_is_told_as_one_document_too(traded: Files) -> None:
+    for name in names():
+        said = traded.export("table", name, "--out", traded.place / f"told.{name}.csv", "--json")
+        told = json.loads(said.out)
+        assert (said.code, said.err) == (0, "")
+        with Path(told["file"]).open(encoding="utf-8-sig", newline="") as file:
+            columns, *rows = csv.reader(file)
+        assert (told["columns"], told["rows"]) == (columns, len(rows))
+
+
 def test_a_table_of_a_channel_has_its_rows_only(traded: Files) -> None:
     assert len(pq.read_table(traded.made("all.parquet", "table", "orders", "--channel", "taobao"))) == len(
         pq.read_table(traded.made("every.parquet", "table", "orders"))
@@ -580,6 +590,12 @@ def test_machines_get_a_document(traded: Files) -> None:
         "events": sum(stream.startswith("order-") for stream, _ in traded.log),
     }
     assert said.err == ""
+
+
+@pytest.mark.parametrize("place", [".", "/", "/dev/null"])
+def test_what_is_no_file_is_not_written_over(traded: Files, place: str) -> None:
+    said = traded.export("xes", "--out", place, "--force")
+    assert (said.code, f"{place} is a directory, a link or a device: name a file" in said.err) == (2, True)
 
 
 def test_without_data_or_read_models_it_is_said(traded: Files, tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_enquiries_are_counted_with_their_repeats(up: Running) -> None:
         (("approve", ORDER, "credit", "--field", "a=1", "--field", "a=2", *LI), 2, "given twice"),
         (("approve", ORDER, "nothing", *LI), 1, "nobody has asked for it"),
         (("complain", ORDER, "--cause", "weather", *CHEN), 1, "known are gift_missing"),
+        (("attach", ORDER, "none.pdf", "--kind", "invoice", *WU), 2, "none.pdf cannot be read: No such file"),
         (("document", ORDER, "x-1", "--to", "nowhere"), 1, "was ever attached"),
         (("request-approval", ORDER, "credit", "--of", "a b", *WU), 2, "--of 'a b' is no role"),
     ],

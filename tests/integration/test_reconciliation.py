@@ -230,6 +230,18 @@ def test_a_bad_line_is_named_and_kept_and_two_kinds_of_statements_are_not_mixed(
     assert "would count money twice" in said.err
 
 
+def test_money_of_a_channel_that_there_is_not_is_not_taken_in(day: Day, tmp_path: Path) -> None:
+    file = written(tmp_path / "slip.csv", wechat([Movement("1", NOON, 100)]))
+    said = day.run("statements", "import", file, "--channel", "minprogram", "--shop", "wx01", code=2)
+    assert "there is no channel 'minprogram'; known are douyin, " in said.err
+    assert day.run("statements", "list", "--channel", "minprogram", "--json").json == []
+
+
+def test_who_compares_a_day_to_come_is_told_so(day: Day) -> None:
+    said = day.run("reconcile", "day", "2999-01-01", code=None)
+    assert "2999-01-01 is still to come" in said.err
+
+
 def test_nothing_personal_of_a_statement_is_in_the_log(day: Day) -> None:
     settings = load_settings(day.up.data)
     with closing(open_log(settings, read_only=True)) as log:
