@@ -78,6 +78,11 @@ def test_orders_that_are_just_so_far_apart_are_suspected() -> None:
     spec.when(note(2, minute=30)).then(OrderNoted("o-2", "g", T0 + 30 * MINUTE_MS), apart)
 
 
+def test_the_first_day_and_the_last_of_a_week_are_both_remembered() -> None:
+    spec = Spec(trail).given(OrderNoted("o-1", "g", T0), OrderNoted("o-2", "h", T0 + RECENT_MS))
+    assert [each.order for each in spec.state.recent] == ["o-1", "o-2"]
+
+
 def test_orders_of_last_week_are_no_candidates() -> None:
     spec = Spec(trail).when(note(1)).then_some(OrderNoted)
     spec.when(NoteOrder("o-2", "g", T0 + RECENT_MS + 1, RECENT_MS)).then_some(OrderNoted)
