@@ -69,9 +69,9 @@ def test_a_plan_is_for_just_what_must_leave(
     owed = [(each.id, each.quantity) for each in order.lines] + [(gift_line(each), each.units) for each in gift]
     assert told == dict(owed)
     parcels = {each.warehouse for each in planned if any(not sku.startswith(GIFT) for sku, _ in each.lines)}
-    for each in gift:
-        (place,) = (part.warehouse for part in planned if each.sku in dict(part.lines))
-        if not each.warehouse and any(shelf[code][each.sku] >= each.units for code in parcels):
+    for free in gift:
+        (place,) = (part.warehouse for part in planned if free.sku in dict(part.lines))
+        if not free.warehouse and any(shelf[code][free.sku] >= free.units for code in parcels):
             assert place in parcels, "a gift goes into a parcel that is sent in any case"
 
 
