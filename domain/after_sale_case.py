@@ -275,7 +275,7 @@ EVOLVE: Mapping[type[Event], Callable[[AfterSales, Any], AfterSales]] = {
     AfterSaleOpened: _opened,
     AfterSaleMatched: lambda state, event: _of_case(state, event.case, reference=event.reference),
     AfterSaleApproved: _approved,
-    AfterSaleDeclined: lambda state, event: _of_case(state, event.case, stage="declined", ours=True),
+    AfterSaleDeclined: lambda state, event: _of_case(state, event.case, stage="declined"),
     AfterSaleClosed: _closed,
     OrderRefunded: _refunded,
     ReturnAnnounced: _announced,

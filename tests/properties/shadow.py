@@ -117,6 +117,8 @@ class Shadow:
         self._check_holds(key, state)
         allocations = state.allocations
         assert all(each.held for each in allocations), "a plan outlives its turn"
+        for each in allocations:
+            assert all(units > 0 for _, units in (*each.lines, *each.units)), "an allocation is for nothing"
         if allocations:
             assert state.status == "allocating"
         waits = state.kind == "presale" and any(hold.due_ms for hold in state.ruled.pre_holds)

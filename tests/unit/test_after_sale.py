@@ -24,6 +24,7 @@ from domain.after_sale import (
     ReplacementAsked,
     ReplacementReleased,
     ReplacementReserved,
+    ReplacementShipped,
     ReplacementShort,
     ReturnAnnounced,
     ReturnReceived,
@@ -361,6 +362,33 @@ def test_goods_that_come_back_find_the_one_case_that_awaits_them() -> None:
     send(cell, OpenAfterSale("c-2", "exchange", "wrong_item", (("2", 1),)))
     send(cell, ReceiveReturn("c-3", good=(("2", 1),)))
     assert [case.back for case in cell.order().cases] == [(), (("2", 1),)]
+
+
+def test_what_came_back_is_not_out_any_more_whatever_is_opened_of_it() -> None:
+    spec = shipped().given(opened(lines=(("2", 3),)), ReturnReceived(1, 1, (("2", 2),)), opened(lines=(("2", 3),)))
+    spec.when(ReceiveReturn("x", 2, (("2", 2),))).then_raises(after_sale.TooManyUnits)
+    spec.when(ReceiveReturn("x", 2, (("2", 1),))).then_some(ReturnReceived)
+    spec.when(ReceiveReturn("y", 1, (("2", 1),))).then_raises(after_sale.TooManyUnits)
+
+
+BOTH = (opened(lines=(("1", 1), ("2", 1))), OrderRefunded(("2",), 100))
+"""A case of two lines; the money for one of them went back."""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        AfterSaleClosed((), 1),
+        AfterSaleClosed(("1",)),
+        ReplacementShipped(1, "o/r1", "A", Parcel("SF", "T9"), T0, "c-9"),
+    ],
+)
+def test_a_line_whose_money_went_back_stays_refunded_when_the_rest_of_its_case_ends(end: Event) -> None:
+    spec = shipped().given(*BOTH)
+    assert spec.state.after_sales == (("1", "open"), ("2", "refunded"))
+    after = spec.given(end).state
+    assert after.after_sales == (("2", "refunded"),)
+    assert after.cases[0].done == (("2", "refunded"), ("1", "closed"))
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,9 @@ from domain.order import (
     order,
 )
 from domain.rulings import Form, Ruling
+from domain.talk import OrderCommented
 from domain.time_units import HOUR_MS
-from tests.colleagues import LI, QIAN, SHOP, WU, ZHAO, approve, ask, attach, reject, words
+from tests.colleagues import LI, QIAN, SHOP, WU, ZHAO, approve, ask, attach, comment, reject, words
 from tests.spec import T0, Cell, Spec, at, line, normalized, snapshot, taking
 
 VIEW = snapshot()
@@ -398,6 +399,14 @@ def test_one_timer_stands_at_the_first_that_is_due() -> None:
     spec.when(TimerDue("approval", T0 + 5)).then_some(TimerCleared, ApprovalEscalated, TimerSet)
     assert dict(spec.state.timers) == {"approval": T0 + 9}
     spec.when(approve("c-1", LI)).then_some(ApprovalGiven, TimerCleared)
+
+
+def test_what_moves_no_due_time_leaves_the_timer_alone() -> None:
+    spec = paid().when(ask("ask-1", due_within_ms=9, escalate_to="sales")).then_some(ApprovalRequested, TimerSet)
+    spec.when(comment("c-1", WU, "@finance please")).then_some(OrderCommented)
+    spec.when(ask("ask-2", form="craft", role="engineer")).then_some(ApprovalRequested)
+    spec.when(approve("c-2", ZHAO, "craft")).then_raises(NotYourForm)
+    assert dict(spec.state.timers) == {"approval": T0 + 9}
 
 
 def test_payment_keeps_the_timer_of_an_approval() -> None:

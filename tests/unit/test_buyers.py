@@ -24,10 +24,10 @@ from domain.canonical import Amounts, Line, Snapshot
 from domain.decider import RefusedBefore
 from domain.handled import MissingCommandId
 from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, order_key
-from domain.order import CancelLines, ScanOut
+from domain.order import CancelLines, ScanOut, order, owed_of
 from domain.rulebook import ChangeRules
 from domain.trail import RECENT_MS, DuplicateSuspected, NoteOrder, OrderNoted, trail
-from tests.spec import T0, Cell, Spec, line, replayed, snapshot
+from tests.spec import T0, Cell, Spec, line, normalized, replayed, snapshot
 
 WHO = buyer_of("taobao", "cafe")
 TERMS = SetBuyer("c-1", WHO, "dealer", ("vip",), "CNY", 1_000, (("S1", 100),), "contract")
@@ -76,6 +76,11 @@ def test_orders_that_are_just_so_far_apart_are_suspected() -> None:
     spec = Spec(trail).when(note(1)).then_some(OrderNoted)
     apart = DuplicateSuspected("o-2", "o-1", 30 * MINUTE_MS)
     spec.when(note(2, minute=30)).then(OrderNoted("o-2", "g", T0 + 30 * MINUTE_MS), apart)
+
+
+def test_the_first_day_and_the_last_of_a_week_are_both_remembered() -> None:
+    spec = Spec(trail).given(OrderNoted("o-1", "g", T0), OrderNoted("o-2", "h", T0 + RECENT_MS))
+    assert [each.order for each in spec.state.recent] == ["o-1", "o-2"]
 
 
 def test_orders_of_last_week_are_no_candidates() -> None:
@@ -168,6 +173,25 @@ def test_an_order_that_was_placed_twice_is_stopped_with_the_other_one_as_evidenc
         ["over_credit"],
     )
     assert replayed(cell.records) == cell.living
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "paid", "owed"),
+    [
+        ("paid", "normal", 0, 400),
+        ("paid", "normal", 150, 250),
+        ("paid", "normal", 400, 0),
+        ("paid", "normal", 500, 0),
+        ("completed", "normal", 150, 250),
+        ("awaiting_payment", "normal", 0, 0),
+        ("cancelled", "normal", 0, 0),
+        ("paid", "counter", 150, 0),
+    ],
+)
+def test_a_buyer_owes_what_is_left_to_pay_of_what_goes_on(status: Any, kind: Any, paid: int, owed: int) -> None:
+    state = Spec(order).given(*normalized(snapshot(status, kind=kind, lines=(line("1", quantity=4),)))).state
+    amounts = msgspec.structs.replace(state.amounts, payable=400, paid=paid)
+    assert owed_of(msgspec.structs.replace(state, status=status, amounts=amounts)) == owed
 
 
 def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled() -> None:

@@ -225,3 +225,10 @@ def test_without_a_list_of_tags_any_may_be_asked_for() -> None:
     assert read_condition('"whatever" in tags')(Scope(FACTS)) is False
     with pytest.raises(BadCondition, match="there are none"):
         read_condition('"whatever" in tags', tags=())
+
+
+@pytest.mark.parametrize("sign", ["==", "!=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize(("one", "two"), [("5", 5), (5, "5"), (True, 1), (None, 1), ("x", None), ([1], [1])])
+def test_attributes_of_different_kinds_are_neither_alike_nor_different(one: Any, two: Any, sign: str) -> None:
+    view = msgspec.structs.replace(VIEW, attributes={"one": one, "two": two})
+    assert not holds(f'attr("one") {sign} attr("two")', view)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from domain import barcodes, buyers, mapping, order, rulebook, skus, trail
+from domain.cell import DECIDERS
 from domain.decider import RefusedBefore
 from domain.handled import KEPT_MIN, Handled, MissingCommandId
 
@@ -27,3 +29,20 @@ def test_old_commands_are_forgotten_before_memory_is() -> None:
     assert not handled.has(f"c-{KEPT_MIN}")
     assert all(handled.has(f"c-{number}") for number in range(KEPT_MIN + 1, 2 * KEPT_MIN + 1))
     assert len(handled.with_("new").commands) == KEPT_MIN + 1
+
+
+REFUSALS = {
+    "order": order.OrderRefused,
+    "mapping": mapping.MappingRefused,
+    "skus": skus.SkusRefused,
+    "rulebook": rulebook.RulesRefused,
+    "buyers": buyers.BuyersRefused,
+    "trail": trail.TrailRefused,
+    "goods": barcodes.BarcodesRefused,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refusal_that_names_no_command_changes_nothing(kind: str) -> None:
+    actor = DECIDERS[kind]
+    assert actor.evolve(actor.initial, REFUSALS[kind]("Ship", "WrongActor", "no")) == actor.initial

@@ -105,6 +105,13 @@ def test_what_cannot_be_converted_is_an_error_with_its_path(convert: str, value:
     assert caught.value.advice
 
 
+@pytest.mark.parametrize(("convert", "unit"), [("yuan", "major units of CNY"), ("fen", "whole minor units of CNY")])
+def test_money_that_cannot_be_is_told_in_the_unit_that_it_should_have(convert: str, unit: str) -> None:
+    with pytest.raises(TranslationError) as caught:
+        run(field("attributes.a", convert=f'"{convert}"'), {"x": "1.005"})
+    assert f"is no exact amount in {unit} (" in caught.value.reason
+
+
 def choice(default: str = "") -> str:
     return (
         field("invoice_type", convert='"choice"', **({"default": default} if default else {}))

@@ -149,6 +149,29 @@ def test_two_fields_for_one_target_are_refused_at_the_second() -> None:
         read_mapping(one.replace(".b", ".invoice_type") + "\n" + field('from = "c"', 'to = "invoice_type"', OPEN), ())
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["service_package", "region", "lines.sku", "lines.name", "lines.spec", "attributes.b", "lines.attributes.b"],
+)
+def test_every_place_that_anyone_sees_needs_that_word(target: str) -> None:
+    text = '[lines]\npath = "rows[]"\nid = "no"\n' + field('from = "rows[].note"', f'to = "{target}"')
+    with pytest.raises(BadMapping, match="nobody has declared it harmless"):
+        read_mapping(text, ())
+    with pytest.raises(BadMapping, match="is personal, and anyone may see"):
+        read_mapping(text + "\npersonal = true", {"rows[].note"})
+    (rule,) = (table := read_mapping(text + "\npersonal = false", ())).orders or table.lines
+    assert not rule.target.personal
+
+
+@pytest.mark.parametrize(
+    "target", ["customer_id", "receiver.phone", "messages.b", "personal.attributes.b", "personal.lines.attributes.b"]
+)
+def test_no_sealed_place_needs_a_word(target: str) -> None:
+    text = '[lines]\npath = "rows[]"\nid = "no"\n' + field('from = "rows[].note"', f'to = "{target}"')
+    (rule,) = (table := read_mapping(text, ())).orders or table.lines
+    assert rule.target.personal
+
+
 def test_what_nobody_declared_harmless_needs_a_word_to_become_public() -> None:
     text = field('from = "orders[2].note"', 'to = "attributes.b"')
     with pytest.raises(BadMapping, match="line 3: 'orders\\[2\\]\\.note' would be seen by anyone"):

@@ -1,11 +1,13 @@
 """The three-way match: each reason for a difference, and what is none."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
 from domain.after_sale import OrderRefunded
+from domain.decider import Event
 from domain.finance import Line, LineKind
 from domain.matching import (
     REASONS,
@@ -18,7 +20,15 @@ from domain.matching import (
     judge,
     judge_line,
 )
-from domain.order import OrderCancelled, OrderNormalized, OrderPaid, OrderShipped
+from domain.order import (
+    DepositPaid,
+    OrderCancelled,
+    OrderCompleted,
+    OrderNormalized,
+    OrderPaid,
+    OrderShipped,
+    PartiallyShipped,
+)
 from domain.payments import PaymentRecorded
 from domain.time_units import DAY_MS, HOUR_MS
 from tests.spec import T0, snapshot
@@ -146,6 +156,69 @@ def test_the_log_says_what_was_paid_whoever_told_of_it() -> None:
         money = evolve(money, event, T0 + 9)
     assert (money.received, money.given_back, money.shipped_ms, money.refund_ms) == (10_000, 5_000, T0 + 3, T0 + 2)
     assert evolve(money, OrderCancelled("late"), T0 + 9).given_back == 10_000
+
+
+def told(*story: tuple[Event, int]) -> Money:
+    money = Money(known=True, currency="CNY", owed=100)
+    for event, at_ms in story:
+        money = evolve(money, event, at_ms)
+    return money
+
+
+PAYING: list[Event] = [
+    OrderPaid(100, "CNY", T0 + 1),
+    PaymentRecorded("t-1", "paid", 100, "CNY", T0 + 1),
+    DepositPaid(100, "CNY"),
+]
+"""Each says that money came a moment after `T0`."""
+
+
+@pytest.mark.parametrize("second", PAYING, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("first", PAYING, ids=lambda event: type(event).__name__)
+def test_the_first_word_of_a_payment_says_when_it_was_whoever_gives_it(first: Event, second: Event) -> None:
+    later: dict[str, Any] = {"paid_ms": T0 + 7} if isinstance(second, OrderPaid) else {}
+    later |= {"transaction": "t-2", "at_ms": T0 + 7} if isinstance(second, PaymentRecorded) else {}
+    assert told((first, T0 + 1)).paid_ms == T0 + 1
+    assert told((first, T0 + 1), (msgspec.structs.replace(second, **later), T0 + 7)).paid_ms == T0 + 1
+
+
+GIVING_BACK: list[tuple[Event, Event]] = [
+    (OrderRefunded(("1",), 50), OrderRefunded(("2",), 50)),
+    (PaymentRecorded("r-1", "refunded", 50, "CNY", T0 + 9), PaymentRecorded("r-2", "refunded", 50, "CNY", T0 + 4)),
+    (OrderRefunded(("1",), 50), PaymentRecorded("r-2", "refunded", 50, "CNY", T0 + 4)),
+    (OrderRefunded(("1",), 50), OrderCancelled("late")),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), GIVING_BACK)
+def test_the_last_refund_is_the_latest_in_whatever_order_they_are_told(one: Event, other: Event) -> None:
+    paid = (PAYING[0], T0 + 1)
+    assert told(paid, (one, T0 + 9)).refund_ms == T0 + 9
+    assert told(paid, (one, T0 + 9), (other, T0 + 4)).refund_ms == T0 + 9
+    assert told(paid, (other, T0 + 4), (one, T0 + 9)).refund_ms == T0 + 9
+
+
+def test_an_order_that_was_cancelled_before_it_was_paid_gives_nothing_back() -> None:
+    gone = told((OrderCancelled("late"), T0 + 4))
+    assert (gone.cancelled, gone.done_ms, gone.refund_ms, gone.given_back) == (True, T0 + 4, 0, 0)
+
+
+def test_the_first_parcel_says_when_goods_left_and_completion_when_the_trade_was_over() -> None:
+    money = told((PartiallyShipped(("1",), (), T0 + 3), T0 + 5), (OrderShipped((), T0 + 8), T0 + 9))
+    assert money.shipped_ms == T0 + 3
+    assert told((OrderShipped((), 0), T0 + 5)).shipped_ms == T0 + 5, "nobody says when: when it was recorded"
+    assert told((OrderCompleted(T0 + 6), T0 + 9)).done_ms == T0 + 6
+
+
+@pytest.mark.parametrize("off", [-6, -5, 5, 6])
+def test_small_differences_are_tolerated_up_and_down_in_refunds_and_settlements_too(off: int) -> None:
+    taken = abs(off) <= 5
+    back = msgspec.structs.replace(DONE, refunded=900, refund_ms=T0)
+    bill = reasons(back, [said("paid", 19_900), said("refunded", 900 + off)], amount=5)
+    assert bill == ([] if taken else ["refund_missing" if off < 0 else "refund_not_in_log"])
+    assert (reasons(DONE, [said("paid", 19_900 + off)], amount=5) == []) is taken
+    assert (reasons(back, [said("paid", 19_000 + off)], SETTLED, amount=5) == []) is taken
+    assert (reasons(back, [said("paid", 18_000 + off), said("subsidy", 1_000)], SETTLED, amount=5) == []) is taken
 
 
 def test_days_begin_at_midnight_of_the_platforms() -> None:

@@ -116,3 +116,10 @@ def test_nothing_and_what_is_greater_is_no_beginning_of_a_tree(earlier: int) -> 
 @pytest.mark.parametrize("earlier", range(1, 8))
 def test_without_a_proof_no_tree_is_the_beginning_of_a_greater_one(earlier: int) -> None:
     assert not consistent(earlier, root_of(LEAVES[:earlier]), 8, root_of(LEAVES), [])
+
+
+@pytest.mark.parametrize("earlier", [-1, 0, 4, 5, 8])
+def test_no_tree_begins_with_nothing_or_with_more_than_it_has(earlier: int) -> None:
+    root = root_of(LEAVES[:3])
+    for proof in ([], [root], [root, root], consistency_proof(LEAVES[:4], 3)):
+        assert not consistent(earlier, root, 3, root, proof)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.after_sale import AfterSaleOpened, OrderRefunded
 from domain.canonical import Parcel, Snapshot
 from domain.decider import Command, RefusedBefore
 from domain.order import (
+    Allocation,
     CancelLines,
     ConfirmReserved,
     IllegalTransition,
@@ -29,6 +31,7 @@ from domain.order import (
     OrderUnknown,
     PartiallyShipped,
     PickListIssued,
+    Quantities,
     ReportShort,
     ReservationFailed,
     ResolveInterception,
@@ -324,3 +327,27 @@ def test_a_timer_that_is_not_open_is_ignored() -> None:
 def test_a_timer_of_no_meaning_is_only_cleared() -> None:
     spec = allocated().given(TimerSet("odd", T0)).when(TimerDue("odd", T0))
     assert spec.given(*spec._events).state.timers == ()
+
+
+PLANNED = Allocation("o/1-1", "A", (("S1", 1), ("S2", 5)), held=True, units=(("1", 1), ("2", 2), ("3", 3)))
+"""Two lines are of one SKU."""
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "goods", "units"),
+    [
+        ((("1", 1),), (("S2", 5),), (("2", 2), ("3", 3))),
+        ((("2", 1),), (("S1", 1), ("S2", 4)), (("1", 1), ("2", 1), ("3", 3))),
+        ((("2", 2),), (("S1", 1), ("S2", 3)), (("1", 1), ("3", 3))),
+        ((("2", 2), ("3", 3)), (("S1", 1),), (("1", 1),)),
+        ((("1", 1), ("3", 2)), (("S2", 3),), (("2", 2), ("3", 1))),
+    ],
+)
+def test_what_is_left_of_a_plan_names_only_what_it_still_holds(
+    cancelled: Quantities, goods: Quantities, units: Quantities
+) -> None:
+    lines = (line("1"), line("2", "S2", 2), line("3", "S2", 3))
+    state = Spec(order).given(*normalized(snapshot(lines=lines))).state
+    state = msgspec.structs.replace(state, status="allocating", allocations=(PLANNED,))
+    (left,) = order.evolve(state, LinesCancelled(cancelled, "no")).allocations
+    assert (left.lines, left.units) == (goods, units)

@@ -368,3 +368,19 @@ def test_a_channel_that_follows_our_cancellation_does_not_take_it_off_twice() ->
     spec = paid(three).given(LinesCancelled((("1", 1),), "one less", "c-1"), OrderReserved("o/1", "A", (("S1", 2),)))
     spec.when(taking(two)).then_some(OrderAmended, PickListIssued)
     assert (spec.state.cancelled, spec.state.allocations[0].lines) == ((), (("S1", 2),))
+
+
+def test_a_channel_that_has_not_heard_of_our_cancellation_yet_alarms_nobody_until_it_goes_on() -> None:
+    cancelled = Spec(order).given(*normalized(snapshot()), OrderPaid(100, "CNY", T0), OrderCancelled("no stock"))
+    assert not intercepted(cancelled.when(taking(snapshot(minute=5, freight=1))))
+    assert intercepted(cancelled.when(taking(snapshot("shipped", 6)))) == ["alive_after_cancelling"]
+
+
+def test_a_counter_that_goes_back_on_a_sale_alarms_nobody() -> None:
+    sold = Spec(order).when(taking(snapshot("completed", 1, kind="counter")))
+    sold.given(*sold._events)
+    assert not intercepted(sold.when(taking(snapshot("paid", 2, kind="counter"))))
+
+
+def intercepted(spec: Spec) -> list[str]:
+    return [each.reason for each in spec._events if isinstance(each, OrderIntercepted)]

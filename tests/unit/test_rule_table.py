@@ -9,6 +9,7 @@ import pytest
 from domain.rule_parts import EMPTY, Warehouse
 from domain.rule_table import RESERVED_REASONS, RULES_MAX, TEXT_MAX, BadRules, read_rules, rows_of
 from domain.rulings import Facts
+from domain.time_units import HOUR_MS
 from tests.spec import snapshot
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rules.toml"
@@ -44,6 +45,12 @@ def test_the_full_example_is_read_and_read_once() -> None:
     rows = rows_of(text)
     assert ("warehouse", "C") in rows
     assert rows["kit", "drill-set"]["parts"]["BAT-18V-2"] == 2
+
+
+def test_what_is_delivered_on_the_day_it_is_sent_may_be_promised() -> None:
+    (promising,) = read_rules(HEAD + rule("promise", 'ship_within = "4h"', 'deliver_within = "240m"')).promises
+    assert promising.promise.deliver_within_ms == promising.promise.ship_within_ms == 4 * HOUR_MS
+    assert "shorter than ship_within" in faulty(rule("promise", 'ship_within = "4h"', 'deliver_within = "239m"'))
 
 
 def test_the_same_as_json_is_the_same_book() -> None:

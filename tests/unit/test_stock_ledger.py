@@ -223,6 +223,18 @@ def test_what_arrives_is_for_those_who_wait_for_it_and_for_nobody_else() -> None
     assert (level(spec, "S4").available, level(spec, "S4").pre_reserved) == (3, 2)
 
 
+def test_one_unit_that_arrives_is_for_the_first_who_waits_and_never_for_two() -> None:
+    wanted = {"a": 1, "b": 3, "c": 2, "d": 1}
+    spec = ten().given(*(StockPromised(f"{name}/p", name, (("S3", units),), T0) for name, units in wanted.items()))
+    spec.when(ReceiveStock("d-1", (("S3", 5),))).then(
+        StockReceived("d-1", (("S3", 5),), T0),
+        PromiseCovered("a/p", "a", (("S3", 1),), whole=True),
+        PromiseCovered("b/p", "b", (("S3", 3),), whole=True),
+        PromiseCovered("c/p", "c", (("S3", 1),), whole=False),
+    )
+    assert (level(spec, "S3").available, spec.state.promises) == (0, ("c/p", "d/p"))
+
+
 def test_an_arrival_is_announced_once() -> None:
     command = ExpectStock("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS)
     ten().when(command).then(StockExpected("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS, T0)).when(command).then_nothing()
