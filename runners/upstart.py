@@ -32,6 +32,7 @@ from runners.erasures import destroy_again
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
+from runners.snapshots import FOLDER as SNAPSHOTS
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
 from runners.subscribers import (
@@ -356,6 +357,8 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         # Behind the worker: its last checkpoint is of all that was committed.
         Part("sealer", "runners.sealer", (*data, "--witness", settings.witness), stop_s=15.0, nice=BEHIND, late=True),
     ]
+    if settings.snapshot_every or (settings.path / SNAPSHOTS).is_dir():
+        parts.insert(0, Part("snapshots", "runners.snapshotter", data, stop_s=5.0, nice=BEHIND, late=True))
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:
         parts.insert(0, Part("simulate", SIMULATE_MODULE, ("--feed", *data), restart=False, stop_s=3.0))
