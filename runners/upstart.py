@@ -24,7 +24,7 @@ from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
-from adapters.storage.vault import KeysMissing
+from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
 from domain.timehub import zone_of
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
@@ -220,8 +220,11 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
     try:
         with closing(open_log(settings)) as log:
             head = log.tracked().head
-            with closing(open_vault(settings, make=new_keys or head == 0)) as vault:
+            # Destroyed they are in any case; what holds their bytes may outlive many starts.
+            vault = open_vault(settings, make=new_keys or head == 0)
+            with closing(vault), contextlib.suppress(KeysHeld):
                 destroy_again(log, vault)
+                vault.wipe()
     except KeysMissing as error:
         raise StoreUnusable(
             f"the log has {head:,} events, and their keys are gone ({error}). Bring the keys back from their backup. "

@@ -342,6 +342,7 @@ def repeat(
     """
     import time  # noqa: PLC0415
 
+    from adapters.storage.vault import KeysHeld  # noqa: PLC0415
     from runners import erasures as erasing  # noqa: PLC0415
     from runners.bootstrap import open_log, open_vault  # noqa: PLC0415
     from runners.lock import DataLock  # noqa: PLC0415
@@ -356,7 +357,11 @@ def repeat(
         closing(open_vault(settings)) as vault,
     ):
         fresh = erasing.repeat(log, erasing.registered(file), time.time_ns() // 1_000_000)
-        keys = erasing.destroy_again(log, vault)
+        try:
+            keys = erasing.destroy_again(log, vault)
+            vault.wipe()
+        except KeysHeld as error:
+            raise Failure(Exit.DATA, f"the keys are destroyed, but {error} (`orderspine privacy repeat`)") from error
     if json:
         print_json({"persons": fresh, "keys": keys, "register": str(file) if file.exists() else None})
     else:
