@@ -119,7 +119,7 @@ class PostgresVault(CachedVault):
     def _wipe(self, bytes_max: int | None) -> None:
         with self._session.use() as db:
             ((destroyed, wiped, size),) = db.execute(
-                "SELECT destroyed, wiped, pg_table_size('keys') FROM vault"
+                "SELECT destroyed, wiped, pg_total_relation_size('keys') FROM vault"
             ).fetchall()
             if destroyed == wiped:
                 return

@@ -1,10 +1,13 @@
 """Forgetting in a cell: one turn decides for all a person's orders, and nothing of him is kept afterwards."""
 
+import msgspec
 import pytest
 
-from domain import order, stock
+from domain import order, stock, tracking
+from domain.buyers import BuyerOwes, BuyerSet, buyers
 from domain.canonical import Return
-from domain.cell import Message, Returned, Taken, Untranslatable, quarantine_turn
+from domain.cell import Held, Message, Returned, Taken, Untranslatable, quarantine_turn
+from domain.decider import fold
 from domain.envelope import By
 from domain.ids import order_key
 from domain.mail import ChannelPayload, Mail
@@ -110,6 +113,36 @@ def test_the_step_that_finishes_the_last_order_carries_the_request_out_in_its_ow
     assert (cell.order().forgotten, cell.order("o-2").forgotten) == ("f-1", "f-1")
     assert cell.order().awaited == ()
     assert replayed(cell.records) == cell.living
+
+
+def test_a_parcel_that_is_delivered_finishes_its_order() -> None:
+    cell = Cell()
+    cell.receive(("S1", 10))
+    cell.take(snapshot("paid"))
+    cell.send(PRIVACY, asked(), by=LI)
+    cell.send(KEY, order.ScanOut("out-1", "T1", "SF"))
+    assert (cell.order().status, cell.order().forgotten) == ("shipped", "")
+    cell.send(KEY, tracking.RecordTrack("track-1", "T1", "SF", (tracking.Scan(T0, "signed"),)))
+    assert (cell.order().status, cell.order().forgotten) == ("shipped", "f-1")
+    assert "order.delivered" in cell.tags(KEY)
+    assert replayed(cell.records) == cell.living
+
+
+def test_a_buyer_who_owes_something_is_forgotten_the_day_after_he_paid() -> None:
+    cell = Cell()
+    buyer = "taobao:00aa"
+    cell.take(snapshot("completed"))
+    owes = (BuyerSet(buyer, "", (), "CNY", 5_00, (), "c-0"), BuyerOwes(buyer, KEY, 1))
+    cell.states["buyers-main"] = Held(2, fold(buyers, owes))
+    wants = msgspec.structs.replace(asked(), buyers=(buyer,))
+    assert cell.send(PRIVACY, wants, by=LI).outcome == "accepted"
+    rings = order.TimerDue("forget-f-1", T0 + LOOK_MS)
+    cell.send(PRIVACY, rings, by=By("system", "timer"))
+    assert not cell.order().forgotten
+    paid = cell.states["buyers-main"]
+    cell.states["buyers-main"] = Held(3, buyers.evolve(paid.state, BuyerOwes(buyer, KEY, 0)))
+    cell.send(PRIVACY, rings, by=By("system", "timer"))
+    assert cell.order().forgotten == "f-1"
 
 
 def test_silence_is_noticed_by_the_request_s_own_timer() -> None:
