@@ -146,6 +146,9 @@ def waiting(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exi
     if json:
         print_json(rows)
         return Exit.OK
+    if not rows:
+        say("no request waits")
+        return Exit.OK
     made = table("request", "since", "asked by", "entered by", "orders", "why", "stands against it", right=("orders",))
     for row in rows:
         against = "; ".join(f"{key}: {told}" for key, told in row["against"].items())
@@ -181,6 +184,9 @@ def withdraw(
     settings = settings_of(data)
     acting = who.acts()
     own = command_id_of(command_id)
+    known = _waiting(settings).get(request)
+    if known is not None and known[0].orders:
+        _found(settings, known[0].orders[0], reason)  # the reason must not name him
     mail = mail_of(PRIVACY_KEY, WithdrawForgetting(own, request=request, reason=reason), acting, "privacy withdraw")
     return act(settings, mail, f"request {request}", json=json, command_id=own)
 

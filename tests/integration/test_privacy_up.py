@@ -118,17 +118,20 @@ def test_a_request_waits_is_listed_can_be_withdrawn_and_is_carried_out_by_itself
         assert "w-1" in done(running.run("privacy", "waiting")).out
         again = running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI)
         assert (again.code, "waits for that already" in again.out) == (1, True)
+        assert running.run("privacy", "withdraw", "w-1", "--reason", f"{NAME} rang", *LI).code == 2
         done(running.run("privacy", "withdraw", "w-1", "--reason", "changed his mind", *LI))
         assert running.run("privacy", "withdraw", "w-1", "--reason", "changed his mind", *LI).code == 1
         assert running.run("privacy", "waiting", "--json").json == []
         done(running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI, "--command-id", "w-2"))
+        told = json.loads(done(running.run("privacy", "disclose", order, *ASKED, *LI)).out)["requests"]
+        assert [each["request"] for each in told] == ["w-1", "w-1", "w-2", told[-1]["request"]], "these, and itself"
         assert keys_of(running.data)
     with Running(tmp_path / "data") as running:
         rows = done(running.run("privacy", "list", "--json")).json
-        assert [(row["request"], row["stage"]) for row in rows] == [("w-1", "withdrawn"), ("w-2", "waits")]
+        assert [(row["request"], row["stage"]) for row in rows][:2] == [("w-1", "withdrawn"), ("w-2", "waits")]
         sold(running, "cancelled", "13")
         until(lambda: not keys_of(running.data))
-        until(lambda: running.run("privacy", "list", "--json").json[-1]["stage"] == "yes")
+        until(lambda: running.run("privacy", "list", "--json").json[1]["stage"] == "yes")
         until(lambda: "erased" in running.run("order", order, "--json").out)
         assert running.run("privacy", "waiting", "--json").json == []
         done(running.run("audit", "verify"))
