@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from secrets import token_bytes, token_hex
+from typing import Any
 
 import psycopg
 
@@ -17,6 +18,7 @@ key meanwhile, and who waits gives up after two seconds. A larger one is written
 
 _TABLES = """
 CREATE TABLE {schema}.keys (stream text COLLATE "C" PRIMARY KEY, key bytea);
+ALTER TABLE {schema}.keys ALTER COLUMN key SET STATISTICS 0;
 CREATE TABLE {schema}.vault (
     schema integer NOT NULL, build text NOT NULL, digest_key bytea NOT NULL, destroyed bigint NOT NULL,
     wiped bigint NOT NULL
@@ -30,7 +32,8 @@ class PostgresVault(CachedVault):
 
     A row that is changed stays in its page beside the new one, and its bytes stay there when it is vacuumed away. So
     the table is written anew (`VACUUM FULL`) where keys were destroyed; `wiped` is the number of the last destroying
-    after which it was. What the server's own WAL, its archive or base backups hold is theirs to expire.
+    after which it was. No statistics are taken of the keys: ANALYZE would keep some of them as samples. What the
+    server's own WAL, its archive or base backups hold is theirs to expire.
     """
 
     def __init__(self, dsn: str, schema: str, *, make: bool = True, cached_keys: int = CACHED_KEYS) -> None:
@@ -56,12 +59,19 @@ class PostgresVault(CachedVault):
                     "SELECT schema, build, digest_key, to_jsonb(vault) ? 'wiped' FROM vault"
                 ).fetchall()
                 if not marked:  # made by an earlier build
-                    db.execute("ALTER TABLE vault ADD COLUMN IF NOT EXISTS wiped bigint NOT NULL DEFAULT 0")
+                    self._renew(db)
             check_schema(f"PostgreSQL schema {schema}", number, build)
             self._digest_key: bytes = digest_key
         except BaseException:
             self._session.close()
             raise
+
+    def _renew(self, db: psycopg.Connection[Any]) -> None:
+        """Bring the tables of an earlier build to this one's shape, without the samples that ANALYZE took of keys."""
+        with db.transaction():
+            db.execute("ALTER TABLE keys ALTER COLUMN key SET STATISTICS 0")
+            db.execute("ALTER TABLE keys ALTER COLUMN key TYPE bytea")  # this drops the statistics of the column
+            db.execute("ALTER TABLE vault ADD COLUMN IF NOT EXISTS wiped bigint NOT NULL DEFAULT 0")
 
     def digest_key(self) -> bytes:
         """Return the cell's key for keyed digests."""

@@ -171,13 +171,14 @@ class TestPostgresVault(SharedVaultContract):
             vault.close()
 
     def test_no_byte_of_a_destroyed_key_is_left_in_the_server_s_tables(
-        self, open_vault: Open, postgres_dsn: str
+        self, open_vault: Open, postgres_dsn: str, postgres_schema: str
     ) -> None:
         vault = open_vault()
         keys = vault.keys([f"order-a:b:{number}" for number in range(2_000)], create=True)
         gone = {stream: keys[stream] for stream in list(keys)[::3]}
         with psycopg.connect(postgres_dsn, autocommit=True) as db:
             ((place,),) = db.execute("SHOW data_directory").fetchall()
+            db.execute(f"ANALYZE {postgres_schema}_vault.keys".encode())  # as the server does by itself
             db.execute("CHECKPOINT")
             assert all(in_tables(place, gone.values())), "they are found there before, so that the look means something"
             assert vault.destroy(gone) == len(gone)
@@ -222,7 +223,14 @@ class TestPostgresVault(SharedVaultContract):
         keys = open_vault().keys(["order-1", "order-2"], create=True)
         with psycopg.connect(postgres_dsn, options=f"-c search_path={postgres_schema}_vault", autocommit=True) as db:
             db.execute("ALTER TABLE vault DROP COLUMN wiped")
+            db.execute("ALTER TABLE keys ALTER COLUMN key SET STATISTICS DEFAULT")
+            db.execute("ANALYZE keys")
+            samples = "SELECT count(*) FROM pg_stats WHERE tablename = 'keys' AND attname = 'key' AND schemaname = %s"
+            sampled = db.execute(samples, (f"{postgres_schema}_vault",)).fetchall()
+            assert sampled == [(1,)], "the server has taken some of the keys for its statistics"
             vault = open_vault()
+            db.execute("ANALYZE keys")
+            assert db.execute(samples, (f"{postgres_schema}_vault",)).fetchall() == [(0,)]
             assert vault.keys(keys, create=False) == keys
             assert vault.destroy(["order-1"]) == 1
             assert db.execute("SELECT destroyed, wiped FROM vault").fetchall() == [(1, 1)]
