@@ -116,6 +116,8 @@ TYPES: Mapping[str, type[Event]] = {
     "order.payment_recorded": payments.PaymentRecorded,
     "order.payment_failed": payments.PaymentFailed,
     "order.forgotten": erasure.OrderForgotten,
+    "order.forgetting_awaited": erasure.OrderForgettingAwaited,
+    "order.forgetting_withdrawn": erasure.OrderForgettingWithdrawn,
     "order.timer_set": order.TimerSet,
     "order.timer_cleared": order.TimerCleared,
     "stock.received": stock.StockReceived,
@@ -182,6 +184,8 @@ TYPES: Mapping[str, type[Event]] = {
     "views.compared": views.ViewsCompared,
     "views.refused": views.ViewsRefused,
     "privacy.forgetting_asked": privacy.ForgettingAsked,
+    "privacy.forgetting_awaited": privacy.ForgettingAwaited,
+    "privacy.forgetting_withdrawn": privacy.ForgettingWithdrawn,
     "privacy.forgotten": privacy.PersonForgotten,
     "privacy.erasure_delayed": privacy.ErasureDelayed,
     "privacy.disclosed": privacy.DataDisclosed,
@@ -193,6 +197,12 @@ TYPES: Mapping[str, type[Event]] = {
     "cell.effect_failed": cellular.CellEffectFailed,
 }
 """Tag → type of every current shape."""
+
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "order.timer_set": ("skus", "privacy"),
+    "order.timer_cleared": ("skus", "privacy"),
+}
+"""Tag → further kinds of actors in whose streams it stands, beside those of its own noun."""
 
 TAGS: Mapping[type[Event], str] = {kind: tag for tag, kind in TYPES.items()}
 

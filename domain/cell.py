@@ -423,6 +423,8 @@ def _run(
         touched[to] = Held(version, state)
         if initial == "o":
             reactions = fulfilment.react_to_order(to, events, before, state, warehouses)
+            if before.awaited:
+                reactions += privacy.react_to_awaited(before, state, now_ms)
         elif initial == "w":
             reactions = fulfilment.react_to_ledger(to, events)
         elif initial == "p":

@@ -16,12 +16,36 @@ class Forget(Command, frozen=True):
     """Who, where an actor knows several."""
 
 
+class AwaitForget(Command, frozen=True):
+    """In-turn: the person is to be forgotten as soon as everything of him is finished."""
+
+    request: str
+
+
+class StopAwaiting(Command, frozen=True):
+    """In-turn: the request was withdrawn."""
+
+    request: str
+
+
 class DropMessage(Command, frozen=True):
     """In-turn: a channel's message cannot be followed now, and nothing of it may be kept until it can."""
 
 
 class OrderForgotten(Event, frozen=True):
     """The person of the order is forgotten: its personal blocks count as erased, and none is taken in again."""
+
+    request: str
+
+
+class OrderForgettingAwaited(Event, frozen=True):
+    """The person of the order is to be forgotten when it and his others are finished; each step of it is looked at."""
+
+    request: str
+
+
+class OrderForgettingWithdrawn(Event, frozen=True):
+    """The person of the order is not to be forgotten by this request any more."""
 
     request: str
 

@@ -129,6 +129,7 @@ Body = (
     | cellular.Tick
     | privacy.ForgetPerson
     | privacy.RecordDisclosure
+    | privacy.WithdrawForgetting
 )
 """Everything that may be mailed. Other commands exist inside a turn only."""
 

@@ -36,7 +36,16 @@ from domain.delivery import (
     of_pick_list,
     summed,
 )
-from domain.erasure import DropMessage, Forget, OrderForgotten, OrderIsForgotten
+from domain.erasure import (
+    AwaitForget,
+    DropMessage,
+    Forget,
+    OrderForgettingAwaited,
+    OrderForgettingWithdrawn,
+    OrderForgotten,
+    OrderIsForgotten,
+    StopAwaiting,
+)
 from domain.ids import order_key
 from domain.payments import NO_PAYMENTS, Payments
 from domain.people import NO_PEOPLE, People
@@ -888,6 +897,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     payments: Payments = NO_PAYMENTS
     forgotten: str = ""
     """The request by which its person was forgotten; "" = he was not."""
+    awaited: tuple[str, ...] = ()
+    """Requests to forget him that wait until it is finished."""
 
 
 _replace = msgspec.structs.replace
@@ -918,6 +929,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         people=state.people,
         payments=state.payments,
         forgotten=state.forgotten,
+        awaited=state.awaited,
     )
 
 
@@ -1294,7 +1306,7 @@ def _of_payments(state: Order, event: Event) -> Order:
 
 def _forgotten(state: Order, event: OrderForgotten) -> Order:
     """Let go of the digests that the personal half is in: the next view is told apart by its public half alone."""
-    return _replace(state, forgotten=event.request, digest="", address="")
+    return _replace(state, forgotten=event.request, digest="", address="", awaited=())
 
 
 EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
@@ -1358,6 +1370,10 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
     EffectFailed: _effect_known,
     DeliveryConfirmed: _delivery_confirmed,
     OrderForgotten: _forgotten,
+    OrderForgettingAwaited: lambda state, event: _replace(state, awaited=(*state.awaited, event.request)),
+    OrderForgettingWithdrawn: lambda state, event: _replace(
+        state, awaited=tuple(each for each in state.awaited if each != event.request)
+    ),
     TimerSet: lambda state, event: _replace(state, timers=(*state.timers, (event.timer, event.due_ms))),
     TimerCleared: _timer_cleared,
     **dict.fromkeys(people.EVENTS, _of_people),
@@ -2868,6 +2884,17 @@ def _forget(command: Forget, state: Order, now_ms: int) -> Sequence[Event]:
     return () if state.forgotten else (OrderForgotten(command.request),)
 
 
+def _await_forget(command: AwaitForget, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    known = state.forgotten or command.request in state.awaited
+    return () if known else (OrderForgettingAwaited(command.request),)
+
+
+def _stop_awaiting(command: StopAwaiting, state: Order, now_ms: int) -> Sequence[Event]:
+    del now_ms
+    return (OrderForgettingWithdrawn(command.request),) if command.request in state.awaited else ()
+
+
 def _drop(command: DropMessage, state: Order, now_ms: int) -> Sequence[Event]:
     del command, state, now_ms
     raise OrderIsForgotten(
@@ -2877,6 +2904,8 @@ def _drop(command: DropMessage, state: Order, now_ms: int) -> Sequence[Event]:
 
 DECIDE: Mapping[type[Command], Callable[[Any, Order, int], Sequence[Event]]] = {
     Forget: _forget,
+    AwaitForget: _await_forget,
+    StopAwaiting: _stop_awaiting,
     DropMessage: _drop,
     TakeSnapshot: _take_snapshot,
     ScanItem: _scan_item,

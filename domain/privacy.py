@@ -3,6 +3,10 @@
 One stream for all requests, so that the record of who asked stays when everything it was about is gone. It names
 orders, buyers (by keyed digest) and asides, and never the person. A request is decided in one turn with all orders it
 names; the keys are destroyed afterwards, by an act outside (`runners.effects_erasure`), whose end is recorded here.
+
+A request may wait until everything of the person is finished. Its orders know of it: each of their steps that leaves
+one finished asks here, in the same turn, whether all are now (`react_to_awaited`); once a day a timer asks, for what no
+step tells. What is carried out then is the request itself, by the same event and the same way as at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +17,11 @@ import msgspec
 
 from domain.acts import Act, acting
 from domain.decider import Command, Decider, DomainError, Event
-from domain.erasure import Forget
+from domain.erasure import AwaitForget, Forget, StopAwaiting
 from domain.fulfilment import Message
 from domain.handled import Handled
-from domain.ids import BUYERS_KEY, is_key, kind_of, trail_key
-from domain.order import EffectFailed, EffectSucceeded, Order, RecordEffect
+from domain.ids import BUYERS_KEY, PRIVACY_KEY, is_key, kind_of, trail_key
+from domain.order import EffectFailed, EffectSucceeded, Order, RecordEffect, TimerCleared, TimerDue, TimerSet
 from domain.time_units import DAY_MS
 
 EFFECT = "erasure"
@@ -27,6 +31,10 @@ STREAMS_MAX = 1_000
 REASON_MAX = 500
 SETTLED_MS = 30 * DAY_MS
 """A parcel of which its channel has said nothing new for so long counts as arrived where no carrier tells."""
+LOOK_MS = DAY_MS
+"""How often a request that waits is looked at where nothing happens: silence and debts end without an order's step."""
+TIMER = "forget-"
+"""How the names of these timers begin; the request follows."""
 ASIDE = "aside-"
 """How the names begin that keys of asides have: bytes that came in and are no order's."""
 _END: frozenset[str] = frozenset({"completed", "cancelled", ""})
@@ -59,6 +67,27 @@ class ForgetPerson(_Request, frozen=True):
     """Of `buyers`, those with whom something was agreed: filled in by the turn."""
     owing: tuple[str, ...] = ()
     """Of `buyers`, those who owe something: filled in by the turn."""
+    when_finished: bool = False
+    """Whether it waits where something stands against it, instead of being refused."""
+
+
+class WithdrawForgetting(Act, frozen=True):
+    """A request that waits is not to be carried out any more."""
+
+    request: str = ""
+    reason: str = ""
+    """Why; names nobody."""
+
+
+class LookAgain(Command, frozen=True):
+    """In-turn: something that stood against a request may do so no more."""
+
+    request: str
+    timer: str = ""
+    """The timer that rang; "" = an order asks."""
+    unfinished: tuple[tuple[str, str], ...] = ()
+    known: tuple[str, ...] = ()
+    owing: tuple[str, ...] = ()
 
 
 class RepeatForgetting(ForgetPerson, frozen=True):
@@ -83,6 +112,31 @@ class ForgettingAsked(Event, frozen=True):
     orders: tuple[str, ...] = ()
     buyers: tuple[str, ...] = ()
     asides: tuple[str, ...] = ()
+
+
+class ForgettingAwaited(Event, frozen=True):
+    """A person is to be forgotten as soon as everything of him is finished. Nothing is destroyed yet."""
+
+    request: str
+    """Id of the act; that of the request that it becomes."""
+    asked: str
+    reason: str
+    who: str
+    role: str
+    orders: tuple[str, ...] = ()
+    buyers: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+
+
+class ForgettingWithdrawn(Event, frozen=True):
+    """A request that waited is not carried out."""
+
+    request: str
+    command: str
+    reason: str
+    who: str
+    role: str
+    orders: tuple[str, ...] = ()
 
 
 class PersonForgotten(EffectSucceeded, frozen=True):
@@ -135,6 +189,14 @@ class StillOwes(DomainError):
     """The person owes the merchant something."""
 
 
+class AwaitedAlready(DomainError):
+    """Another request waits for the same."""
+
+
+class NothingAwaited(DomainError):
+    """No such request waits: it is carried out, withdrawn, or never was."""
+
+
 class WrongActor(DomainError):
     """Privacy knows no such command."""
 
@@ -145,6 +207,11 @@ class Privacy(msgspec.Struct, frozen=True):
     requests: "immutables.Map[str, bool]" = immutables.Map()
     """Id → whether the keys are destroyed."""
     handled: Handled = Handled()
+    waiting: "immutables.Map[str, ForgettingAwaited]" = immutables.Map()
+    """Requests that wait, by id."""
+
+
+_replace = msgspec.structs.replace
 
 
 def why_unfinished(state: Order, now_ms: int) -> str:
@@ -169,20 +236,31 @@ def informed(command: Any, states_of: Callable[[Sequence[str]], Sequence[Any]], 
 
     What a message says there itself counts for nothing.
     """
-    if not isinstance(command, ForgetPerson):
+    if isinstance(command, TimerDue):
+        command = LookAgain(command.timer.removeprefix(TIMER), command.timer)
+    if not isinstance(command, ForgetPerson | LookAgain):
         told: Command = command
         return told
-    if len(command.orders) > STREAMS_MAX or not all(is_key(key) and kind_of(key) == "order" for key in command.orders):
-        return msgspec.structs.replace(command, unfinished=(), known=(), owing=())  # refused for that
-    *orders, buyers = states_of((*command.orders, BUYERS_KEY))
-    why = [(key, why_unfinished(state, now_ms)) for key, state in zip(command.orders, orders, strict=True)]
-    known = tuple(name for name in command.buyers if name in buyers.known)
-    return msgspec.structs.replace(
-        command,
+    asks: ForgetPerson | LookAgain = _replace(command, unfinished=(), known=(), owing=())
+    about: Any = asks
+    if isinstance(asks, LookAgain):
+        (state,) = states_of((PRIVACY_KEY,))
+        about = state.waiting.get(asks.request)
+    if about is None or len(about.orders) > STREAMS_MAX or not _are_orders(about.orders):
+        return asks  # nothing waits, or it is refused for that
+    *orders, buyers = states_of((*about.orders, BUYERS_KEY))
+    why = [(key, why_unfinished(state, now_ms)) for key, state in zip(about.orders, orders, strict=True)]
+    known = tuple(name for name in about.buyers if name in buyers.known)
+    return _replace(
+        asks,
         unfinished=tuple(each for each in why if each[1]),
         known=known,
         owing=tuple(name for name in known if sum(buyers.known[name].owes.values()) > 0),
     )
+
+
+def _are_orders(keys: Sequence[str]) -> bool:
+    return all(is_key(key) and kind_of(key) == "order" for key in keys)
 
 
 def _checked(command: _Request) -> tuple[str, str]:
@@ -198,7 +276,7 @@ def _checked(command: _Request) -> tuple[str, str]:
     if len(named) > STREAMS_MAX:
         raise TooMuchAtOnce(f"{len(named):,} streams are named; at most {STREAMS_MAX:,} go at once: ask in parts")
     if not (
-        all(is_key(key) and kind_of(key) == "order" for key in command.orders)
+        _are_orders(command.orders)
         and all(is_key(trail_key(name)) for name in command.buyers)
         and all(is_key(name) and name.startswith(ASIDE) for name in command.asides)
     ):
@@ -206,17 +284,52 @@ def _checked(command: _Request) -> tuple[str, str]:
     return who, role
 
 
-def _forget(command: ForgetPerson) -> Sequence[Event]:
+def _forget(command: ForgetPerson, state: Privacy, now_ms: int) -> Sequence[Event]:
     who, role = _checked(command)
-    if not isinstance(command, RepeatForgetting):
-        if command.unfinished:
-            shown = "; ".join(f"{key}: {why}" for key, why in command.unfinished[:5])
-            more = f"; and {len(command.unfinished) - 5} more" if len(command.unfinished) > 5 else ""  # noqa: PLR2004
-            raise StillUnderWay(f"not before they are finished: {shown}{more}. Finish or cancel them, then ask again")
-        if command.owing:
-            raise StillOwes(f"{', '.join(command.owing[:5])} owes something; settle it first")
     named = (command.orders, command.buyers, command.asides)
-    return (ForgettingAsked(command.command_id, command.asked, command.reason, who, role, *named),)
+    asked = (command.command_id, command.asked, command.reason, who, role, *named)
+    if isinstance(command, RepeatForgetting):
+        cleared = (TimerCleared(TIMER + command.command_id, fired=False),) * (command.command_id in state.waiting)
+        return (*cleared, ForgettingAsked(*asked))
+    if command.when_finished and (command.unfinished or command.owing):
+        for each in state.waiting.values():
+            if all(set(of) <= set(its) for of, its in zip(named, (each.orders, each.buyers, each.asides), strict=True)):
+                raise AwaitedAlready(f"request {each.request} waits for that already")
+        return (ForgettingAwaited(*asked), TimerSet(TIMER + command.command_id, now_ms + LOOK_MS))
+    if command.unfinished:
+        shown = "; ".join(f"{key}: {why}" for key, why in command.unfinished[:5])
+        more = f"; and {len(command.unfinished) - 5} more" if len(command.unfinished) > 5 else ""  # noqa: PLR2004
+        raise StillUnderWay(
+            f"not before they are finished: {shown}{more}. Finish or cancel them, then ask again; or ask that it be "
+            "done when they are finished"
+        )
+    if command.owing:
+        raise StillOwes(f"{', '.join(command.owing[:5])} owes something; settle it first")
+    return (ForgettingAsked(*asked),)
+
+
+def _look(command: LookAgain, state: Privacy, now_ms: int) -> Sequence[Event]:
+    """Carry out a request that waited, if nothing stands against it any more; else look again tomorrow."""
+    waits = state.waiting.get(command.request)
+    if waits is None:
+        return ()
+    timer = TIMER + command.request
+    if command.unfinished or command.owing:
+        return (TimerCleared(timer, fired=True), TimerSet(timer, now_ms + LOOK_MS)) if command.timer else ()
+    named = (waits.orders, waits.buyers, waits.asides)
+    asked = ForgettingAsked(waits.request, waits.asked, waits.reason, waits.who, waits.role, *named)
+    return (TimerCleared(timer, fired=bool(command.timer)), asked)
+
+
+def _withdraw(command: WithdrawForgetting, state: Privacy) -> Sequence[Event]:
+    who, role = acting(command)
+    if not command.reason.strip() or len(command.reason) > REASON_MAX:
+        raise NotToldWhy(f"say why, in at most {REASON_MAX} characters, without naming anybody")
+    waits = state.waiting.get(command.request)
+    if waits is None:
+        raise NothingAwaited(f"no request {command.request} waits: it is carried out or withdrawn, or there was none")
+    told = ForgettingWithdrawn(command.request, command.command_id, command.reason, who, role, waits.orders)
+    return (TimerCleared(TIMER + command.request, fired=False), told)
 
 
 def _disclose(command: RecordDisclosure) -> Sequence[Event]:
@@ -244,27 +357,41 @@ def decide(command: Command, state: Privacy, now_ms: int = 0) -> Sequence[Event]
         RefusedBefore: it was refused when it came first.
         DomainError: it breaks a rule.
     """
-    del now_ms
-    if not isinstance(command, ForgetPerson | RecordDisclosure | RecordEffect):
-        raise WrongActor(f"{type(command).__name__} is nothing that privacy could do")
+    if isinstance(command, LookAgain):
+        return _look(command, state, now_ms)
     if isinstance(command, RecordEffect):
         return _report(command, state)
-    if state.handled.has(command.command_id):
+    if not isinstance(command, ForgetPerson | RecordDisclosure | WithdrawForgetting):
+        raise WrongActor(f"{type(command).__name__} is nothing that privacy could do")
+    repeats = isinstance(command, RepeatForgetting) and command.command_id in state.waiting
+    if not repeats and state.handled.has(command.command_id):
         return ()
-    return _forget(command) if isinstance(command, ForgetPerson) else _disclose(command)
+    if isinstance(command, WithdrawForgetting):
+        return _withdraw(command, state)
+    return _forget(command, state, now_ms) if isinstance(command, ForgetPerson) else _disclose(command)
 
 
 def react(events: Sequence[Event], command: Any) -> list[Message]:
     """Return what a request means for the actors that hold something of the person."""
     messages: list[Message] = []
     for event in events:
-        if not isinstance(event, ForgettingAsked):
-            continue
-        forget = Forget(event.request)
-        messages += [Message(key, forget) for key in event.orders]
-        messages += [Message(trail_key(name), forget) for name in event.buyers]
-        messages += [Message(BUYERS_KEY, Forget(event.request, name)) for name in command.known]
+        if isinstance(event, ForgettingAwaited):
+            messages += [Message(key, AwaitForget(event.request)) for key in event.orders]
+        elif isinstance(event, ForgettingWithdrawn):
+            messages += [Message(key, StopAwaiting(event.request)) for key in event.orders]
+        elif isinstance(event, ForgettingAsked):
+            forget = Forget(event.request)
+            messages += [Message(key, forget) for key in event.orders]
+            messages += [Message(trail_key(name), forget) for name in event.buyers]
+            messages += [Message(BUYERS_KEY, Forget(event.request, name)) for name in command.known]
     return messages
+
+
+def react_to_awaited(before: Order, after: Order, now_ms: int) -> list[Message]:
+    """Return what a step of an order that requests wait for means for them: nothing while it is not finished."""
+    if after is before or not after.awaited or not before.awaited or why_unfinished(after, now_ms):
+        return []
+    return [Message(PRIVACY_KEY, LookAgain(request)) for request in after.awaited]
 
 
 def streams_of(asked: ForgettingAsked) -> tuple[str, ...]:
@@ -273,14 +400,28 @@ def streams_of(asked: ForgettingAsked) -> tuple[str, ...]:
 
 
 EVOLVE: Mapping[type[Event], Callable[[Privacy, Any], Privacy]] = {
-    ForgettingAsked: lambda state, event: Privacy(
-        state.requests.set(event.request, False), state.handled.with_(event.request)
+    ForgettingAwaited: lambda state, event: _replace(
+        state, handled=state.handled.with_(event.request), waiting=state.waiting.set(event.request, event)
     ),
-    PersonForgotten: lambda state, event: Privacy(state.requests.set(event.reference, True), state.handled),
+    ForgettingWithdrawn: lambda state, event: _replace(
+        state, handled=state.handled.with_(event.command), waiting=_without(state.waiting, event.request)
+    ),
+    ForgettingAsked: lambda state, event: Privacy(
+        state.requests.set(event.request, False),
+        state.handled.with_(event.request),
+        _without(state.waiting, event.request),
+    ),
+    PersonForgotten: lambda state, event: _replace(state, requests=state.requests.set(event.reference, True)),
     ErasureDelayed: lambda state, _: state,
-    DataDisclosed: lambda state, event: Privacy(state.requests, state.handled.with_(event.request)),
-    PrivacyRefused: lambda state, event: Privacy(state.requests, state.handled.with_(event.command, event.reason)),
+    DataDisclosed: lambda state, event: _replace(state, handled=state.handled.with_(event.request)),
+    PrivacyRefused: lambda state, event: _replace(state, handled=state.handled.with_(event.command, event.reason)),
+    TimerSet: lambda state, _: state,
+    TimerCleared: lambda state, _: state,
 }
+
+
+def _without(waiting: "immutables.Map[str, ForgettingAwaited]", request: str) -> Any:
+    return waiting.delete(request) if request in waiting else waiting
 
 
 def evolve(state: Privacy, event: Event) -> Privacy:

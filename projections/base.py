@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import MetaData, Table
+from sqlalchemy import LargeBinary, MetaData, Table
 from sqlalchemy.schema import SchemaItem
 
 from domain.catalogue import TYPES, UPCASTS, UnknownTag, decode_event, encode_event
@@ -95,6 +95,16 @@ class Projection(ABC, Generic[Key, Document]):
         """
         del values
         return ""
+
+    def without_person(self, table: Table, row: Sequence[Any]) -> Sequence[Any] | None:
+        """Return a row as it is to be once its order's person is forgotten; None = it goes.
+
+        Asked for rows of tables with a column `key`: the order. What was sealed goes everywhere.
+        """
+        return [
+            None if isinstance(each.type, LargeBinary) else value
+            for each, value in zip(table.columns, row, strict=True)
+        ]
 
     def public(self, changed: Mapping[Key, Document | None]) -> list[Public]:
         """Return the public documents of changed ones; nothing where there is no bucket."""

@@ -220,11 +220,16 @@ def _forgotten(entry: Entry, facts: OrderForgotten, event: Recorded) -> None:
     entry.forgotten = True
     entry.sealed = None
     if entry.viewed:
-        said = msgspec.json.decode(entry.viewed)
-        said["snapshot"].pop("customer", None)
-        entry.viewed = msgspec.json.encode(said)
+        entry.viewed = unnamed(entry.viewed)
         entry.view = _viewed(entry.viewed).snapshot
         entry.seen = event.position
+
+
+def unnamed(viewed: bytes) -> bytes:
+    """Return the data of an event that brought a view, without the digest that leads to its customer."""
+    said = msgspec.json.decode(viewed)
+    said["snapshot"].pop("customer", None)
+    return msgspec.json.encode(said)
 
 
 def _repeated(entry: Entry, _: OrderRepeated, __: Recorded) -> None:

@@ -25,7 +25,7 @@ from adapters.storage.checkpoints import LEAF_BYTES, Appender, Checkpoint, Check
 from adapters.storage.kept_tree import KeptTree, Names, name_line
 from adapters.storage.scan import Ends, Row, Scan, Unreadable
 from adapters.storage.sealing import SealBroken, Sealer
-from domain.catalogue import TYPES, UnknownTag, decode_event, kind_of_tag
+from domain.catalogue import ELSEWHERE, TYPES, UnknownTag, decode_event, kind_of_tag
 from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.merkle import Frontier
@@ -54,7 +54,7 @@ _EVENT_KINDS = frozenset({"database", "form", "gap", "leaf", "version"})
 """Kinds of problems of single events; a map that does not fit follows from one."""
 _NO_LEAF = bytes(LEAF_BYTES)
 _NO_NAME = name_line("", "")
-_LEAD_OF_TAG = {tag: f"{kind_of_tag(tag)}-" for tag in TYPES}
+_LEADS_OF_TAG = {tag: tuple(f"{kind}-" for kind in (kind_of_tag(tag), *ELSEWHERE.get(tag, ()))) for tag in TYPES}
 """Tag → how the keys of the streams begin that it may stand in."""
 TIMERS_STREAM = "cell-timers"
 """Snapshots under this name count positions of the whole log."""
@@ -321,7 +321,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
                 decode_envelope(envelope)
                 decoded = envelope
             payload = getattr(decode_event(tag, data), "payload", "")
-            if not stream.startswith(_LEAD_OF_TAG.get(tag, kind_of_tag(tag))):
+            if not stream.startswith(_LEADS_OF_TAG.get(tag, kind_of_tag(tag))):
                 problems.append(Problem("form", f"{_named(row)}: a {tag} has no place in it", position, stream))
         except (
             AttributeError,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from domain import order
-from domain.catalogue import TYPES, kind_of_tag
+from domain.catalogue import ELSEWHERE, TYPES, kind_of_tag
 from projections import PROJECTIONS, checks, desk_document, finance
 from projections.after_sales import Shown
 from projections.base import Projection
@@ -154,7 +154,8 @@ def contract(
     for tag, kind in types.items():
         name, version = named(tag)
         shapes[name][str(version)] = _schema(name, version, kind)
-        feeds[events_address(tag)].append(name)
+        for address in (events_address(tag), *map(_address_of, ELSEWHERE.get(tag, ()))):
+            feeds[address].append(name)
     shapes["event-headers"] = {str(EventHeaders.VERSION): _schema("event-headers", EventHeaders.VERSION, EventHeaders)}
     shapes["webhook-body"] = {str(WebhookBody.VERSION): _schema("webhook-body", WebhookBody.VERSION, WebhookBody)}
     for projection in projections:
@@ -174,7 +175,11 @@ def contract(
 
 def events_address(tag: str) -> str:
     """Return where an event is published: the last word of the subject is the rest of its tag."""
-    return f"events.{{cell}}.{kind_of_tag(tag)}.{{scope}}.{{type}}"
+    return _address_of(kind_of_tag(tag))
+
+
+def _address_of(kind: str) -> str:
+    return f"events.{{cell}}.{kind}.{{scope}}.{{type}}"
 
 
 def _document(bucket: str, version: int) -> Schema:

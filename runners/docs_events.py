@@ -49,7 +49,7 @@ _AXES: Final[dict[str, str]] = {
     **dict.fromkeys(("commented", "mentions_read"), "talk"),
     **dict.fromkeys(("complained", "complaint_closed", "enquired"), "customer"),
     **dict.fromkeys(("timer_set", "timer_cleared"), "timers"),
-    "forgotten": "privacy",
+    **dict.fromkeys(("forgotten", "forgetting_awaited", "forgetting_withdrawn"), "privacy"),
 }
 """Which axis of the order an event moves."""
 _OTHER_AXES: Final = {

@@ -16,9 +16,9 @@ from domain.labels import label_of
 from projections.base import Projection
 from projections.inventory import Inventory
 from projections.orders import Orders
-from runners.as_of import Snapshots, advance, build
 from runners.history import differences, local
 from runners.replay import ReplayLog
+from runners.snapshots import Snapshots, advance, build
 
 QUANTITIES = ("on_hand", "reserved", "pre_reserved", "protected", "promised", "damaged", "available", "to_order")
 
@@ -112,7 +112,7 @@ def _twice(
 ) -> tuple[Rows, Rows]:
     """Return these columns of a read model's first table, as of both positions, by primary key."""
     with TemporaryDirectory(prefix="orderspine-diff-") as scratch:
-        models = build(log, projection, after, Path(scratch) / "read_models.db", snapshots)
+        models, _ = build(log, projection, after, Path(scratch) / "read_models.db", snapshots)
         try:
             before = _columns(projection, models, columns)
             advance(log, projection, upto, models)

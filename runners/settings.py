@@ -9,6 +9,7 @@ import msgspec
 FILE = "settings.json"
 PREFIX = "ORDERSPINE_"
 PORT_MAX = 65_535
+SNAPSHOT_EVERY_MIN = 100
 
 
 class BadSetting(ValueError):
@@ -63,6 +64,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often `up` signs a checkpoint of the log, where anything is new."""
     witness: str = ""
     """Folder outside of this machine's reach that checkpoints are copied to; "" = none."""
+    snapshot_every: int = 50_000
+    """Events between two snapshots of the read models that `up` makes for looks back; 0 = it makes none."""
+    snapshot_bytes_max: int = 2 << 30
+    """Most bytes of all these snapshots; older ones go first."""
 
     @property
     def path(self) -> Path:
@@ -108,6 +113,10 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting("webhooks_retry_ms: a number of milliseconds above 0 is needed")
     if settings.seal_every_s < 1:
         raise BadSetting(f"seal_every_s {settings.seal_every_s}: a number above 0 is needed")
+    if settings.snapshot_every != 0 and settings.snapshot_every < SNAPSHOT_EVERY_MIN:
+        raise BadSetting(f"snapshot_every {settings.snapshot_every}: {SNAPSHOT_EVERY_MIN} or more, or 0 for none")
+    if settings.snapshot_bytes_max < 1:
+        raise BadSetting(f"snapshot_bytes_max {settings.snapshot_bytes_max}: a number above 0 is needed")
     if not (settings.store == "sqlite" or settings.postgres):
         raise BadSetting(f"store {settings.store!r}: say `sqlite` or give a postgresql:// address")
     return settings

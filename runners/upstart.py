@@ -24,7 +24,7 @@ from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
-from adapters.storage.vault import KeysMissing
+from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
 from domain.timehub import zone_of
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
@@ -32,6 +32,7 @@ from runners.erasures import destroy_again
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
+from runners.snapshots import FOLDER as SNAPSHOTS
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
 from runners.statusline import StatusLine
 from runners.subscribers import (
@@ -219,8 +220,11 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
     try:
         with closing(open_log(settings)) as log:
             head = log.tracked().head
-            with closing(open_vault(settings, make=new_keys or head == 0)) as vault:
+            # Destroyed they are in any case; what holds their bytes may outlive many starts.
+            vault = open_vault(settings, make=new_keys or head == 0)
+            with closing(vault), contextlib.suppress(KeysHeld):
                 destroy_again(log, vault)
+                vault.wipe()
     except KeysMissing as error:
         raise StoreUnusable(
             f"the log has {head:,} events, and their keys are gone ({error}). Bring the keys back from their backup. "
@@ -356,6 +360,8 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         # Behind the worker: its last checkpoint is of all that was committed.
         Part("sealer", "runners.sealer", (*data, "--witness", settings.witness), stop_s=15.0, nice=BEHIND, late=True),
     ]
+    if settings.snapshot_every or (settings.path / SNAPSHOTS).is_dir():
+        parts.insert(0, Part("snapshots", "runners.snapshotter", data, stop_s=5.0, nice=BEHIND, late=True))
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:
         parts.insert(0, Part("simulate", SIMULATE_MODULE, ("--feed", *data), restart=False, stop_s=3.0))

@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.catalogue import decode_event
 from domain.decider import Event
@@ -149,11 +151,12 @@ class Cell:
         with closing(open_vault(self.settings)) as vault, closing(scan_of(self.settings)()) as scan:
             return find(self.engine.log, scan, vault, text)
 
-    def ask(self, text: str = PHONE, own: str = "c-1") -> Reply:
+    def ask(self, text: str = PHONE, own: str = "c-1", *, when_finished: bool = False) -> Reply:
         """Ask that the person be forgotten."""
         found = self.person(text)
         named = (tuple(found.orders), tuple(found.buyers), tuple(found.asides))
-        return self.mail(PRIVACY_KEY, forget(own, *named))
+        asked = msgspec.structs.replace(forget(own, *named), when_finished=when_finished)
+        return self.mail(PRIVACY_KEY, asked)
 
     def facts(self, stream: str) -> list[Event]:
         loaded = self.engine.log.select_many([stream], snapshots=False).get(stream)

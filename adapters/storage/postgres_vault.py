@@ -1,27 +1,39 @@
 """The vault in PostgreSQL, in a schema of its own."""
 
+import re
 from collections.abc import Sequence
 from secrets import token_bytes, token_hex
+from typing import Any
+
+import psycopg
 
 from adapters.storage.postgres import Session
 from adapters.storage.schema import SCHEMA, check_schema, running_build
 from adapters.storage.sealing import KEY_BYTES
-from adapters.storage.vault import CACHED_KEYS, CachedVault, KeysMissing
+from adapters.storage.vault import CACHED_KEYS, CachedVault, KeysHeld, KeysMissing
+
+REWRITTEN_MAX = 64 << 20
+"""The table is written anew at each destroying up to this size (some 300,000 keys, well under a second); nobody gets a
+key meanwhile, and who waits gives up after two seconds. A larger one is written anew when nobody serves."""
 
 _TABLES = """
 CREATE TABLE {schema}.keys (stream text COLLATE "C" PRIMARY KEY, key bytea);
+ALTER TABLE {schema}.keys ALTER COLUMN key SET STATISTICS 0;
 CREATE TABLE {schema}.vault (
-    schema integer NOT NULL, build text NOT NULL, digest_key bytea NOT NULL, destroyed bigint NOT NULL
+    schema integer NOT NULL, build text NOT NULL, digest_key bytea NOT NULL, destroyed bigint NOT NULL,
+    wiped bigint NOT NULL
 );
-INSERT INTO {schema}.vault VALUES ({number}, '{build}', '\\x{digest_key}', 0);
+INSERT INTO {schema}.vault VALUES ({number}, '{build}', '\\x{digest_key}', 0, 0);
 """
 
 
 class PostgresVault(CachedVault):
     """Keys in a schema of a PostgreSQL database; any number of threads and processes may use it.
 
-    Destroyed keys are vacuumed away at once. What the server's own WAL archive or base backups hold
-    is theirs to expire.
+    A row that is changed stays in its page beside the new one, and its bytes stay there when it is vacuumed away. So
+    the table is written anew (`VACUUM FULL`) where keys were destroyed; `wiped` is the number of the last destroying
+    after which it was. No statistics are taken of the keys: ANALYZE would keep some of them as samples. What the
+    server's own WAL, its archive or base backups hold is theirs to expire.
     """
 
     def __init__(self, dsn: str, schema: str, *, make: bool = True, cached_keys: int = CACHED_KEYS) -> None:
@@ -43,12 +55,23 @@ class PostgresVault(CachedVault):
             elif not self._session.has("vault"):
                 raise KeysMissing(f"the database has no schema {schema} with keys")  # noqa: TRY301  closes the session
             with self._session.use() as db:
-                ((number, build, digest_key),) = db.execute("SELECT schema, build, digest_key FROM vault").fetchall()
+                ((number, build, digest_key, marked),) = db.execute(
+                    "SELECT schema, build, digest_key, to_jsonb(vault) ? 'wiped' FROM vault"
+                ).fetchall()
+                if not marked:  # made by an earlier build
+                    self._renew(db)
             check_schema(f"PostgreSQL schema {schema}", number, build)
             self._digest_key: bytes = digest_key
         except BaseException:
             self._session.close()
             raise
+
+    def _renew(self, db: psycopg.Connection[Any]) -> None:
+        """Bring the tables of an earlier build to this one's shape, without the samples that ANALYZE took of keys."""
+        with db.transaction():
+            db.execute("ALTER TABLE keys ALTER COLUMN key SET STATISTICS 0")
+            db.execute("ALTER TABLE keys ALTER COLUMN key TYPE bytea")  # this drops the statistics of the column
+            db.execute("ALTER TABLE vault ADD COLUMN IF NOT EXISTS wiped bigint NOT NULL DEFAULT 0")
 
     def digest_key(self) -> bytes:
         """Return the cell's key for keyed digests."""
@@ -95,6 +118,44 @@ class PostgresVault(CachedVault):
                 (names,),
             )
             db.execute("UPDATE vault SET destroyed = destroyed + 1")
-        with self._session.use() as db:
-            db.execute("VACUUM keys")
+        self._wipe(REWRITTEN_MAX)
         return int(there)
+
+    def wipe(self) -> None:
+        """Write the table anew, however large, if keys were destroyed since it last was; see `DestroyingVault`."""
+        with self._lock:
+            self._wipe(None)
+
+    def _wipe(self, bytes_max: int | None) -> None:
+        with self._session.use() as db:
+            ((destroyed, wiped, size),) = db.execute(
+                "SELECT destroyed, wiped, pg_total_relation_size('keys') FROM vault"
+            ).fetchall()
+            if destroyed == wiped:
+                return
+            if bytes_max is not None and size > bytes_max:
+                db.execute("VACUUM keys")
+                return
+            left: list[int] = []
+
+            def heard(notice: psycopg.errors.Diagnostic) -> None:
+                # "… found 3 removable, 4 nonremovable row versions", "0 dead row versions cannot be removed yet."
+                number = re.search(r"\d+", notice.message_detail or "")
+                left.append(int(number[0]) if number else 0)
+
+            db.add_notice_handler(heard)
+            try:
+                db.execute("VACUUM (FULL, VERBOSE) keys")
+            except psycopg.errors.LockNotAvailable as exc:
+                raise KeysHeld(
+                    "somebody (a dump, a long transaction) holds the table of keys locked; try again"
+                ) from exc
+            finally:
+                db.remove_notice_handler(heard)
+            if any(left):
+                raise KeysHeld(
+                    f"{sum(left)} old rows of the table of keys are kept by an older transaction (open or prepared), "
+                    "replica or replication slot (pg_stat_activity.backend_xmin, pg_replication_slots.xmin): end it, "
+                    "then try again"
+                )
+            db.execute("UPDATE vault SET wiped = greatest(wiped, %s)", (destroyed,))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    LargeBinary,
     MetaData,
     Select,
     Table,
@@ -75,6 +76,14 @@ class Projection(Protocol):
     @property
     def tables(self) -> tuple[Table, ...]:
         """Its tables; the version is in their names."""
+        ...
+
+
+class Naming(Projection, Protocol):
+    """A projection that knows what in its rows names a person."""
+
+    def without_person(self, table: Table, row: Sequence[Any]) -> Sequence[Any] | None:
+        """Return a row without what names its order's person; None = it goes."""
         ...
 
 
@@ -232,6 +241,30 @@ class ReadModels:
             for name in (name for row in old for name in json.loads(row[0])):
                 if name not in mine:
                     db.execute(DropTable(Table(name, MetaData(schema=self._schema)), if_exists=True))
+
+    def take_out(self, projection: Naming, keys: Collection[str]) -> None:
+        """Take what names a person out of these orders' rows, whatever was folded in: of copies, not live ones."""
+        with self._engine.begin() as db:
+            for made in projection.tables:
+                own = self._own(made)
+                if "key" not in own.columns:
+                    continue
+                for row in list(_of_keys(db, select(own), own.c.key, list(keys))):
+                    after = projection.without_person(made, row)
+                    this = [key == getattr(row, key.name) for key in own.primary_key]
+                    if after is None:
+                        db.execute(delete(own).where(*this))
+                    elif tuple(after) != tuple(row):
+                        db.execute(update(own).where(*this).values(dict(zip(own.columns.keys(), after, strict=True))))
+
+    def leave_out_sealed(self, projection: Projection) -> None:
+        """Empty all sealed blocks: of copies, not live ones."""
+        with self._engine.begin() as db:
+            for made in projection.tables:
+                own = self._own(made)
+                for each in own.columns:
+                    if isinstance(each.type, LargeBinary):
+                        db.execute(update(own).where(each.is_not(None)).values({each.name: None}))
 
     # --- reading, for the fold
 

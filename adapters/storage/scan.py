@@ -212,11 +212,12 @@ class SqliteScan:
             rows = self._ask("SELECT min(stream) FROM events WHERE stream >= ? AND stream < 'order.'", behind)
             if rows[0][0] is None:
                 break
-            shop = str(rows[0][0]).rpartition(":")[0]
+            first = str(rows[0][0])
+            shop = first.rpartition(":")[0] or first
             if self.has_stream(shop + ending):
                 found.append(shop + ending)
             behind = f"{shop};"
-        return found
+        return sorted(found)
 
     def snapshots(self) -> list[tuple[str, int, int]]:
         """Return snapshots beside the ends of their streams."""

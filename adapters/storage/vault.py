@@ -23,6 +23,10 @@ class KeysMissing(LogDamaged):
     """There is no store of keys where one must be."""
 
 
+class KeysHeld(Exception):
+    """Keys are destroyed, and somebody keeps their old bytes in the store for now. The message says what to do."""
+
+
 class DestroyingVault(Vault, Protocol):
     """A vault that can forget, and that holds the cell's key for keyed digests."""
 
@@ -30,6 +34,17 @@ class DestroyingVault(Vault, Protocol):
         """Destroy these streams' keys, durably and for ever; return how many there were.
 
         Afterwards `keys` leaves these streams out, also with `create`, and also those that never had a key.
+
+        Raises:
+            KeysHeld: that is so, but their bytes could not be taken out of the store yet: destroy again.
+        """
+        ...
+
+    def wipe(self) -> None:
+        """Take out of the store what destroying left of keys' bytes, however long it takes; for when nobody serves.
+
+        Raises:
+            KeysHeld: it cannot be done now.
         """
         ...
 
@@ -80,6 +95,9 @@ class CachedVault(ABC):
             for name in names:
                 self._cache.pop(name, None)
             return self._destroy(names) if names else 0
+
+    def wipe(self) -> None:  # noqa: B027  most stores need none
+        """Do nothing: destroying leaves nothing."""
 
     @abstractmethod
     def _changes(self) -> int:

@@ -26,10 +26,10 @@ from runners.naming import orders_named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runners.as_of import Snapshots
     from runners.history import Clock
     from runners.moments import Counting
     from runners.settings import Settings
+    from runners.snapshots import Snapshots
 
 VerboseOption = Annotated[
     bool, Parameter(name=["--verbose", "-v"], negative="", help="Also say how many events were read from the log.")
@@ -113,12 +113,16 @@ def as_of(
 def snapshot(
     *,
     every: Annotated[
-        int, Parameter(help="Events between two snapshots.", validator=validators.Number(gte=100, lte=100_000_000))
-    ] = 50_000,
+        int | None,
+        Parameter(
+            help="Events between two snapshots; `snapshot_every` if left out.",
+            validator=validators.Number(gte=100, lte=100_000_000),
+        ),
+    ] = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
-    """Keep the read models as they were, so that looks back are fast. Run it now and then; nothing waits for it.
+    """Keep the read models as they were, so that looks back are fast: what `up` does by itself, at once.
 
     Of the snapshots the newest four are kept, and older ones the further apart the older they are. They can be removed
     at any time: everything in them comes from the log.
@@ -126,11 +130,18 @@ def snapshot(
     import os  # noqa: PLC0415
 
     from runners.background import NICE  # noqa: PLC0415
+    from runners.snapshots import EVERY_EVENTS, NoRoom  # noqa: PLC0415
 
     os.nice(NICE)
     settings = settings_of(data)
+    every = every or settings.snapshot_every or EVERY_EVENTS
     with opened(settings) as (log, snapshots):
-        made, dropped = snapshots.make(log, every)
+        try:
+            made, dropped = snapshots.make(
+                log, every, bytes_max=settings.snapshot_bytes_max, spare=settings.disk_spare_bytes
+            )
+        except (NoRoom, OSError) as error:
+            raise Failure(Exit.DATA, f"no snapshot could be made: {error}") from error
         held = snapshots.all()
     size = sum(each.file.stat().st_size for each in held)
     if json:
@@ -221,9 +232,9 @@ def stream_of(settings: "Settings", key: str) -> str:
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[tuple[Counting, Snapshots]]":
     """Open the log for reading, and find its snapshots of read models."""
-    from runners.as_of import FOLDER, Snapshots  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
     from runners.moments import Counting  # noqa: PLC0415
+    from runners.snapshots import FOLDER, Snapshots  # noqa: PLC0415
 
     with closing(open_log(settings, read_only=True)) as log:
         yield Counting(log), Snapshots(settings.path / FOLDER, log.tracked().generation)

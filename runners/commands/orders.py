@@ -147,6 +147,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     with closing(open_read_models(settings)) as views:
         states = views.count_orders()
         models = [{**row, "live": bool(row["live"])} for row in views.positions()]
+    kept = _snapshots(settings, vitals)
     if json:
         import msgspec  # noqa: PLC0415
 
@@ -159,6 +160,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
                 **msgspec.to_builtins(vitals),
                 "states": states,
                 "read_models": models,
+                "snapshots": kept,
             }
         )
         return Exit.OK
@@ -173,6 +175,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     made.add_row("events in the log", f"{vitals.head:,}")
     made.add_row("mail waiting", _number(vitals.backlog))
     made.add_row("read models", _number(vitals.projector_lag, " events behind"))
+    made.add_row("snapshots for looks back", _newest(settings, kept))
     made.add_row("public feed", _number(vitals.relay_lag, " events behind"))
     made.add_row("signed checkpoint", _sealed(vitals, settings.zone))
     made.add_row("HTTP gateway", vitals.gateway or "not running")
@@ -210,6 +213,43 @@ def _sealed(vitals: "Vitals", zone: str) -> str:
         return text
     since = datetime.fromtimestamp(vitals.seal_refused_since_ms / 1000, zone_of(zone)).isoformat(" ", "seconds")
     return f"refused since {since}; {text}"
+
+
+def _snapshots(settings: "Settings", vitals: "Vitals") -> dict[str, Any]:
+    """Return what is kept of the read models for looks back: the newest's position and time (0 = there is none)."""
+    from domain.envelope import decode_envelope  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.snapshots import FOLDER, Snapshots  # noqa: PLC0415
+
+    held = Snapshots(settings.path / FOLDER, vitals.generation).all()
+    newest = max((each.position for each in held), default=0)
+    at_ms = 0
+    if newest:
+        with closing(open_log(settings, read_only=True)) as log:
+            last = log.read(newest - 1, 1)
+        at_ms = decode_envelope(last[0].envelope).at if last else 0
+    size = sum(each.file.stat().st_size for each in held if each.file.exists())
+    return {
+        "every": settings.snapshot_every,
+        "newest": newest,
+        "at_ms": at_ms,
+        "behind": vitals.head - newest if newest else None,
+        "read_models": sum(each.position == newest for each in held),
+        "kept": len(held),
+        "bytes": size,
+    }
+
+
+def _newest(settings: "Settings", kept: dict[str, Any]) -> str:
+    from runners.history import local  # noqa: PLC0415
+
+    if not kept["newest"]:
+        return f"none yet (one each {kept['every']:,} events)" if kept["every"] else "none (snapshot_every is 0)"
+    when = f", {local(kept['at_ms'], settings.zone)}" if kept["at_ms"] else ""
+    return (
+        f"newest at position {kept['newest']:,}{when}, {kept['behind']:,} events behind; "
+        f"{kept['kept']:,} files, {kept['bytes'] / 1e6:,.1f} MB"
+    )
 
 
 async def _vitals(settings: "Settings") -> "Vitals":

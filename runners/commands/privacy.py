@@ -26,6 +26,7 @@ from runners.commands.people import WHO, Who
 from runners.naming import orders_named
 
 if TYPE_CHECKING:
+    from domain.privacy import ForgettingAwaited
     from runners.person import Person
     from runners.settings import Settings
 
@@ -35,6 +36,7 @@ app = App(
     help_epilogue=(
         "Examples:\n"
         "  orderspine privacy forget 13800000000 --by customer --reason 'asked by phone' --dry-run\n"
+        "  orderspine privacy forget 13800000000 --by customer --reason 'asked by phone' --when-finished\n"
         "  orderspine privacy disclose taobao:flagship:2231958349 --by customer --reason 'his request' --out his.html\n"
         "  orderspine privacy scrub backups/*.keys --rewrite"
     ),
@@ -66,6 +68,10 @@ def forget(
     by: AskedOption,
     reason: ReasonOption,
     dry_run: Annotated[bool, Parameter(help="Only list what would be forgotten, and what stands against it.")] = False,
+    when_finished: Annotated[
+        bool,
+        Parameter(negative="", help="Where an order is still under way: wait, and do it as soon as all are finished."),
+    ] = False,
     who: Who = WHO,
     command_id: CommandIdOption = "",
     data: DataOption = DATA_DEFAULT,
@@ -88,11 +94,16 @@ def forget(
         orders=tuple(person.orders),
         buyers=tuple(person.buyers),
         asides=tuple(person.asides),
+        when_finished=when_finished,
     )
     mail = mail_of(PRIVACY_KEY, body, acting, "privacy forget")
     what = f"{len(person.orders)} order(s) of one person"
     more: dict[str, Any] = {"orders": person.orders, "buyers": person.buyers, "asides": person.asides}
     ended = act(settings, mail, what, json=json, command_id=own, **more)
+    if ended is Exit.OK and when_finished and own in _waiting(settings):
+        if not json:
+            say(f"it waits until everything of the person is finished (request {own}): `orderspine privacy waiting`")
+        return ended
     if ended is Exit.OK and not json:
         done = _wait_for(settings, own)
         say(
@@ -103,6 +114,81 @@ def forget(
         hours = settings.mail_span_s / 3600
         say(f"the mail keeps what came in for up to {hours:g} h; copies of the keys: `orderspine privacy scrub`")
     return ended
+
+
+@app.command
+def waiting(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
+    """List the requests to forget that wait until everything is finished, and what stands against each."""
+    import time  # noqa: PLC0415
+
+    from domain.privacy import why_unfinished  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+    from runners.person import states_of  # noqa: PLC0415
+
+    settings = settings_of(data)
+    now_ms = time.time_ns() // 1_000_000
+    rows: list[dict[str, Any]] = []
+    with closing(open_log(settings, read_only=True)) as log:
+        for fact, at_ms in _waiting(settings).values():
+            why = {key: why_unfinished(state, now_ms) for key, state in states_of(log, list(fact.orders)).items()}
+            rows.append(
+                {
+                    "request": fact.request,
+                    "at_ms": at_ms,
+                    "asked": fact.asked,
+                    "reason": fact.reason,
+                    "who": fact.who,
+                    "role": fact.role,
+                    "orders": list(fact.orders),
+                    "against": {key: told for key, told in why.items() if told},
+                }
+            )
+    if json:
+        print_json(rows)
+        return Exit.OK
+    if not rows:
+        say("no request waits")
+        return Exit.OK
+    made = table("request", "since", "asked by", "entered by", "orders", "why", "stands against it", right=("orders",))
+    for row in rows:
+        against = "; ".join(f"{key}: {told}" for key, told in row["against"].items())
+        made.add_row(
+            escape(row["request"]),
+            _when(row["at_ms"], settings),
+            row["asked"],
+            escape(f"{row['who']} ({row['role']})"),
+            str(len(row["orders"])),
+            escape(row["reason"]),
+            escape(against or "what the buyer owes"),
+        )
+    show(made)
+    say("`orderspine privacy withdraw REQUEST` takes one back")
+    return Exit.OK
+
+
+@app.command
+def withdraw(
+    request: Annotated[str, Parameter(name="REQUEST", help="Id of the request, as `privacy waiting` shows it.")],
+    /,
+    *,
+    reason: ReasonOption,
+    who: Who = WHO,
+    command_id: CommandIdOption = "",
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> Exit:
+    """Take a request to forget back that still waits; that it was asked for stays on record."""
+    from domain.ids import PRIVACY_KEY  # noqa: PLC0415
+    from domain.privacy import WithdrawForgetting  # noqa: PLC0415
+
+    settings = settings_of(data)
+    acting = who.acts()
+    own = command_id_of(command_id)
+    known = _waiting(settings).get(request)
+    if known is not None and known[0].orders:
+        _found(settings, known[0].orders[0], reason)  # the reason must not name him
+    mail = mail_of(PRIVACY_KEY, WithdrawForgetting(own, request=request, reason=reason), acting, "privacy withdraw")
+    return act(settings, mail, f"request {request}", json=json, command_id=own)
 
 
 @app.command
@@ -165,8 +251,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     from domain.decider import fold  # noqa: PLC0415
     from domain.envelope import decode_envelope  # noqa: PLC0415
     from domain.ids import PRIVACY_KEY  # noqa: PLC0415
-    from domain.privacy import DataDisclosed, ForgettingAsked, privacy  # noqa: PLC0415
-    from domain.timehub import zone_of  # noqa: PLC0415
+    from domain.privacy import DataDisclosed, ForgettingAsked, ForgettingAwaited, privacy  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
 
     settings = settings_of(data)
@@ -177,38 +262,75 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     rows: list[dict[str, Any]] = [
         {
             "request": fact.request,
-            "what": "forget" if isinstance(fact, ForgettingAsked) else "disclose",
+            "what": "disclose" if isinstance(fact, DataDisclosed) else "forget",
             "at_ms": at_ms,
             "asked": fact.asked,
             "reason": fact.reason,
             "who": fact.who,
             "role": fact.role,
             "orders": list(fact.orders),
-            "done": isinstance(fact, DataDisclosed) or state.requests[fact.request],
+            "done": isinstance(fact, DataDisclosed) or state.requests.get(fact.request, False),
+            "stage": _stage(fact, state),
         }
         for fact, at_ms in facts
         if isinstance(fact, ForgettingAsked | DataDisclosed)
+        or (isinstance(fact, ForgettingAwaited) and fact.request not in state.requests)
     ]
     if json:
         print_json(rows)
         return Exit.OK
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     made = table("when", "what", "asked by", "entered by", "orders", "why", "done", right=("orders",))
     for row in rows:
-        when = datetime.fromtimestamp(row["at_ms"] / 1000, UTC).astimezone(zone_of(settings.zone))
         cells = (
-            f"{when:%Y-%m-%d %H:%M}",
+            _when(row["at_ms"], settings),
             "删除 forget" if row["what"] == "forget" else "查阅 disclose",
             row["asked"],
             f"{row['who']} ({row['role']})",
             str(len(row["orders"])),
             row["reason"],
-            "yes" if row["done"] else "under way",
+            row["stage"],
         )
         made.add_row(*map(escape, cells))
     show(made)
     return Exit.OK
+
+
+def _stage(fact: Any, state: Any) -> str:
+    from domain.privacy import DataDisclosed, ForgettingAwaited  # noqa: PLC0415
+
+    if isinstance(fact, DataDisclosed):
+        return "yes"
+    if isinstance(fact, ForgettingAwaited):
+        return "waits" if fact.request in state.waiting else "withdrawn"
+    return "yes" if state.requests[fact.request] else "under way"
+
+
+def _when(at_ms: int, settings: "Settings") -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from domain.timehub import zone_of  # noqa: PLC0415
+
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone_of(settings.zone)):%Y-%m-%d %H:%M}"
+
+
+def _waiting(settings: "Settings") -> "dict[str, tuple[ForgettingAwaited, int]]":
+    """Return the requests that wait, by id: each with when it was entered, UTC ms."""
+    from domain.catalogue import decode_event  # noqa: PLC0415
+    from domain.decider import fold  # noqa: PLC0415
+    from domain.envelope import decode_envelope  # noqa: PLC0415
+    from domain.ids import PRIVACY_KEY  # noqa: PLC0415
+    from domain.privacy import ForgettingAwaited, privacy  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
+
+    with closing(open_log(settings, read_only=True)) as log:
+        events = log.select(PRIVACY_KEY)
+    facts = [(decode_event(each.tag, each.data), decode_envelope(each.envelope).at) for each in events]
+    state = fold(privacy, [fact for fact, _ in facts])
+    return {
+        fact.request: (fact, at_ms)
+        for fact, at_ms in facts
+        if isinstance(fact, ForgettingAwaited) and fact.request in state.waiting
+    }
 
 
 @app.command
@@ -226,6 +348,7 @@ def repeat(
     """
     import time  # noqa: PLC0415
 
+    from adapters.storage.vault import KeysHeld  # noqa: PLC0415
     from runners import erasures as erasing  # noqa: PLC0415
     from runners.bootstrap import open_log, open_vault  # noqa: PLC0415
     from runners.lock import DataLock  # noqa: PLC0415
@@ -240,7 +363,11 @@ def repeat(
         closing(open_vault(settings)) as vault,
     ):
         fresh = erasing.repeat(log, erasing.registered(file), time.time_ns() // 1_000_000)
-        keys = erasing.destroy_again(log, vault)
+        try:
+            keys = erasing.destroy_again(log, vault)
+            vault.wipe()
+        except KeysHeld as error:
+            raise Failure(Exit.DATA, f"the keys are destroyed, but {error} (`orderspine privacy repeat`)") from error
     if json:
         print_json({"persons": fresh, "keys": keys, "register": str(file) if file.exists() else None})
     else:

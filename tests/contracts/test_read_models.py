@@ -1,13 +1,19 @@
 """SQLite and PostgreSQL keep the same promises."""
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import event
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from projections import PROJECTIONS
+from projections.orders import TABLE
 from runners.projector import Projector
 from tests.contracts.read_models_contract import ReadModelsContract
 from tests.trade import Trade, trade_day
@@ -42,3 +48,29 @@ def test_both_databases_hold_the_same_rows(tmp_path: Path, postgres_dsn: str, po
         read_models.close()
     assert found[0] == found[1]
     assert len(found[0]) > 10
+
+
+def test_an_order_number_is_found_by_its_index_on_postgres(postgres_dsn: str, postgres_schema: str) -> None:
+    log = MemoryEventLog()
+    trade_day(Trade(log), 5, 20)
+    schema = f"{postgres_schema}_read"
+    asked: list[tuple[str, Any]] = []
+    with (
+        closing(ReadModels(postgres_dsn, schema)) as read_models,
+        psycopg.connect(postgres_dsn, options=f"-c search_path={schema}", autocommit=True) as db,
+    ):
+        Projector(log, read_models, PROJECTIONS).run()
+        columns = [column.name for column in TABLE.columns]
+        copied = ", ".join({"key": "'order-x:y:' || n", "order_no": "'x' || n"}.get(name, name) for name in columns)
+        db.execute(
+            f"""INSERT INTO {TABLE.name} ({", ".join(columns)}) SELECT {copied}
+            FROM (SELECT * FROM {TABLE.name} LIMIT 1) AS one CROSS JOIN generate_series(1, 5000) AS n""".encode()  # noqa: S608
+        )
+        db.execute(f"ANALYZE {TABLE.name}".encode())
+        event.listen(read_models._engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        (found,) = read_models.orders({"order_no": "x4711"}, limit=6)
+        assert found["key"] == "order-x:y:4711"
+        ((statement, values),) = [each for each in asked if "order_no = " in each[0]]
+        ((plan,),) = db.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), values).fetchall()
+    assert f'"{TABLE.name}_order_no"' in json.dumps(plan)
+    assert "Seq Scan" not in json.dumps(plan)

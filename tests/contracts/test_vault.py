@@ -1,12 +1,13 @@
 """Keys are made once, survive, are the same for all who ask, and once destroyed are never made again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from hmac import digest as hmac_digest
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from adapters.storage.sealing import (
 )
 from adapters.storage.spool import BYTES_MAX, Spool
 from adapters.storage.sqlite import assert_durable
-from adapters.storage.vault import DestroyingVault, KeysMissing, MemoryVault, SqliteVault
+from adapters.storage.vault import DestroyingVault, KeysHeld, KeysMissing, MemoryVault, SqliteVault
 from domain.ports import LogDamaged
 
 Open = Callable[..., DestroyingVault]
@@ -168,6 +169,77 @@ class TestPostgresVault(SharedVaultContract):
         yield open_
         for vault in opened:
             vault.close()
+
+    def test_no_byte_of_a_destroyed_key_is_left_in_the_server_s_tables(
+        self, open_vault: Open, postgres_dsn: str, postgres_schema: str
+    ) -> None:
+        vault = open_vault()
+        keys = vault.keys([f"order-a:b:{number}" for number in range(2_000)], create=True)
+        gone = {stream: keys[stream] for stream in list(keys)[::3]}
+        with psycopg.connect(postgres_dsn, autocommit=True) as db:
+            ((place,),) = db.execute("SHOW data_directory").fetchall()
+            db.execute(f"ANALYZE {postgres_schema}_vault.keys".encode())  # as the server does by itself
+            db.execute("CHECKPOINT")
+            assert all(in_tables(place, gone.values())), "they are found there before, so that the look means something"
+            assert vault.destroy(gone) == len(gone)
+            db.execute("CHECKPOINT")
+        assert not any(in_tables(place, gone.values()))
+        assert all(in_tables(place, [key for stream, key in keys.items() if stream not in gone]))
+        assert vault.keys(keys, create=True) == {name: key for name, key in keys.items() if name not in gone}
+
+    def test_a_large_table_is_written_anew_when_nobody_serves(
+        self, open_vault: Open, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("adapters.storage.postgres_vault.REWRITTEN_MAX", 1000)
+        vault = open_vault()
+        keys = vault.keys([f"order-a:b:{number}" for number in range(500)], create=True)
+        gone = list(keys)[:400]
+        vault.destroy(gone)
+        with psycopg.connect(postgres_dsn, autocommit=True) as db:
+            ((place,),) = db.execute("SHOW data_directory").fetchall()
+            open_vault().wipe()
+            db.execute("CHECKPOINT")
+        assert not any(in_tables(place, [keys[stream] for stream in gone]))
+
+    def test_who_holds_old_rows_is_told_and_destroying_again_ends_it(
+        self, open_vault: Open, postgres_dsn: str, postgres_schema: str
+    ) -> None:
+        vault = open_vault()
+        keys = vault.keys(["order-1", "order-2"], create=True)
+        with psycopg.connect(postgres_dsn, options=f"-c search_path={postgres_schema}_vault") as older:
+            older.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            older.execute("SELECT 1")  # it may still ask for what was there by now
+            with pytest.raises(KeysHeld, match="old rows"):
+                vault.destroy(["order-1"])
+            assert vault.keys(keys, create=True) == {"order-2": keys["order-2"]}, "nobody gets it any more"
+            older.execute("SELECT * FROM keys")
+            with pytest.raises(KeysHeld, match="locked"):
+                vault.destroy(["order-1"])
+        assert vault.destroy(["order-1"]) == 0
+
+    def test_a_vault_of_an_earlier_build_is_taken_over(
+        self, open_vault: Open, postgres_dsn: str, postgres_schema: str
+    ) -> None:
+        keys = open_vault().keys(["order-1", "order-2"], create=True)
+        with psycopg.connect(postgres_dsn, options=f"-c search_path={postgres_schema}_vault", autocommit=True) as db:
+            db.execute("ALTER TABLE vault DROP COLUMN wiped")
+            db.execute("ALTER TABLE keys ALTER COLUMN key SET STATISTICS DEFAULT")
+            db.execute("ANALYZE keys")
+            samples = "SELECT count(*) FROM pg_stats WHERE tablename = 'keys' AND attname = 'key' AND schemaname = %s"
+            sampled = db.execute(samples, (f"{postgres_schema}_vault",)).fetchall()
+            assert sampled == [(1,)], "the server has taken some of the keys for its statistics"
+            vault = open_vault()
+            db.execute("ANALYZE keys")
+            assert db.execute(samples, (f"{postgres_schema}_vault",)).fetchall() == [(0,)]
+            assert vault.keys(keys, create=False) == keys
+            assert vault.destroy(["order-1"]) == 1
+            assert db.execute("SELECT destroyed, wiped FROM vault").fetchall() == [(1, 1)]
+
+
+def in_tables(place: str, keys: Iterable[bytes]) -> list[bool]:
+    """Tell of each key whether it stands in a file of the server's tables; its WAL has a life of its own."""
+    data = b"".join(file.read_bytes() for file in (Path(place) / "base").rglob("*") if file.is_file())
+    return [key in data for key in keys]
 
 
 KEY, OTHER = bytes(range(64)), bytes(range(1, 65))

@@ -18,7 +18,19 @@ import structlog
 
 from runners.cli import run
 
-PARTS = ("worker", "projector", "relay", "broker", "puller", "gateway", "effects", "outlet", "webhooks", "sealer")
+PARTS = (
+    "worker",
+    "projector",
+    "relay",
+    "broker",
+    "puller",
+    "gateway",
+    "effects",
+    "outlet",
+    "webhooks",
+    "sealer",
+    "snapshots",
+)
 """What runs when all does."""
 
 

@@ -15,8 +15,8 @@ from adapters.storage.scan import SqliteScan
 from adapters.storage.vault import SqliteVault
 from domain.ids import BUYERS_KEY, PRIVACY_KEY, intake_key, kind_of
 from domain.mail import ChannelPayload
-from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused
-from domain.privacy import ErasureDelayed, ForgettingAsked, PersonForgotten, PrivacyRefused
+from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused, TimerSet
+from domain.privacy import ErasureDelayed, ForgettingAsked, ForgettingAwaited, PersonForgotten, PrivacyRefused
 from domain.talk import Comment
 from runners import erasures
 from runners.audit import Verified, verify
@@ -29,6 +29,7 @@ from runners.engine import Delivered
 from runners.person import Unclear
 from runners.prepare import Job, do, ready
 from runners.replay import replay_states
+from runners.timers import load_timers
 from runners.upstart import check_store
 from runners.words import seal_words
 from tests.privacy_world import (
@@ -195,6 +196,69 @@ def test_an_order_under_way_is_not_forgotten_and_nothing_else_is_either(place: C
     assert all("OrderForgotten" not in str(place.facts(key_of(number))) for number in MINE)
     place.take("A-100003", trade("A-100003", "cancelled", modified_at="2026-11-12T00:00:00+08:00"))
     assert place.ask(own="c-2").outcome == "accepted"
+
+
+# --- requests that wait until everything is finished
+
+
+CANCELLED = trade("A-100003", "cancelled", modified_at="2026-11-12T00:00:00+08:00")
+
+
+async def test_a_request_that_waits_outlives_every_kill_and_is_carried_out_by_what_finishes_the_order(
+    place: Cell,
+) -> None:
+    place.take("A-100003", trade("A-100003", "paid"))
+    mine = {stream: key for stream, key in place.data_keys().items() if "A-1" in stream}
+    assert place.ask(when_finished=True).outcome == "accepted"
+    assert [type(fact) for fact in place.facts(PRIVACY_KEY)] == [ForgettingAwaited, TimerSet]
+    await place.effects()
+    place.again()
+    assert mine.items() <= place.data_keys().items(), "nothing is destroyed yet"
+    assert place.person(PHONE).orders == [*map(key_of, [*MINE, "A-100003"])]
+    assert place.take("A-100003", CANCELLED).outcome == "accepted"
+    place.again()
+    await place.effects()
+    asked, done = place.facts(PRIVACY_KEY)[-2:]
+    assert isinstance(asked, ForgettingAsked)
+    assert (asked.request, asked.who, asked.reason) == ("c-1", "li.wei", "asked by phone")
+    assert isinstance(done, PersonForgotten)
+    assert len(load_timers(place.log)) == 0
+    place.project()
+    assert traces(place.data.parent, needles([*mine.values()])) == [], "nor anything of the message that finished it"
+    assert run(["audit", "replay", "--data", str(place.data)]) == 0
+    assert verified(place).problems == []
+    registered = erasures.registered(erasures.register_of(place.data.with_name("data.checkpoints"), "main"))
+    assert [each.asked.request for each in registered] == ["c-1"]
+
+
+async def test_what_was_carried_out_after_a_backup_is_carried_out_in_its_copy_too(place: Cell, tmp_path: Path) -> None:
+    place.take("A-100003", trade("A-100003", "paid"))
+    place.ask(when_finished=True)
+    copy, keys = tmp_path / "copy", tmp_path / "elsewhere" / "keys"
+    make_backup(place.settings, copy, keys)
+    mine = [key for stream, key in place.data_keys().items() if "A-1" in stream]
+    place.take("A-100003", CANCELLED)
+    await place.effects()
+    register = erasures.register_of(tmp_path / "data.checkpoints", "main")
+    restored = restore(copy, tmp_path / "again", keys, tmp_path / "again.checkpoints", register)
+    assert "1 person(s)" in restored.notes[0]
+    with cell(tmp_path / "again") as after:
+        assert not any("A-1" in stream for stream in after.data_keys())
+        assert isinstance(after.facts(PRIVACY_KEY)[-1], ForgettingAsked)
+        assert len(load_timers(after.log)) == 0
+        assert replay_states(after.log).problems == []
+    assert traces(tmp_path / "again", needles(mine)) == []
+
+
+async def test_a_copy_in_which_it_still_waits_goes_on_waiting(place: Cell, tmp_path: Path) -> None:
+    place.take("A-100003", trade("A-100003", "paid"))
+    place.ask(when_finished=True)
+    make_backup(place.settings, tmp_path / "copy", tmp_path / "elsewhere" / "keys")
+    restore(tmp_path / "copy", tmp_path / "again", tmp_path / "elsewhere" / "keys", tmp_path / "again.checkpoints")
+    with cell(tmp_path / "again") as after:
+        after.take("A-100003", CANCELLED)
+        await after.effects()
+        assert isinstance(after.facts(PRIVACY_KEY)[-1], PersonForgotten)
 
 
 # --- what comes later

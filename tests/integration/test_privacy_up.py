@@ -97,6 +97,48 @@ def test_a_person_is_forgotten_while_everything_runs(up: Running) -> None:
     assert traces(up.data, [*needles(), *with_keys.values()], skipping=["broker"]) == []
 
 
+def test_a_request_waits_is_listed_can_be_withdrawn_and_is_carried_out_by_itself_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    def sold(running: Running, status: str, day: str) -> None:
+        file = tmp_path / f"{status}.json"
+        file.write_bytes(trade("W-100001", status, modified_at=f"2026-11-{day}T00:00:00+08:00"))
+        done(running.run("ingest", file, "--shop", "erp", "--channel", "generic"))
+
+    order = "generic:erp:W-100001"
+    with Running(tmp_path / "data") as running:
+        sold(running, "paid", "12")
+        until(lambda: running.run("orders", "--json").json)
+        assert running.run("privacy", "forget", order, *ASKED, *LI).code == 1
+        said = done(running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI, "--command-id", "w-1"))
+        assert "it waits" in said.err
+        (row,) = done(running.run("privacy", "waiting", "--json")).json
+        assert (row["request"], row["who"], row["asked"]) == ("w-1", "li.wei", "customer")
+        assert list(row["against"].values()) == ["it waits for a decision"], "its goods are not there"
+        assert "w-1" in done(running.run("privacy", "waiting")).out
+        again = running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI)
+        assert (again.code, "waits for that already" in again.out) == (1, True)
+        assert running.run("privacy", "withdraw", "w-1", "--reason", f"{NAME} rang", *LI).code == 2
+        done(running.run("privacy", "withdraw", "w-1", "--reason", "changed his mind", *LI))
+        assert running.run("privacy", "withdraw", "w-1", "--reason", "changed his mind", *LI).code == 1
+        assert running.run("privacy", "waiting", "--json").json == []
+        done(running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI, "--command-id", "w-2"))
+        told = json.loads(done(running.run("privacy", "disclose", order, *ASKED, *LI)).out)["requests"]
+        assert [each["request"] for each in told] == ["w-1", "w-1", "w-2", told[-1]["request"]], "these, and itself"
+        assert keys_of(running.data)
+    with Running(tmp_path / "data") as running:
+        rows = done(running.run("privacy", "list", "--json")).json
+        assert [(row["request"], row["stage"]) for row in rows][:2] == [("w-1", "withdrawn"), ("w-2", "waits")]
+        sold(running, "cancelled", "13")
+        until(lambda: not keys_of(running.data))
+        until(lambda: running.run("privacy", "list", "--json").json[1]["stage"] == "yes")
+        until(lambda: "erased" in running.run("order", order, "--json").out)
+        assert running.run("privacy", "waiting", "--json").json == []
+        done(running.run("audit", "verify"))
+        done(running.run("audit", "replay"))
+        assert traces(running.data, needles(), skipping=["broker"]) == []
+
+
 def keys_of(data: Path) -> dict[str, bytes]:
     vault = SqliteVault(data / KEYS_FILE)
     try:

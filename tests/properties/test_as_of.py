@@ -18,10 +18,11 @@ from projections.base import Projection
 from projections.inventory import Inventory
 from projections.orders import Orders
 from runners import as_of as as_of_module
-from runners.as_of import AsOf, Snapshots, UnknownColumn, as_of, kept
+from runners.as_of import AsOf, UnknownColumn, as_of
 from runners.log_diff import diff_cell
 from runners.moments import Counting, position_at
 from runners.replay import Upto
+from runners.snapshots import Snapshots, kept
 from tests.trade import Trade, trade_day
 
 ONE = (Inventory(),)

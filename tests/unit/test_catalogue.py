@@ -187,6 +187,8 @@ SAMPLES: dict[str, Event] = {
     ),
     "order.payment_failed": payments.PaymentFailed("4200002", "failed", 100, "CNY", T0, "wechat", "", "c-32"),
     "order.forgotten": erasure.OrderForgotten("c-40"),
+    "order.forgetting_awaited": erasure.OrderForgettingAwaited("c-43"),
+    "order.forgetting_withdrawn": erasure.OrderForgettingWithdrawn("c-43"),
     "order.timer_set": order.TimerSet("payment", T0),
     "order.timer_cleared": order.TimerCleared("payment", fired=True),
     "stock.received": stock.StockReceived("d-1", SKUS, T0),
@@ -265,6 +267,12 @@ SAMPLES: dict[str, Event] = {
     "views.refused": views.ViewsRefused("ScanOut", "WrongActor", "nothing it could do"),
     "privacy.forgetting_asked": privacy.ForgettingAsked(
         "c-40", "customer", "asked by phone", "li.wei", "service", ("order-b2b:s:1",), ("b2b:00aa",), ("aside-00ff",)
+    ),
+    "privacy.forgetting_awaited": privacy.ForgettingAwaited(
+        "c-43", "customer", "asked by phone", "li.wei", "service", ("order-b2b:s:1",), ("b2b:00aa",), ("aside-00ff",)
+    ),
+    "privacy.forgetting_withdrawn": privacy.ForgettingWithdrawn(
+        "c-43", "c-44", "changed his mind", "li.wei", "service", ("order-b2b:s:1",)
     ),
     "privacy.forgotten": privacy.PersonForgotten("erasure", "privacy-main@1", "c-40"),
     "privacy.erasure_delayed": privacy.ErasureDelayed("erasure", "privacy-main@1", "busy", "", 2),

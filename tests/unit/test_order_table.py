@@ -23,7 +23,7 @@ from domain.canonical import Amounts, SourceTime, Status
 from domain.decider import Command, DomainError, Event, fold
 from domain.delivery import ConfirmDelivery, Packed
 from domain.envelope import By
-from domain.erasure import DropMessage, Forget
+from domain.erasure import AwaitForget, DropMessage, Forget, StopAwaiting
 from domain.order import (
     DECIDE,
     EVOLVE,
@@ -251,6 +251,8 @@ def commands() -> list[Command]:
         ReportShort("o/1", "A", (("S1", 1, 0),)),
         ReportShort("o/issued-1", "A", (("S1", 1, 0),)),
         MapSkus((("item-1", "S1"),)),
+        AwaitForget("c-43"),
+        StopAwaiting("c-43"),
         Forget("c-40"),
         DropMessage(),
         ConfirmReserved("o/case-2-1", "A", (("S2", 2),)),

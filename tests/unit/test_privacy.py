@@ -9,17 +9,33 @@ from domain.acts import NobodyActs, UnknownRole
 from domain.buyers import BuyerOwes, BuyerSet, buyers
 from domain.decider import Command
 from domain.envelope import By
-from domain.erasure import BuyerForgotten, Forget, OrderForgotten, OrderIsForgotten, TrailForgotten
+from domain.erasure import (
+    AwaitForget,
+    BuyerForgotten,
+    Forget,
+    OrderForgettingAwaited,
+    OrderForgettingWithdrawn,
+    OrderForgotten,
+    OrderIsForgotten,
+    StopAwaiting,
+    TrailForgotten,
+)
 from domain.handled import MissingCommandId
 from domain.ids import trail_key
-from domain.order import Order, OrderQuarantined, QueuedBehind, RecordEffect, order
+from domain.order import Order, OrderQuarantined, QueuedBehind, RecordEffect, TimerCleared, TimerSet, order
 from domain.privacy import (
+    LOOK_MS,
     SETTLED_MS,
+    AwaitedAlready,
     DataDisclosed,
     ErasureDelayed,
     ForgetPerson,
     ForgettingAsked,
+    ForgettingAwaited,
+    ForgettingWithdrawn,
+    LookAgain,
     NobodyFound,
+    NothingAwaited,
     NotToldWhy,
     PersonForgotten,
     PrivacyRefused,
@@ -28,10 +44,12 @@ from domain.privacy import (
     StillOwes,
     StillUnderWay,
     TooMuchAtOnce,
+    WithdrawForgetting,
     WrongActor,
     informed,
     privacy,
     react,
+    react_to_awaited,
     streams_of,
     why_unfinished,
 )
@@ -67,6 +85,88 @@ def test_a_request_is_recorded_and_done_once() -> None:
 
 def test_a_reason_may_be_as_long_as_its_refusal_says() -> None:
     Spec(privacy).when(forget(reason="x" * 500)).then_some(ForgettingAsked)
+
+
+# --- requests that wait
+
+
+WAITS = ForgettingAwaited("c-1", "customer", "asked by phone", "li.wei", "service", *NAMED)
+TIMED = TimerSet("forget-c-1", T0 + LOOK_MS)
+PAID = ((KEY, "it is paid"),)
+
+
+def later(own: str = "c-1", **fields: Any) -> ForgetPerson:
+    return forget(own, when_finished=True, **({"unfinished": PAID} | fields))
+
+
+def test_a_request_waits_until_nothing_stands_against_it_and_is_then_carried_out_once() -> None:
+    spec = Spec(privacy).when(later()).then(WAITS, TIMED)
+    spec.when(later()).then_nothing()
+    spec.when(LookAgain("c-1", unfinished=PAID)).then_nothing()
+    spec.when(LookAgain("c-1", owing=(BUYER,))).then_nothing()
+    spec.when(LookAgain("c-1")).then(TimerCleared("forget-c-1", fired=False), ASKED)
+    spec.when(LookAgain("c-1")).then_nothing()
+    spec.when(report()).then(PersonForgotten("erasure", "privacy-main@1", "c-1", 1))
+
+
+def test_where_nothing_stands_against_it_it_does_not_wait() -> None:
+    Spec(privacy).when(later(unfinished=())).then(ASKED)
+
+
+def test_its_timer_looks_again_each_day_for_what_no_order_tells() -> None:
+    spec = Spec(privacy).given(WAITS, TIMED)
+    again = (TimerCleared("forget-c-1", fired=True), TimerSet("forget-c-1", T0 + LOOK_MS))
+    spec.when(LookAgain("c-1", "forget-c-1", owing=(BUYER,))).then(*again)
+    spec.when(LookAgain("c-1", "forget-c-1")).then(TimerCleared("forget-c-1", fired=True), ASKED)
+    spec.when(LookAgain("c-1", "forget-c-1")).then_nothing()
+
+
+def test_a_request_that_waits_can_be_withdrawn_and_nothing_else_can() -> None:
+    withdraw = WithdrawForgetting("c-2", who=LI, request="c-1", reason="changed his mind")
+    spec = Spec(privacy).given(WAITS, TIMED)
+    told = ForgettingWithdrawn("c-1", "c-2", "changed his mind", "li.wei", "service", (KEY,))
+    spec.when(withdraw).then(TimerCleared("forget-c-1", fired=False), told).when(withdraw).then_nothing()
+    spec.when(LookAgain("c-1")).then_nothing()
+    for request in ("c-1", "c-9", ""):
+        spec.when(msgspec.structs.replace(withdraw, command_id=f"w-{request}", request=request)).then_raises(
+            NothingAwaited
+        )
+    Spec(privacy).given(WAITS, TIMED, ASKED).when(withdraw).then_raises(NothingAwaited)
+    silent = msgspec.structs.replace(withdraw, reason=" ")
+    Spec(privacy).given(WAITS, TIMED).when(silent).then_raises(NotToldWhy)
+
+
+def test_what_waits_already_does_not_wait_twice() -> None:
+    spec = Spec(privacy).given(WAITS, TIMED)
+    spec.when(later("c-2")).then_raises(AwaitedAlready)
+    more = (KEY, "order-b2b:s:2")
+    wider = ForgettingAwaited("c-3", "customer", "asked by phone", "li.wei", "service", more, (BUYER,), (ASIDE,))
+    spec.when(later("c-3", orders=more)).then(wider, TimerSet("forget-c-3", T0 + LOOK_MS))
+
+
+def test_a_restore_carries_out_what_waits_in_its_log() -> None:
+    """It was carried out after the backup was made."""
+    spec = Spec(privacy).given(WAITS, TIMED)
+    repeat = RepeatForgetting(**msgspec.structs.asdict(forget()))
+    spec.when(repeat).then(TimerCleared("forget-c-1", fired=False), ASKED).when(repeat).then_nothing()
+
+
+def test_an_order_knows_which_requests_wait_for_it() -> None:
+    spec = Spec(order).when(AwaitForget("c-1")).then(OrderForgettingAwaited("c-1"))
+    spec.when(AwaitForget("c-1")).then_nothing()
+    spec.when(AwaitForget("c-2")).then(OrderForgettingAwaited("c-2"))
+    spec.when(StopAwaiting("c-1")).then(OrderForgettingWithdrawn("c-1")).when(StopAwaiting("c-1")).then_nothing()
+    spec.when(Forget("c-2")).then(OrderForgotten("c-2"))
+    spec.when(AwaitForget("c-3")).then_nothing()
+
+
+def test_only_a_step_that_leaves_an_awaited_order_finished_asks() -> None:
+    paid, done = (Order(status=status, awaited=("c-1", "c-2")) for status in ("paid", "completed"))
+    looks = [each.command for each in react_to_awaited(paid, done, T0)]
+    assert looks == [LookAgain("c-1"), LookAgain("c-2")]
+    assert react_to_awaited(paid, paid, T0) == []
+    assert react_to_awaited(done, msgspec.structs.replace(paid), T0) == []
+    assert react_to_awaited(Order(status="paid"), done, T0) == [], "it was told just now: the request knows"
 
 
 def test_a_disclosure_is_recorded_without_what_was_given_out() -> None:
