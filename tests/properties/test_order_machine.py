@@ -13,6 +13,7 @@ from domain.canonical import Return, ReturnLine, Snapshot
 from domain.cell import Prepared, Returned, Taken, Turn, Untranslatable
 from domain.ids import order_key, skus_key, warehouse_key
 from domain.order import Order
+from domain.order.views import is_newer
 from domain.rulings import UNRULED, Found, Gift, Kit, Promise, Route, Ruling
 from tests.properties.shadow import PROVENANCE, Shadow
 from tests.spec import T0, WAREHOUSE, Cell, at, line, snapshot, taking
@@ -150,7 +151,7 @@ class OrderMachine(RuleBasedStateMachine):
             if not known:
                 continue
             assert state.status
-            assert not any(order._is_newer(command, state) for command in known)
+            assert not any(is_newer(command, state) for command in known)
 
     # --- rules
 
