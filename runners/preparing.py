@@ -215,8 +215,17 @@ def plain(text: str, most: int = TOLD_MAX) -> str:
     Reasons quote fields that name nobody; where a source has put a person's number or address into one of them, it is
     left out. A name in such a place cannot be told from other words.
     """
-    return _REACHES.sub("…", text)[:most].encode("utf-8", "backslashreplace").decode()
+    window = text[: most * 8]
+    shown = _REACHES.sub("…", window)
+    if len(window) < len(text):
+        shown = shown[:-_CUT]
+    return shown[:most].encode("utf-8", "backslashreplace").decode()
 
 
-_REACHES = re.compile(r"(?<![0-9])1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_REACHES = re.compile(
+    r"(?<![0-9])(?:86[ -]?)?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"
+)
 """Numbers of mobile phones (of 11 digits, as China has them) and addresses for mail."""
+_CUT = 320
+"""Characters, as many as the longest address has, that are not told of where a long text was cut: half a number tells
+enough."""

@@ -11,14 +11,14 @@ from domain.acts import Act, NobodyActs, UnknownRole, WordsMissing
 from domain.approvals import ApprovalRequested, subject_of
 from domain.envelope import By
 from domain.mail import decode_body
-from domain.order import order
-from domain.privacy import ForgetPerson, RecordDisclosure, RepeatForgetting
+from domain.order import DECIDE, order
 from tests.spec import Spec, normalized, snapshot
 
 BODIES = json.loads((Path(__file__).parents[1] / "fixtures" / "bodies.json").read_text())
-ACTS = [act for body in BODIES.values() if isinstance(act := decode_body(json.dumps(body)), Act)
-        and not isinstance(act, ForgetPerson | RepeatForgetting | RecordDisclosure)]  # fmt: skip
-"""One of each, as it is stored; those of privacy are no order's."""
+ACTS = [
+    act for body in BODIES.values() if isinstance(act := decode_body(json.dumps(body)), Act) and type(act) in DECIDE
+]
+"""One of each that an order decides, as it is stored."""
 VIEW = snapshot()
 ASKED = ApprovalRequested("credit", "credit", "finance", 1, subject=subject_of(VIEW.lines, VIEW.amounts))
 NOBODY = [By("person", " ", "finance"), By("rule", "r-1", "finance"), By("system", "timer", "finance")]
