@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,17 @@ def needles(keys: Sequence[bytes] = ()) -> list[bytes]:
 
 
 def traces(folder: Path, wanted: Sequence[bytes], skipping: Sequence[str] = ()) -> list[str]:
-    """Return the files below a folder in which any of these bytes stands, with which of them."""
+    """Return the files below a folder in which any of these bytes stands, with which of them.
+
+    What is running there replaces files: where one went while the others were read, all are read again.
+    """
+    for _ in range(20):
+        with suppress(FileNotFoundError):
+            return _traces(folder, wanted, skipping)
+    raise AssertionError(f"the files of {folder} do not come to rest")
+
+
+def _traces(folder: Path, wanted: Sequence[bytes], skipping: Sequence[str]) -> list[str]:
     found = []
     for root, directories, files in os.walk(folder):
         directories[:] = [each for each in directories if each not in skipping]
