@@ -1,6 +1,7 @@
 """The command `orderspine`: registers the verbs; each family is a file in `runners/commands`, imported when used."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -259,12 +260,15 @@ def run(tokens: list[str]) -> int:
     Printed.json = False
     try:
         result = build_app()(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except CycloptsError as error:
         return _end(tokens, Exit.USAGE, str(error))
     except KeyboardInterrupt:
         return _end(tokens, Exit.INTERRUPTED, "interrupted")
     except BrokenPipeError:  # `orderspine orders | head`
-        sys.stderr.close()
+        # What could not be written is tried once more when Python ends: let it go nowhere.
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return Exit.OK
     except SystemExit as end:  # the same where a table was being printed: rich makes it the end of the program
         if isinstance(end.__context__, BrokenPipeError):
