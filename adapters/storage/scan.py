@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from adapters.storage.sqlite import Rows
+from adapters.storage.sqlite import DAMAGE, Rows
 
 Row = Sequence[Any]
 """position, stream, version, tag, envelope, data, sealed, leaf."""
@@ -151,7 +151,7 @@ class SqliteScan:
         select = f"SELECT {_FIELDS} FROM events WHERE position > ? AND position <= ? ORDER BY position"  # noqa: S608 - constants only
         try:
             return self._plain.execute(select, (after, upto)).fetchall()
-        except sqlite3.DatabaseError as exc:
+        except DAMAGE as exc:
             if "decode to UTF-8" not in str(exc):
                 raise Unreadable(f"{self.path}: {exc}") from exc
             return self._ask(select, after, upto)
@@ -187,7 +187,7 @@ class SqliteScan:
         """Return whose these payloads are."""
         try:
             return dict(self._find.query(self._text, list(digests)))
-        except sqlite3.DatabaseError as exc:
+        except DAMAGE as exc:
             raise Unreadable(f"{self.path}: {exc}") from exc
 
     def orphans(self, limit: int) -> list[str]:
@@ -237,7 +237,7 @@ class SqliteScan:
     def _ask(self, statement: str, *values: object) -> list[Any]:
         try:
             return self._text.execute(statement, values).fetchall()
-        except sqlite3.DatabaseError as exc:
+        except DAMAGE as exc:
             raise Unreadable(f"{self.path}: {exc}") from exc
 
     def _open(self, path: Path) -> sqlite3.Connection:
@@ -245,7 +245,7 @@ class SqliteScan:
         try:
             db.execute("PRAGMA query_only = ON")
             db.execute("PRAGMA cache_size = -32768")
-        except sqlite3.DatabaseError as exc:
+        except DAMAGE as exc:
             db.close()
             raise Unreadable(f"{path}: {exc}") from exc
         return db

@@ -17,6 +17,9 @@ ROWS_MAX = 1024
 ROWS_STEP = 64
 """Statements of more rows than this have a multiple of it, so that few are prepared and those are found again."""
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a damaged file raises. SQLite quotes a broken schema in its message; Python cannot read one that is no text."""
+
 _FULL = 2
 
 
@@ -48,7 +51,7 @@ def connect(path: Path, *, read_only: bool = False, secure_delete: bool = False)
         if secure_delete:
             db.execute("PRAGMA secure_delete = ON").fetchall()
         assert_durable(db, path)
-    except sqlite3.DatabaseError as exc:
+    except DAMAGE as exc:
         db.close()
         if isinstance(exc, sqlite3.OperationalError):
             raise
@@ -187,7 +190,7 @@ def make_tables(db: sqlite3.Connection, path: Path, mark: str, make: Callable[[]
         with transaction(db):
             if not db.execute(with_mark, (mark,)).fetchone()[1]:
                 make()
-    except sqlite3.DatabaseError as exc:
+    except DAMAGE as exc:
         if isinstance(exc, sqlite3.OperationalError):
             raise
         raise LogDamaged(f"{path} is damaged: {exc}") from exc

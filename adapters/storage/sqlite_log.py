@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 from adapters.storage.schema import SCHEMA, check_advance, check_batch, check_schema, new_generation, running_build
-from adapters.storage.sqlite import Rows, connect, make_tables, transaction
+from adapters.storage.sqlite import DAMAGE, Rows, connect, make_tables, transaction
 from domain.ports import (
     Advance,
     Conflict,
@@ -340,7 +340,7 @@ class SqliteEventLog:
             row = self._reader.execute(
                 "SELECT schema, build, head, (SELECT coalesce(max(position), 0) FROM events) FROM cell"
             ).fetchone()
-        except sqlite3.DatabaseError as exc:
+        except DAMAGE as exc:
             if isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
             raise LogDamaged(f"{self.path} is damaged: {exc}") from exc

@@ -105,6 +105,7 @@ def test_growing_step_by_step_equals_making_it_at_once(steps: list[dict[bytes, E
     growing, content = EndsMap(), dict[bytes, End]()
     for step in steps:
         growing.put(leaves_of(step))
+        assert (growing.cost > 0) is bool(step), "what changed nothing costs nothing"
         content |= step
         assert growing.root() == by_the_book(leaves_of(content))
 

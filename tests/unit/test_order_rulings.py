@@ -247,7 +247,8 @@ def test_the_preferred_warehouse_serves_an_order_down_to_its_last_unit(there: in
 def test_what_is_held_in_another_warehouse_asks_for_a_plan(elsewhere: str) -> None:
     ledger = stock.evolve(stock.Ledger(), stock.StockReceived("d-1", (("S1", 4),), T0))
     places = Stock(("A", "B"), {"A": ledger, "B": stock.Ledger()}.__getitem__)
-    held = order.Ruled(pre_holds=(order.Allocation("o/pre-1", elsewhere, (("S1", 1),)),))
+    anywhere = (Route("near", warehouses=("A",)), Route("any"))
+    held = order.Ruled(anywhere, pre_holds=(order.Allocation("o/pre-1", elsewhere, (("S1", 1),)),))
     paid = order.Order("paid", lines=PRE, ruled=held)
     assert plain_warehouse(paid, order.needs(paid), places) == {"A": "A", "B": ""}[elsewhere]
 
