@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from adapters.storage.checkpoints import CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan, Unreadable
+from adapters.storage.sqlite import DAMAGE
 from adapters.storage.vault import SqliteVault
 from benchmarks.replay import build_log
 from benchmarks.rig import machine
@@ -195,7 +196,7 @@ def _effect(bench: Bench) -> tuple[str, set[str]]:
         with closing(sqlite3.connect(bench.copy)) as db:
             now = _content(db)
             sound = db.execute("PRAGMA integrity_check(1)").fetchone()[0] == b"ok"
-    except sqlite3.Error:
+    except (sqlite3.Error, *DAMAGE):
         return "file unreadable page", _lost(bench)
     for table, rows in bench.content.items():
         if now[table] != rows:
