@@ -31,6 +31,8 @@ from domain.proof import leaf_hash
 from runners.audit import Verified, verify
 from runners.replay import replay_states
 
+BROKEN = (sqlite3.Error, *DAMAGE)
+"""What reading a damaged file raises."""
 FIELDS = ("position", "stream", "version", "tag", "envelope", "data", "sealed", "leaf")
 _NUMBERS = {"position", "version"}
 _MEMORY = Path("/dev/shm")  # noqa: S108 - copies of a made-up log
@@ -83,7 +85,7 @@ class Bench:
         opened = partial(SqliteScan, self.copy)
         try:
             return verify(opened, "main", folder=self._folder, signer=None, vault=self._vault, full=full)
-        except (Unreadable, sqlite3.Error):
+        except (Unreadable, *BROKEN):
             return None
 
 
@@ -196,7 +198,7 @@ def _effect(bench: Bench) -> tuple[str, set[str]]:
         with closing(sqlite3.connect(bench.copy)) as db:
             now = _content(db)
             sound = db.execute("PRAGMA integrity_check(1)").fetchone()[0] == b"ok"
-    except (sqlite3.Error, *DAMAGE):
+    except BROKEN:
         return "file unreadable page", _lost(bench)
     for table, rows in bench.content.items():
         if now[table] != rows:
@@ -217,7 +219,7 @@ def _lost(bench: Bench) -> set[str]:
     there: set[Any] = set()
     select = f"SELECT {', '.join(FIELDS)} FROM events NOT INDEXED WHERE position = ?"  # noqa: S608
     with closing(sqlite3.connect(bench.copy)) as db:
-        with suppress(sqlite3.Error):  # what a walk through the table still finds is not lost
+        with suppress(*BROKEN):  # what a walk through the table still finds is not lost
             for row in db.execute(f"SELECT {', '.join(FIELDS)} FROM events NOT INDEXED"):  # noqa: S608
                 there.add(row)
         for row in bench.rows:
@@ -226,7 +228,7 @@ def _lost(bench: Bench) -> set[str]:
             try:
                 if db.execute(select, (row[0],)).fetchone() != row:
                     lost.add(row[1])
-            except sqlite3.Error:
+            except BROKEN:
                 lost.add(row[1])
     return lost if len(lost) < len(bench.streams) else set()
 
@@ -237,7 +239,7 @@ def _replay_sees(bench: Bench) -> bool:
     try:
         with closing(SqliteEventLog(bench.copy, read_only=True)) as log:
             return bool(replay_states(log).problems)
-    except (LogDamaged, sqlite3.Error, ValueError):
+    except (LogDamaged, *BROKEN, ValueError):
         return True
 
 
