@@ -263,13 +263,17 @@ def _are_orders(keys: Sequence[str]) -> bool:
     return all(is_key(key) and kind_of(key) == "order" for key in keys)
 
 
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > REASON_MAX:
+        raise NotToldWhy(f"say why, in at most {REASON_MAX} characters, without naming anybody")
+
+
 def _checked(command: _Request) -> tuple[str, str]:
     """Return (id, role) of who enters a request. Raises DomainError where it is none."""
     who, role = acting(command)
     if command.asked not in Asked.__args__:  # type: ignore[attr-defined]
         raise NotToldWhy(f"say who asked: one of {', '.join(Asked.__args__)}")  # type: ignore[attr-defined]
-    if not command.reason.strip() or len(command.reason) > REASON_MAX:
-        raise NotToldWhy(f"say why, in at most {REASON_MAX} characters, without naming anybody")
+    _check_reason(command.reason)
     named = (*command.orders, *command.buyers, *command.asides)
     if not named:
         raise NobodyFound("nothing is held of such a person")
@@ -323,8 +327,7 @@ def _look(command: LookAgain, state: Privacy, now_ms: int) -> Sequence[Event]:
 
 def _withdraw(command: WithdrawForgetting, state: Privacy) -> Sequence[Event]:
     who, role = acting(command)
-    if not command.reason.strip() or len(command.reason) > REASON_MAX:
-        raise NotToldWhy(f"say why, in at most {REASON_MAX} characters, without naming anybody")
+    _check_reason(command.reason)
     waits = state.waiting.get(command.request)
     if waits is None:
         raise NothingAwaited(f"no request {command.request} waits: it is carried out or withdrawn, or there was none")

@@ -125,7 +125,7 @@ class Snapshots:
         """Copy the last snapshot that fits the log and has not seen more than `position`; None = there is none."""
         for each in reversed(self._before(projection, position)):
             try:
-                if fits(log, each):
+                if fitting_mark(log, each) is not None:
                     shutil.copyfile(each.file, to)
                     return each
             except FileNotFoundError:  # it was dropped just now
@@ -197,12 +197,11 @@ class Snapshots:
                 shutil.rmtree(other)
         dropped = []
         for each in self.all():
-            if not fits(log, each):
+            mark = fitting_mark(log, each)
+            if mark is None:
                 each.file.unlink(missing_ok=True)
                 dropped.append(each)
                 continue
-            mark = mark_of(each.file)
-            assert mark is not None
             orders = forgotten.since(mark.forgotten)
             if orders:
                 self._take_out(each, orders, mark._replace(forgotten=forgotten.version))
@@ -311,11 +310,13 @@ def mark_of(file: Path) -> Mark | None:
     return Mark(*rows[0]) if len(rows) == 1 else None
 
 
-def fits(log: ReplayLog, snapshot: Snapshot) -> bool:
-    """Say whether a snapshot was made of this very log: its event is there, and is the one that it was."""
+def fitting_mark(log: ReplayLog, snapshot: Snapshot) -> Mark | None:
+    """Return a snapshot's mark if it was made of this very log: its event is there, and is the one that it was."""
     mark = mark_of(snapshot.file)
-    last = log.read(snapshot.position - 1, 1) if mark is not None else []
-    return mark is not None and bool(last) and (last[0].position, last[0].leaf) == (snapshot.position, mark.leaf)
+    if mark is None:
+        return None
+    last = [(event.position, event.leaf) for event in log.read(snapshot.position - 1, 1)]
+    return mark if last == [(snapshot.position, mark.leaf)] else None
 
 
 def _size(snapshot: Snapshot) -> int:

@@ -14,6 +14,7 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    moment,
     print_json,
     say,
     settings_of,
@@ -235,13 +236,15 @@ def _show_waiting(waits: "Pending", zone: str) -> None:
             escape(orders_named(each.order)),
             escape(each.channel),
             escape(each.warehouse or "-"),
-            _local(each.since_ms, zone),
+            moment(each.since_ms, zone)[:16],
             f"{each.waits_ms / 3_600_000:,.1f}",
         )
     if waits.oldest:
         show(made)
     late = f"{waits.too_long:,} of them for more than 2 hours"
-    show(f"待处理 orders that are paid and have not left: {waits.pending:,}; {late} ({_local(waits.now_ms, zone)})")
+    show(
+        f"待处理 orders that are paid and have not left: {waits.pending:,}; {late} ({moment(waits.now_ms, zone)[:16]})"
+    )
 
 
 def _show_differences(differ: "list[dict[str, Any]]") -> None:
@@ -272,11 +275,3 @@ def _say_if_behind(behind: "list[Lag]") -> None:
         say("the KPIs have not been built yet: `orderspine up` builds them")
     elif kpis.events:
         say(f"the KPIs are {kpis.events:,} events behind the log: the newest may be missing here")
-
-
-def _local(ms: int, zone: str) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from domain.timehub import zone_of  # noqa: PLC0415
-
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone_of(zone)).strftime("%Y-%m-%d %H:%M")

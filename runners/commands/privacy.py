@@ -16,6 +16,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    moment,
     print_json,
     say,
     settings_of,
@@ -154,7 +155,7 @@ def waiting(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exi
         against = "; ".join(f"{key}: {told}" for key, told in row["against"].items())
         made.add_row(
             escape(row["request"]),
-            _when(row["at_ms"], settings),
+            moment(row["at_ms"], settings.zone)[:16],
             row["asked"],
             escape(f"{row['who']} ({row['role']})"),
             str(len(row["orders"])),
@@ -282,7 +283,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
     made = table("when", "what", "asked by", "entered by", "orders", "why", "done", right=("orders",))
     for row in rows:
         cells = (
-            _when(row["at_ms"], settings),
+            moment(row["at_ms"], settings.zone)[:16],
             "删除 forget" if row["what"] == "forget" else "查阅 disclose",
             row["asked"],
             f"{row['who']} ({row['role']})",
@@ -303,14 +304,6 @@ def _stage(fact: Any, state: Any) -> str:
     if isinstance(fact, ForgettingAwaited):
         return "waits" if fact.request in state.waiting else "withdrawn"
     return "yes" if state.requests[fact.request] else "under way"
-
-
-def _when(at_ms: int, settings: "Settings") -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from domain.timehub import zone_of  # noqa: PLC0415
-
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone_of(settings.zone)):%Y-%m-%d %H:%M}"
 
 
 def _waiting(settings: "Settings") -> "dict[str, tuple[ForgettingAwaited, int]]":
