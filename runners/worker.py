@@ -49,6 +49,7 @@ from runners import mail_life
 from runners.aio import run
 from runners.bootstrap import broker_address, channels, open_log, open_spool, open_vault
 from runners.engine import Batch, Delivered, Engine, Opened
+from runners.committing import Committer
 from runners.prepare import Helper
 from runners.preparing import Preparer, Ready
 from runners.settings import Settings, load_settings
@@ -88,6 +89,7 @@ class Worker:
         self._commits = ThreadPoolExecutor(1, "commit")
         self._publisher = BatchPublisher(nc)
         self._helper = helper
+        self._committer = Committer(settings, engine.log)
         self._trouble: BrokerError | None = None
         """Why no more is read; what was read before is still decided and committed."""
 
@@ -307,7 +309,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         engine = self._engine
         while (batch := await decided.get()) is not None:
-            head = await loop.run_in_executor(self._commits, engine.commit, batch)
+            head = await loop.run_in_executor(self._commits, self._committer.commit, batch)
             replies = engine.committed(batch, head)
             self._suspect.passed(engine.tracked)
             await self._answer(replies, head)

@@ -1,0 +1,150 @@
+"""A process beside the worker, spoken with over its standard input and output in frames behind their length.
+
+The worker asks, the process answers, one question at a time. It says with an empty frame that it is there; until then
+whoever wants it does the work itself, so that nobody waits for a start. It ends when the worker does: its input ends,
+and on Linux the kernel kills it.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import IO
+
+PIPE_BYTES = 1 << 20
+"""What Linux lets anybody ask for."""
+_PR_SET_PDEATHSIG = 1
+_LENGTH = struct.Struct(">I")
+
+
+class Gone(Exception):
+    """The process has ended, or does not answer; whether it did what it was asked is not known."""
+
+
+class Beside:
+    """The worker's side. Used by one thread at a time, but for `kill`."""
+
+    def __init__(self, module: str, data: str, greeting: bytes = b"") -> None:
+        """Name what is run as `python -m <module> --data <data>`; it reads the greeting first."""
+        self._command = (sys.executable, "-m", module, "--data", data)
+        self._greeting = greeting
+        self._process: subprocess.Popen[bytes] | None = None
+        self._there = False
+
+    def ready(self) -> bool:
+        """Whether it can be asked; where it does not run, it is started, and is ready some time later."""
+        process = self._process
+        if process is not None and not self._there:
+            assert process.stdout is not None
+            if not select.select([process.stdout], [], [], 0)[0]:
+                return False
+            try:
+                self._there = _read(process.stdout) == b""
+            except (OSError, EOFError):
+                self._end(process)
+                process = None
+        if process is None:
+            self._start()
+        return self._there
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, if it runs."""
+        return self._process.pid if self._process is not None else None
+
+    def ask(self, question: bytes, timeout_s: float) -> bytes:
+        """Return the answer; only when it is ready.
+
+        Raises:
+            Gone: it has died, or was killed because it did not answer in its time.
+        """
+        process = self._process
+        if process is None:
+            raise Gone("it was ended")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _write(process.stdin, question)
+            if not select.select([process.stdout], [], [], timeout_s)[0]:
+                raise Gone(f"it did not answer within {timeout_s:g} s")
+            return _read(process.stdout)
+        except (OSError, ValueError, EOFError) as error:
+            raise Gone(f"it ended with {process.poll()}") from error
+        finally:
+            if sys.exc_info()[0] is not None:
+                self._end(process)
+
+    def kill(self) -> None:
+        """End it, from any thread; whoever waits for it notices."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End it, and release its pipes."""
+        if self._process is not None:
+            self._end(self._process)
+
+    def _start(self) -> None:
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for pipe in (process.stdin, process.stdout):
+            _widen(pipe.fileno())
+        self._process, self._there = process, False
+        with contextlib.suppress(OSError):  # it died at once, which is noticed when it is looked for
+            _write(process.stdin, self._greeting)
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process, self._there = None, False
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what it had not read yet
+                pipe.close()
+
+
+def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
+    """Be such a process: `begin` takes the greeting and returns what answers questions. Returns when the worker ends."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The worker ends it, by its input: a terminal's Ctrl-C and a stop of all parts must not come before that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        answer = begin(_read(source))
+        _write(sink, b"")
+        while True:
+            _write(sink, answer(_read(source)))
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a whole frame where the system allows it: each side then waits for the other less often."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _write(sink: IO[bytes], frame: bytes) -> None:
+    sink.write(_LENGTH.pack(len(frame)))
+    sink.write(frame)
+    sink.flush()
+
+
+def _read(source: IO[bytes]) -> bytes:
+    """Read one frame. Raises EOFError when the other side is gone."""
+    head = source.read(_LENGTH.size)
+    if len(head) == _LENGTH.size:
+        (length,) = _LENGTH.unpack(head)
+        frame = source.read(length)
+        if len(frame) == length:
+            return frame
+    raise EOFError
