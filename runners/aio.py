@@ -13,10 +13,15 @@ GC_YOUNG = 100_000
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in a new loop."""
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG, 20, 20)
+    look_rarely()
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def look_rarely() -> None:
+    """Have Python look for cycles rarely, and never again among what is there by now."""
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, 20, 20)

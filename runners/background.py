@@ -35,8 +35,6 @@ class Background:
     def begin(self) -> None:
         """Give way to the worker, and end at SIGTERM or SIGINT when the batch under way is done."""
         os.nice(NICE)
-        if os.environ.get('IDLE'): os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        if os.environ.get('PIN'): os.sched_setaffinity(0, {1})
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)

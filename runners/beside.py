@@ -8,7 +8,6 @@ and on Linux the kernel kills it.
 import contextlib
 import ctypes
 import fcntl
-import os
 import select
 import signal
 import struct
@@ -16,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import IO
+
+from runners.aio import look_rarely
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""
@@ -36,21 +37,18 @@ class Beside:
         self._greeting = greeting
         self._process: subprocess.Popen[bytes] | None = None
         self._there = False
+        self.lives = 0
+        """How often it was started: what an earlier one was told, this one does not know."""
 
     def ready(self) -> bool:
         """Whether it can be asked; where it does not run, it is started, and is ready some time later."""
         process = self._process
-        if process is not None and not self._there:
-            assert process.stdout is not None
-            if not select.select([process.stdout], [], [], 0)[0]:
-                return False
-            try:
-                self._there = _read(process.stdout) == b""
-            except (OSError, EOFError):
-                self._end(process)
-                process = None
-        if process is None:
+        if process is not None and process.poll() is not None:
+            self.close()
+        if self._process is None:
             self._start()
+        elif not self._there:
+            self._there = self._says_so(self._process)
         return self._there
 
     @property
@@ -65,54 +63,58 @@ class Beside:
             Gone: it has died, or was killed because it did not answer in its time.
         """
         process = self._process
-        if process is None:
-            raise Gone("it was ended")
+        assert process is not None, "only who is ready can be asked"
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             _write(process.stdin, question)
-            if not select.select([process.stdout], [], [], timeout_s)[0]:
-                raise Gone(f"it did not answer within {timeout_s:g} s")
-            return _read(process.stdout)
-        except (OSError, ValueError, EOFError) as error:
-            raise Gone(f"it ended with {process.poll()}") from error
-        finally:
-            if sys.exc_info()[0] is not None:
-                self._end(process)
+            if _readable(process.stdout, timeout_s):
+                return _read(process.stdout)
+            why = f"did not answer within {timeout_s:g} s"
+        except (OSError, EOFError):
+            why = "ended"
+        self.close()
+        raise Gone(f"{self._command[2]} {why}")
 
     def kill(self) -> None:
-        """End it, from any thread; whoever waits for it notices."""
+        """End it, from any thread; whoever waits for its answer learns of it."""
         process = self._process
         if process is not None:
             process.kill()
 
     def close(self) -> None:
-        """End it, and release its pipes."""
-        if self._process is not None:
-            self._end(self._process)
+        """End it, and release its pipes. Harmless when done twice."""
+        process, self._process, self._there = self._process, None, False
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what it had not read yet
+                    pipe.close()
 
     def _start(self) -> None:
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own
+        self._process = process
+        self.lives += 1
         assert process.stdin is not None
         assert process.stdout is not None
         for pipe in (process.stdin, process.stdout):
             _widen(pipe.fileno())
-        self._process, self._there = process, False
-        with contextlib.suppress(OSError):  # it died at once, which is noticed when it is looked for
+        with contextlib.suppress(OSError):  # it died at once, which is noticed when it is wanted
             _write(process.stdin, self._greeting)
 
-    def _end(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process, self._there = None, False
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):  # what it had not read yet
-                pipe.close()
+    def _says_so(self, process: "subprocess.Popen[bytes]") -> bool:
+        assert process.stdout is not None
+        try:
+            return _readable(process.stdout, 0) and _read(process.stdout) == b""
+        except EOFError:
+            return False
 
 
 def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
-    """Be such a process: `begin` takes the greeting and returns what answers questions. Returns when the worker ends."""
+    """Be such a process until the worker ends: `begin` takes the greeting and returns what answers questions."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -121,6 +123,7 @@ def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError):
         answer = begin(_read(source))
+        look_rarely()
         _write(sink, b"")
         while True:
             _write(sink, answer(_read(source)))
@@ -131,6 +134,11 @@ def _widen(pipe: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _readable(source: IO[bytes], timeout_s: float) -> bool:
+    """Wait until something is to be read, or the end. Nothing of a frame may be in the buffer."""
+    return bool(select.select([source], [], [], timeout_s)[0])
 
 
 def _write(sink: IO[bytes], frame: bytes) -> None:

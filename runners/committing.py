@@ -1,8 +1,8 @@
 """Large commits, written by a process of their own: `python -m runners.committing --data DIR`.
 
 Hashing the events of a batch and binding their values holds the interpreter for half of a commit, and while it is held
-the worker decides nothing. So the worker gives a large batch to this process, which appends it to the log exactly as the
-worker would: the same transaction, the same compare-and-set, the same bytes. Small ones, and all of them while it
+the worker decides nothing. So the worker gives a large batch to this process, which appends it to the log exactly as
+the worker would: the same transaction, the same compare-and-set, the same bytes. Small ones, and all of them while it
 starts, the worker writes itself.
 
 Who may write is settled by the log's row alone. A process that was forgotten by a dead worker is refused like any other
@@ -10,14 +10,15 @@ writer whose epoch has passed.
 """
 
 import argparse
-import os
+import sys
+from collections.abc import Callable
 
 import msgspec
 
-from domain.ports import Advance, Conflict, EventLog, Payload, Record, StoredSnapshot
+from domain.ports import Advance, Conflict, Payload, Record, StoredSnapshot
 from runners.beside import Beside, Gone, serve
 from runners.bootstrap import open_log
-from runners.engine import Batch
+from runners.engine import Batch, Engine
 from runners.settings import Settings, load_settings
 
 MODULE = "runners.committing"
@@ -54,11 +55,11 @@ _outcomes = msgspec.msgpack.Decoder(Outcome)
 
 
 class Committer:
-    """The worker's side. Used by one thread, but for `kill`."""
+    """The worker's side, used by one thread at a time."""
 
-    def __init__(self, settings: Settings, event_log: EventLog) -> None:
+    def __init__(self, settings: Settings, engine: Engine) -> None:
         """It is started when there is work for it."""
-        self._log = event_log
+        self._engine = engine
         self._beside = Beside(MODULE, settings.data)
 
     def commit(self, batch: Batch) -> int:
@@ -68,14 +69,13 @@ class Committer:
             Conflict: another worker has taken over, or what is tracked is not what was decided upon.
             CommitFailed: the process that writes could not, or ended.
         """
-        frame = batch.records, batch.payloads, batch.snapshots, batch.advance
         if len(batch.records) < WORTH_IT or not self._beside.ready():
-            records, payloads, snapshots, advance = frame
-            return self._log.append(records, payloads=payloads, snapshots=snapshots, advance=advance)
+            return self._engine.commit(batch)
+        frame = Frame(batch.records, batch.payloads, batch.snapshots, batch.advance)
         try:
             outcome = _outcomes.decode(self._beside.ask(_encode(frame), TIMEOUT_S))
         except Gone as gone:
-            raise CommitFailed(f"the process that writes commits is gone: {gone}") from gone
+            raise CommitFailed(f"whether a commit was written is not known: {gone}") from gone
         if outcome.conflict:
             raise Conflict(outcome.conflict)
         if outcome.failure:
@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="data directory of the cell")
     settings = load_settings(parser.parse_args().data)
 
-    def begin(_: bytes):
+    def begin(_: bytes) -> Callable[[bytes], bytes]:
         event_log = open_log(settings)
 
         def answer(question: bytes) -> bytes:
@@ -115,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,20 +1,15 @@
 """Preparing payloads in a process of its own, so that translation and sealing use a core the worker does not.
 
-`python -m runners.prepare --data DIR` is started by the worker and speaks with it over its standard input and output,
-in frames of MessagePack behind their length. It keeps nothing and writes nothing: the same job gives the same result
-here and in the worker, which does the work itself where a batch is small or this process has died.
+`python -m runners.prepare --data DIR` is started by the worker and speaks with it in frames of MessagePack (see
+`runners.beside`). It keeps nothing and writes nothing: the same job gives the same result here and in the worker, which
+does the work itself where a batch is small, while this process starts, and where it has died.
 """
 
 import argparse
 import asyncio
-import contextlib
-import fcntl
-import struct
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
 
 import msgspec
 import structlog
@@ -28,18 +23,19 @@ from domain.ports import Payload
 from domain.rulebook import SHIPPED as NO_RULES
 from domain.rulebook import InForce as Rules
 from domain.rulings import UNRULED, Ruling
+from runners.beside import Beside, Gone, serve
 from runners.bootstrap import channels
 from runners.engine import Opened
 from runners.preparing import Preparer, Ready
 from runners.settings import Settings, load_settings
 
+MODULE = "runners.prepare"
 WORTH_IT = 32
 """Fewer payloads than this are prepared where they are needed: the way there and back would cost more."""
-PIPE_BYTES = 1 << 20
-"""What Linux lets anybody ask for."""
+TIMEOUT_S = 30.0
+"""A helper that takes longer for a batch hangs on it; the worker then does the work, and is watched itself."""
 
 log = structlog.get_logger()
-_LENGTH = struct.Struct(">I")
 
 
 class Job(msgspec.Struct, array_like=True, gc=False):
@@ -128,25 +124,25 @@ class Helper:
     """The worker's side: one helper process, jobs in, results out, in order.
 
     It is spoken with in a thread of its own: while the worker decides a batch its event loop stands still, and a
-    frame is many times larger than what a pipe holds.
+    frame is many times larger than what a pipe holds. A question that was given up is still read to its answer there.
     """
 
     def __init__(self, settings: Settings, digest_key: bytes) -> None:
         """Describe it; it is started when there is work for it."""
-        self._settings = settings
-        self._digest_key = digest_key
-        self._process: subprocess.Popen[bytes] | None = None
+        self._beside = Beside(MODULE, settings.data, digest_key)
         self._thread = ThreadPoolExecutor(1, "prepare")
         self._told: dict[str, InForce] = {}
         """The field mappings that the process knows to be in force, beside those that ship."""
         self._told_rules = NO_RULES
+        self._life = 0
+        """Which of its lives was told."""
 
     async def prepare(
         self, opened: Opened, in_force: Mapping[str, InForce], rules: Rules = NO_RULES
     ) -> dict[int, Ready]:
         """Prepare the payloads of many messages, by sequence, by their channels' field mappings and the rules.
 
-        None of them where they are few, or where the helper died of it: the engine then does the work itself.
+        None where they are few, while the helper starts, or where it died: the engine then does the work itself.
         """
         todo = opened.jobs()
         if len(todo) < WORTH_IT:
@@ -158,106 +154,59 @@ class Helper:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, jobs, in_force, rules)
         except asyncio.CancelledError:
-            # What it answers from now on would be taken for the answer to the next question.
-            self._let_go()
+            self._beside.kill()  # nobody waits for its answer, and it may hang
             raise
-        if done is None:
-            log.warning("prepare.died", payloads=len(jobs))
-            return {}
         return {
             seq: ready(mail.to, result, in_force.get(body.channel, SHIPPED))
-            for (seq, mail, body), result in zip(todo, done, strict=True)
+            for (seq, mail, body), result in zip(todo, done, strict=False)
         }
 
-    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce], rules: Rules) -> list[Done] | None:
-        process = self._process
+    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce], rules: Rules) -> list[Done]:
+        if not self._beside.ready():
+            return []
+        if self._life != self._beside.lives:
+            self._life, self._told, self._told_rules = self._beside.lives, {}, NO_RULES
+        news = {name: its for name, its in in_force.items() if its != self._told.get(name, SHIPPED)}
+        frame = _encode(Frame(jobs, news, None if rules == self._told_rules else rules))
+        self._told.update(news)
+        self._told_rules = rules
         try:
-            if process is None:
-                self._process = process = self._start()
-                self._told, self._told_rules = {}, NO_RULES
-            assert process.stdin is not None
-            assert process.stdout is not None
-            news = {name: its for name, its in in_force.items() if its != self._told.get(name, SHIPPED)}
-            frame = _encode(Frame(jobs, news, None if rules == self._told_rules else rules))
-            self._told.update(news)
-            self._told_rules = rules
-            process.stdin.write(_LENGTH.pack(len(frame)) + frame)
-            process.stdin.flush()
-            return _done.decode(_frame(process.stdout))
-        except (OSError, ValueError):
-            self._kill(process)
-            _close(process)
-            return None
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "runners.prepare", "--data", self._settings.data]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own module
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for pipe in (process.stdin, process.stdout):
-            _widen(pipe.fileno())
-        process.stdin.write(_LENGTH.pack(len(self._digest_key)) + self._digest_key)
-        return process
+            return _done.decode(self._beside.ask(frame, TIMEOUT_S))
+        except (Gone, msgspec.MsgspecError) as trouble:
+            log.warning("prepare.died", payloads=len(jobs), reason=str(trouble))
+            self._beside.close()
+            return []
 
     async def close(self) -> None:
         """End the helper."""
-        self._let_go()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
-
-    def _let_go(self) -> None:
-        """End the helper; its pipes are closed by the thread that reads and writes them."""
-        process = self._process
-        self._kill(process)
-        self._thread.submit(_close, process)
-
-    def _kill(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
-        """End the helper, or, of several, this one; whoever waits for it notices."""
-        process = process or self._process
-        if process is None:
-            return
-        if self._process is process:
-            self._process = None
-        process.kill()
-        process.wait()
-
-
-def _close(process: "subprocess.Popen[bytes] | None") -> None:
-    for pipe in (process.stdin, process.stdout) if process is not None else ():
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # what it had not read yet
-                pipe.close()
-
-
-def _widen(pipe: int) -> None:
-    """Let a pipe hold a whole frame where the system allows it: each side then waits for the other less often."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-
-
-def _frame(source: IO[bytes]) -> bytes:
-    """Read one frame; b"" when the worker is gone."""
-    head = source.read(_LENGTH.size)
-    return source.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
+        self._beside.kill()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._beside.close)
+        await loop.run_in_executor(None, self._thread.shutdown)
 
 
 def main() -> int:
     """Serve the worker until it closes the pipe; it does so by dying, too."""
-    parser = argparse.ArgumentParser(prog="python -m runners.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--data", required=True, help="data directory of the cell")
     settings = load_settings(parser.parse_args().data)
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    preparer = Preparer(channels(settings), _frame(source), zone=settings.zone)
-    in_force: dict[str, InForce] = {}
-    rules = NO_RULES
-    while raw := _frame(source):
-        frame = _frames.decode(raw)
-        in_force.update(frame.mappings)
-        rules = frame.rules or rules
-        preparer.begin_batch()
-        answer = _encode([do(preparer, job, in_force.get(job.channel, SHIPPED), rules) for job in frame.jobs])
-        sink.write(_LENGTH.pack(len(answer)) + answer)
-        sink.flush()
+
+    def begin(digest_key: bytes) -> Callable[[bytes], bytes]:
+        preparer = Preparer(channels(settings), digest_key, zone=settings.zone)
+        in_force: dict[str, InForce] = {}
+        rules = NO_RULES
+
+        def answer(question: bytes) -> bytes:
+            nonlocal rules
+            frame = _frames.decode(question)
+            in_force.update(frame.mappings)
+            rules = frame.rules or rules
+            preparer.begin_batch()
+            return _encode([do(preparer, job, in_force.get(job.channel, SHIPPED), rules) for job in frame.jobs])
+
+        return answer
+
+    serve(begin)
     return 0
 
 

@@ -136,8 +136,9 @@ class Keeper:
                 stderr=subprocess.PIPE,
                 limit=256 * 1024,
                 pass_fds=(reading,),
-                # A terminal's Ctrl-C must reach the supervisor alone: it stops the parts in their order.
-                start_new_session=True,
+                # A terminal's Ctrl-C must reach the supervisor alone: it stops the parts in their order. Not by a session
+                # of its own: Linux shares the processor among sessions first, and `nice` then counts inside of each only.
+                process_group=0,
             )
         finally:
             os.close(reading)

@@ -305,7 +305,7 @@ class _Child:
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
-                    start_new_session=True,
+                    process_group=0,  # of our session, so that `nice` counts between it and the parts beside it
                     pass_fds=(reading,) if watchdog else (),
                 )
             self.pid = self._process.pid

@@ -8,6 +8,7 @@ from domain.cell import Taken
 from domain.mapping import SHIPPED, InForce
 from runners.engine import Delivered, Opened
 from runners.prepare import Helper
+from runners.preparing import Ready
 from runners.settings import Settings
 from tests.integration.mixed_mail import snapshot, trade
 
@@ -22,17 +23,25 @@ def opened(first: int) -> Opened:
     return Opened(delivered, mails, dict(vault.keys([mail.to for mail in mails], create=True)))
 
 
+async def prepared(helper: Helper, batch: Opened, in_force: dict[str, InForce]) -> dict[int, Ready]:
+    """Ask until the helper is there: while it starts it prepares nothing."""
+    async with asyncio.timeout(30):
+        while not (found := await helper.prepare(batch, in_force)):
+            await asyncio.sleep(0.02)
+    return found
+
+
 async def test_an_abandoned_question_is_never_answered_to_the_next_one(tmp_path: Path) -> None:
     settings = Settings(str(tmp_path))
     helper, other = Helper(settings, b"k" * 32), Helper(settings, b"k" * 32)
     try:
-        await helper.prepare(opened(1), {})
+        await prepared(helper, opened(1), {})
         for wait_s in (0.0, 0.001, 0.005, 0.02):
             abandoned = asyncio.create_task(helper.prepare(opened(1), {}))
             await asyncio.sleep(wait_s)
             abandoned.cancel()
             await asyncio.wait([abandoned])
-        assert await helper.prepare(opened(1001), {}) == await other.prepare(opened(1001), {}) != {}
+        assert await prepared(helper, opened(1001), {}) == await prepared(other, opened(1001), {})
     finally:
         await helper.close()
         await other.close()
@@ -49,12 +58,24 @@ async def test_a_mapping_reaches_the_helper_with_the_first_frame_that_needs_it(t
             (changed, "周末送货，谢谢"),
             (SHIPPED, None),
         ):
-            found = await helper.prepare(opened(1), {"taobao": in_force})
+            found = await prepared(helper, opened(1), {"taobao": in_force})
             assert len(found) == 200
             for ready in found.values():
                 assert isinstance(ready.prepared, Taken)
                 assert ready.in_force == in_force
                 assert ready.prepared.command.mapping == in_force.version
                 assert ready.prepared.command.snapshot.attributes.get("said") == said
+    finally:
+        await helper.close()
+
+
+async def test_a_helper_that_died_is_started_again_and_told_anew(tmp_path: Path) -> None:
+    changed = InForce(3, "d3", '[[field]]\nfrom = "buyer_message"\nto = "attributes.said"\npersonal = false\n')
+    helper = Helper(Settings(str(tmp_path)), b"k" * 32)
+    try:
+        before = await prepared(helper, opened(1), {"taobao": changed})
+        helper._beside.kill()
+        assert await prepared(helper, opened(1), {"taobao": changed}) == before
+        assert helper._beside.lives == 2
     finally:
         await helper.close()

@@ -101,7 +101,14 @@ async def test_the_watchdog_ends_with_its_server(tmp_path: Path) -> None:
 
 async def test_ctrl_c_at_the_terminal_does_not_reach_the_server(nats_server: EmbeddedServer) -> None:
     assert nats_server.pid is not None
-    assert os.getsid(nats_server.pid) == os.getpgid(nats_server.pid) == nats_server.pid
+    assert os.getpgid(nats_server.pid) == nats_server.pid != os.getpgid(0)
+
+
+async def test_the_server_is_of_our_session_so_that_priorities_count_between_it_and_the_parts(
+    nats_server: EmbeddedServer,
+) -> None:
+    assert nats_server.pid is not None
+    assert os.getsid(nats_server.pid) == os.getsid(0)
 
 
 async def test_a_second_server_never_shares_a_directory(nats_server: EmbeddedServer, nc: Connection) -> None:
