@@ -1,7 +1,8 @@
 """The real worker, with a trap at one named place: `ORDERSPINE_TEST_AT=<place>:<nth passing>:<kill|stop>`.
 
 `ORDERSPINE_TEST_REFUSES=<marker>`: the store refuses what holds it. `ORDERSPINE_TEST_HANG_S`: when a batch hangs.
-Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
+`ORDERSPINE_TEST_BESIDE=<place>`: every commit is written by the process beside, which has a trap of its own there (or
+none: `-`); `ORDERSPINE_TEST_COMMIT_S`: when that hangs. Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
 """
 
 import functools
@@ -10,6 +11,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
@@ -20,7 +22,7 @@ from adapters.storage.postgres_log import PostgresEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
 from domain.ports import Record
-from runners import engine, suspect, worker
+from runners import committing, engine, suspect, worker
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
     "take_over": [(SqliteEventLog, "take_over"), (PostgresEventLog, "take_over")],
@@ -28,7 +30,7 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "keys": [(SqliteVault, "_load")],
     "marker": [(suspect.Suspect, "_write")],
     "decide": [(engine.Engine, "decide")],
-    "commit": [(engine.Engine, "commit")],
+    "commit": [(committing.Committer, "commit")],
     "write": [(SqliteEventLog, "_write"), (postgres_log, "_write")],
     "committed": [(engine.Engine, "committed")],
     "passed": [(suspect.Suspect, "passed")],
@@ -41,7 +43,9 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
-class _Trap:
+class Trap:
+    """Springs at its place."""
+
     def __init__(self, text: str) -> None:
         where, nth, action = text.rsplit(":", 2)
         self.place, _, self.side = where.partition(".")
@@ -50,6 +54,7 @@ class _Trap:
         self._lock = Lock()
 
     def spring(self, side: str) -> None:
+        """Pass one side of the place."""
         if side != self.side:
             return
         with self._lock:
@@ -58,6 +63,8 @@ class _Trap:
                 os.kill(os.getpid(), self._signal)
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the trap around a function."""
+
         def counts(arguments: dict[str, Any]) -> bool:
             return self.place != "mail_timers" or str(arguments.get("stream", "")).startswith("MAIL_")
 
@@ -96,16 +103,33 @@ def _refuse(marker: bytes) -> None:
     SqliteEventLog.append = refusing  # type: ignore[method-assign]
 
 
+def _all_beside() -> None:
+    """Have every commit written by the process beside: wait for its start, and give it the smallest ones as well."""
+    committing.MODULE, committing.WORTH_IT = "tests.integration.crashing_commit", 0
+    made = committing.Committer.__init__
+
+    def waiting(self: committing.Committer, *args: Any) -> None:
+        made(self, *args)
+        while not self._beside.ready():
+            time.sleep(0.01)
+
+    committing.Committer.__init__ = waiting  # type: ignore[method-assign]
+
+
 def main() -> int:
     """Set the traps that the environment names, and work."""
     if at := os.environ.get("ORDERSPINE_TEST_AT"):
-        trap = _Trap(at)
+        trap = Trap(at)
         for owner, name in PLACES[trap.place]:
             setattr(owner, name, trap.around(getattr(owner, name)))
     if marker := os.environ.get("ORDERSPINE_TEST_REFUSES"):
         _refuse(marker.encode())
     if seconds := os.environ.get("ORDERSPINE_TEST_HANG_S"):
         worker.HANG_S = float(seconds)
+    if os.environ.get("ORDERSPINE_TEST_BESIDE"):
+        _all_beside()
+    if seconds := os.environ.get("ORDERSPINE_TEST_COMMIT_S"):
+        committing.TIMEOUT_S = float(seconds)
     if every := os.environ.get("ORDERSPINE_TEST_SNAPSHOTS"):
         engine.TIMER_SNAPSHOT_EVERY = engine.LEDGER_SNAPSHOT_EVERY = int(every)
     return worker.main()
