@@ -51,7 +51,8 @@ cover: $(STAMP) ## Run the tests of the core: each line and branch of domain/ mu
 	@$(BIN)/coverage report
 
 bench: $(STAMP) ## Run the benchmarks
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks drain
+	@$(BIN)/python -m benchmarks replay
 
 sim: $(STAMP) ## Run one simulation: make sim SEED=7
 	@$(BIN)/python -m tests.simulation.run --seed $(SEED)
