@@ -25,7 +25,7 @@ async def drained(work: Iterable[Mail], orders: int, batch_messages: int, events
     """Drain a backlog by the real processes, and wait until everything is level with the log."""
     async with rig(batch_messages=batch_messages) as made:
         await made.fill(work)
-        followers = [made.start("runners.projector"), made.start("runners.relay")]
+        followers = await made.follow()
         worker = made.start("runners.worker")
         try:
             seconds, tracked = await until_handled(made.settings, made.last, worker)

@@ -18,10 +18,10 @@ from adapters.nats.client import Connection
 from adapters.nats.connection import connect
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.server import EmbeddedServer
-from adapters.nats.streams import ensure_mail, mail_stream
+from adapters.nats.streams import ensure_mail, events_stream, last_seq, mail_stream
 from domain.mail import Mail, encode_mail, subject_of
 from domain.ports import Tracked
-from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, open_log
+from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, open_log, open_read_models
 from runners.settings import FILE, Settings
 
 CELL = "main"
@@ -57,6 +57,25 @@ class Rig(msgspec.Struct):
             return subprocess.Popen(
                 [sys.executable, "-m", module, "--data", self.settings.data], stdout=log, stderr=log
             )
+
+
+    async def follow(self) -> "list[subprocess.Popen[bytes]]":
+        """Start projector and relay on an empty log, and wait until both are at work."""
+        open_log(self.settings).close()
+        followers = [self.start("runners.projector"), self.start("runners.relay")]
+        models = open_read_models(self.settings)
+        try:
+            while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
+                for process in followers:
+                    if process.poll() is not None:
+                        raise RuntimeError(f"{process.args} ended with status {process.returncode}")
+                await asyncio.sleep(0.02)
+        except BaseException:
+            end(*followers)
+            raise
+        finally:
+            models.close()
+        return followers
 
 
 @contextlib.asynccontextmanager

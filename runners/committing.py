@@ -12,14 +12,17 @@ writer whose epoch has passed.
 import argparse
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.ports import Advance, Conflict, Payload, Record, StoredSnapshot
 from runners.beside import Beside, Gone, serve
 from runners.bootstrap import open_log
-from runners.engine import Batch, Engine
 from runners.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # this process starts quickly: it knows nothing of deciding
+    from runners.engine import Batch, Engine
 
 MODULE = "runners.committing"
 WORTH_IT = 128
@@ -57,12 +60,12 @@ _outcomes = msgspec.msgpack.Decoder(Outcome)
 class Committer:
     """The worker's side, used by one thread at a time."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: "Engine") -> None:
         """It is started when there is work for it."""
         self._engine = engine
         self._beside = Beside(MODULE, settings.data)
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: "Batch") -> int:
         """Write a batch in one durable transaction and return the log's head.
 
         Raises:
