@@ -58,7 +58,6 @@ class Rig(msgspec.Struct):
                 [sys.executable, "-m", module, "--data", self.settings.data], stdout=log, stderr=log
             )
 
-
     async def follow(self) -> "list[subprocess.Popen[bytes]]":
         """Start projector and relay on an empty log, and wait until both are at work."""
         open_log(self.settings).close()

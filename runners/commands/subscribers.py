@@ -81,12 +81,15 @@ def add(
     json: JsonOption = False,
 ) -> Exit:
     """Let a service read feeds, and make its credentials: shown once, nobody can show them again."""
+    from runners.commands.mapping import channel_of  # noqa: PLC0415
     from runners.subscribers import BUCKETS_MAX, Filter, Subscriber, check, editing, new_password  # noqa: PLC0415
 
     settings = settings_of(data)
     password, hashed = new_password()
     outlet_password, _ = new_password()
     asked = tuple(dict.fromkeys(feed.strip() for feed in feeds.split(",") if feed.strip()))
+    for each in channel or ():
+        channel_of(settings, each)
     filter_ = Filter(tuple(kind or ()), tuple(channel or ()), tuple(type_ or ()))
     made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     subscriber = Subscriber(name, asked, hashed, outlet_password, made, filter_)

@@ -76,6 +76,7 @@ def add(
     """Subscribe somebody, and show the secret that deliveries are signed with."""
     from adapters.notify.delivery import NotAllowed, check_url  # noqa: PLC0415
     from adapters.platforms.connection import is_name  # noqa: PLC0415
+    from runners.commands.mapping import channel_of  # noqa: PLC0415
     from runners.webhooks_secrets import end_secrets, key_of, new_secret, shown  # noqa: PLC0415
     from runners.webhooks_store import Subscriber, Wants, unknown_types  # noqa: PLC0415
 
@@ -91,6 +92,8 @@ def add(
         raise Failure(Exit.USAGE, f"there is no event {strange[0][:80]!r}: `orderspine schemas` lists them")
     if strange := sorted(set(wants.kinds) - (known := _kinds())):
         raise Failure(Exit.USAGE, f"there is no kind {strange[0][:80]!r}; there are: {', '.join(sorted(known))}")
+    for each in wants.channels:
+        channel_of(settings, each)
     generation, head = _log_of(settings)
     with _open(settings) as store, _vault(settings) as vault:
         secret = new_secret(vault)

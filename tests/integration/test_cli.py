@@ -154,6 +154,20 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["subscribers", "add", "erp", "--feeds", "events", "--channel", "taobaoo"],
+        ["webhooks", "add", "erp", "http://127.0.0.1:9/", "--channels", "taobao,taobaoo"],
+    ],
+)
+def test_nobody_waits_for_events_of_a_channel_that_there_is_not(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
+    said = orderspine(*words, "--data", tmp_path)
+    assert said.code == 2
+    assert "there is no channel 'taobaoo'; known are douyin" in said.err
+
+
 def test_who_reads_no_further_has_made_no_mistake() -> None:
     """`orderspine … | head`: nothing is wrong, whoever printed it (a page of help, a table, a document)."""
     for words in (("--help",), ("statements", "formats"), ("after-sale", "words", "--json")):
