@@ -27,6 +27,7 @@ from runners.settings import FILE, Settings
 CELL = "main"
 PUBLISH_BATCH = 1_000
 MAIL_BYTES_MAX = 16 << 30
+FOLLOWERS_S = 30.0
 
 
 class Rig(msgspec.Struct):
@@ -64,11 +65,9 @@ class Rig(msgspec.Struct):
         followers = [self.start("runners.projector"), self.start("runners.relay")]
         models = open_read_models(self.settings)
         try:
-            while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
-                for process in followers:
-                    if process.poll() is not None:
-                        raise RuntimeError(f"{process.args} ended with status {process.returncode}")
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(FOLLOWERS_S):
+                while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
+                    await asyncio.sleep(0.02)
         except BaseException:
             end(*followers)
             raise

@@ -136,8 +136,8 @@ class Keeper:
                 stderr=subprocess.PIPE,
                 limit=256 * 1024,
                 pass_fds=(reading,),
-                # A terminal's Ctrl-C must reach the supervisor alone: it stops the parts in their order. Not by a session
-                # of its own: Linux shares the processor among sessions first, and `nice` then counts inside of each only.
+                # A terminal's Ctrl-C must reach the supervisor alone: it stops the parts in their order. No session of
+                # its own for that: Linux shares the processor among sessions first, and `nice` counts inside of each.
                 process_group=0,
             )
         finally:

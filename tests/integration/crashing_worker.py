@@ -2,7 +2,8 @@
 
 `ORDERSPINE_TEST_REFUSES=<marker>`: the store refuses what holds it. `ORDERSPINE_TEST_HANG_S`: when a batch hangs.
 `ORDERSPINE_TEST_BESIDE=<place>`: every commit is written by the process beside, which has a trap of its own there (or
-none: `-`); `ORDERSPINE_TEST_COMMIT_S`: when that hangs. Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
+none: `-`); `ORDERSPINE_TEST_COMMIT_S`: when that hangs.
+Run as `python -m tests.integration.crashing_worker --data DIR`. The worker's own code knows nothing of it.
 """
 
 import functools
