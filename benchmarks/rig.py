@@ -65,9 +65,11 @@ class Rig(msgspec.Struct):
         followers = [self.start("runners.projector"), self.start("runners.relay")]
         models = open_read_models(self.settings)
         try:
-            async with asyncio.timeout(FOLLOWERS_S):
-                while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
-                    await asyncio.sleep(0.02)
+            deadline = time.monotonic() + FOLLOWERS_S
+            while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("projector and relay did not come up")
+                await asyncio.sleep(0.02)
         except BaseException:
             end(*followers)
             raise

@@ -13,7 +13,7 @@ from runners.pulling_hints import Fetching
 from runners.pulling_log import LogFollower
 from runners.pulling_mail import Mailroom
 from runners.pulling_store import Pulls
-from tests.integration.crashing_worker import _Trap
+from tests.integration.crashing_worker import Trap
 
 PLACES: dict[str, tuple[Any, str]] = {
     "begin": (Pulls, "begin"),
@@ -36,7 +36,7 @@ def main() -> int:
     pulling_line.START_SPREAD_S = 0.0
     pulling_line.COMPARE_LOOK_S = 0.2
     if at := os.environ.get("ORDERSPINE_TEST_AT"):
-        trap = _Trap(at)
+        trap = Trap(at)
         owner, name = PLACES[trap.place]
         setattr(owner, name, trap.around(getattr(owner, name)))
     return pulling.main()

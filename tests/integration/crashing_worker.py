@@ -114,7 +114,7 @@ def _all_beside() -> None:
         while not self._beside.ready():
             time.sleep(0.01)
 
-    committing.Committer.__init__ = waiting  # type: ignore[method-assign]
+    committing.Committer.__init__ = waiting  # type: ignore[method-assign,assignment]
 
 
 def main() -> int:
