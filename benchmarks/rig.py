@@ -19,6 +19,7 @@ from adapters.nats.connection import connect
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.server import EmbeddedServer
 from adapters.nats.streams import ensure_mail, events_stream, last_seq, mail_stream
+from adapters.storage.read_models import ReadModels
 from domain.mail import Mail, encode_mail, subject_of
 from domain.ports import Tracked
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, open_log, open_read_models
@@ -65,17 +66,18 @@ class Rig(msgspec.Struct):
         followers = [self.start("runners.projector"), self.start("runners.relay")]
         models = open_read_models(self.settings)
         try:
-            deadline = time.monotonic() + FOLLOWERS_S
-            while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
-                if time.monotonic() > deadline:
-                    raise TimeoutError("projector and relay did not come up")
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(FOLLOWERS_S):
+                await self._until_at_work(models)
         except BaseException:
             end(*followers)
             raise
         finally:
             models.close()
         return followers
+
+    async def _until_at_work(self, models: ReadModels) -> None:
+        while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""What projector and relay share: they run beside the worker, at the lowest priority, woken by hints and a clock."""
+"""What projector and relay share: they run beside the worker, at a lower priority, woken by hints and a clock."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,9 @@ from domain.ports import EventLog
 from runners.bootstrap import broker_address, open_log
 from runners.settings import Settings
 
-NICE = 19
+NICE = 10
+"""A tenth of the processor where a backlog wants all: the worker comes first, and read models never stand still."""
+LOWEST = 19
 POLL_S = 1.0
 """How long a lost hint can delay anything."""
 LOG_WAIT_S = 0.2
@@ -34,7 +36,7 @@ class Background:
 
     def begin(self) -> None:
         """Give way to the worker, and end at SIGTERM or SIGINT when the batch under way is done."""
-        os.nice(NICE)
+        give_way(NICE)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
@@ -58,6 +60,11 @@ class Background:
                 return open_log(settings, read_only=True)
             await self.pause(LOG_WAIT_S)
         return None
+
+
+def give_way(nice: int) -> None:
+    """Make way for others by so much; nothing changes for a process that makes way by more."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), nice))
 
 
 async def _ended(stopping: asyncio.Event) -> bool:

@@ -27,6 +27,7 @@ from adapters.nats.server import EmbeddedServer
 from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
 from domain.timehub import zone_of
+from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.erasures import destroy_again
 from runners.lock import DataLock, build_version
@@ -68,7 +69,7 @@ SUBSCRIBERS_BYTES = BUCKETS_MAX * BUCKET_BYTES_MAX
 HOLDER_FILE = "holder"
 """Written by the worker: the name under which this directory's workers hold the cell."""
 BESIDE = 4
-BEHIND = 19
+BEHIND = NICE
 """What makes way for the worker: its start comes first, and its work."""
 SUBSCRIBERS_S = 0.2
 """How often the file of subscribers is looked at: who is revoked is out within this."""
@@ -361,7 +362,7 @@ def parts_of(settings: Settings, *, simulate: bool) -> list[Part]:
         Part("sealer", "runners.sealer", (*data, "--witness", settings.witness), stop_s=15.0, nice=BEHIND, late=True),
     ]
     if settings.snapshot_every or (settings.path / SNAPSHOTS).is_dir():
-        parts.insert(0, Part("snapshots", "runners.snapshotter", data, stop_s=5.0, nice=BEHIND, late=True))
+        parts.insert(0, Part("snapshots", "runners.snapshotter", data, stop_s=5.0, nice=LOWEST, late=True))
     parts = [part for part in parts if importlib.util.find_spec(part.module) is not None]
     if simulate:
         parts.insert(0, Part("simulate", SIMULATE_MODULE, ("--feed", *data), restart=False, stop_s=3.0))

@@ -127,12 +127,10 @@ def snapshot(
     Of the snapshots the newest four are kept, and older ones the further apart the older they are. They can be removed
     at any time: everything in them comes from the log.
     """
-    import os  # noqa: PLC0415
-
-    from runners.background import NICE  # noqa: PLC0415
+    from runners.background import LOWEST, give_way  # noqa: PLC0415
     from runners.snapshots import EVERY_EVENTS, NoRoom  # noqa: PLC0415
 
-    os.nice(NICE)
+    give_way(LOWEST)
     settings = settings_of(data)
     every = every or settings.snapshot_every or EVERY_EVENTS
     with opened(settings) as (log, snapshots):
