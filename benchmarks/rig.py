@@ -76,7 +76,9 @@ class Rig(msgspec.Struct):
         return followers
 
     async def _until_at_work(self, models: ReadModels) -> None:
-        while not models.positions() or await last_seq(self.nc, events_stream(CELL)) is None:
+        while True:
+            if models.positions() and await last_seq(self.nc, events_stream(CELL)) is not None:
+                return
             await asyncio.sleep(0.02)
 
 
