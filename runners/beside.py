@@ -8,11 +8,13 @@ and on Linux the kernel kills it.
 import contextlib
 import ctypes
 import fcntl
+import os
 import select
 import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import IO
 
@@ -20,6 +22,8 @@ from runners.aio import look_rarely
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""
+AGAIN_S = 1.0
+"""Least time between two starts: one that cannot start is not started for each batch."""
 _PR_SET_PDEATHSIG = 1
 _LENGTH = struct.Struct(">I")
 
@@ -39,22 +43,18 @@ class Beside:
         self._there = False
         self.lives = 0
         """How often it was started: what an earlier one was told, this one does not know."""
+        self._not_before = 0.0
 
     def ready(self) -> bool:
         """Whether it can be asked; where it does not run, it is started, and is ready some time later."""
-        process = self._process
-        if process is not None and process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
             self.close()
         if self._process is None:
-            self._start()
+            if time.monotonic() >= self._not_before:
+                self._start()
         elif not self._there:
             self._there = self._says_so(self._process)
         return self._there
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id, if it runs."""
-        return self._process.pid if self._process is not None else None
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
         """Return the answer; only when it is ready.
@@ -67,8 +67,7 @@ class Beside:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            _write(process.stdin, question)
-            if _readable(process.stdout, timeout_s):
+            if _sent(process.stdin, question, timeout_s) and _readable(process.stdout, timeout_s):
                 return _read(process.stdout)
             why = f"did not answer within {timeout_s:g} s"
         except (OSError, EOFError):
@@ -97,13 +96,15 @@ class Beside:
     def _start(self) -> None:
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own
         self._process = process
+        self._not_before = time.monotonic() + AGAIN_S
         self.lives += 1
         assert process.stdin is not None
         assert process.stdout is not None
         for pipe in (process.stdin, process.stdout):
             _widen(pipe.fileno())
+        os.set_blocking(process.stdin.fileno(), False)
         with contextlib.suppress(OSError):  # it died at once, which is noticed when it is wanted
-            _write(process.stdin, self._greeting)
+            _sent(process.stdin, self._greeting, 0)
 
     def _says_so(self, process: "subprocess.Popen[bytes]") -> bool:
         assert process.stdout is not None
@@ -115,7 +116,8 @@ class Beside:
 
 def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
     """Be such a process until the worker ends: `begin` takes the greeting and returns what answers questions."""
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no frame
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The worker ends it, by its input: a terminal's Ctrl-C and a stop of all parts must not come before that.
@@ -138,7 +140,25 @@ def _widen(pipe: int) -> None:
 
 def _readable(source: IO[bytes], timeout_s: float) -> bool:
     """Wait until something is to be read, or the end. Nothing of a frame may be in the buffer."""
-    return bool(select.select([source], [], [], timeout_s)[0])
+    waiting = select.poll()
+    waiting.register(source, select.POLLIN)
+    return bool(waiting.poll(timeout_s * 1000))
+
+
+def _sent(sink: IO[bytes], frame: bytes, timeout_s: float) -> bool:
+    """Write a frame to a pipe that does not block; False where the other side takes nothing for so long."""
+    descriptor = sink.fileno()
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    for part in (_LENGTH.pack(len(frame)), frame):
+        left = memoryview(part)
+        while left:
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:
+                if not waiting.poll(timeout_s * 1000):
+                    return False
+    return True
 
 
 def _write(sink: IO[bytes], frame: bytes) -> None:

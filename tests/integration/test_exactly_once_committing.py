@@ -95,6 +95,32 @@ async def test_a_commit_that_hangs_ends_the_worker(tmp_path: Path) -> None:
         assert await cell.assert_exactly_once() > 300
 
 
+async def test_one_that_takes_nothing_any_more_ends_the_worker(tmp_path: Path) -> None:
+    """It is stopped before it reads: a large batch fills the pipe, and whoever writes must not wait for ever."""
+    async with running_cell(tmp_path, batch_messages=3000) as cell:
+        await cell.publish(mixed(30))
+        worker = cell.start(CRASHING, ORDERSPINE_TEST_BESIDE=NONE, ORDERSPINE_TEST_COMMIT_S="1")
+        await cell.until()
+        beside(worker).suspend()
+        await cell.publish(mixed(3000, seed=2), batch=1000)
+        assert await ended(worker) == 1
+        assert "did not answer within 1 s" in cell.worker_log()
+        await rest(cell)
+        assert await cell.assert_exactly_once() > 3000
+
+
+async def test_all_commits_written_beside_make_the_right_log_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    async with running_cell(tmp_path, store=postgres) as cell:
+        await cell.publish(mixed(300))
+        assert await ended(cell.crashing("commit.after:2", ORDERSPINE_TEST_BESIDE=NONE)) == KILLED
+        stopping = cell.crashing("commit.before:2", "stop", ORDERSPINE_TEST_BESIDE=NONE)
+        await stopped(stopping)
+        await rest(cell)
+        stopping.send_signal(signal.SIGCONT)
+        assert await ended(stopping) == 1
+        assert await cell.assert_exactly_once() > 300
+
+
 @pytest.mark.parametrize("place", ["commit.before:3", "commit.after:3"])
 async def test_what_a_stopped_worker_hands_over_behind_its_successor_is_refused(tmp_path: Path, place: str) -> None:
     async with running_cell(tmp_path) as cell:

