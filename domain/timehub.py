@@ -145,7 +145,7 @@ def time_reader(
 class TimeReader:
     """Reads the times of one kind of source. Made once per settings, because it remembers days (see `time_reader`)."""
 
-    __slots__ = ("_days", "_excel", "_fold", "_order", "_quarters", "_target", "_zone")
+    __slots__ = ("_days", "_excel", "_fold", "_last", "_order", "_quarters", "_target", "_zone")
 
     def __init__(self, zone: str, target: str, order: DateOrder | None, fold: Fold | None, excel: bool) -> None:
         self._zone = zone_of(zone)
@@ -153,12 +153,17 @@ class TimeReader:
         self._order = order
         self._fold = fold
         self._excel = excel
+        self._last: SourceTime | None = None
+        """The last text that was read: of what happened at once, a source tells the same time several times."""
         self._days: dict[str, tuple[int, int, str]] = {}
         self._quarters: dict[int, tuple[str, int, str]] = {}
 
     def read(self, value: object) -> SourceTime | None:
         """Read one time: see `read_time`."""
         if type(value) is str:
+            last = self._last
+            if last is not None and last.text == value:
+                return last
             if len(value) == 19:  # noqa: PLR2004 -- the length of `YYYY-MM-DD HH:MM:SS`, by far the most frequent form
                 day = self._days.get(value[:11])
                 if day is not None and value[13] == ":" and value[16] == ":":
@@ -167,13 +172,15 @@ class TimeReader:
                     second = _TWO.get(value[17:19])
                     if hour < 24 and minute is not None and second is not None:  # noqa: PLR2004
                         midnight, offset, ending = day
-                        return SourceTime(
+                        self._last = found = SourceTime(
                             value,
                             midnight + (hour * 3600 + minute * 60 + second) * 1000,
                             offset,
                             f"{value[:10]}T{value[11:]}{ending}",
                         )
-            return self._text(value)
+                        return found
+            self._last = read = self._text(value)
+            return read
         if type(value) is int:
             return self._number(value, str(value)) if value else None
         if value is None:
