@@ -88,7 +88,7 @@ def stock_wanted(state: Order) -> Quantities:
     if state.kind == "presale" and not state.shipped and not _is_locked(state):
         return ()  # it is locked first, and then waits until its goods are here
     wanted = needs(state)
-    return wanted if all(sku for sku, _ in wanted) else ()
+    return () if "" in dict(wanted) else wanted
 
 
 def _is_locked(state: Order) -> bool:
@@ -133,8 +133,7 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         ]
     if after.ruled is not before.ruled or after.ruled.buyer:
         messages += _noted(key, events, before, after)
-    lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
-    if lines:
+    if lines := tuple([(sku, units) for sku, units in gone.items() if sku and units]):
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
         messages.append(Message(warehouse_key(stock.codes[0]), issue))
     if after.cases is not before.cases:
@@ -240,7 +239,7 @@ def _allocating(key: str, order: Order, wanted: Quantities, stock: Stock) -> Mes
 
 def _reserving(key: str, order: Order, allocation: Allocation) -> Message:
     ruled = order.ruled
-    holds = tuple(hold.id for hold in ruled.pre_holds if hold.warehouse == allocation.warehouse)
+    holds = tuple([hold.id for hold in ruled.pre_holds if hold.warehouse == allocation.warehouse])
     return Message(
         warehouse_key(allocation.warehouse), Reserve(allocation.id, key, allocation.lines, ruled.keep, holds)
     )

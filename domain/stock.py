@@ -438,6 +438,8 @@ def _receive_damaged(level: Level, quantity: int) -> Level:
 
 def _minus(lines: Quantities, taken: Quantities) -> Quantities:
     """Return what is left of an allocation's lines."""
+    if taken == lines:
+        return ()
     left = dict(lines)
     for sku, quantity in taken:
         left[sku] = left.get(sku, 0) - quantity
@@ -761,9 +763,11 @@ def _short(
     """Return (SKU, wanted, available) of what is not there, beside what is kept and what is held for it already."""
     levels = state.levels
     return tuple(
-        (sku, quantity, available)
-        for sku, quantity in lines
-        if (available := levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0)) < quantity
+        [
+            (sku, quantity, available)
+            for sku, quantity in lines
+            if (available := levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0)) < quantity
+        ]
     )
 
 
