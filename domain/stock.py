@@ -915,21 +915,22 @@ class _Frozen(msgspec.Struct):
 
 
 SNAPSHOT_TAG = "stock.ledger.3"
+_encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(_Frozen)
 
 
 def to_snapshot(state: Ledger) -> bytes:
-    """Encode the ledger, for a quick start."""
-    return msgspec.json.encode(
+    """Encode the ledger, for a quick start; entries by name, so that the same state gives the same bytes."""
+    return _encode(
         _Frozen(
-            dict(sorted(state.levels.items())),
-            dict(sorted(state.allocations.items())),
-            dict(sorted(state.documents.items())),
+            dict(state.levels.items()),
+            dict(state.allocations.items()),
+            dict(state.documents.items()),
             state.expired_ms,
-            dict(sorted(state.arrivals.items())),
+            dict(state.arrivals.items()),
             state.promises,
             state.floor.verified,
-            dict(sorted(state.floor.reorder.items())),
+            dict(state.floor.reorder.items()),
         )
     )
 
