@@ -259,7 +259,7 @@ NO_PAYLOADS: Mapping[str, Prepared] = {}
 NOTHING: Mapping[str, Held] = {}
 
 
-class _World(NamedTuple):
+class _World(msgspec.Struct, frozen=True, gc=False):
     """What a turn sees beside the actor that is addressed."""
 
     touched: Mapping[str, Held]

@@ -180,7 +180,7 @@ def _with_freed(stock: Stock, messages: Sequence[Message], before: Order) -> Sto
             there = freed.setdefault(allocation.warehouse, {})
             for sku, units in command.lines or allocation.lines:
                 there[sku] = there.get(sku, 0) + units
-    return stock._replace(freed=freed) if freed else stock
+    return msgspec.structs.replace(stock, freed=freed) if freed else stock
 
 
 def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
@@ -259,8 +259,8 @@ def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int
     for event in events:
         if isinstance(event, OrderShipped | PartiallyShipped) and event.command:
             # We sent what was picked, be it what the channel wants by now or not.
-            ours = next((each for each in before.allocations if each.id == event.allocation), None)
-            return dict(ours.lines) if ours is not None else {}
+            ours = [each for each in before.allocations if each.id == event.allocation]
+            return dict(ours[0].lines) if ours else {}
     known = {line.id: line.sku for line in before.lines if line.sku or line.id not in before.shipped}
     parts = {kit.line: kit.parts for kit in after.ruled.kits}
     sent = dict(before.sent)
