@@ -259,7 +259,7 @@ NO_PAYLOADS: Mapping[str, Prepared] = {}
 NOTHING: Mapping[str, Held] = {}
 
 
-class _World(NamedTuple):
+class _World(msgspec.Struct, frozen=True, gc=False):
     """What a turn sees beside the actor that is addressed."""
 
     touched: Mapping[str, Held]
@@ -576,21 +576,20 @@ def _again(step: _Step, again: "_Again", state: order.Order, world: _World) -> _
     return _payload_step(step.to, state, again.item, again.what, step.by, step.causation, world)
 
 
-_ALWAYS_RUN: tuple[type[Command], ...] = (
+_ALWAYS_RUN: frozenset[type[Command]] = people.AT_ONCE | {
     order.ResendQuarantined,
     order.DiscardQuarantined,
     order.TimerDue,
     order.ResolveInterception,
     order.RecordEffect,
-    *people.AT_ONCE,
     picking.ScanItem,
     picking.UnscanItem,
-)
+}
 
 
 def _or_queued(state: Any, body: Command, item: str) -> Command:
     """Return the command itself, or the one that lets it wait (an order's open quarantine, or no order yet)."""
-    if not isinstance(state, order.Order) or isinstance(body, _ALWAYS_RUN):
+    if not isinstance(state, order.Order) or type(body) in _ALWAYS_RUN:
         return body
     if getattr(body, "command_id", "") in state.commands:
         return body

@@ -51,7 +51,6 @@ class Worked(list[Event]):
 
     def __init__(self, state: Any) -> None:
         """Begin without events, at `state`."""
-        super().__init__()
         self.state = state
 
 

@@ -88,7 +88,7 @@ def stock_wanted(state: Order) -> Quantities:
     if state.kind == "presale" and not state.shipped and not _is_locked(state):
         return ()  # it is locked first, and then waits until its goods are here
     wanted = needs(state)
-    return wanted if all(sku for sku, _ in wanted) else ()
+    return () if "" in dict(wanted) else wanted
 
 
 def _is_locked(state: Order) -> bool:
@@ -133,8 +133,7 @@ def react_to_order(key: str, events: Sequence[Event], before: Order, after: Orde
         ]
     if after.ruled is not before.ruled or after.ruled.buyer:
         messages += _noted(key, events, before, after)
-    lines = tuple((sku, units) for sku, units in gone.items() if sku and units)
-    if lines:
+    if lines := tuple([(sku, units) for sku, units in gone.items() if sku and units]):
         issue = Issue(f"{key}/issued-{after.attempts + 1}", key, lines, _shipped_ms(events, after))
         messages.append(Message(warehouse_key(stock.codes[0]), issue))
     if after.cases is not before.cases:
@@ -181,7 +180,7 @@ def _with_freed(stock: Stock, messages: Sequence[Message], before: Order) -> Sto
             there = freed.setdefault(allocation.warehouse, {})
             for sku, units in command.lines or allocation.lines:
                 there[sku] = there.get(sku, 0) + units
-    return stock._replace(freed=freed) if freed else stock
+    return msgspec.structs.replace(stock, freed=freed) if freed else stock
 
 
 def _noted(key: str, events: Sequence[Event], before: Order, after: Order) -> list[Message]:
@@ -240,7 +239,7 @@ def _allocating(key: str, order: Order, wanted: Quantities, stock: Stock) -> Mes
 
 def _reserving(key: str, order: Order, allocation: Allocation) -> Message:
     ruled = order.ruled
-    holds = tuple(hold.id for hold in ruled.pre_holds if hold.warehouse == allocation.warehouse)
+    holds = tuple([hold.id for hold in ruled.pre_holds if hold.warehouse == allocation.warehouse])
     return Message(
         warehouse_key(allocation.warehouse), Reserve(allocation.id, key, allocation.lines, ruled.keep, holds)
     )
@@ -260,8 +259,8 @@ def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int
     for event in events:
         if isinstance(event, OrderShipped | PartiallyShipped) and event.command:
             # We sent what was picked, be it what the channel wants by now or not.
-            ours = next((each for each in before.allocations if each.id == event.allocation), None)
-            return dict(ours.lines) if ours is not None else {}
+            ours = [each for each in before.allocations if each.id == event.allocation]
+            return dict(ours[0].lines) if ours else {}
     known = {line.id: line.sku for line in before.lines if line.sku or line.id not in before.shipped}
     parts = {kit.line: kit.parts for kit in after.ruled.kits}
     sent = dict(before.sent)

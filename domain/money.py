@@ -65,11 +65,10 @@ def minor(value: object, currency: str = "CNY", unit: Unit = "yuan") -> int:
             raise BadMoney(f"{value[:_TEXT_MAX]!r} has more decimals than fen: it looks like an amount in yuan")
         return _scaled(_number(value, currency), value, currency, unit)
     if type(value) is int:
-        if unit == "fen":
-            if -AMOUNT_MAX <= value <= AMOUNT_MAX:
-                return value
-            raise BadMoney(f"{str(value)[:_TEXT_MAX]} is too large for an amount of money")
-        return _scaled(Decimal(value), str(value), currency, unit)
+        amount = value if unit == "fen" else value * 10 ** digits_of(currency)
+        if -AMOUNT_MAX <= amount <= AMOUNT_MAX:
+            return amount
+        raise BadMoney(f"{str(value)[:_TEXT_MAX]} is too large for an amount of money")
     if isinstance(value, Decimal):
         return _scaled(value, str(value), currency, unit)
     if isinstance(value, float):
@@ -131,14 +130,11 @@ def _scaled(number: Decimal, text: str, currency: str, unit: Unit) -> int:
     exponent = int(number.as_tuple().exponent)
     if exponent < -digits - _TEXT_MAX:
         raise BadMoney(f"{text[:_TEXT_MAX]} has more decimals than {currency} in {unit}")
-    sign, figures, _ = number.as_tuple()
-    magnitude = int("".join(map(str, figures)))
-    shift = exponent + digits
-    up: int = 10 ** max(shift, 0)
-    down: int = 10 ** max(-shift, 0)
-    amount, lost = divmod(magnitude * up, down)
+    whole, parts = number.as_integer_ratio()
+    amount: int
+    amount, lost = divmod(whole * 10**digits, parts)
     if lost:
         raise BadMoney(f"{text[:_TEXT_MAX]} has more decimals than {currency} in {unit}")
-    if amount > AMOUNT_MAX:
+    if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
         raise BadMoney(f"{text[:_TEXT_MAX]} is too large for an amount of money")
-    return -amount if sign else amount
+    return amount

@@ -7,6 +7,8 @@ them refuses is given up whole. Fewer parcels go before nearer warehouses, excep
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from domain.order import NOT_RULED, Allocation, Order, gift_line, goods, held_of, needs
 from domain.rulings import Gift, Quantities, Route
 from domain.stock import NONE, NOTHING, Ledger
@@ -15,7 +17,7 @@ WAREHOUSE = "A"
 """The warehouse of a merchant whose rule book names none."""
 
 
-class Stock(NamedTuple):
+class Stock(msgspec.Struct, frozen=True, gc=False):
     """The warehouses as they are in the turn."""
 
     codes: tuple[str, ...]

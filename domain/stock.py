@@ -438,6 +438,8 @@ def _receive_damaged(level: Level, quantity: int) -> Level:
 
 def _minus(lines: Quantities, taken: Quantities) -> Quantities:
     """Return what is left of an allocation's lines."""
+    if taken == lines:
+        return ()
     left = dict(lines)
     for sku, quantity in taken:
         left[sku] = left.get(sku, 0) - quantity
@@ -761,9 +763,11 @@ def _short(
     """Return (SKU, wanted, available) of what is not there, beside what is kept and what is held for it already."""
     levels = state.levels
     return tuple(
-        (sku, quantity, available)
-        for sku, quantity in lines
-        if (available := levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0)) < quantity
+        [
+            (sku, quantity, available)
+            for sku, quantity in lines
+            if (available := levels.get(sku, NONE).available + own.get(sku, 0) - keep.get(sku, 0)) < quantity
+        ]
     )
 
 
@@ -911,21 +915,22 @@ class _Frozen(msgspec.Struct):
 
 
 SNAPSHOT_TAG = "stock.ledger.3"
+_encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(_Frozen)
 
 
 def to_snapshot(state: Ledger) -> bytes:
-    """Encode the ledger, for a quick start."""
-    return msgspec.json.encode(
+    """Encode the ledger, for a quick start; entries by name, so that the same state gives the same bytes."""
+    return _encode(
         _Frozen(
-            dict(sorted(state.levels.items())),
-            dict(sorted(state.allocations.items())),
-            dict(sorted(state.documents.items())),
+            dict(state.levels.items()),
+            dict(state.allocations.items()),
+            dict(state.documents.items()),
             state.expired_ms,
-            dict(sorted(state.arrivals.items())),
+            dict(state.arrivals.items()),
             state.promises,
             state.floor.verified,
-            dict(sorted(state.floor.reorder.items())),
+            dict(state.floor.reorder.items()),
         )
     )
 

@@ -145,7 +145,7 @@ def time_reader(
 class TimeReader:
     """Reads the times of one kind of source. Made once per settings, because it remembers days (see `time_reader`)."""
 
-    __slots__ = ("_days", "_excel", "_fold", "_order", "_quarters", "_target", "_zone")
+    __slots__ = ("_days", "_excel", "_fold", "_last", "_order", "_quarters", "_target", "_zone")
 
     def __init__(self, zone: str, target: str, order: DateOrder | None, fold: Fold | None, excel: bool) -> None:
         self._zone = zone_of(zone)
@@ -153,27 +153,31 @@ class TimeReader:
         self._order = order
         self._fold = fold
         self._excel = excel
+        self._last: SourceTime | None = None
+        """The last text that was read: of what happened at once, a source tells the same time several times."""
         self._days: dict[str, tuple[int, int, str]] = {}
         self._quarters: dict[int, tuple[str, int, str]] = {}
 
     def read(self, value: object) -> SourceTime | None:
         """Read one time: see `read_time`."""
         if type(value) is str:
-            if len(value) == 19:  # noqa: PLR2004 -- the length of `YYYY-MM-DD HH:MM:SS`, by far the most frequent form
-                day = self._days.get(value[:11])
+            last = self._last
+            if last is not None and last.text == value:
+                return last
+            if 19 <= len(value) <= 25:  # noqa: PLR2004 -- `YYYY-MM-DD HH:MM:SS`, alone or with an offset
+                day = self._days.get(value[:11] + value[19:])
                 if day is not None and value[13] == ":" and value[16] == ":":
                     hour = _TWO.get(value[11:13], 24)
                     minute = _TWO.get(value[14:16])
                     second = _TWO.get(value[17:19])
                     if hour < 24 and minute is not None and second is not None:  # noqa: PLR2004
                         midnight, offset, ending = day
-                        return SourceTime(
-                            value,
-                            midnight + (hour * 3600 + minute * 60 + second) * 1000,
-                            offset,
-                            f"{value[:10]}T{value[11:]}{ending}",
-                        )
-            return self._text(value)
+                        utc_ms = midnight + (hour * 3600 + minute * 60 + second) * 1000
+                        local = f"{value[:10]}T{value[11:19]}{ending}" if ending else self._local(utc_ms)
+                        self._last = found = SourceTime(value, utc_ms, offset, local)
+                        return found
+            self._last = read = self._text(value)
+            return read
         if type(value) is int:
             return self._number(value, str(value)) if value else None
         if value is None:
@@ -254,30 +258,34 @@ class TimeReader:
             raise UnreadableTime(original, f"no such time: {error}", "correct it at the source") from None
         _plausible(original, wall.year)
         named = got["zone"]
-        local = wall.replace(tzinfo=_offset_zone(original, named) if named else self._zone)
+        zone = _offset_zone(original, named) if named else self._zone
+        local = wall.replace(tzinfo=zone)
         if not named:
             local = self._folded(original, local)
         offset = local.utcoffset() or timedelta()
         utc_ms = (local - _EPOCH) // timedelta(milliseconds=1) + int(f"{fraction:0<3}"[:3])
         found = SourceTime(original, utc_ms, int(offset.total_seconds()) // 60, self._local(utc_ms))
-        if not named and len(original) == 19 and original[:11] == f"{wall.date()} ":  # noqa: PLR2004
-            self._remember_day(original[:11], wall)
+        if original[:10] == f"{wall.date()}" and original[10] in " T" and original[19:] == (named or ""):
+            self._remember_day(original[:11] + original[19:], wall, zone)
         return found
 
-    def _remember_day(self, head: str, wall: datetime) -> None:
-        """Let the next times of this day take the short way, if its offset is the same all day, here and there."""
-        start = wall.replace(hour=0, minute=0, second=0, tzinfo=self._zone)
+    def _remember_day(self, form: str, wall: datetime, zone: tzinfo) -> None:
+        """Let the next times of this day in this form take the short way, if its offset is the same all day.
+
+        Where it is the merchant's, too, their text is the local one.
+        """
+        start = wall.replace(hour=0, minute=0, second=0, tzinfo=zone)
         noon = start.replace(hour=12)
-        end = wall.replace(hour=23, minute=59, second=59, tzinfo=self._zone)
+        end = wall.replace(hour=23, minute=59, second=59, tzinfo=zone)
         offset = start.utcoffset()
         if offset is None or not (offset == noon.utcoffset() == end.utcoffset() == end.replace(fold=1).utcoffset()):
             return
-        if not all(offset == moment.astimezone(self._target).utcoffset() for moment in (start, noon, end)):
-            return
+        ending = ""
+        if all(offset == moment.astimezone(self._target).utcoffset() for moment in (start, noon, end)):
+            ending = start.astimezone(self._target).isoformat(timespec="milliseconds")[19:]
         if len(self._days) >= _DAYS_CACHED_MAX:
             self._days.clear()
-        ending = start.astimezone(self._target).isoformat(timespec="milliseconds")[19:]
-        self._days[head] = ((start - _EPOCH) // timedelta(milliseconds=1), int(offset.total_seconds()) // 60, ending)
+        self._days[form] = ((start - _EPOCH) // timedelta(milliseconds=1), int(offset.total_seconds()) // 60, ending)
 
     def _folded(self, original: str, local: datetime) -> datetime:
         """Choose the instant of a local time that clocks pass twice or never; refuse where nobody chose."""

@@ -201,8 +201,8 @@ def _by_time(scan: Scan) -> tuple[int, bool, str]:
 
 def all_signed(state: Tracking) -> bool:
     """Whether every parcel was signed for, and there is one."""
-    open_ones = [each for each in state.parcels if not each.gone]
-    return bool(open_ones) and all(each.state == "signed" for each in open_ones)
+    states = {each.state for each in state.parcels if not each.gone}
+    return states == {"signed"}
 
 
 def overdue(state: Tracking) -> Tracking:

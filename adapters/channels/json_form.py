@@ -125,7 +125,10 @@ class Form(Generic[S]):
         if self._values is None:
             return {}
         found: dict[str, Any] = {}
-        for (name, kind, default), its in zip(self._declared, self._values(value), strict=True):
+        values = self._values(value)
+        if values.count(None) == len(values):
+            return found
+        for (name, kind, default), its in zip(self._declared, values, strict=True):
             if its is not None and (type(its) is not kind or its != default):
                 found[name] = its
         return found

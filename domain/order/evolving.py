@@ -188,7 +188,7 @@ def _allocated(state: Order, event: OrderAllocated) -> Order:
 
 
 def _reserved(state: Order, event: OrderReserved) -> Order:
-    planned = tuple(_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations)
+    planned = tuple([_replace(each, held=True) if each.id == event.allocation else each for each in state.allocations])
     ruled = state.ruled
     if ruled.pre_holds:
         others = any(not each.held for each in planned)
@@ -235,7 +235,7 @@ def _released(state: Order, event: OrderReleased) -> Order:
 
 
 def _of_allocation(state: Order, allocation: str, change: Callable[[Allocation], Allocation]) -> Order:
-    allocations = tuple(change(each) if each.id == allocation else each for each in state.allocations)
+    allocations = tuple([change(each) if each.id == allocation else each for each in state.allocations])
     return _replace(state, allocations=allocations)
 
 
@@ -532,17 +532,16 @@ EVOLVE: Mapping[type[Event], Callable[[Order, Any], Order]] = {
 
 def timers_of(event: Event) -> tuple[tuple[str, int | None], ...]:
     """Return (timer, due UTC ms, or None where it is cleared) of what an event does to timers of its stream."""
-    match event:
-        case TimerSet():
-            return ((event.timer, event.due_ms),)
-        case TimerCleared():
-            return ((event.timer, None),)
-        case OrderPromised():
-            return ((PROMISE_TIMER, event.ship_by_ms),)
-        case OrderShipped():
-            return ((PROMISE_TIMER, None),)
-        case _:
-            return ()
+    moves = _TIMERS.get(type(event))
+    return () if moves is None else (moves(event),)
+
+
+_TIMERS: Mapping[type[Event], Callable[[Any], tuple[str, int | None]]] = {
+    TimerSet: lambda event: (event.timer, event.due_ms),
+    TimerCleared: lambda event: (event.timer, None),
+    OrderPromised: lambda event: (PROMISE_TIMER, event.ship_by_ms),
+    OrderShipped: lambda _: (PROMISE_TIMER, None),
+}
 
 
 def evolve(state: Order, event: Event) -> Order:

@@ -59,7 +59,7 @@ def _scan_out(command: ScanOut | Ship, state: Order, now_ms: int) -> Sequence[Ev
     if len(state.allocations) > 1:
         return _ship_one(command, allocation, state, now_ms)
     guard(state, "shipped")
-    left = tuple(line.id for line, _ in live_lines(state) if line.id not in state.shipped)
+    left = tuple([line.id for line, _ in live_lines(state) if line.id not in state.shipped])
     parcel = Parcel(command.carrier, command.tracking, left)
     shipped = OrderShipped((parcel,), now_ms, allocation.id, command.command_id)
     return (LotsRecorded(allocation.id, command.lots), shipped) if command.lots else (shipped,)

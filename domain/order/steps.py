@@ -57,9 +57,12 @@ class Steps(Worked):
 
 def note_paid(steps: Steps, paid: OrderPaid) -> None:
     """Note that an order is paid, and that nobody waits for it any more."""
-    steps.add(paid)
-    steps.add(*(TimerCleared(name, fired=False) for name, _ in steps.state.timers if name == PAYMENT_TIMER))
-    steps.add(*resolve_reason(steps.state, "payment_timeout", "paid"))
+    state = steps.state
+    steps.add(
+        paid,
+        *[TimerCleared(name, fired=False) for name, _ in state.timers if name == PAYMENT_TIMER],
+        *resolve_reason(state, "payment_timeout", "paid"),
+    )
 
 
 def intercept(steps: Steps, reason: str, evidence: str, advice: str, role: str, risk_ms: int) -> None:

@@ -31,7 +31,7 @@ from domain.order.obeying import obey
 from domain.order.risks import look_for_changes, look_for_flaws, look_for_risks
 from domain.order.services import open_services
 from domain.order.state import NOT_RULED, Order
-from domain.order.steps import Steps, intercept, issue_pick_lists, note_paid, resolve_all, resolve_reason
+from domain.order.steps import Steps, clear_timers, intercept, issue_pick_lists, note_paid, resolve_all, resolve_reason
 from domain.rulings import UNRULED
 
 
@@ -42,7 +42,7 @@ def _take_snapshot(command: TakeSnapshot, state: Order, now_ms: int) -> Sequence
         steps.add(
             OrderReceived(snapshot.channel, snapshot.shop, snapshot.order_no, command.payload),
             OrderNormalized(snapshot, command.digest, command.address, command.mapping, command.mapped),
-            *(TimerCleared(timer, fired=False) for timer, _ in state.timers),
+            *clear_timers(state),
         )
         for interception, _ in state.interceptions:
             steps.add(InterceptionResolved(interception, "order_known"))

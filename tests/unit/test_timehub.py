@@ -91,6 +91,27 @@ def test_a_day_of_one_digit_is_read_the_second_time_like_the_first() -> None:
     assert first.local == "2026-11-01T09:12:33.000+08:00"
 
 
+@pytest.mark.parametrize("zone", ["+08:00", "America/New_York"])
+@pytest.mark.parametrize("target", ["Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize("form", ["{} {}", "{}T{}", "{}T{}Z", "{} {}+08:00", "{}T{}-04:00", "{}T{}-0500", "{} {}UTC"])
+@pytest.mark.parametrize("day", ["2026-11-11", "2026-11-01", "2026-03-08"])
+def test_a_day_that_is_known_already_is_read_as_if_it_were_not(zone: str, target: str, form: str, day: str) -> None:
+    reader = TimeReader(zone, target, None, 0, False)
+    for clock in ("00:00:00", "01:59:59", "06:00:00", "06:59:59", "12:30:00", "23:59:59"):
+        text = form.format(day, clock)
+        assert reader.read(text) == TimeReader(zone, target, None, 0, False).read(text)
+
+
+def test_the_merchants_own_clocks_may_go_back_on_a_day_of_another_offset() -> None:
+    reader = TimeReader("Z", "America/New_York", None, None, False)
+    read = [reader.read(f"2026-11-01T{clock}Z") for clock in ("00:00:00", "05:59:59", "06:00:00")]
+    assert [each and each.local for each in read] == [
+        "2026-10-31T20:00:00.000-04:00",
+        "2026-11-01T01:59:59.000-04:00",
+        "2026-11-01T01:00:00.000-05:00",
+    ]
+
+
 def test_days_are_remembered_up_to_a_limit_and_read_alike_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timehub, "_DAYS_CACHED_MAX", 3)
     reader = TimeReader("+08:00", "Asia/Shanghai", None, None, excel=False)
