@@ -7,16 +7,15 @@ over the sealed bytes still means something after the key is destroyed.
 """
 
 from hashlib import sha256
-from hmac import compare_digest
+from hmac import compare_digest, digest
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 64
 _VERSION = b"\x01"
 _COMMITMENT_INFO = b"orderspine data key commitment"
+_NO_SALT = bytes(32)
 _HEAD_BYTES = 1 + 32
 
 
@@ -58,8 +57,11 @@ class Sealer:
 
 
 def commitment(key: bytes) -> bytes:
-    """Return the 32 bytes that name a key without telling it: HKDF-SHA256 (RFC 5869), no salt, info names the use."""
-    return HKDF(SHA256(), 32, None, _COMMITMENT_INFO).derive(key)
+    """Return the 32 bytes that name a key without telling it: HKDF-SHA256 (RFC 5869), no salt, info names the use.
+
+    One block of it is two HMACs; the library's object for it costs half as much again, and is made once an order.
+    """
+    return digest(digest(_NO_SALT, key, "sha256"), _COMMITMENT_INFO + b"\x01", "sha256")
 
 
 def seal(key: bytes, stream: str, plain: bytes) -> bytes:
