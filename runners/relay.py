@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
-from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq
 from domain.ports import EventLog, LogDamaged, Recorded
 from projections.cloud_event import CloudEvents
@@ -84,7 +84,7 @@ class Relay:
         self._settings = settings
         self._batch = batch
         self._stream = events_stream(settings.cell)
-        self._publisher = BatchPublisher(nc)
+        self._publisher = DerivedPublisher(nc, self._stream)
         self._feed: Feed | None = None
         self._generation = ""
         self._last = 0
@@ -131,9 +131,7 @@ class Relay:
         events = self._log.read(self.position, self._batch)
         while events:
             messages = self._feed.messages(events)
-            sending = asyncio.create_task(
-                self._publisher.publish_batch(messages, stream=self._stream, expected_last=self._last)
-            )
+            sending = asyncio.create_task(self._publisher.publish(messages, expected_last=self._last))
             await asyncio.sleep(0)  # it has left before the next batch is read
             end = events[-1].position
             try:
