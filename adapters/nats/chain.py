@@ -11,7 +11,7 @@ from itertools import count
 
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerUnavailable, MessageTooLarge, WrongLastSequence
-from adapters.nats.publish import Ack, BatchAck, BatchPublisher, Message, lines_of
+from adapters.nats.publish import Ack, BatchAck, BatchPublisher, Message, check_subject, lines_of
 from adapters.nats.streams import how_stored
 
 _EXPECT = b"Nats-Expected-Last-Sequence: "
@@ -21,7 +21,7 @@ _AROUND = len(b"NATS/1.0\r\n") + len(_EXPECT) + len(b"\r\n") + len(b"\r\n")
 class ChainPublisher(BatchPublisher):
     """Publishes chunks of plain messages that each follow the one before; `expected_last` must be given.
 
-    Subjects and header lines are the caller's to check. Errors are those of atomic batches, but refused is the REST of
+    Header lines are the caller's to check. Errors are those of atomic batches, but refused is the REST of
     the chunk: ask the stream where it ends. A refusal in the middle comes as WrongLastSequence, since the answer to the
     last message knows no more; from then on each message asks for its answer, and the next refusal tells its reason.
     """
@@ -29,7 +29,9 @@ class ChainPublisher(BatchPublisher):
     _asks_all = False
 
     def _check(self, messages: Sequence[Message]) -> None:
-        """Nothing here: sizes are known when the frames are made."""
+        """Look at each subject once; sizes are known when the frames are made."""
+        for subject in {message[0] for message in messages}:
+            check_subject(subject)
 
     def _frames(self, batch: Sequence[Message], expected_last: int | None) -> bytes:
         """Return the protocol bytes of a chunk; its first and its last message ask for an answer."""

@@ -142,8 +142,7 @@ class BatchPublisher:
                 _check_headers(headers)
             if size > limit:
                 raise MessageTooLarge(f"{subject}: about {size:,} bytes, the server takes {limit:,}")
-            if not subject or _UNSAFE.search(subject):
-                raise ValueError(f"{subject!r} cannot be a subject")
+            check_subject(subject)
 
     async def _send(self, batch: Sequence[Message], expected_last: int | None) -> Ack:
         """Send one batch (or one plain message) and wait for its acknowledgement."""
@@ -247,6 +246,16 @@ def lines_of(headers: Headers) -> bytes:
     if isinstance(headers, bytes):
         return headers
     return "".join(f"{key}: {value}\r\n" for key, value in headers.items()).encode()
+
+
+def check_subject(subject: str) -> None:
+    """Let no subject pass that would break the protocol.
+
+    Raises:
+        ValueError: it would.
+    """
+    if not subject or _UNSAFE.search(subject):
+        raise ValueError(f"{subject!r} cannot be a subject")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
