@@ -2,20 +2,19 @@
 
 Such a stream is made again from the log wherever it ends, so it need not be synced before it answers (`persist_mode`
 async), and that spares the server most of its work; docs/adr/0010. The server does not take atomic batches there. In
-their place each message names the sequence it must follow: of a chunk a prefix is stored or all of it, and the messages
-of two writers never mix. Streams that were made for atomic batches get atomic batches.
+their place the first message of a chunk names the sequence it must follow, and each later one the message it must
+follow: of a chunk a prefix is stored or all of it, and the messages of two writers never mix. (Sequences alone would not
+do: of a chunk that is refused at its beginning, the message whose turn it happens to be would be stored.) Streams that
+were made for atomic batches get atomic batches.
 """
 
+import secrets
 from collections.abc import Sequence
-from itertools import count
 
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerUnavailable, MessageTooLarge, WrongLastSequence
 from adapters.nats.publish import Ack, BatchAck, BatchPublisher, Message, check_subject, lines_of
 from adapters.nats.streams import how_stored
-
-_EXPECT = b"Nats-Expected-Last-Sequence: "
-_AROUND = len(b"NATS/1.0\r\n") + len(_EXPECT) + len(b"\r\n") + len(b"\r\n")
 
 
 class ChainPublisher(BatchPublisher):
@@ -26,7 +25,11 @@ class ChainPublisher(BatchPublisher):
     last message knows no more; from then on each message asks for its answer, and the next refusal tells its reason.
     """
 
-    _asks_all = False
+    def __init__(self, nc: Connection, *, timeout_s: float = 10.0) -> None:
+        """See `BatchPublisher`."""
+        super().__init__(nc, timeout_s=timeout_s)
+        self._name = secrets.token_urlsafe(6)
+        self._asks_all = False
 
     def _check(self, messages: Sequence[Message]) -> None:
         """Look at each subject once; sizes are known when the frames are made."""
@@ -39,21 +42,22 @@ class ChainPublisher(BatchPublisher):
         limit = self._nc.max_payload
         reply = f"{self._inbox}.{self._number}".encode()
         other = reply + b"-first "
-        inner = other if self._asks_all else b""
-        answers = [inner] * len(batch)
+        answers = [other if self._asks_all else b""] * len(batch)
         answers[0], answers[-1] = other, reply + b" "
+        name = f"{self._name}.{self._number}.".encode()
+        follows = b"Nats-Expected-Last-Sequence: %d\r\n" % expected_last
         parts: list[bytes] = []
-        for (subject, payload, headers), answer, follows in zip(batch, answers, count(expected_last), strict=False):
+        for number, ((subject, payload, headers), answer) in enumerate(zip(batch, answers, strict=True)):
             lines = headers if type(headers) is bytes else lines_of(headers)
-            last = b"%d" % follows
-            head = _AROUND + len(last) + len(lines)
+            lead = b"NATS/1.0\r\n%bNats-Msg-Id: %b%d\r\n" % (follows, name, number)
+            head = len(lead) + len(lines) + 2
             size = head + len(payload)
             if size > limit:
                 raise MessageTooLarge(f"{subject}: {size:,} bytes, the server takes {limit:,}")
             parts.append(
-                b"HPUB %b %b%d %d\r\nNATS/1.0\r\n%b%b\r\n%b\r\n%b\r\n"
-                % (subject.encode(), answer, head, size, _EXPECT, last, lines, payload)
+                b"HPUB %b %b%d %d\r\n%b%b\r\n%b\r\n" % (subject.encode(), answer, head, size, lead, lines, payload)
             )
+            follows = b"Nats-Expected-Last-Msg-Id: %b%d\r\n" % (name, number)
         return b"".join(parts)
 
     async def _send(self, batch: Sequence[Message], expected_last: int | None) -> Ack:

@@ -30,7 +30,8 @@ BATCH_MESSAGES_MAX = 1000
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 _OVERHEAD_BYTES = 256
 """Allowance for the headers added here."""
-_WRONG_LAST = {10071, 10164}
+_WRONG_LAST = {10070, 10071, 10164}
+"""Another last message, another last sequence."""
 _FULL = {10023, 10028, 10047, 10077, 10122}
 """Insufficient resources, memory or storage exceeded, stream store failed (max_bytes), stream resource limit."""
 _UNSAFE = re.compile(r"[\s\x00-\x1f]")

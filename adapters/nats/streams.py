@@ -19,8 +19,9 @@ INCARNATION = "orderspine_incarnation"
 STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 INVALID_CONFIG = 10052
-ASYNC = {"persist_mode": "async"}
-"""Answered before it is synced (ADR-56 of nats.io): for streams of one replica without atomic batches. Set for ever."""
+ASYNC = {"persist_mode": "async", "duplicate_window": 100_000_000}
+"""Answered before it is synced (ADR-56 of nats.io): for streams of one replica without atomic batches. Set for ever.
+Names of messages serve to chain them; they are never the same twice, so the server keeps them for its least time."""
 MESSAGE_NOT_FOUND = "404"
 OVERWRITTEN_MAX = 300
 """Each takes a sync of the server's. Where more go at once, its files of at most 8 MB soon go whole."""
