@@ -3,9 +3,9 @@
 Such a stream is made again from the log wherever it ends, so it need not be synced before it answers (`persist_mode`
 async), and that spares the server most of its work; docs/adr/0010. The server does not take atomic batches there. In
 their place the first message of a chunk names the sequence it must follow, and each later one the message it must
-follow: of a chunk a prefix is stored or all of it, and the messages of two writers never mix. (Sequences alone would not
-do: of a chunk that is refused at its beginning, the message whose turn it happens to be would be stored.) Streams that
-were made for atomic batches get atomic batches.
+follow: of a chunk a prefix is stored or all of it, and the messages of two writers never mix. (Sequences alone would
+not do: of a chunk that is refused at its beginning, the message whose turn it happens to be would be stored.) Streams
+that were made for atomic batches get atomic batches.
 """
 
 import secrets
