@@ -185,7 +185,7 @@ async def test_a_chain_cut_off_with_its_connection_is_a_prefix(nc: Connection, r
         frames = ChainPublisher(rival)._frames(messages(end + 1, 500), end)
         rival.send_now(frames[: chance.randrange(len(frames))])
         assert rival._transport is not None
-        rival._transport.close()
+        rival._transport.close()  # type: ignore[no-untyped-call]
         await asyncio.sleep(0.05)
         await rival.until_connected(5)
         end = await last_seq(nc, STREAM) or 0
