@@ -5,49 +5,38 @@ wherever and whenever it is passed on. Nothing personal is in a record's data, s
 """
 
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from domain.ports import Recorded
 from projections.base import at_of
 
-SECONDS_KEPT = 1_000
-
-
-class Attributes(NamedTuple):
-    """The context attributes of an event, in ASCII: what is in them needs no escaping in headers nor in JSON."""
-
-    id: bytes
-    """Generation of the log and position in it: `life:17`."""
-    source: bytes
-    """`/orderspine/<cell>/<stream>`."""
-    type: bytes
-    """The event's tag."""
-    subject: bytes
-    """Its stream."""
-    time: bytes
-    """When it was recorded, RFC 3339 in UTC with milliseconds."""
+MINUTES_KEPT = 1_000
 
 
 class CloudEvents:
-    """Makes the attributes of events of one generation of a cell's log."""
+    """Writes events of one generation of a cell's log.
+
+    All that is written of an event beside its data is ASCII that needs no escaping, neither in headers nor in JSON.
+    """
 
     def __init__(self, cell: str, generation: str) -> None:
         """Name the cell and its log's generation."""
-        self._source = f"/orderspine/{cell}/".encode()
-        self._lead = f"{generation}:".encode()
-        self._generation = generation.encode()
-        self._time = Clock()
+        self._source = f"/orderspine/{cell}/"
+        self._generation = generation
+        self._headers = f"ce-specversion: 1.0\r\ncontent-type: application/json\r\nce-generation: {generation}\r\n"
+        self._time = Clock().of
 
-    def attributes(self, event: Recorded) -> Attributes:
-        """Return the attributes of an event."""
-        name = event.stream.encode()
-        return Attributes(
-            b"%b%d" % (self._lead, event.position),
-            self._source + name,
-            event.tag.encode(),
-            name,
-            self._time.of(event.envelope),
-        )
+    def id_of(self, event: Recorded) -> str:
+        """Return generation of the log and position in it: `life:17`."""
+        return f"{self._generation}:{event.position}"
+
+    def headers(self, event: Recorded) -> bytes:
+        """Return the attributes of an event in binary mode, as header lines, each ended by CR LF."""
+        position, stream, version, tag, envelope, _, _, _ = event
+        return (
+            f"{self._headers}ce-id: {self._generation}:{position}\r\nce-source: {self._source}{stream}\r\n"
+            f"ce-type: {tag}\r\nce-subject: {stream}\r\nce-time: {self._time(envelope)}\r\n"
+            f"ce-position: {position}\r\nce-version: {version}\r\n"
+        ).encode()
 
     def line(self, event: Recorded) -> bytes:
         """Return an event in the JSON event format, as one line.
@@ -55,31 +44,35 @@ class CloudEvents:
         `generation`, `position` and `version` are extension attributes; they are texts, as an integer of CloudEvents
         ends at 2,147,483,647.
         """
-        return (
-            b'{"specversion":"1.0","id":"%b","source":"%b","type":"%b","subject":"%b","time":"%b",'
-            b'"datacontenttype":"application/json","generation":"%b","position":"%d","version":"%d","data":%b}\n'
-        ) % (*self.attributes(event), self._generation, event.position, event.version, event.data)
+        position, stream, version, tag, envelope, data, _, _ = event
+        lead = (
+            f'{{"specversion":"1.0","id":"{self._generation}:{position}","source":"{self._source}{stream}",'
+            f'"type":"{tag}","subject":"{stream}","time":"{self._time(envelope)}",'
+            f'"datacontenttype":"application/json","generation":"{self._generation}","position":"{position}",'
+            f'"version":"{version}","data":'
+        )
+        return b"%b%b}\n" % (lead.encode(), data)
 
 
 class Clock:
-    """Times of envelopes as RFC 3339; the events of a step carry the same bytes, those of a batch the same second."""
+    """Times of envelopes, RFC 3339 in UTC; events of a step carry the same bytes, those of a batch the same minute."""
 
     def __init__(self) -> None:
         self._envelope = b""
-        self._text = b""
-        self._seconds: dict[int, bytes] = {}
+        self._text = ""
+        self._minutes: dict[int, str] = {}
 
-    def of(self, envelope: bytes) -> bytes:
-        """Return the time of an envelope."""
+    def of(self, envelope: bytes) -> str:
+        """Return the time of an envelope, with milliseconds."""
         if envelope != self._envelope:
-            second, ms = divmod(_at(envelope), 1000)
-            prefix = self._seconds.get(second)
+            minute, ms = divmod(_at(envelope), 60_000)
+            prefix = self._minutes.get(minute)
             if prefix is None:
-                if len(self._seconds) > SECONDS_KEPT:
-                    self._seconds.clear()
-                text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-                prefix = self._seconds[second] = text.encode()
-            self._text = b"%b.%03dZ" % (prefix, ms)
+                if len(self._minutes) > MINUTES_KEPT:
+                    self._minutes.clear()
+                prefix = datetime.fromtimestamp(60 * minute, UTC).strftime("%Y-%m-%dT%H:%M:")
+                self._minutes[minute] = prefix
+            self._text = f"{prefix}{ms // 1000:02d}.{ms % 1000:03d}Z"
             self._envelope = envelope
         return self._text
 

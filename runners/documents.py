@@ -17,7 +17,7 @@ from adapters.nats.accounts import changes_subject
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.kv import KvWriter
-from adapters.nats.streams import ensure_kv
+from adapters.nats.streams import ensure_documents
 from adapters.storage.read_models import Checkpoint, ReadModels
 from domain.ids import encode_id
 from projections.base import Projection, Public
@@ -27,7 +27,7 @@ from runners.subscribers import EVERYTHING, Filter
 MARKER = "_checkpoint"
 """Key of the marker. No document has it: their keys hold at least two parts, or begin with `check-`."""
 PART = 900
-"""Documents of one atomic batch."""
+"""Documents that are written together."""
 PENDING_MAX = 10_000
 """Most documents that wait for the broker; the projector then waits too."""
 WATCH_S = 5.0
@@ -207,7 +207,7 @@ class Documents:
 
     async def _catch_up(self, checkpoint: Checkpoint) -> None:
         """Bring the bucket level with the rows: those changed since its marker, or all of them."""
-        await ensure_kv(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
+        await ensure_documents(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
         there = await self._read_marker()
         after = 0
         reached = self._marker_at(checkpoint)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
-from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq
 from domain.ports import EventLog, LogDamaged, Recorded
 from projections.cloud_event import CloudEvents
@@ -41,30 +41,23 @@ class Feed:
     def __init__(self, cell: str, generation: str, payload_max: int) -> None:
         """`payload_max`: bytes of the largest payload that may be sent."""
         self._cell = cell
-        self._generation = generation
         self._payload_max = payload_max
         self._subjects: dict[tuple[str, str], str] = {}
-        self._attributes = CloudEvents(cell, generation).attributes
-        fixed = f"ce-specversion: 1.0\r\ncontent-type: application/json\r\nce-generation: {generation}\r\n"
-        self._fixed = fixed.encode()
+        self._headers = CloudEvents(cell, generation).headers
 
     def messages(self, events: Sequence[Recorded]) -> list[Message]:
         """Return the messages of these events."""
         return [self._message(event) for event in events]
 
     def _message(self, event: Recorded) -> Message:
-        position, stream, version, tag, _, data, _, _ = event
-        key = (stream[: stream.find(":")] if ":" in stream else stream, tag)
+        key = (event.stream.partition(":")[0], event.tag)
         subject = self._subjects.get(key)
         if subject is None:
-            subject = self._subjects[key] = subject_of(self._cell, stream, tag)
-        lines = (
-            b"%bce-id: %b\r\nce-source: %b\r\nce-type: %b\r\nce-subject: %b\r\nce-time: %b\r\n"
-            b"ce-position: %d\r\nce-version: %d\r\n"
-        ) % (self._fixed, *self._attributes(event), position, version)
+            subject = self._subjects[key] = subject_of(self._cell, *key)
+        lines, data = self._headers(event), event.data
         if len(data) > self._payload_max:
             # The feed stays gapless; who needs the facts reads them from the log.
-            return subject, b"", lines + b"ce-dataref: /orderspine/%b/log/%d\r\n" % (self._cell.encode(), position)
+            return subject, b"", lines + f"ce-dataref: /orderspine/{self._cell}/log/{event.position}\r\n".encode()
         return subject, data, lines
 
 
@@ -84,7 +77,7 @@ class Relay:
         self._settings = settings
         self._batch = batch
         self._stream = events_stream(settings.cell)
-        self._publisher = BatchPublisher(nc)
+        self._publisher = DerivedPublisher(nc, self._stream)
         self._feed: Feed | None = None
         self._generation = ""
         self._last = 0
@@ -131,9 +124,7 @@ class Relay:
         events = self._log.read(self.position, self._batch)
         while events:
             messages = self._feed.messages(events)
-            sending = asyncio.create_task(
-                self._publisher.publish_batch(messages, stream=self._stream, expected_last=self._last)
-            )
+            sending = asyncio.create_task(self._publisher.publish(messages, expected_last=self._last))
             await asyncio.sleep(0)  # it has left before the next batch is read
             end = events[-1].position
             try:

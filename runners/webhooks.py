@@ -181,7 +181,7 @@ class Sender:
             identity = f"{each.generation}:{delivery.position}"
             return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None)
         form = CloudEvents(self._settings.cell, each.generation)
-        identity = form.attributes(event).id.decode()
+        identity = form.id_of(event)
         body = form.line(event).rstrip()
         answered: Answered | None = None
         reason, away, pause, asked_s = "", False, "", None

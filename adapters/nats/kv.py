@@ -1,4 +1,4 @@
-"""Key-value documents, many at once: written in atomic batches, read in one request."""
+"""Key-value documents, many at once: written as their bucket takes them, read in one request."""
 
 import asyncio
 import re
@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import structlog
 
+from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.connection import api
-from adapters.nats.errors import BatchRefused, BrokerBusy, BrokerUnavailable
-from adapters.nats.publish import BatchAck, BatchPublisher
+from adapters.nats.errors import BatchRefused, BrokerBusy, BrokerUnavailable, WrongLastSequence
+from adapters.nats.publish import BatchAck, Message
 from adapters.nats.streams import kv_stream
 
 log = structlog.get_logger(__name__)
 
-DELETE = {"KV-Operation": "DEL"}
+DELETE = b"KV-Operation: DEL\r\n"
 TRIES_MAX = 3
 RETRY_WAIT_S = 0.2
 _KEYS_PER_REQUEST = 500
@@ -28,31 +29,31 @@ class KvWriter:
     """The only writer of a bucket. Only the latest value counts, so a retry may write the same again."""
 
     def __init__(self, nc: Connection, bucket: str, *, timeout_s: float = 10.0) -> None:
-        """Name a bucket that `ensure_kv` has made."""
+        """Name a bucket that `ensure_kv` or `ensure_documents` has made."""
         self._nc = nc
         self._bucket = bucket
         self._stream = kv_stream(bucket)
         self._timeout_s = timeout_s
-        self._publisher = BatchPublisher(nc, timeout_s=timeout_s)
+        self._publisher = DerivedPublisher(nc, self._stream, timeout_s=timeout_s)
 
     async def put_many(self, documents: Mapping[str, bytes], deletes: Iterable[str] = ()) -> BatchAck:
-        """Write documents and delete keys, up to 1,000 together all or none.
+        """Write documents and delete keys, in this order; up to 1,000 all or none where the bucket is atomic.
 
         Raises:
             BrokerBusy: the bucket is full.
+            WrongLastSequence: the bucket does not end where this writer left it, or something amid them was refused.
+                What was acknowledged before need not be there any more: read what it holds.
             BatchRefused: refused for another reason.
             BrokerUnavailable: no connection or no answer, several times.
             ValueError: a key NATS does not take (encode ids first).
         """
-        messages: list[tuple[str, bytes, Mapping[str, str] | None]] = [
-            (self._subject(key), value, None) for key, value in documents.items()
-        ]
+        messages: list[Message] = [(self._subject(key), value, None) for key, value in documents.items()]
         messages += [(self._subject(key), b"", DELETE) for key in deletes]
         tries = 1
         while True:
             try:
-                return await self._publisher.publish_batch(messages, stream=self._stream)
-            except BrokerBusy:
+                return await self._publisher.publish(messages)
+            except (BrokerBusy, WrongLastSequence):
                 raise
             except (BatchRefused, BrokerUnavailable) as error:
                 if tries == TRIES_MAX:

@@ -121,7 +121,7 @@ class Lease:
         log.error("lease.lost", bucket=self._bucket, holder=self._holder)
         self.lost.set()
 
-    async def _write(self, value: bytes, headers: dict[str, str] | None) -> None:
+    async def _write(self, value: bytes, headers: bytes | None) -> None:
         started = time.monotonic()
         ack = await self._publisher.publish_batch(
             [(self._subject, value, headers)], stream=kv_stream(self._bucket), expected_last=self._revision

@@ -20,16 +20,18 @@ from adapters.nats.errors import (
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
-_Headers = Mapping[str, str] | bytes | None
+Headers = Mapping[str, str] | bytes | None
 """Bytes are ready-made header lines, each ended by CR LF; nothing looks into them."""
-_Message = tuple[str, bytes, _Headers]
+Message = tuple[str, bytes, Headers]
+"""Subject, payload, headers."""
 
 BATCH_MESSAGES_MAX = 1000
 """The server's limit."""
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 _OVERHEAD_BYTES = 256
 """Allowance for the headers added here."""
-_WRONG_LAST = {10071, 10164}
+_WRONG_LAST = {10070, 10071, 10164}
+"""Another last message, another last sequence."""
 _FULL = {10023, 10028, 10047, 10077, 10122}
 """Insufficient resources, memory or storage exceeded, stream store failed (max_bytes), stream resource limit."""
 _UNSAFE = re.compile(r"[\s\x00-\x1f]")
@@ -45,7 +47,10 @@ class Outgoing(NamedTuple):
 
 
 class BatchAck(msgspec.Struct, frozen=True):
-    """All messages are stored and fsynced, under consecutive sequences that end with `last_seq`."""
+    """All messages are stored, under consecutive sequences that end with `last_seq`.
+
+    They are fsynced as well, unless the stream's `persist_mode` is async.
+    """
 
     last_seq: int
     count: int
@@ -59,14 +64,16 @@ class _Error(msgspec.Struct):
     description: str = ""
 
 
-class _Ack(msgspec.Struct):
+class Ack(msgspec.Struct):
+    """An acknowledgement as the server writes it."""
+
     stream: str = ""
     seq: int = 0
     duplicate: bool = False
     error: _Error | None = None
 
 
-_decode = msgspec.json.Decoder(_Ack).decode
+_decode = msgspec.json.Decoder(Ack).decode
 
 
 class BatchPublisher:
@@ -82,11 +89,11 @@ class BatchPublisher:
         self._number = 0
         self._answer: asyncio.Future[bytes] | None = None
         self._early = b""
-        """Answer to the first message of the batch under way; empty unless it was refused."""
+        """First refusal of a message of the batch under way that is not its last; empty where there was none."""
 
     async def publish_batch(
         self,
-        messages: Sequence[_Message],
+        messages: Sequence[Message],
         *,
         stream: str,
         expected_last: int | None = None,
@@ -104,18 +111,7 @@ class BatchPublisher:
             MessageTooLarge: a message exceeds the server's limit; nothing was sent.
             ValueError: a subject or header that would break the protocol; nothing was sent.
         """
-        limit = self._nc.max_payload
-        for subject, payload, headers in messages:
-            size = len(payload) + _OVERHEAD_BYTES
-            if isinstance(headers, bytes):
-                size += len(headers)
-            elif headers:
-                size += sum(len(key) + 4 * len(value) + 4 for key, value in headers.items())
-                _check_headers(headers)
-            if size > limit:
-                raise MessageTooLarge(f"{subject}: about {size:,} bytes, the server takes {limit:,}")
-            if not subject or _UNSAFE.search(subject):
-                raise ValueError(f"{subject!r} cannot be a subject")
+        self._check(messages)
         stored, last, duplicate = 0, expected_last or 0, False
         async with self._turn:
             for batch in _split(messages):
@@ -135,7 +131,21 @@ class BatchPublisher:
             await self._nc.unlisten(self._subscription)
             self._subscription = None
 
-    async def _send(self, batch: Sequence[_Message], expected_last: int | None) -> _Ack:
+    def _check(self, messages: Sequence[Message]) -> None:
+        """Let nothing pass that the server would break the connection for."""
+        limit = self._nc.max_payload
+        for subject, payload, headers in messages:
+            size = len(payload) + _OVERHEAD_BYTES
+            if isinstance(headers, bytes):
+                size += len(headers)
+            elif headers:
+                size += sum(len(key) + 4 * len(value) + 4 for key, value in headers.items())
+                _check_headers(headers)
+            if size > limit:
+                raise MessageTooLarge(f"{subject}: about {size:,} bytes, the server takes {limit:,}")
+            check_subject(subject)
+
+    async def _send(self, batch: Sequence[Message], expected_last: int | None) -> Ack:
         """Send one batch (or one plain message) and wait for its acknowledgement."""
         nc = self._nc
         if self._subscription is None:
@@ -166,7 +176,7 @@ class BatchPublisher:
         except nats.errors.Error as error:
             raise BrokerUnavailable(f"the broker does not answer: {error!r}") from error
 
-    def _frames(self, batch: Sequence[_Message], expected_last: int | None) -> bytes:
+    def _frames(self, batch: Sequence[Message], expected_last: int | None) -> bytes:
         """Return the protocol bytes of a whole batch.
 
         The first message asks for an answer too: a batch that cannot be opened is refused there, and the answer to the
@@ -177,7 +187,7 @@ class BatchPublisher:
         count = len(batch)
         if count == 1:
             subject, payload, headers = batch[0]
-            return frame(subject, payload, expect + _lines(headers), reply)
+            return frame(subject, payload, expect + lines_of(headers), reply)
         parts: list[bytes] = []
         lead = f"Nats-Batch-Id: {self._inbox[7:]}-{self._number}\r\nNats-Batch-Sequence: ".encode()
         for number, (subject, payload, headers) in enumerate(batch, 1):
@@ -189,7 +199,7 @@ class BatchPublisher:
             elif number == count:
                 lines += b"Nats-Batch-Commit: 1\r\n"
                 answer = reply
-            parts.append(frame(subject, payload, lines + _lines(headers) if headers else lines, answer))
+            parts.append(frame(subject, payload, lines + lines_of(headers) if headers else lines, answer))
         return b"".join(parts)
 
     def _take(self, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None) -> None:
@@ -199,7 +209,8 @@ class BatchPublisher:
             return
         content = payload or (headers or b"")
         if first:
-            self._early = content
+            if not self._early and b'"error":' in content:
+                self._early = content
         else:
             self._answer.set_result(content)
 
@@ -209,7 +220,7 @@ class BatchPublisher:
             self._answer.set_exception(BrokerUnavailable("the connection broke while a batch was under way"))
 
 
-def _split(messages: Sequence[_Message]) -> Iterator[Sequence[_Message]]:
+def _split(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     start = size = 0
     for index, (_, payload, _headers) in enumerate(messages):
         if index > start and (index - start == BATCH_MESSAGES_MAX or size + len(payload) > BATCH_BYTES_MAX):
@@ -229,12 +240,23 @@ def frame(subject: str, payload: bytes, lines: bytes, reply: bytes) -> bytes:
     return b"HPUB %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (subject.encode(), head, size, lines, payload)
 
 
-def _lines(headers: _Headers) -> bytes:
+def lines_of(headers: Headers) -> bytes:
+    """Return headers as lines, each ended by CR LF."""
     if not headers:
         return b""
     if isinstance(headers, bytes):
         return headers
     return "".join(f"{key}: {value}\r\n" for key, value in headers.items()).encode()
+
+
+def check_subject(subject: str) -> None:
+    """Let no subject pass that would break the protocol.
+
+    Raises:
+        ValueError: it would.
+    """
+    if not subject or _UNSAFE.search(subject):
+        raise ValueError(f"{subject!r} cannot be a subject")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
@@ -243,7 +265,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             raise ValueError(f"{key!r}: {value!r} cannot be a header")
 
 
-def _accepted(reply: bytes, early: bytes) -> _Ack:
+def _accepted(reply: bytes, early: bytes) -> Ack:
     """Return the acknowledgement, or raise what it says; a refusal of the first message tells more than the last's."""
     if reply.startswith(_NO_RESPONDERS):
         raise BrokerUnavailable("no stream takes these subjects, or JetStream is not running")

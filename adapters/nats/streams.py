@@ -18,6 +18,10 @@ INCARNATION = "orderspine_incarnation"
 """Key in the stream's metadata: names this life of the mail."""
 STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
+INVALID_CONFIG = 10052
+ASYNC = {"persist_mode": "async", "duplicate_window": 100_000_000}
+"""Answered before it is synced (ADR-56 of nats.io): for streams of one replica without atomic batches. Set for ever.
+Names of messages serve to chain them; they are never the same twice, so the server keeps them for its least time."""
 MESSAGE_NOT_FOUND = "404"
 OVERWRITTEN_MAX = 300
 """Each takes a sync of the server's. Where more go at once, its files of at most 8 MB soon go whole."""
@@ -99,23 +103,50 @@ async def recreate_mail(
 
 async def ensure_events(nc: Connection, cell: str, *, max_bytes: int, replicas: int = 1) -> None:
     """Make the stream of public events; when it is full the oldest go (the log replays them)."""
-    await _ensure(nc, _feed(events_stream(cell), f"events.{cell}.>", max_bytes, replicas))
+    await _ensure_derived(nc, _feed(events_stream(cell), f"events.{cell}.>", max_bytes, replicas))
 
 
 async def ensure_quarantine(nc: Connection, cell: str, *, max_bytes: int, replicas: int = 1) -> None:
     """Make the stream with copies of quarantined messages; when it is full the oldest go."""
-    await _ensure(nc, _feed(quarantine_stream(cell), f"quarantine.{cell}.>", max_bytes, replicas))
+    config = _feed(quarantine_stream(cell), f"quarantine.{cell}.>", max_bytes, replicas)
+    await _ensure(nc, config | {"allow_atomic": True})
 
 
-async def ensure_kv(
-    nc: Connection, bucket: str, *, max_bytes: int = -1, ttl_s: float = 0.0, replicas: int = 1, told_on: str = ""
+async def ensure_kv(nc: Connection, bucket: str, *, max_bytes: int = -1, ttl_s: float = 0.0, replicas: int = 1) -> None:
+    """Make a key-value bucket (latest value only) that takes atomic batches. `ttl_s` > 0 lets values expire."""
+    await _ensure(nc, _bucket(bucket, max_bytes, ttl_s, replicas) | {"allow_atomic": True})
+
+
+async def ensure_documents(
+    nc: Connection, bucket: str, *, told_on: str, max_bytes: int = -1, replicas: int = 1
 ) -> None:
-    """Make a key-value bucket (latest value only) that takes atomic batches.
+    """Make the bucket of a read model, whose documents are made from rows again wherever it ends.
 
-    `ttl_s` > 0 lets values expire. With `told_on` the server tells each change on `<told_on>.<key>` as well.
+    The server tells each change on `<told_on>.<key>` as well.
     """
+    republish = {"src": f"$KV.{bucket}.>", "dest": f"{told_on}.>"}
+    await _ensure_derived(nc, _bucket(bucket, max_bytes, 0.0, replicas) | {"republish": republish})
+
+
+class HowStored(msgspec.Struct, frozen=True):
+    """How a stream stores, and where it ends."""
+
+    derived: bool
+    """It answers before it has synced; it takes plain messages only."""
+    last_seq: int
+
+
+async def how_stored(nc: Connection, stream: str) -> HowStored | None:
+    """Describe a stream as its publisher must know it; None if there is no such stream."""
+    answer = await _stream_info(nc, stream)
+    if answer is None:
+        return None
+    return HowStored(answer["config"].get("persist_mode") == ASYNC["persist_mode"], answer["state"]["last_seq"])
+
+
+def _bucket(bucket: str, max_bytes: int, ttl_s: float, replicas: int) -> dict[str, Any]:
     age_ns = round(ttl_s * 1e9)
-    config: dict[str, Any] = {
+    return {
         "name": kv_stream(bucket),
         "subjects": [f"$KV.{bucket}.>"],
         "retention": "limits",
@@ -129,11 +160,7 @@ async def ensure_kv(
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": True,
-        "allow_atomic": True,
     }
-    if told_on:
-        config["republish"] = {"src": f"$KV.{bucket}.>", "dest": f"{told_on}.>"}
-    await _ensure(nc, config)
 
 
 async def mail_info(nc: Connection, cell: str) -> MailInfo | None:
@@ -251,8 +278,24 @@ def _feed(name: str, subject: str, max_bytes: int, replicas: int) -> dict[str, A
         "max_bytes": max_bytes,
         "num_replicas": replicas,
         "allow_direct": True,
-        "allow_atomic": True,
     }
+
+
+async def _ensure_derived(nc: Connection, config: dict[str, Any]) -> None:
+    """Make a stream that can be made again, or bring an existing one up to date; how it stores stays as it is.
+
+    With replicas, or where the server does not want it otherwise, it takes atomic batches, as synced streams do.
+    """
+    there = await _stream_info(nc, config["name"])
+    if there is None and config["num_replicas"] == 1:
+        try:
+            there = await api(nc, f"STREAM.CREATE.{config['name']}", config | ASYNC)
+        except ApiRefused as refused:
+            if refused.code not in {STREAM_NAME_IN_USE, INVALID_CONFIG}:
+                raise
+            there = await _stream_info(nc, config["name"])
+    asynchronous = there is not None and there["config"].get("persist_mode") == ASYNC["persist_mode"]
+    await _ensure(nc, config | (ASYNC if asynchronous else {"allow_atomic": True}))
 
 
 async def _ensure(nc: Connection, config: dict[str, Any], on_create: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.nats.address import Address
+from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.connection import api, connect
 from adapters.nats.errors import (
@@ -398,10 +399,9 @@ async def test_a_mail_that_is_there_keeps_its_life_and_takes_new_limits(nc: Conn
 async def test_a_full_feed_drops_its_oldest(nc: Connection) -> None:
     await ensure_events(nc, "c1", max_bytes=50_000)
     await ensure_quarantine(nc, "c1", max_bytes=50_000)
-    publisher = BatchPublisher(nc)
     for name, subject in (("EVENTS_c1", "events.c1.order.s.paid"), ("QUARANTINE_c1", "quarantine.c1.order.1")):
         messages: list[Message] = [(subject, bytes(600), None)] * 200
-        assert (await publisher.publish_batch(messages, stream=name)).last_seq == 200
+        assert (await DerivedPublisher(nc, name).publish(messages)).last_seq == 200
         last = await get_stored(nc, name, last_on=subject)
         assert last is not None
         assert last.seq == 200

@@ -30,7 +30,7 @@ def test_a_line_is_what_the_stream_carries() -> None:
         assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in told)
         assert all(told[name] for name in ("id", "source", "type", "subject"))
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["time"])
-    assert len({made.attributes(event).id for event in events}) == len(events)
+    assert len({made.id_of(event) for event in events}) == len(events)
 
 
 def test_events_that_are_too_long_for_the_stream_have_their_attributes() -> None:
