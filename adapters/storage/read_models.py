@@ -161,6 +161,10 @@ class ReadModels:
             Column("live", Boolean, nullable=False),
             Column("tables", Text, nullable=False),
         )
+        here = self._engine.dialect.identifier_preparer.format_table(self._index)
+        at = " AND ".join(f"{name} = {self._mark}" for name in ("name", "version", "generation", "position"))
+        self._move = f"UPDATE {here} SET position = {self._mark} WHERE {at}"  # noqa: S608 - constants only
+        """Moves a checkpoint that is where it is believed to be."""
 
     # --- writing
 
@@ -195,15 +199,11 @@ class ReadModels:
         Raises:
             OutOfStep: a checkpoint is elsewhere; nothing of any step was written.
         """
-        c = self._index.c
         with self._engine.begin() as db:
             for step in steps:
                 # First the checkpoint: this takes the write lock, and refuses a second writer before any row.
-                moved = db.execute(
-                    update(self._index)
-                    .where(*self._is(step.projection), c.generation == step.generation, c.position == step.previous)
-                    .values(position=step.position)
-                )
+                believed = step.projection.name, step.projection.version, step.generation, step.previous
+                moved = db.exec_driver_sql(self._move, (step.position, *believed))
                 if moved.rowcount != 1:
                     raise OutOfStep(
                         f"{step.projection.name} {step.projection.version} is not at "
