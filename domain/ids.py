@@ -17,6 +17,7 @@ KEY_LENGTH_MAX = 2_000
 
 _KEY = re.compile(r"[a-z]+-[A-Za-z0-9_=-]+(?::[A-Za-z0-9_=-]+)*")
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
 
 
@@ -28,10 +29,8 @@ def encode_id(text: str) -> str:
     """Encode one id for use in keys, subjects and KV keys."""
     if _SAFE.fullmatch(text):
         return text
-    return "".join(
-        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-") else f"={byte:02X}"
-        for byte in text.encode("utf-8", "surrogatepass")
-    )
+    raw = text.encode("utf-8", "surrogatepass").decode("latin-1")
+    return _UNSAFE.sub(lambda m: f"={ord(m[0]):02X}", raw)
 
 
 def decode_id(encoded: str) -> str:

@@ -161,6 +161,10 @@ class ReadModels:
             Column("live", Boolean, nullable=False),
             Column("tables", Text, nullable=False),
         )
+        here = self._engine.dialect.identifier_preparer.format_table(self._index)
+        at = " AND ".join(f"{name} = {self._mark}" for name in ("name", "version", "generation", "position"))
+        self._move = f"UPDATE {here} SET position = {self._mark} WHERE {at}"  # noqa: S608 - constants only
+        """Moves a checkpoint that is where it is believed to be."""
 
     # --- writing
 
@@ -195,15 +199,11 @@ class ReadModels:
         Raises:
             OutOfStep: a checkpoint is elsewhere; nothing of any step was written.
         """
-        c = self._index.c
         with self._engine.begin() as db:
             for step in steps:
                 # First the checkpoint: this takes the write lock, and refuses a second writer before any row.
-                moved = db.execute(
-                    update(self._index)
-                    .where(*self._is(step.projection), c.generation == step.generation, c.position == step.previous)
-                    .values(position=step.position)
-                )
+                believed = step.projection.name, step.projection.version, step.generation, step.previous
+                moved = db.exec_driver_sql(self._move, (step.position, *believed))
                 if moved.rowcount != 1:
                     raise OutOfStep(
                         f"{step.projection.name} {step.projection.version} is not at "
@@ -276,7 +276,9 @@ class ReadModels:
         if wanted:
             with self._engine.connect() as db:
                 for own in beside:
-                    found[own.name] += _of_keys(db, select(own), next(iter(own.primary_key)), wanted)
+                    for start in range(0, len(wanted), KEYS_AT_ONCE):
+                        some = wanted[start : start + KEYS_AT_ONCE]
+                        found[own.name] += db.exec_driver_sql(self._find_text(own, len(some)), tuple(some)).all()
         return dict(found)
 
     def load_all(self, projection: Projection) -> dict[str, Sequence[Sequence[Any]]]:
@@ -746,6 +748,14 @@ class ReadModels:
                 )
             self._texts[made.name, deletes] = text
         return text
+
+    def _find_text(self, own: Table, count: int) -> str:
+        """Return the statement for the rows of so many keys."""
+        quote = self._engine.dialect.identifier_preparer
+        columns = ", ".join([quote.quote(each.name) for each in own.columns])
+        key = next(iter(own.primary_key))
+        marks = ", ".join([self._mark] * count)
+        return f"SELECT {columns} FROM {quote.format_table(own)} WHERE {quote.quote(key.name)} IN ({marks})"  # noqa: S608
 
     def _begun(self, db: Connection) -> bool:
         return inspect(db).has_table("read_models", schema=self._schema)
