@@ -17,6 +17,8 @@ from runners.settings import Settings
 NICE = 10
 """A tenth of the processor where a backlog wants all: the worker comes first, and read models never stand still."""
 LOWEST = 19
+REST = 9
+REST_MAX_S = 1.0
 POLL_S = 1.0
 """How long a lost hint can delay anything."""
 LOG_WAIT_S = 0.2
@@ -52,6 +54,17 @@ class Background:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def rest(self, worked_s: float, hints: Hints | None) -> None:
+        """Make way while the cell is behind its mail: work for a tenth of the time, and at least once in a while.
+
+        Priorities alone do not do it: what the broker does for us, it does at its own.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(REST * worked_s, REST_MAX_S)
+        await asyncio.sleep(0)
+        while hints is not None and hints.behind and not self.stopping.is_set() and (left := until - loop.time()) > 0:
+            await self.pause(left, hints)
 
     async def log_of(self, settings: Settings) -> EventLog | None:
         """Open the log for reading, once the worker has made it; None when the end came first."""

@@ -5,9 +5,9 @@ broker's buckets follow the rows and are made again from them whenever their own
 """
 
 import argparse
-import asyncio
 import gc
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -240,6 +240,7 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
             nc = await link.up() if broker else None
             if nc is not None:
                 shown.on(nc)
+            began = time.monotonic()
             try:
                 count = projector.run_once()
             except OutOfStep as trouble:
@@ -248,7 +249,7 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
                 continue
             if count:
                 await shown.follow()
-                await asyncio.sleep(0)
+                await background.rest(time.monotonic() - began, link.hints)
                 continue
             await shown.settle()
             await background.pause(POLL_S, link.hints)

@@ -8,7 +8,8 @@ must follow, so of two relays one is refused whole.
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -67,6 +68,13 @@ def subject_of(cell: str, stream: str, tag: str) -> str:
     return f"events.{cell}.{kind}.{parts.partition(':')[0]}.{tag.partition('.')[2]}"
 
 
+Rest = Callable[[float], Awaitable[None]]
+
+
+async def _on(_: float) -> None:
+    """Go on at once."""
+
+
 class Relay:
     """Keeps the EVENTS stream of a cell level with its log."""
 
@@ -88,8 +96,10 @@ class Relay:
         """Whether the stream must be asked where to go on."""
         self._watched = 0.0
 
-    async def run_once(self, more: Callable[[], bool] = lambda: True) -> int:
+    async def run_once(self, more: Callable[[], bool] = lambda: True, rest: Rest = _on) -> int:
         """Pass on what there is, until the log's end or until `more` says no; return the number of events.
+
+        Behind each batch, `rest` is told how long it took, and may take its time.
 
         Raises:
             WrongLastSequence: somebody else has published; the next call asks the stream again.
@@ -97,7 +107,7 @@ class Relay:
             LogDamaged: the stream holds events of this generation that the log does not have.
         """
         try:
-            return await self._run(more)
+            return await self._run(more, rest)
         except BaseException:
             self.doubt = True
             raise
@@ -115,7 +125,7 @@ class Relay:
         """End the subscription for acknowledgements."""
         await self._publisher.close()
 
-    async def _run(self, more: Callable[[], bool]) -> int:
+    async def _run(self, more: Callable[[], bool], rest: Rest) -> int:
         generation = self._log.tracked().generation
         if self.doubt or generation != self._generation:
             await self._find(generation)
@@ -123,6 +133,7 @@ class Relay:
         total = 0
         events = self._log.read(self.position, self._batch)
         while events:
+            began = time.monotonic()
             messages = self._feed.messages(events)
             sending = asyncio.create_task(self._publisher.publish(messages, expected_last=self._last))
             await asyncio.sleep(0)  # it has left before the next batch is read
@@ -135,6 +146,7 @@ class Relay:
             self.position = end
             total += len(events)
             events = following
+            await rest(time.monotonic() - began)
         return total
 
     async def _find(self, generation: str) -> None:
@@ -163,6 +175,10 @@ async def relay(settings: Settings) -> None:
     if event_log is None:
         return
     link = Link(settings, f"relay-{settings.cell}")
+
+    async def rest(worked_s: float) -> None:
+        await background.rest(worked_s, link.hints)
+
     passing: Relay | None = None
     used: Connection | None = None
     try:
@@ -176,7 +192,7 @@ async def relay(settings: Settings) -> None:
             try:
                 if passing.doubt:  # at the beginning, and where the broker may have lost what it had
                     await show_contract(nc, settings.cell)
-                await passing.run_once(lambda: not background.stopping.is_set())
+                await passing.run_once(lambda: not background.stopping.is_set(), rest)
                 await passing.watch()
             except BrokerError as trouble:
                 level = log.error if isinstance(trouble, BrokerBusy) else log.warning

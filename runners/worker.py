@@ -91,6 +91,8 @@ class Worker:
         self._publisher = BatchPublisher(nc)
         self._helper = helper
         self._committer = Committer(settings, engine)
+        self._behind = False
+        """Whether more mail waits than another batch takes."""
         self._trouble: BrokerError | None = None
         """Why no more is read; what was read before is still decided and committed."""
 
@@ -264,6 +266,7 @@ class Worker:
         try:
             while not self._stop.is_set() and self._trouble is None:
                 messages = await reader.next(self._suspect.size, 0.25)
+                self._behind = reader.behind >= self._settings.batch_messages
                 if messages:
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
                     preparing = self._helper.prepare(batch, self._engine.in_force(), self._engine.rules())
@@ -328,7 +331,7 @@ class Worker:
                 await self._nc.publish(subject, encode_replies(answer))
         except nats.errors.Error as error:
             log.warning("worker.not_answered", error=repr(error))
-        publish_hint(self._nc, self._cell, head)
+        publish_hint(self._nc, self._cell, head, behind=self._behind)
 
     # --- beside the mail
 

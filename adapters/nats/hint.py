@@ -1,4 +1,4 @@
-"""Hints: "the log has reached this position". Plain NATS, may be lost; whoever waits for them polls as well."""
+"""Hints: "the log has reached this position", and whether more mail waits. Plain NATS, may be lost, so waiters poll."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,17 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 
-def publish_hint(nc: Connection, cell: str, position: int) -> None:
-    """Tell who listens that the log has reached `position`; does nothing while there is no connection."""
-    number = b"%d" % position
+BEHIND_S = 1.0
+"""How long a hint's word that more mail waits is believed."""
+_BEHIND = b"+"
+
+
+def publish_hint(nc: Connection, cell: str, position: int, *, behind: bool = False) -> None:
+    """Tell who listens that the log has reached `position`, and whether the cell is behind its mail.
+
+    Does nothing while there is no connection.
+    """
+    number = b"%d%b" % (position, _BEHIND if behind else b"")
     with contextlib.suppress(BrokerUnavailable):
         nc.send_now(b"PUB hint.%b %d\r\n%b\r\n" % (cell.encode(), len(number), number))
 
@@ -27,6 +35,7 @@ class Hints:
         self._subject = f"hint.{cell}"
         self._latest = 0
         self._fresh = asyncio.Event()
+        self._behind_until = 0.0
         self._subscription: Subscription | None = None
 
     async def open(self) -> Self:
@@ -51,6 +60,11 @@ class Hints:
         self._fresh.clear()
         return self._latest
 
+    @property
+    def behind(self) -> bool:
+        """Whether the cell is behind its mail, as far as is known."""
+        return asyncio.get_running_loop().time() < self._behind_until
+
     async def close(self) -> None:
         """Stop listening."""
         if self._subscription is not None:
@@ -58,6 +72,8 @@ class Hints:
             self._subscription = None
 
     def _take(self, _subject: bytes, _reply: bytes, payload: bytes, _headers: bytes | None) -> None:
-        if payload.isdigit():
-            self._latest = max(self._latest, int(payload))
+        number = payload.removesuffix(_BEHIND)
+        if number.isdigit():
+            self._latest = max(self._latest, int(number))
+            self._behind_until = asyncio.get_running_loop().time() + BEHIND_S if number != payload else 0.0
             self._fresh.set()

@@ -97,6 +97,8 @@ class MailReader:
         self._lead = 0
         """Length of what all our messages' reply subjects begin with."""
         self._heard = 0.0
+        self.behind = 0
+        """Messages of the mail behind those that `next` has returned, as the server saw it when it sent the last one."""
         self._lost: BrokerError | None = None
         self._wake: asyncio.Future[None] | None = None
         self._subscription: Subscription | None = None
@@ -230,6 +232,8 @@ class MailReader:
                 )
             )
         self._expected = expected
+        if messages:
+            self.behind = int(tokens[4])
         return messages
 
     def _take(self, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None) -> None:
