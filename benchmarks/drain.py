@@ -62,7 +62,7 @@ async def _until_level(made: Rig, head: int) -> None:
         models.close()
 
 
-def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
     """Measure drain, floor and library one after the other, three times; every figure is the median of its rounds."""
     rounds = [_round(orders, batch_messages) for _ in range(ROUNDS)]
     middle = {name: median(each[name] for each in rounds) for name in rounds[0]}

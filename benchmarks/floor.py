@@ -96,6 +96,6 @@ async def _measure(orders: int, batch_messages: int) -> dict[str, Any]:
     }
 
 
-def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
     """Measure the floor."""
     return asyncio.run(_measure(orders, batch_messages))

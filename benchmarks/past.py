@@ -75,7 +75,7 @@ def _command(*words: str) -> tuple[dict[str, float], dict[str, Any]]:
     ) if "--json" in words else {}
 
 
-def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
     """Make a log of `orders` orders, measure, and delete it."""
     with tempfile.TemporaryDirectory(prefix="orderspine-past-") as scratch:
         data = Path(scratch) / "data"

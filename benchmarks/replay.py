@@ -47,7 +47,7 @@ def build_log(directory: Path, orders: int, batch_messages: int) -> SqliteEventL
     return log
 
 
-def measure(orders: int, batch_messages: int = 500) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
     """Measure both replays on one log."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-replay-"))
     try:

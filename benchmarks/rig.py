@@ -83,7 +83,7 @@ class Rig(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def rig(clock: str = "mail", batch_messages: int = 500) -> AsyncIterator[Rig]:
+async def rig(clock: str = "mail", batch_messages: int = 1_000) -> AsyncIterator[Rig]:
     """Start a broker in a temporary directory; all of it is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-bench-"))
     settings = Settings(str(directory), clock="mail" if clock == "mail" else "real", batch_messages=batch_messages)

@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The merchant's zone, for times shown to people."""
     channels: tuple[str, ...] = ()
     """Modules of further channels, beside the built-in ones."""
-    batch_messages: int = 500
+    batch_messages: int = 1_000
     """Most messages of one commit."""
     mail_bytes_max: int = 1 << 30
     """Size of the mail stream; intake answers busy when it is full."""

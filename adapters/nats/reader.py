@@ -98,7 +98,7 @@ class MailReader:
         """Length of what all our messages' reply subjects begin with."""
         self._heard = 0.0
         self.behind = 0
-        """Messages of the mail behind those that `next` has returned, as the server saw it when it sent the last one."""
+        """Messages of the mail behind those that `next` has returned, when the server sent the last of these."""
         self._lost: BrokerError | None = None
         self._wake: asyncio.Future[None] | None = None
         self._subscription: Subscription | None = None

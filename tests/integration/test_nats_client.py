@@ -1,5 +1,6 @@
 """The few private names of nats-py the client builds on: a new release that changes them fails here first."""
 
+import asyncio
 import importlib.metadata
 import inspect
 
@@ -8,7 +9,7 @@ from nats.aio.client import Client
 
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerUnavailable
-from adapters.nats.hint import Hints, publish_hint
+from adapters.nats.hint import BEHIND_S, Hints, publish_hint
 from adapters.nats.server import EmbeddedServer
 
 
@@ -75,6 +76,18 @@ async def test_hints_that_come_together_count_as_one(nc: Connection) -> None:
         await nc.flush()
         assert await hints.wait(5) == 7
         assert await hints.wait(0.05) is None
+
+
+async def test_a_hint_tells_whether_the_cell_is_behind_its_mail(nc: Connection) -> None:
+    async with Hints(nc, "c1") as hints:
+        assert not hints.behind
+        for position, behind in ((3, True), (4, False), (5, True)):
+            publish_hint(nc, "c1", position, behind=behind)
+            assert await hints.wait(5) == position
+            assert hints.behind is behind
+        # Whoever said so may have died since.
+        await asyncio.sleep(BEHIND_S + 0.1)
+        assert not hints.behind
 
 
 class Recording(Connection):

@@ -193,6 +193,16 @@ async def test_a_reader_holds_no_more_than_its_read_ahead(nc: Connection) -> Non
         assert [m.seq for m in await take(reader, 1999)] == list(range(2, 2001))
 
 
+async def test_a_reader_knows_how_much_mail_is_behind_what_it_returned(nc: Connection) -> None:
+    publisher = await make_mail(nc)
+    await publisher.publish_batch(mails(50), stream=STREAM)
+    async with MailReader(nc, "c1", 1, batch=10) as reader:
+        seen = 0
+        while seen < 50:
+            seen += len(await reader.next(10, 5))
+            assert reader.behind == 50 - seen
+
+
 async def test_an_idle_reader_outlives_its_pull_requests_and_wakes_at_once(nc: Connection) -> None:
     publisher = await make_mail(nc)
     async with MailReader(nc, "c1", 1, batch=10, expires_s=0.6, heartbeat_s=0.2) as reader:
