@@ -14,8 +14,8 @@ from domain.ports import EventLog
 from runners.bootstrap import broker_address, open_log
 from runners.settings import Settings
 
-NICE = 10
-"""A tenth of the processor where a backlog wants all: the worker comes first, and read models never stand still."""
+NICE = 5
+"""A quarter of what the worker gets where both want all of the processor: read models never stand still."""
 LOWEST = 19
 REST = 9
 REST_MAX_S = 1.0

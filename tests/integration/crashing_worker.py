@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 from adapters.nats.publish import BatchPublisher
@@ -61,7 +61,8 @@ class Trap:
         with self._lock:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), self._signal)
+                # To this thread: a signal to the process is taken by any, and this one would go on for a moment.
+                signal.pthread_kill(get_ident(), self._signal)
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Set the trap around a function."""
