@@ -11,6 +11,8 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from runners.settings import BATCH_MESSAGES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -67,7 +69,9 @@ def main() -> int:
     parser.add_argument(
         "--orders", type=int, default=10_000, help="orders in the backlog, or of the day (default 10000)"
     )
-    parser.add_argument("--batch", type=int, default=1_000, help="messages of one commit (default 1000)")
+    parser.add_argument(
+        "--batch", type=int, default=BATCH_MESSAGES, help=f"messages of one commit (default {BATCH_MESSAGES})"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="intake: length of each case (default 10)")
     parser.add_argument("--connections", type=int, default=32, help="intake: clients at once (default 32)")
     parser.add_argument("--flips", type=int, default=10_000, help="tamper: flipped bits (default 10000)")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rig import machine
+from runners.settings import BATCH_MESSAGES
 from runners.simulating.embedded import running
 from runners.simulating.fault_kinds import shares_of
 from runners.simulating.fault_trade import FaultReport, trade_faults
@@ -31,7 +32,7 @@ async def _day(orders: int, words: str) -> FaultReport:
             )
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure both days."""
     del batch_messages  # the cell's own
     figures: dict[str, Any] = {"orders": orders}

@@ -16,6 +16,7 @@ from benchmarks.rig import CELL, Rig, end, machine, rig, until_handled
 from benchmarks.workload import EVENTS_PER_ORDER, mails
 from domain.mail import Mail
 from runners.bootstrap import open_read_models
+from runners.settings import BATCH_MESSAGES
 
 LIBRARY_ORDERS = 500
 ROUNDS = 3
@@ -62,7 +63,7 @@ async def _until_level(made: Rig, head: int) -> None:
         models.close()
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure drain, floor and library one after the other, three times; every figure is the median of its rounds."""
     rounds = [_round(orders, batch_messages) for _ in range(ROUNDS)]
     middle = {name: median(each[name] for each in rounds) for name in rounds[0]}

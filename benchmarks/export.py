@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.replay import build_log
 from benchmarks.rig import machine
 from runners.bootstrap import LOG_FILE
+from runners.settings import BATCH_MESSAGES
 
 _CHILD = """
 import json, sys
@@ -53,7 +54,7 @@ def peak_of(form: str, log: Path, out: Path) -> dict[str, Any]:
     return told
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure every format on a log of so many orders, beside one of a tenth of them."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-export-"))
     figures: dict[str, Any] = {"orders": orders}

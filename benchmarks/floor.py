@@ -19,6 +19,7 @@ from adapters.nats.reader import MailReader
 from benchmarks.rig import CELL, Rig, rig
 from benchmarks.workload import EVENTS_PER_ORDER, mails
 from domain.mail import ChannelPayload, decode_mail
+from runners.settings import BATCH_MESSAGES
 
 SMALL = b'{"allocation":"order-taobao:hardware:2960318827700002345/1","warehouse":"A","lines":[["SKU-0001",2]]}'
 ENVELOPE = (
@@ -96,6 +97,6 @@ async def _measure(orders: int, batch_messages: int) -> dict[str, Any]:
     }
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure the floor."""
     return asyncio.run(_measure(orders, batch_messages))

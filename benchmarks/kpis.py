@@ -16,6 +16,7 @@ from benchmarks.replay import build_log
 from benchmarks.rig import machine
 from projections.kpis import Kpis
 from runners.projector import BATCH_EVENTS, Projector
+from runners.settings import BATCH_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ROUNDS = 5
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure on a log of so many orders."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-kpis-"))
     try:

@@ -30,7 +30,7 @@ from runners.history import history, read_moment, state_at
 from runners.lock import DataLock
 from runners.order_proof import prove
 from runners.sealer import Sealing, sealing_of
-from runners.settings import Settings
+from runners.settings import BATCH_MESSAGES, Settings
 
 ZONE = "Asia/Shanghai"
 
@@ -75,7 +75,7 @@ def _command(*words: str) -> tuple[dict[str, float], dict[str, Any]]:
     ) if "--json" in words else {}
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Make a log of `orders` orders, measure, and delete it."""
     with tempfile.TemporaryDirectory(prefix="orderspine-past-") as scratch:
         data = Path(scratch) / "data"

@@ -21,6 +21,7 @@ from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from runners.projector import Projector
 from runners.replay import replay_states
+from runners.settings import BATCH_MESSAGES
 
 
 def build_log(directory: Path, orders: int, batch_messages: int) -> SqliteEventLog:
@@ -47,7 +48,7 @@ def build_log(directory: Path, orders: int, batch_messages: int) -> SqliteEventL
     return log
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure both replays on one log."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-replay-"))
     try:

@@ -23,7 +23,7 @@ from adapters.storage.read_models import ReadModels
 from domain.mail import Mail, encode_mail, subject_of
 from domain.ports import Tracked
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, open_log, open_read_models
-from runners.settings import FILE, Settings
+from runners.settings import BATCH_MESSAGES, FILE, Settings
 
 CELL = "main"
 PUBLISH_BATCH = 1_000
@@ -83,7 +83,7 @@ class Rig(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def rig(clock: str = "mail", batch_messages: int = 1_000) -> AsyncIterator[Rig]:
+async def rig(clock: str = "mail", batch_messages: int = BATCH_MESSAGES) -> AsyncIterator[Rig]:
     """Start a broker in a temporary directory; all of it is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="orderspine-bench-"))
     settings = Settings(str(directory), clock="mail" if clock == "mail" else "real", batch_messages=batch_messages)

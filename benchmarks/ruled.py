@@ -18,6 +18,7 @@ from domain.envelope import By
 from domain.ids import RULEBOOK_KEY
 from domain.mail import Mail
 from domain.rulebook import ChangeRules
+from runners.settings import BATCH_MESSAGES
 
 DAY = "2026-11-05"
 ROUNDS = 3
@@ -30,7 +31,7 @@ def _ruled(orders: int) -> Iterator[Mail]:
     return chain([Mail(RULEBOOK_KEY, change, BEGIN_MS, By("person", "o-1", "operations"), "bench")], mails(orders, DAY))
 
 
-def measure(orders: int, batch_messages: int = 1_000) -> dict[str, Any]:
+def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Drain without and with rules, in turn."""
     plain: list[int] = []
     ruled: list[int] = []

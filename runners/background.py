@@ -15,9 +15,11 @@ from runners.bootstrap import broker_address, open_log
 from runners.settings import Settings
 
 NICE = 5
-"""A quarter of what the worker gets where both want all of the processor: read models never stand still."""
+"""A quarter of the processor where the worker wants all of it as well: read models never stand still."""
 LOWEST = 19
+"""What hardly anything waits for."""
 REST = 9
+"""How many times as long as it worked a part rests while the cell is behind its mail."""
 REST_MAX_S = 1.0
 POLL_S = 1.0
 """How long a lost hint can delay anything."""

@@ -6,7 +6,6 @@ and on Linux the kernel kills it.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import select
@@ -19,12 +18,12 @@ from collections.abc import Callable
 from typing import IO
 
 from runners.aio import look_rarely
+from runners.child import die_with_parent
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""
 AGAIN_S = 1.0
 """Least time between two starts: one that cannot start is not started for each batch."""
-_PR_SET_PDEATHSIG = 1
 _LENGTH = struct.Struct(">I")
 
 
@@ -118,8 +117,7 @@ def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
     """Be such a process until the worker ends: `begin` takes the greeting and returns what answers questions."""
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no frame
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     # The worker ends it, by its input: a terminal's Ctrl-C and a stop of all parts must not come before that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -35,11 +35,17 @@ def main(name: str, parent: int, pipe: int, module: str, arguments: list[str]) -
 
 def tie(parent: int, pipe: int) -> None:
     """See to it that this process does not outlive `parent`."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
-            sys.exit(EXIT_ORPHAN)
+    if die_with_parent() and os.getppid() != parent:  # it ended before the kernel was asked
+        sys.exit(EXIT_ORPHAN)
     threading.Thread(target=_watch, args=(pipe,), name="watch-parent", daemon=True).start()
+
+
+def die_with_parent() -> bool:
+    """Have the kernel kill this process when the thread that started it ends; False where it cannot."""
+    if sys.platform != "linux":
+        return False
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return True
 
 
 def _watch(pipe: int) -> None:

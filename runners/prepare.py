@@ -124,7 +124,7 @@ class Helper:
     """The worker's side: one helper process, jobs in, results out, in order.
 
     It is spoken with in a thread of its own: while the worker decides a batch its event loop stands still, and a
-    frame is many times larger than what a pipe holds. A question that was given up is still read to its answer there.
+    frame is many times larger than what a pipe holds.
     """
 
     def __init__(self, settings: Settings, digest_key: bytes) -> None:
@@ -156,14 +156,16 @@ class Helper:
         except asyncio.CancelledError:
             self._beside.kill()  # nobody waits for its answer, and it may hang
             raise
+        if done is None:
+            return {}
         return {
             seq: ready(mail.to, result, in_force.get(body.channel, SHIPPED))
-            for (seq, mail, body), result in zip(todo, done, strict=False)
+            for (seq, mail, body), result in zip(todo, done, strict=True)
         }
 
-    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce], rules: Rules) -> list[Done]:
+    def _ask(self, jobs: list[Job], in_force: Mapping[str, InForce], rules: Rules) -> list[Done] | None:
         if not self._beside.ready():
-            return []
+            return None
         if self._life != self._beside.lives:
             self._life, self._told, self._told_rules = self._beside.lives, {}, NO_RULES
         news = {name: its for name, its in in_force.items() if its != self._told.get(name, SHIPPED)}
@@ -175,7 +177,7 @@ class Helper:
         except (Gone, msgspec.MsgspecError) as trouble:
             log.warning("prepare.died", payloads=len(jobs), reason=str(trouble))
             self._beside.close()
-            return []
+            return None
 
     async def close(self) -> None:
         """End the helper."""

@@ -10,6 +10,7 @@ FILE = "settings.json"
 PREFIX = "ORDERSPINE_"
 PORT_MAX = 65_535
 SNAPSHOT_EVERY_MIN = 100
+BATCH_MESSAGES = 1_000
 
 
 class BadSetting(ValueError):
@@ -33,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The merchant's zone, for times shown to people."""
     channels: tuple[str, ...] = ()
     """Modules of further channels, beside the built-in ones."""
-    batch_messages: int = 1_000
+    batch_messages: int = BATCH_MESSAGES
     """Most messages of one commit."""
     mail_bytes_max: int = 1 << 30
     """Size of the mail stream; intake answers busy when it is full."""

@@ -61,6 +61,7 @@ WATCH_S = 2.0
 TIMER_S = 0.2
 TIMERS_AT_ONCE = 500
 PURGE_S = 60.0
+CYCLES_S = 60.0
 RETRY_S = 0.5
 HANG_S = 30.0
 """A batch that is decided for longer hangs: the process ends itself, and what hung is found like what kills."""
@@ -245,6 +246,7 @@ class Worker:
                         tasks.create_task(self._fire_timers()),
                         tasks.create_task(self._watch()),
                         tasks.create_task(self._purge()),
+                        tasks.create_task(self._look_for_cycles()),
                     ]
                     tasks.create_task(self._read(reader, opened, tasks))
                     tasks.create_task(self._decide(opened, decided))
@@ -386,15 +388,16 @@ class Worker:
         info = await mail_info(self._nc, self._cell)
         return mail_life.in_doubt(tracked, info, await self._last_handled(tracked, info) if info else None)
 
-    async def _purge(self) -> None:
-        """Drop handled mail older than the span, never the last handled message; and look for cycles of objects.
+    async def _look_for_cycles(self) -> None:
+        """Look for cycles of objects now and then: see `work`."""
+        while not _cancelled():
+            await asyncio.sleep(CYCLES_S)
+            gc.collect()
 
-        A turn leaves none, and to look for them while a backlog is decided costs a tenth of deciding it.
-        """
-        gc.disable()
+    async def _purge(self) -> None:
+        """Drop handled mail older than the span, never the last handled message."""
         while not _cancelled():
             await asyncio.sleep(PURGE_S)
-            gc.collect()
             try:
                 await self._purge_once(_now_ms() - self._settings.mail_span_s * SECOND_MS)
             except BrokerError as error:
@@ -481,6 +484,7 @@ def build_engine(settings: Settings) -> tuple[Engine, Helper]:
 async def work(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_S)
+    gc.disable()  # a turn leaves no cycles, and to look for them amid a backlog costs a tenth of deciding it
     _end_where_it_hangs()
     engine, helper = build_engine(settings)
     nc = await connect(broker_address(settings), f"worker-{settings.cell}")

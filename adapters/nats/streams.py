@@ -141,7 +141,11 @@ async def how_stored(nc: Connection, stream: str) -> HowStored | None:
     answer = await _stream_info(nc, stream)
     if answer is None:
         return None
-    return HowStored(answer["config"].get("persist_mode") == ASYNC["persist_mode"], answer["state"]["last_seq"])
+    return HowStored(_is_async(answer), answer["state"]["last_seq"])
+
+
+def _is_async(answer: dict[str, Any]) -> bool:
+    return bool(answer["config"].get("persist_mode") == ASYNC["persist_mode"])
 
 
 def _bucket(bucket: str, max_bytes: int, ttl_s: float, replicas: int) -> dict[str, Any]:
@@ -294,8 +298,7 @@ async def _ensure_derived(nc: Connection, config: dict[str, Any]) -> None:
             if refused.code not in {STREAM_NAME_IN_USE, INVALID_CONFIG}:
                 raise
             there = await _stream_info(nc, config["name"])
-    asynchronous = there is not None and there["config"].get("persist_mode") == ASYNC["persist_mode"]
-    await _ensure(nc, config | (ASYNC if asynchronous else {"allow_atomic": True}))
+    await _ensure(nc, config | (ASYNC if there is not None and _is_async(there) else {"allow_atomic": True}))
 
 
 async def _ensure(nc: Connection, config: dict[str, Any], on_create: dict[str, Any] | None = None) -> dict[str, Any]:

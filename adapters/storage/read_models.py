@@ -276,8 +276,7 @@ class ReadModels:
         if wanted:
             with self._engine.connect() as db:
                 for own in beside:
-                    for start in range(0, len(wanted), KEYS_AT_ONCE):
-                        some = wanted[start : start + KEYS_AT_ONCE]
+                    for some in _in_parts(wanted):
                         found[own.name] += db.exec_driver_sql(self._find_text(own, len(some)), tuple(some)).all()
         return dict(found)
 
@@ -590,9 +589,9 @@ class ReadModels:
         if keys is None:
             return self._listed("finance_lines", {"day": day, **asked}, order, 10_000_000, of="finance")
         found, wanted = [], sorted(keys)
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            some = _key.in_(wanted[start : start + KEYS_AT_ONCE])
-            found += self._listed("finance_lines", {"day": day, **asked}, order, 10_000_000, some, of="finance")
+        for some in _in_parts(wanted):
+            of_some = _key.in_(some)
+            found += self._listed("finance_lines", {"day": day, **asked}, order, 10_000_000, of_some, of="finance")
         return found
 
     def finance_statements(self, channel: str | None = None, shop: str | None = None) -> list[dict[str, Any]]:
@@ -878,8 +877,13 @@ def _items(viewed: dict[str, Any], document: dict[str, Any]) -> list[dict[str, A
 
 def _of_keys(db: Connection, query: Any, key: ColumnElement[Any], keys: Sequence[Any]) -> Iterator[Any]:
     """Ask for the rows of many keys, so many at once as a statement should name."""
+    for some in _in_parts(keys):
+        yield from db.execute(query.where(key.in_(some)))
+
+
+def _in_parts(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        yield from db.execute(query.where(key.in_(keys[start : start + KEYS_AT_ONCE])))
+        yield keys[start : start + KEYS_AT_ONCE]
 
 
 def _prepare_sqlite(db: Any, _record: Any) -> None:

