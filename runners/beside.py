@@ -1,8 +1,9 @@
-"""A process beside the worker, spoken with over its standard input and output in frames behind their length.
+"""A process beside another one, its owner, spoken with over standard input and output in frames behind their length.
 
-The worker asks, the process answers, one question at a time. It says with an empty frame that it is there; until then
-whoever wants it does the work itself, so that nobody waits for a start. It ends when the worker does: its input ends,
-and on Linux the kernel kills it.
+The owner asks, the process answers, one question at a time. It says with an empty frame that it is there; until then
+whoever wants it does the work itself, so that nobody waits for a start. Its first life is a fork of its owner, which
+has loaded all that it needs: it is there at once. It ends when its owner does: its input ends, and on Linux the kernel
+kills it.
 """
 
 import contextlib
@@ -14,11 +15,13 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from typing import IO
+from threading import Lock
+from typing import IO, NoReturn, Protocol
 
 from runners.aio import look_rarely
-from runners.child import die_with_parent
+from runners.child import call_itself, die_with_parent
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""
@@ -27,22 +30,47 @@ AGAIN_S = 1.0
 _LENGTH = struct.Struct(">I")
 
 
+class _Process(Protocol):
+    """As much of a `Popen` as is needed."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def kill(self) -> None: ...
+
+
 class Gone(Exception):
     """The process has ended, or does not answer; whether it did what it was asked is not known."""
 
 
 class Beside:
-    """The worker's side. Used by one thread at a time, but for `kill`."""
+    """The owner's side. Used by one thread at a time, but for `kill`."""
 
-    def __init__(self, module: str, data: str, greeting: bytes = b"") -> None:
-        """Name what is run as `python -m <module> --data <data>`; it reads the greeting first."""
+    def __init__(self, module: str, data: str) -> None:
+        """Name what is run as `python -m <module> --data <data>` in every life but the first."""
         self._command = (sys.executable, "-m", module, "--data", data)
-        self._greeting = greeting
-        self._process: subprocess.Popen[bytes] | None = None
+        self._greeting = b""
+        self._process: _Process | None = None
         self._there = False
         self.lives = 0
         """How often it was started: what an earlier one was told, this one does not know."""
         self._not_before = 0.0
+
+    def fork(self, program: Callable[[], None]) -> None:
+        """Begin its first life as a fork of this process; only before that opens or starts what two must not share.
+
+        Args:
+            program: what the module does when it is run.
+        """
+        self._begin(_Fork(self._command[2].rpartition(".")[2], program))
+
+    def greet(self, greeting: bytes) -> None:
+        """Say what it must know before it can answer, now and whenever it is started anew."""
+        self._greeting = greeting
+        if self._process is not None:
+            self._say(greeting)
 
     def ready(self) -> bool:
         """Whether it can be asked; where it does not run, it is started, and is ready some time later."""
@@ -93,7 +121,10 @@ class Beside:
                     pipe.close()
 
     def _start(self) -> None:
-        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own
+        self._begin(subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603  our own
+        self._say(self._greeting)
+
+    def _begin(self, process: _Process) -> None:
         self._process = process
         self._not_before = time.monotonic() + AGAIN_S
         self.lives += 1
@@ -102,10 +133,14 @@ class Beside:
         for pipe in (process.stdin, process.stdout):
             _widen(pipe.fileno())
         os.set_blocking(process.stdin.fileno(), False)
-        with contextlib.suppress(OSError):  # it died at once, which is noticed when it is wanted
-            _sent(process.stdin, self._greeting, 0)
 
-    def _says_so(self, process: "subprocess.Popen[bytes]") -> bool:
+    def _say(self, greeting: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it died at once, which is noticed when it is wanted
+            _sent(self._process.stdin, greeting, 0)
+
+    def _says_so(self, process: _Process) -> bool:
         assert process.stdout is not None
         try:
             return _readable(process.stdout, 0) and _read(process.stdout) == b""
@@ -113,12 +148,66 @@ class Beside:
             return False
 
 
+class _Fork:
+    """A copy of this process that runs a program between two pipes, with nothing else that was open."""
+
+    def __init__(self, name: str, program: Callable[[], None]) -> None:
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _be(name, program, theirs_in, theirs_out)
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self.stdin: IO[bytes] | None = os.fdopen(ours_out, "wb", 0)
+        self.stdout: IO[bytes] | None = os.fdopen(ours_in, "rb")
+        self._status: int | None = None
+        self._lock = Lock()  # who is waited for has no id any more, and another one may get it
+
+    def poll(self) -> int | None:
+        return self._ask(os.WNOHANG)
+
+    def wait(self) -> int:
+        status = self._ask(0)
+        assert status is not None
+        return status
+
+    def kill(self) -> None:
+        with self._lock:
+            if self._status is None:
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _ask(self, options: int) -> int | None:
+        with self._lock:
+            if self._status is None:
+                pid, status = os.waitpid(self._pid, options)
+                if pid:
+                    self._status = os.waitstatus_to_exitcode(status)
+            return self._status
+
+
+def _be(name: str, program: Callable[[], None], source: int, sink: int) -> NoReturn:
+    try:
+        call_itself(name)
+        os.dup2(source, 0)
+        os.dup2(sink, 1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.stdout = sys.stderr = os.fdopen(2, "w", 1, closefd=False)
+        program()
+    except BaseException:  # noqa: BLE001  it must not come out in a second copy of the owner
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
 def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
-    """Be such a process until the worker ends: `begin` takes the greeting and returns what answers questions."""
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    """Be such a process until the owner ends: `begin` takes the greeting and returns what answers questions."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no frame
     die_with_parent()
-    # The worker ends it, by its input: a terminal's Ctrl-C and a stop of all parts must not come before that.
+    # Its owner ends it, by its input: a terminal's Ctrl-C and a stop of all parts must not come before that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError):

@@ -60,10 +60,11 @@ _outcomes = msgspec.msgpack.Decoder(Outcome)
 class Committer:
     """The worker's side, used by one thread at a time."""
 
-    def __init__(self, settings: Settings, engine: "Engine") -> None:
-        """It is started when there is work for it."""
+    def __init__(self, beside: Beside, engine: "Engine") -> None:
+        """Where the process does not run, it is started when there is work for it."""
         self._engine = engine
-        self._beside = Beside(MODULE, settings.data)
+        self._beside = beside
+        beside.greet(b"")
 
     def commit(self, batch: "Batch") -> int:
         """Write a batch in one durable transaction and return the log's head.
@@ -90,11 +91,8 @@ class Committer:
         self._beside.close()
 
 
-def main() -> int:
+def program(settings: Settings) -> None:
     """Serve the worker until it closes the pipe; it does so by dying, too."""
-    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("--data", required=True, help="data directory of the cell")
-    settings = load_settings(parser.parse_args().data)
 
     def begin(_: bytes) -> Callable[[bytes], bytes]:
         event_log = open_log(settings)
@@ -114,6 +112,13 @@ def main() -> int:
         return answer
 
     serve(begin)
+
+
+def main() -> int:
+    """Parse the arguments and serve."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    program(load_settings(parser.parse_args().data))
     return 0
 
 

@@ -127,9 +127,10 @@ class Helper:
     frame is many times larger than what a pipe holds.
     """
 
-    def __init__(self, settings: Settings, digest_key: bytes) -> None:
-        """Describe it; it is started when there is work for it."""
-        self._beside = Beside(MODULE, settings.data, digest_key)
+    def __init__(self, beside: Beside, digest_key: bytes) -> None:
+        """Tell the process what it needs; where it does not run, it is started when there is work for it."""
+        self._beside = beside
+        beside.greet(digest_key)
         self._thread = ThreadPoolExecutor(1, "prepare")
         self._told: dict[str, InForce] = {}
         """The field mappings that the process knows to be in force, beside those that ship."""
@@ -187,11 +188,8 @@ class Helper:
         await loop.run_in_executor(None, self._thread.shutdown)
 
 
-def main() -> int:
+def program(settings: Settings) -> None:
     """Serve the worker until it closes the pipe; it does so by dying, too."""
-    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("--data", required=True, help="data directory of the cell")
-    settings = load_settings(parser.parse_args().data)
 
     def begin(digest_key: bytes) -> Callable[[bytes], bytes]:
         preparer = Preparer(channels(settings), digest_key, zone=settings.zone)
@@ -209,6 +207,13 @@ def main() -> int:
         return answer
 
     serve(begin)
+
+
+def main() -> int:
+    """Parse the arguments and serve."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("--data", required=True, help="data directory of the cell")
+    program(load_settings(parser.parse_args().data))
     return 0
 
 

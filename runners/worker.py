@@ -13,7 +13,9 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,9 @@ from domain.mail import Mail, Replies, decode_mail, encode_mail, encode_replies,
 from domain.order import TimerDue
 from domain.ports import Conflict, Tracked
 from domain.time_units import SECOND_MS
-from runners import mail_life
+from runners import committing, mail_life, prepare
 from runners.aio import run
+from runners.beside import Beside
 from runners.bootstrap import broker_address, channels, open_log, open_spool, open_vault
 from runners.committing import CommitFailed, Committer
 from runners.engine import Batch, Delivered, Engine, Opened
@@ -65,6 +68,9 @@ CYCLES_S = 60.0
 RETRY_S = 0.5
 HANG_S = 30.0
 """A batch that is decided for longer hangs: the process ends itself, and what hung is found like what kills."""
+BATCH_FIRST = 128
+"""Most messages of the first batch after a pause; each may be half as large again as the one before: a large one at
+once would be waited for while it is prepared."""
 SWITCH_S = 0.0005
 """Python's thread switch interval: the committing thread must not wait 5 ms for each of its few turns."""
 HOLDER_FILE = "holder"
@@ -79,7 +85,9 @@ class LeaseLost(Exception):
 class Worker:
     """Runs an engine on the mail of a broker until it is told to stop."""
 
-    def __init__(self, settings: Settings, engine: Engine, nc: Connection, helper: Helper, holder: str) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, nc: Connection, helper: Helper, committer: Committer, holder: str
+    ) -> None:
         """Connect the parts; `run` does the work."""
         self._settings = settings
         self._cell = settings.cell
@@ -91,7 +99,7 @@ class Worker:
         self._commits = ThreadPoolExecutor(1, "commit")
         self._publisher = BatchPublisher(nc)
         self._helper = helper
-        self._committer = Committer(settings, engine)
+        self._committer = committer
         self._behind = False
         """Whether more mail waits than another batch takes."""
         self._trouble: BrokerError | None = None
@@ -265,9 +273,11 @@ class Worker:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """Read ahead by one batch, and have its payloads prepared while the batch before is decided."""
+        size = BATCH_FIRST
         try:
             while not self._stop.is_set() and self._trouble is None:
-                messages = await reader.next(self._suspect.size, 0.25)
+                messages = await reader.next(min(size, self._suspect.size), 0.25)
+                size = min(size * 3 // 2, self._settings.batch_messages) if messages else BATCH_FIRST
                 self._behind = reader.behind >= self._settings.batch_messages
                 if messages:
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
@@ -455,8 +465,8 @@ def holder_of(directory: Path) -> str:
     return file.read_text().strip()
 
 
-def build_engine(settings: Settings) -> tuple[Engine, Helper]:
-    """Build the engine on the settings' stores, and the helper that prepares payloads for it.
+def build_engine(settings: Settings) -> tuple[Engine, bytes]:
+    """Build the engine on the settings' stores; return it and the cell's key for digests that are searched by.
 
     Raises:
         KeysMissing: there are events, but no keys: new ones would make strangers of all known orders.
@@ -478,17 +488,31 @@ def build_engine(settings: Settings) -> tuple[Engine, Helper]:
             return None
 
     engine = Engine(event_log, vault, preparer, fetch=fetch, actors_max=settings.actors_max)
-    return engine, Helper(settings, digest_key)
+    return engine, digest_key
 
 
-async def work(settings: Settings) -> None:
+@contextlib.contextmanager
+def beside(settings: Settings) -> Iterator[tuple[Beside, Beside]]:
+    """Start the processes that prepare payloads and write commits; end them in the end."""
+    channels(settings)  # loads their modules, once for all
+    with (
+        contextlib.closing(Beside(prepare.MODULE, settings.data)) as preparing,
+        contextlib.closing(Beside(committing.MODULE, settings.data)) as writing,
+    ):
+        preparing.fork(partial(prepare.program, settings))
+        writing.fork(partial(committing.program, settings))
+        yield preparing, writing
+
+
+async def work(settings: Settings, preparing: Beside, writing: Beside) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_S)
     gc.disable()  # a turn leaves no cycles, and to look for them amid a backlog costs a tenth of deciding it
     _end_where_it_hangs()
-    engine, helper = build_engine(settings)
+    engine, digest_key = build_engine(settings)
+    helper = Helper(preparing, digest_key)
     nc = await connect(broker_address(settings), f"worker-{settings.cell}")
-    worker = Worker(settings, engine, nc, helper, holder_of(settings.path))
+    worker = Worker(settings, engine, nc, helper, Committer(writing, engine), holder_of(settings.path))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
@@ -508,7 +532,8 @@ def main() -> int:
     settings = load_settings(arguments.data)
     lost = False
     try:
-        run(work(settings))
+        with beside(settings) as (preparing, writing):
+            run(work(settings, preparing, writing))
     except* (Conflict, LeaseLost) as troubles:
         log.error("worker.lost_the_cell", error=str(_leaves(troubles)[0]))  # noqa: TRY400  not a crash
         lost = True

@@ -80,7 +80,7 @@ class Cell:
 
     def _open(self) -> None:
         self.engine: Engine
-        self.engine, self._helper = build_engine(self.settings)
+        self.engine, _ = build_engine(self.settings)
         tracked = self.engine.take_over()
         if not tracked.incarnation:
             self.engine.begin_life("life1", 0, None, T0)

@@ -24,6 +24,7 @@ from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
 from domain.ports import Record
 from runners import committing, engine, suspect, worker
+from runners.beside import Beside
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
     "take_over": [(SqliteEventLog, "take_over"), (PostgresEventLog, "take_over")],
@@ -118,8 +119,13 @@ def _all_beside() -> None:
     committing.Committer.__init__ = waiting  # type: ignore[method-assign,assignment]
 
 
+def _no_fork(_: Beside, __: Callable[[], None]) -> None:
+    """Have what runs beside started by its name when there is work for it: a fork would have the traps, too."""
+
+
 def main() -> int:
     """Set the traps that the environment names, and work."""
+    Beside.fork = _no_fork  # type: ignore[method-assign,assignment]
     if at := os.environ.get("ORDERSPINE_TEST_AT"):
         trap = Trap(at)
         for owner, name in PLACES[trap.place]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from adapters.storage.vault import MemoryVault
 from domain.cell import Taken
 from domain.mapping import SHIPPED, InForce
+from runners.beside import Beside
 from runners.engine import Delivered, Opened
-from runners.prepare import Helper
+from runners.prepare import MODULE, Helper
 from runners.preparing import Ready
-from runners.settings import Settings
 from tests.integration.mixed_mail import snapshot, trade
 
 
@@ -23,6 +23,10 @@ def opened(first: int) -> Opened:
     return Opened(delivered, mails, dict(vault.keys([mail.to for mail in mails], create=True)))
 
 
+def made(directory: Path) -> Helper:
+    return Helper(Beside(MODULE, str(directory)), b"k" * 32)
+
+
 async def prepared(helper: Helper, batch: Opened, in_force: dict[str, InForce]) -> dict[int, Ready]:
     """Ask until the helper is there: while it starts it prepares nothing."""
     for _ in range(1500):
@@ -33,8 +37,7 @@ async def prepared(helper: Helper, batch: Opened, in_force: dict[str, InForce]) 
 
 
 async def test_an_abandoned_question_is_never_answered_to_the_next_one(tmp_path: Path) -> None:
-    settings = Settings(str(tmp_path))
-    helper, other = Helper(settings, b"k" * 32), Helper(settings, b"k" * 32)
+    helper, other = made(tmp_path), made(tmp_path)
     try:
         await prepared(helper, opened(1), {})
         for wait_s in (0.0, 0.001, 0.005, 0.02):
@@ -51,7 +54,7 @@ async def test_an_abandoned_question_is_never_answered_to_the_next_one(tmp_path:
 async def test_a_mapping_reaches_the_helper_with_the_first_frame_that_needs_it(tmp_path: Path) -> None:
     text = '[[field]]\nfrom = "buyer_message"\nto = "attributes.said"\npersonal = false\n'
     changed = InForce(3, "d3", text)
-    helper = Helper(Settings(str(tmp_path)), b"k" * 32)
+    helper = made(tmp_path)
     try:
         for in_force, said in (
             (SHIPPED, None),
@@ -72,7 +75,7 @@ async def test_a_mapping_reaches_the_helper_with_the_first_frame_that_needs_it(t
 
 async def test_a_helper_that_died_is_started_again_and_told_anew(tmp_path: Path) -> None:
     changed = InForce(3, "d3", '[[field]]\nfrom = "buyer_message"\nto = "attributes.said"\npersonal = false\n')
-    helper = Helper(Settings(str(tmp_path)), b"k" * 32)
+    helper = made(tmp_path)
     try:
         before = await prepared(helper, opened(1), {"taobao": changed})
         helper._beside.kill()
