@@ -103,7 +103,6 @@ def _of_stream(
         if upto:
             end = upto[-1].position
             models.apply(following.fold(in_current_shape(upto), end))
-            following.keep(end)
         if len(upto) < len(page):
             break
         version = page[-1].version

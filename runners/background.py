@@ -18,9 +18,9 @@ NICE = 5
 """A quarter of the processor where the worker wants all of it as well: read models never stand still."""
 LOWEST = 19
 """What hardly anything waits for."""
-REST = 9
+REST = 19
 """How many times as long as it worked a part rests while the cell is behind its mail."""
-REST_MAX_S = 1.0
+REST_MAX_S = 2.0
 POLL_S = 1.0
 """How long a lost hint can delay anything."""
 LOG_WAIT_S = 0.2
@@ -58,7 +58,7 @@ class Background:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def rest(self, worked_s: float, hints: Hints | None) -> None:
-        """Make way while the cell is behind its mail: work for a tenth of the time, and at least once in a while.
+        """Make way while the cell is behind its mail: work for a twentieth of the time, and at least once in a while.
 
         Priorities alone do not do it: what the broker does for us, it does at its own.
         """
@@ -100,6 +100,11 @@ class Link:
         self._not_before = 0.0
         self.nc: Connection | None = None
         self.hints: Hints | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether the cell is known to be behind its mail."""
+        return self.hints is not None and self.hints.behind
 
     async def up(self) -> Connection | None:
         """Return the connection, made anew where the last one was given up; None while the broker cannot be reached."""

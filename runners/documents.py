@@ -139,6 +139,12 @@ class Documents:
             return False
         return True
 
+    async def forget(self) -> None:
+        """Finish what is being written and remember nothing: `settle` makes good from the rows what is missing."""
+        await self._written()
+        self._marker = None
+        self._pending.clear()
+
     async def close(self) -> None:
         """Finish what is being written."""
         await self._written()

@@ -5,12 +5,16 @@ broker's buckets follow the rows and are made again from them whenever their own
 """
 
 import argparse
+import asyncio
+import contextlib
 import gc
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,16 +24,21 @@ from adapters.storage.read_models import Checkpoint, OutOfStep, ReadModels, Step
 from domain.ports import EventLog, LogDamaged, Recorded
 from projections import PROJECTIONS
 from projections.base import Projection, in_current_shape
+from runners import writing
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
+from runners.beside import Beside
 from runners.bootstrap import open_read_models
 from runners.documents import Documents
 from runners.settings import Settings, load_settings
+from runners.writing import Writer
 
 BATCH_EVENTS = 4_000
 """Most events of one batch. A larger one writes rows that many orders share (stock levels) less often."""
-DOCUMENTS_KEPT = 8_192
+DOCUMENTS_KEPT = 20_000
 """Most documents a projection that is not kept whole holds in memory."""
+SHOW_S = 5.0
+"""How long the buckets wait at most while there is more to fold: what changes again meanwhile is written once."""
 
 log = structlog.get_logger()
 
@@ -45,12 +54,16 @@ class Following:
         self.changed: dict[Any, Any] = {}
         """What the last batch changed; None = it went."""
         self.checkpoint = Checkpoint("", 0, live=False)
+        self.position = 0
+        """How far it is folded, which may be beyond what is in the tables."""
         self.reload()
 
     def reload(self) -> None:
         """Forget what is in memory and believe the tables."""
         projection = self.projection
         self.checkpoint = self._read_models.checkpoint(projection)
+        self.position = self.checkpoint.position
+        self.changed = {}
         self.documents = projection.load(self._read_models.load_all(projection)) if projection.whole else {}
 
     def begin(self, generation: str) -> None:
@@ -59,22 +72,26 @@ class Following:
         self.reload()
 
     def fold(self, events: Sequence[Recorded], position: int) -> Step:
-        """Fold a batch that ends at `position`; `keep` or `reload` must follow."""
+        """Fold a batch that ends at `position`; the step is to be written, or all of it forgotten by `reload`."""
         projection = self.projection
         self._load(projection.keys(events))
         self._load(projection.beyond(events, self.documents))
         self.changed = projection.fold(events, self.documents)
         changes = projection.changes(self.changed)
-        return Step(projection, changes, self.checkpoint.generation, self.checkpoint.position, position)
+        step = Step(projection, changes, self.checkpoint.generation, self.position, position)
+        self.position = position
+        self._keep()
+        return step
 
     def _load(self, keys: Iterable[Any]) -> None:
+        if self.projection.whole:
+            return
+        # What the batch before changed is in memory: it need not be in the tables yet.
         missing = [key for key in keys if key not in self.documents]
         if missing:
             self.documents.update(self.projection.load(self._read_models.load(self.projection, missing)))
 
-    def keep(self, position: int) -> None:
-        """Believe what was folded: it is in the tables."""
-        self.checkpoint = self.checkpoint._replace(position=position)
+    def _keep(self) -> None:
         documents = self.documents
         if self.projection.whole:
             documents.update(self.changed)
@@ -84,13 +101,30 @@ class Following:
         for key, document in self.changed.items():
             documents.pop(key, None)  # to the young end
             documents[key] = document
-        if len(documents) > DOCUMENTS_KEPT:
-            for key in list(islice(documents, len(documents) - DOCUMENTS_KEPT)):
+        surplus = len(documents) - max(DOCUMENTS_KEPT, len(self.changed))
+        if surplus > 0:
+            for key in list(islice(documents, surplus)):
                 del documents[key]
 
 
+class Folded(NamedTuple):
+    """A batch that is folded, but not written."""
+
+    steps: list[Step]
+    position: int
+    """Of its last event."""
+    events: int
+    more: bool
+    """Whether the log may go on behind it."""
+
+
 class Projector:
-    """Folds a log into read models, batch by batch. Synchronous; replay, tests and the process use it alike."""
+    """Folds a log into read models, batch by batch. Synchronous; replay, tests and the process use it alike.
+
+    `run_once` does all there is to a batch. Who would rather fold the next one while one is written does as it does:
+    `fold` in one thread, `write` in another, in the same order, one of each at a time, and `written` behind each
+    `write`; after any error `reload`, with nothing under way.
+    """
 
     def __init__(
         self,
@@ -98,17 +132,19 @@ class Projector:
         read_models: ReadModels,
         projections: Sequence[Projection[Any, Any]] = PROJECTIONS,
         batch: int = BATCH_EVENTS,
+        apply: Callable[..., None] | None = None,
     ) -> None:
-        """Make missing tables and find the checkpoints."""
+        """Make missing tables and find the checkpoints. `apply` writes steps instead of the read models' own."""
         self._log = event_log
         self._read_models = read_models
         self._batch = batch
+        self._apply = apply or read_models.apply
         read_models.prepare(projections)
         self.following = [Following(projection, read_models) for projection in projections]
 
     @property
     def position(self) -> int:
-        """Position that every projection has reached."""
+        """Position that every projection has reached, in its tables."""
         return min(following.checkpoint.position for following in self.following)
 
     def run_once(self) -> int:
@@ -120,12 +156,16 @@ class Projector:
             UnknownTag: a newer build wrote an event.
         """
         try:
-            return self._run_once()
+            folded = self.fold()
+            if folded is None:
+                self.show_finished()
+                return 0
+            self.write(folded)
         except BaseException:
-            # The folds may have changed documents in memory that are not in the tables.
-            for following in self.following:
-                following.reload()
+            self.reload()
             raise
+        self.written(folded)
+        return folded.events
 
     def run(self, upto: int | None = None) -> int:
         """Fold until the end of the log, or at least to position `upto`; return the number of events read."""
@@ -133,49 +173,66 @@ class Projector:
         while (upto is None or self.position < upto) and (count := self.run_once()):
             total += count
         if upto is None:
-            self._show_finished()
+            self.show_finished()
         return total
 
-    def _run_once(self) -> int:
+    def reload(self) -> None:
+        """Believe the tables: what was folded may not be in them."""
+        for following in self.following:
+            following.reload()
+
+    def fold(self) -> Folded | None:
+        """Fold up to one batch in memory; None at the end of the log.
+
+        Raises:
+            LogDamaged, UnknownTag: see `run_once`.
+        """
         generation = self._same_life()
-        start = self.position
+        start = min(following.position for following in self.following)
         read = self._log.read(start, self._batch)
         if not read:
-            self._check_head(generation)
-            self._show_finished()
-            return 0
+            self._check_head(generation, start)
+            return None
         if read[0].position != start + 1 or read[-1].position != start + len(read):
             raise LogDamaged(f"events behind {start} are not without gaps")
         end = read[-1].position
         events = in_current_shape(read)
         steps = []
         for following in self.following:
-            known = following.checkpoint.position - start
+            known = following.position - start
             following.changed = {}
             if known < len(events):
                 steps.append(following.fold(events[known:] if known else events, end))
-        self._read_models.apply(*steps)
+        return Folded(steps, end, len(read), len(read) == self._batch)
+
+    def write(self, folded: Folded) -> None:
+        """Write a batch. Raises OutOfStep; see `run_once`."""
+        self._apply(*folded.steps)
+
+    def written(self, folded: Folded) -> None:
+        """Note that a batch is in the tables."""
         for following in self.following:
-            if following.checkpoint.position < end:
-                following.keep(end)
-        return len(read)
+            if following.checkpoint.position < folded.position:
+                following.checkpoint = following.checkpoint._replace(position=folded.position)
 
     def _same_life(self) -> str:
         """Return the log's generation; projections of another one begin anew."""
         generation = self._log.tracked().generation
         for following in self.following:
             if following.checkpoint.generation != generation:
+                if following.position != following.checkpoint.position:
+                    raise OutOfStep("the log began a new life while a batch was written")
                 if following.checkpoint.generation:
                     log.warning("projector.new_generation", projection=following.projection.name)
                 following.begin(generation)
         return generation
 
-    def _check_head(self, generation: str) -> None:
+    def _check_head(self, generation: str, position: int) -> None:
         tracked = self._log.tracked()
-        if tracked.generation == generation and tracked.head < self.position:
-            raise LogDamaged(f"the log ends at {tracked.head}; the read models have seen {self.position}")
+        if tracked.generation == generation and tracked.head < position:
+            raise LogDamaged(f"the log ends at {tracked.head}; the read models have seen {position}")
 
-    def _show_finished(self) -> None:
+    def show_finished(self) -> None:
         """Show the versions that have caught up with the log instead of the older ones."""
         for following in self.following:
             if not following.checkpoint.live:
@@ -185,7 +242,7 @@ class Projector:
 
 
 class Shown:
-    """The buckets of a projector's documents, on one connection."""
+    """The buckets of a projector's documents, on one connection. What is told of a batch must be in the tables."""
 
     def __init__(self, projector: Projector, read_models: ReadModels, settings: Settings) -> None:
         """Nothing is connected yet."""
@@ -193,7 +250,14 @@ class Shown:
         self._read_models = read_models
         self._settings = settings
         self._nc: Connection | None = None
-        self._buckets: list[tuple[Following, Documents]] = []
+        self._buckets: list[tuple[Following, Documents, dict[Any, Any]]] = []
+        """Each with what has changed since it was shown."""
+        self._shown_at = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether what has changed has waited long enough."""
+        return time.monotonic() - self._shown_at >= SHOW_S
 
     def on(self, nc: Connection) -> None:
         """Go on with this connection, if it is a new one."""
@@ -201,28 +265,87 @@ class Shown:
             return
         self._nc = nc
         self._buckets = [
-            (following, Documents(nc, self._settings.cell, following.projection, self._read_models))
+            (following, Documents(nc, self._settings.cell, following.projection, self._read_models), {})
             for following in self._projector.following
             if following.projection.bucket
         ]
 
+    def note(self) -> None:
+        """Remember what the last batch changed, to be shown together: what changes again is shown once."""
+        for following, _, waiting in self._buckets:
+            waiting.update(following.changed)
+
+    async def forget(self) -> None:
+        """Remember nothing: it may not be in the tables."""
+        for _, documents, waiting in self._buckets:
+            waiting.clear()
+            await documents.forget()
+
     async def follow(self) -> None:
-        """Show what the last batch changed."""
-        for following, documents in self._buckets:
-            await documents.follow(following.changed, following.checkpoint)
+        """Show what has changed."""
+        self._shown_at = time.monotonic()
+        for following, documents, waiting in self._buckets:
+            await documents.follow(waiting, following.checkpoint)
+            waiting.clear()
 
     async def settle(self) -> None:
         """Show all that is in the rows."""
-        for following, documents in self._buckets:
+        for following, documents, _ in self._buckets:
             await documents.settle(following.checkpoint)
 
     async def close(self) -> None:
         """Finish what is being written."""
-        for _, documents in self._buckets:
+        for _, documents, _ in self._buckets:
             await documents.close()
 
 
-async def project(settings: Settings, *, broker: bool = True) -> None:
+class Written:
+    """Writes one batch after the other in a thread of its own, while the next one is folded."""
+
+    def __init__(self, projector: Projector) -> None:
+        """Nothing is under way."""
+        self._projector = projector
+        self._thread = ThreadPoolExecutor(1, "write")
+        self._under_way: tuple[Folded, asyncio.Future[None]] | None = None
+
+    @property
+    def all(self) -> bool:
+        """Whether nothing is under way."""
+        return self._under_way is None
+
+    async def after(self, folded: Folded) -> None:
+        """Begin to write a batch when the one before is in the tables. Raises what `done` does."""
+        await self.done()
+        writing = asyncio.get_running_loop().run_in_executor(self._thread, self._projector.write, folded)
+        self._under_way = folded, writing
+
+    async def done(self) -> None:
+        """Wait until what is under way is in the tables.
+
+        Raises:
+            OutOfStep: it is not; nothing is under way any more.
+        """
+        if self._under_way is None:
+            return
+        folded, writing = self._under_way
+        try:
+            await writing
+        finally:
+            self._under_way = None
+        self._projector.written(folded)
+
+    async def ended(self) -> None:
+        """Wait until nothing is under way, whatever became of it."""
+        with contextlib.suppress(Exception):
+            await self.done()
+
+    async def close(self) -> None:
+        """Wait until nothing is under way, and end the thread."""
+        await self.ended()
+        self._thread.shutdown()
+
+
+async def project(settings: Settings, beside: Beside, *, broker: bool = True) -> None:
     """Follow the log until SIGTERM or SIGINT."""
     background = Background()
     background.begin()
@@ -232,8 +355,9 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
         return
     read_models = open_read_models(settings)
     link = Link(settings, f"projector-{settings.cell}")
-    projector = Projector(event_log, read_models)
+    projector = Projector(event_log, read_models, batch=BATCH_EVENTS, apply=Writer(beside, read_models).apply)
     shown = Shown(projector, read_models, settings)
+    written = Written(projector)
     log.info("projector.started", position=projector.position)
     try:
         while not background.stopping.is_set():
@@ -242,19 +366,33 @@ async def project(settings: Settings, *, broker: bool = True) -> None:
                 shown.on(nc)
             began = time.monotonic()
             try:
-                count = projector.run_once()
+                folded = projector.fold()
+                if folded is not None:
+                    await written.after(folded)
+                    shown.note()
+                showing = folded is None or not folded.more or shown.due
+                if showing or link.behind:
+                    await written.done()
             except OutOfStep as trouble:
                 log.warning("projector.out_of_step", reason=str(trouble))
+                await written.ended()
+                projector.reload()
+                await shown.forget()
                 await background.pause(POLL_S)
                 continue
-            if count:
-                await shown.follow()
-                await background.rest(time.monotonic() - began, link.hints)
+            if folded is None:
+                projector.show_finished()
+                await shown.settle()
+                await background.pause(POLL_S, link.hints)
                 continue
-            await shown.settle()
-            await background.pause(POLL_S, link.hints)
+            if showing:
+                await shown.follow()
+            if written.all:
+                await background.rest(time.monotonic() - began, link.hints)
+        await written.done()
         await shown.close()
     finally:
+        await written.close()
         await link.close()
         read_models.close()
         event_log.close()
@@ -266,8 +404,11 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="data directory of the cell")
     parser.add_argument("--no-broker", action="store_true", help="write the tables only")
     arguments = parser.parse_args()
+    settings = load_settings(arguments.data)
     try:
-        run(project(load_settings(arguments.data), broker=not arguments.no_broker))
+        with contextlib.closing(Beside(writing.MODULE, settings.data)) as beside:
+            beside.fork(partial(writing.program, settings))
+            run(project(settings, beside, broker=not arguments.no_broker))
     except SQLAlchemyError as error:
         from runners.failures import of_read_models  # noqa: PLC0415  heavy, and needed at the end only
 

@@ -16,15 +16,17 @@ ROOT = Path(__file__).resolve().parents[2]
 class Follower:
     """`python -m runners.<name> --data DIR`, started again after each kill."""
 
-    def __init__(self, name: str, data: Path, *options: str) -> None:
-        self._command = [sys.executable, "-m", f"runners.{name}", "--data", str(data), *options]
+    def __init__(self, name: str, data: Path, *options: str, **environment: str) -> None:
+        module = name if "." in name else f"runners.{name}"
+        self._command = [sys.executable, "-m", module, "--data", str(data), *options]
+        self._environment = environment
         self._errors = (data / f"{name}.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ORDERSPINE_")}
         self._process = subprocess.Popen(
-            self._command, cwd=ROOT, env=environment, stdout=self._errors, stderr=self._errors
+            self._command, cwd=ROOT, env=environment | self._environment, stdout=self._errors, stderr=self._errors
         )
 
     def kill(self) -> None:
@@ -32,6 +34,11 @@ class Follower:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def terminate(self) -> int:
         assert self._process is not None
@@ -46,9 +53,9 @@ class Follower:
 
 
 @contextmanager
-def follower(name: str, data: Path, *options: str) -> Iterator[Follower]:
+def follower(name: str, data: Path, *options: str, **environment: str) -> Iterator[Follower]:
     """A process that is surely gone afterwards."""
-    one = Follower(name, data, *options)
+    one = Follower(name, data, *options, **environment)
     try:
         yield one
     finally:

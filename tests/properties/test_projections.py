@@ -48,6 +48,43 @@ def test_batches_and_restarts_leave_no_trace_in_the_rows(seed: int, batches: lis
     assert rows_of(log, batches, restart_each=restart_each) == rows_of(log, [], restart_each=False)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(1, 40),
+    kept=st.sampled_from([3, 20_000]),
+    fates=st.lists(st.sampled_from(["written", "lost", "refused"]), max_size=12),
+)
+def test_folding_ahead_of_what_is_written_leaves_no_trace_in_the_rows(
+    seed: int, size: int, kept: int, fates: list[str]
+) -> None:
+    """A batch is folded while the one before is not written; that one may be refused, or be written and not told."""
+    log = day(seed)
+    read_models = ReadModels("sqlite://")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runners.projector.DOCUMENTS_KEPT", kept)
+        projector = Projector(log, read_models, batch=size)
+        under_way = None
+        for fate in (*fates, *["written"] * 1000):
+            folded = projector.fold()
+            if under_way is not None:
+                if fate != "refused":
+                    projector.write(under_way)
+                if fate != "written":
+                    projector.reload()
+                    under_way = None
+                    continue
+                projector.written(under_way)
+            under_way = folded
+            if folded is None:
+                break
+        projector.show_finished()
+        found = everything(read_models)
+    assert projector.position == log.tracked().head
+    read_models.close()
+    assert found == rows_of(log, [], restart_each=False)
+
+
 def test_a_day_of_trade_holds_most_kinds_of_events() -> None:
     """Guards the property above: it would be empty with a log of few kinds."""
     seen = {event.tag for seed in range(12) for event in day(seed, 120).read(0, 10_000)}
