@@ -25,6 +25,8 @@ from runners.child import call_itself, die_with_parent
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""
+FILES_MAX = 1 << 20
+"""Where files are without number, so many are looked for to be closed."""
 AGAIN_S = 1.0
 """Least time between two starts: one that cannot start is not started for each batch."""
 _LENGTH = struct.Struct(">I")
@@ -61,10 +63,13 @@ class Beside:
     def fork(self, program: Callable[[], None]) -> None:
         """Begin its first life as a fork of this process; only before that opens or starts what two must not share.
 
+        Linux only. Elsewhere it is started by its name when there is work for it: libraries there do not expect forks.
+
         Args:
             program: what the module does when it is run.
         """
-        self._begin(_Fork(self._command[2].rpartition(".")[2], program))
+        if sys.platform == "linux":
+            self._begin(_Fork(self._command[2].rpartition(".")[2], program))
 
     def greet(self, greeting: bytes) -> None:
         """Say what it must know before it can answer, now and whenever it is started anew."""
@@ -154,8 +159,9 @@ class _Fork:
     def __init__(self, name: str, program: Callable[[], None]) -> None:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for written in (sys.stdout, sys.stderr):
+            if written is not None:  # closed by whoever started us
+                written.flush()
         self._pid = os.fork()
         if self._pid == 0:
             _be(name, program, theirs_in, theirs_out)
@@ -175,14 +181,17 @@ class _Fork:
         return status
 
     def kill(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(ProcessLookupError):
             if self._status is None:
                 os.kill(self._pid, signal.SIGKILL)
 
     def _ask(self, options: int) -> int | None:
         with self._lock:
             if self._status is None:
-                pid, status = os.waitpid(self._pid, options)
+                try:
+                    pid, status = os.waitpid(self._pid, options)
+                except ChildProcessError:  # whoever started us has SIGCHLD ignored: nobody learns of the end
+                    pid, status = self._pid, 0
                 if pid:
                     self._status = os.waitstatus_to_exitcode(status)
             return self._status
@@ -193,7 +202,7 @@ def _be(name: str, program: Callable[[], None], source: int, sink: int) -> NoRet
         call_itself(name)
         os.dup2(source, 0)
         os.dup2(sink, 1)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), FILES_MAX))
         sys.stdout = sys.stderr = os.fdopen(2, "w", 1, closefd=False)
         program()
     except BaseException:  # noqa: BLE001  it must not come out in a second copy of the owner

@@ -56,8 +56,8 @@ class Suspect:
         """Whether batches are reduced, because earlier processes died."""
         return self._size < self._full
 
-    def begin(self, tracked: Tracked) -> int:
-        """Note durably that the first batch behind `tracked` is tried now.
+    def begin(self, tracked: Tracked, most: int) -> int:
+        """Note durably that the first batch behind `tracked`, of no more than `most` messages, is tried now.
 
         Returns:
             The sequence of the message to quarantine unhandled, or 0.
@@ -76,7 +76,7 @@ class Suspect:
                     suspect = tracked.position + 1
         elif found and found.size < self._full and found.incarnation == tracked.incarnation:
             self._size = found.size
-        self._write(tracked)
+        self._write(tracked, min(self._size, most))
         return suspect
 
     def passed(self, tracked: Tracked) -> None:
@@ -92,10 +92,10 @@ class Suspect:
             self._marked = False
             self._file.unlink()
         else:
-            self._write(tracked)
+            self._write(tracked, self._size)
 
-    def _write(self, tracked: Tracked) -> None:
-        marker = _Marker(tracked.incarnation, tracked.position, self._size, self._tries)
+    def _write(self, tracked: Tracked, size: int) -> None:
+        marker = _Marker(tracked.incarnation, tracked.position, size, self._tries)
         fresh = self._file.with_suffix(".new")
         with fresh.open("wb") as file:
             file.write(msgspec.json.encode(marker))

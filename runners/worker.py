@@ -69,8 +69,8 @@ RETRY_S = 0.5
 HANG_S = 30.0
 """A batch that is decided for longer hangs: the process ends itself, and what hung is found like what kills."""
 BATCH_FIRST = 128
-"""Most messages of the first batch after a pause; each may be half as large again as the one before: a large one at
-once would be waited for while it is prepared."""
+"""Most messages of the first batch of a flood; each may be half as large again as the one before: a large one at once
+would be waited for while it is prepared."""
 SWITCH_S = 0.0005
 """Python's thread switch interval: the committing thread must not wait 5 ms for each of its few turns."""
 HOLDER_FILE = "holder"
@@ -277,7 +277,8 @@ class Worker:
         try:
             while not self._stop.is_set() and self._trouble is None:
                 messages = await reader.next(min(size, self._suspect.size), 0.25)
-                size = min(size * 3 // 2, self._settings.batch_messages) if messages else BATCH_FIRST
+                flood = len(messages) >= BATCH_FIRST // 2
+                size = min(size * 3 // 2, self._settings.batch_messages) if flood else BATCH_FIRST
                 self._behind = reader.behind >= self._settings.batch_messages
                 if messages:
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
@@ -301,7 +302,7 @@ class Worker:
             except TimeoutError:
                 log.exception("prepare.hung", first=batch.delivered[0].seq)
                 beforehand = {}
-            suspect = 0 if begun else self._suspect.begin(self._engine.tracked)
+            suspect = 0 if begun else self._suspect.begin(self._engine.tracked, BATCH_FIRST)
             # The next batch is decided while this one is committed, but not while a message that kills is searched: the
             # batch that is being decided must be the one behind the log's position.
             alone = not begun or self._suspect.searching

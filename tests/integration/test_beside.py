@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,31 @@ def test_a_fork_whose_program_ends_is_no_second_copy_of_its_owner(
         assert one.ask(b"?", 5).startswith(b"hello ")
     assert [each.name for each in tmp_path.iterdir()] == [str(before)]
     assert ("the program is broken" in capfd.readouterr().err) == (broken is _raises)
+
+
+def test_a_fork_s_end_is_noticed_where_nobody_tells_of_it() -> None:
+    """Whoever started us may have had SIGCHLD ignored."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with closing(Beside(MODULE, "")) as one:
+            one.fork(program)
+            one.greet(b"hello")
+            wait_until(one.ready)
+            with pytest.raises(Gone):
+                one.ask(b"die", 5)
+            wait_until(one.ready)
+            assert one.ask(b"?", 5).startswith(b"hello ")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_an_owner_that_may_print_nowhere_can_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with closing(Beside(MODULE, "")) as one:
+        one.fork(program)
+        one.greet(b"hello")
+        wait_until(one.ready)
+        assert one.ask(b"?", 5).startswith(b"hello ")
 
 
 def test_it_ends_with_its_owner() -> None:

@@ -4,10 +4,12 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
 
+from tests.integration.following import wait_for
 from tests.integration.harness import CRASHING, KILLED, Cell, Process, ended, running_cell, stopped
 from tests.integration.mixed_mail import mixed
 
@@ -135,3 +137,29 @@ async def test_what_a_stopped_worker_hands_over_behind_its_successor_is_refused(
         successor.terminate()
         assert await ended(successor) == 0
         assert await cell.assert_exactly_once() > 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is a fork on Linux only")
+async def test_forks_that_are_killed_at_work_leave_no_trace(tmp_path: Path) -> None:
+    """The real worker: its first processes beside it are forks. One that commits takes the worker with it."""
+    chance = Random(5)
+    killed = {"committing": 0, "prepare": 0}
+    async with running_cell(tmp_path, batch_messages=300) as cell:
+        for number in range(6):
+            await cell.publish(mixed(900, seed=1 + number))
+            worker = cell.start()
+            victim = "prepare" if number % 3 == 2 else "committing"
+            before = cell.tracked()
+            await wait_for(lambda before=before: cell.tracked() != before)  # type: ignore[misc]
+            await asyncio.sleep(chance.random() * 0.1)
+            for child in psutil.Process(worker.pid).children():
+                if child.name() == victim:
+                    child.kill()
+                    killed[victim] += 1
+            await asyncio.sleep(chance.random() * 0.2)
+            if worker.poll() is None:
+                worker.kill()
+            await ended(worker)
+        await rest(cell)
+        assert await cell.assert_exactly_once() > 3000
+    assert killed == {"committing": 4, "prepare": 2}

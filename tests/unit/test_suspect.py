@@ -9,6 +9,8 @@ from domain.ports import Tracked
 from runners.suspect import TRIES_ALONE, Suspect
 
 FULL = 64
+FIRST = 16
+"""Most messages of a process's first batch."""
 
 
 class Log:
@@ -25,16 +27,18 @@ class Log:
 def live(directory: Path, log: Log, messages: int, poison: set[int], lifetime: int = 1 << 30) -> int | None:
     """Run a process until all is handled (None), or it dies of poison or after some batches; return whom it blames."""
     suspect = Suspect(directory, FULL)
-    blamed = suspect.begin(log.row)
+    blamed = suspect.begin(log.row, FIRST)
+    most = FIRST
     while log.position < messages:
         if lifetime <= 0:
             return blamed
         lifetime -= 1
-        batch = range(log.position + 1, min(log.position + suspect.size, messages) + 1)
+        batch = range(log.position + 1, min(log.position + min(most, suspect.size), messages) + 1)
         if poison & (set(batch) - {blamed}):
             return blamed
         log.position = batch[-1]
         suspect.passed(log.row)
+        most = FULL
     return None
 
 
@@ -62,6 +66,15 @@ def test_the_search_takes_few_deaths(tmp_path: Path) -> None:
     assert not (tmp_path / "suspect.json").exists()
 
 
+def test_a_death_in_the_first_batch_begins_the_search_at_its_size(tmp_path: Path) -> None:
+    log = Log()
+    deaths = 0
+    while log.position < 200:
+        live(tmp_path, log, 200, {1})
+        deaths += log.position < 200
+    assert deaths == FIRST.bit_length() - 1 + TRIES_ALONE
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_kills_from_outside_blame_nobody(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -73,4 +86,4 @@ def test_kills_from_outside_blame_nobody(tmp_path: Path, seed: int) -> None:
 
 def test_a_torn_marker_is_no_marker(tmp_path: Path) -> None:
     (tmp_path / "suspect.json").write_bytes(b'{"incarn')
-    assert Suspect(tmp_path, FULL).begin(Log().row) == 0
+    assert Suspect(tmp_path, FULL).begin(Log().row, FIRST) == 0
