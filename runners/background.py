@@ -58,7 +58,7 @@ class Background:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def rest(self, worked_s: float, hints: Hints | None) -> None:
-        """Make way while the cell is behind its mail: work for a twentieth of the time, and at least once in a while.
+        """Make way while the cell is behind its mail: work a twentieth of the time, but every other second.
 
         Priorities alone do not do it: what the broker does for us, it does at its own.
         """

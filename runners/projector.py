@@ -11,8 +11,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from projections import PROJECTIONS
 from projections.base import Projection, in_current_shape
 from runners import writing
 from runners.aio import run
-from runners.background import POLL_S, Background, Link
+from runners.background import NICE, POLL_S, Background, Link, give_way
 from runners.beside import Beside
 from runners.bootstrap import open_read_models
 from runners.documents import Documents
@@ -37,6 +36,8 @@ BATCH_EVENTS = 4_000
 """Most events of one batch. A larger one writes rows that many orders share (stock levels) less often."""
 DOCUMENTS_KEPT = 20_000
 """Most documents a projection that is not kept whole holds in memory."""
+STOP_S = 3.0
+"""How long a batch under way may still take when the process is to end; the supervisor waits for 5 s."""
 SHOW_S = 5.0
 """How long the buckets wait at most while there is more to fold: what changes again meanwhile is written once."""
 
@@ -116,6 +117,8 @@ class Folded(NamedTuple):
     events: int
     more: bool
     """Whether the log may go on behind it."""
+    changed: dict[str, dict[Any, Any]]
+    """Projection → what it changed there; None = it went."""
 
 
 class Projector:
@@ -176,6 +179,31 @@ class Projector:
             self.show_finished()
         return total
 
+    def run_ahead(self, progress: Callable[[int], None]) -> None:
+        """Fold until the end of the log, each batch while the one before is written in a thread of its own.
+
+        Worth it where `apply` leaves the interpreter alone. `progress` is told the position that was reached. Raises
+        what `run_once` does.
+        """
+        under_way: tuple[Folded, Future[None]] | None = None
+        with ThreadPoolExecutor(1, "write") as thread:
+            try:
+                while True:
+                    folded = self.fold()
+                    if under_way is not None:
+                        before, writing = under_way
+                        writing.result()
+                        self.written(before)
+                        progress(before.position)
+                    if folded is None:
+                        break
+                    under_way = folded, thread.submit(self.write, folded)
+            except BaseException:
+                thread.shutdown()
+                self.reload()
+                raise
+        self.show_finished()
+
     def reload(self) -> None:
         """Believe the tables: what was folded may not be in them."""
         for following in self.following:
@@ -203,7 +231,8 @@ class Projector:
             following.changed = {}
             if known < len(events):
                 steps.append(following.fold(events[known:] if known else events, end))
-        return Folded(steps, end, len(read), len(read) == self._batch)
+        changed = {following.projection.name: following.changed for following in self.following}
+        return Folded(steps, end, len(read), len(read) == self._batch, changed)
 
     def write(self, folded: Folded) -> None:
         """Write a batch. Raises OutOfStep; see `run_once`."""
@@ -270,10 +299,10 @@ class Shown:
             if following.projection.bucket
         ]
 
-    def note(self) -> None:
-        """Remember what the last batch changed, to be shown together: what changes again is shown once."""
+    def note(self, folded: Folded) -> None:
+        """Remember what a batch changed, to be shown together: what changes again is shown once."""
         for following, _, waiting in self._buckets:
-            waiting.update(following.changed)
+            waiting.update(folded.changed[following.projection.name])
 
     async def forget(self) -> None:
         """Remember nothing: it may not be in the tables."""
@@ -290,6 +319,7 @@ class Shown:
 
     async def settle(self) -> None:
         """Show all that is in the rows."""
+        await self.follow()
         for following, documents, _ in self._buckets:
             await documents.settle(following.checkpoint)
 
@@ -335,14 +365,23 @@ class Written:
         self._projector.written(folded)
 
     async def ended(self) -> None:
-        """Wait until nothing is under way, whatever became of it."""
-        with contextlib.suppress(Exception):
+        """Wait until nothing is under way, whatever became of it: the tables tell."""
+        try:
             await self.done()
+        except Exception as trouble:  # noqa: BLE001
+            log.warning("projector.not_written", reason=str(trouble) or repr(trouble))
 
     async def close(self) -> None:
         """Wait until nothing is under way, and end the thread."""
         await self.ended()
         self._thread.shutdown()
+
+
+async def _end_in_time(stopping: asyncio.Event, beside: Beside) -> None:
+    """Wait for no batch for ever once we are to end: what is not in the tables is folded again."""
+    await stopping.wait()
+    await asyncio.sleep(STOP_S)
+    beside.kill()
 
 
 async def project(settings: Settings, beside: Beside, *, broker: bool = True) -> None:
@@ -358,6 +397,7 @@ async def project(settings: Settings, beside: Beside, *, broker: bool = True) ->
     projector = Projector(event_log, read_models, batch=BATCH_EVENTS, apply=Writer(beside, read_models).apply)
     shown = Shown(projector, read_models, settings)
     written = Written(projector)
+    ending = asyncio.create_task(_end_in_time(background.stopping, beside))
     log.info("projector.started", position=projector.position)
     try:
         while not background.stopping.is_set():
@@ -369,7 +409,7 @@ async def project(settings: Settings, beside: Beside, *, broker: bool = True) ->
                 folded = projector.fold()
                 if folded is not None:
                     await written.after(folded)
-                    shown.note()
+                    shown.note(folded)
                 showing = folded is None or not folded.more or shown.due
                 if showing or link.behind:
                     await written.done()
@@ -389,10 +429,11 @@ async def project(settings: Settings, beside: Beside, *, broker: bool = True) ->
                 await shown.follow()
             if written.all:
                 await background.rest(time.monotonic() - began, link.hints)
-        await written.done()
+        await written.ended()
         await shown.close()
     finally:
         await written.close()
+        ending.cancel()
         await link.close()
         read_models.close()
         event_log.close()
@@ -407,7 +448,8 @@ def main() -> int:
     settings = load_settings(arguments.data)
     try:
         with contextlib.closing(Beside(writing.MODULE, settings.data)) as beside:
-            beside.fork(partial(writing.program, settings))
+            give_way(NICE)
+            beside.fork(writing.program)
             run(project(settings, beside, broker=not arguments.no_broker))
     except SQLAlchemyError as error:
         from runners.failures import of_read_models  # noqa: PLC0415  heavy, and needed at the end only

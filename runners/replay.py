@@ -25,12 +25,16 @@ from domain.ids import kind_of, parts_of, warehouse_key
 from domain.ports import EventLog, LogDamaged, Recorded, StoredSnapshot, Tracked
 from projections import PROJECTIONS
 from projections.base import Projection
-from runners import timers
+from runners import timers, writing
+from runners.beside import Beside
 from runners.log_pages import pages
 from runners.projector import BATCH_EVENTS, Projector
+from runners.writing import Writer
 
 STATES_MAX = 50_000
 """Most states in memory; those that were not needed for longest leave and are folded again from their stream."""
+LONG = 20_000
+"""Events from which on a second process, which takes half a second to start, is worth it."""
 DIFFERENCES_MAX = 200
 """Most differences and broken invariants that are told one by one; the rest is counted."""
 
@@ -410,6 +414,7 @@ def replay_read_models(
     live_file: Path | None = None,
     projections: Sequence[Projection[Any, Any]] = PROJECTIONS,
     progress: Progress = _nothing,
+    hurry: bool = False,
 ) -> ReplayedReadModels:
     """Build all read models anew in the directory `scratch`, and compare them with the live ones.
 
@@ -423,6 +428,7 @@ def replay_read_models(
         live_file: their SQLite file instead: it is copied first, so that all of it is compared.
         projections: what to build.
         progress: is told how far it got.
+        hurry: whether a long log may take a second core.
     """
     result = ReplayedReadModels()
     if live_file is not None:
@@ -446,7 +452,7 @@ def replay_read_models(
                     continue
             targets.setdefault(position, []).append(projection)
         for position, group in sorted(targets.items()):
-            built = _build(log, scratch / f"replay-{position}.db", position, group, result, progress)
+            built = _build(log, scratch / f"replay-{position}.db", position, group, result, progress, hurry=hurry)
             try:
                 if live is not None:
                     for projection in group:
@@ -473,13 +479,16 @@ def _build(
     projections: Sequence[Projection[Any, Any]],
     result: ReplayedReadModels,
     progress: Progress,
+    *,
+    hurry: bool,
 ) -> ReadModels:
     begun = time.monotonic()
-    built = ReadModels(f"sqlite:///{file}")
+    built = ReadModels(f"sqlite:///{file}", scratch=True)
     bounded: Any = Upto(log, position)
-    projector = Projector(bounded, built, projections, BATCH_EVENTS)
-    while projector.run_once():
-        progress(projector.position, position)
+    with closing(Beside(writing.MODULE, "")) as beside:
+        apply = Writer(beside, built).apply if hurry and position > LONG else built.apply
+        projector = Projector(bounded, built, projections, BATCH_EVENTS, apply)
+        projector.run_ahead(lambda reached: progress(reached, position))
     result.seconds += time.monotonic() - begun
     result.events += position
     return built

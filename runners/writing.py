@@ -13,13 +13,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from adapters.storage.read_models import OutOfStep, ReadModels, Step
+from adapters.storage.read_models import OutOfStep, Place, ReadModels, Step
 from projections import PROJECTIONS
 from projections.base import Change
-from runners.background import NICE, give_way
 from runners.beside import Beside, Gone, serve
-from runners.bootstrap import open_read_models
-from runners.settings import Settings, load_settings
 
 MODULE = "runners.writing"
 WORTH_IT = 256
@@ -52,6 +49,8 @@ class Stepped(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _steps = msgspec.msgpack.Decoder(list[Stepped])
+_json = msgspec.json.Encoder().encode
+_place = msgspec.json.Decoder(Place).decode
 
 _NAMED = {projection.name: projection for projection in PROJECTIONS}
 _TABLES = {made.name: made for projection in PROJECTIONS for made in projection.tables}
@@ -64,7 +63,7 @@ class Writer:
         """Where the process does not run, it is started when there is work for it."""
         self._beside = beside
         self._read_models = read_models
-        beside.greet(b"")
+        beside.greet(_json(read_models.place))
 
     def apply(self, *steps: Step) -> None:
         """Write the steps' rows and checkpoints in one transaction.
@@ -98,12 +97,12 @@ def _step(told: Stepped) -> Step:
     return Step(_NAMED[told.projection], changes, told.generation, told.previous, told.position)
 
 
-def program(settings: Settings) -> None:
+def program() -> None:
     """Serve the projector until it closes the pipe; it does so by dying, too."""
 
-    def begin(_: bytes) -> Callable[[bytes], bytes]:
-        give_way(NICE)
-        read_models = open_read_models(settings)
+    def begin(greeting: bytes) -> Callable[[bytes], bytes]:
+        place = _place(greeting)
+        read_models = ReadModels(place.url, place.schema, scratch=place.scratch)
 
         def answer(question: bytes) -> bytes:
             try:
@@ -119,10 +118,11 @@ def program(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Parse the arguments and serve."""
+    """Serve; where the read models are, the projector says."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("--data", required=True, help="data directory of the cell")
-    program(load_settings(parser.parse_args().data))
+    parser.add_argument("--data", help="data directory of the cell")
+    parser.parse_args()
+    program()
     return 0
 
 

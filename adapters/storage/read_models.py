@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -134,11 +135,21 @@ class Step(NamedTuple):
     """Position it gets."""
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where read models are."""
+
+    url: str
+    schema: str | None = None
+    scratch: bool = False
+    """Whether nobody needs them once this process has ended: SQLite then waits for no disk."""
+
+
 class ReadModels:
     """All read models of a cell. One writer (a second one is refused, batch by batch); any number of readers."""
 
-    def __init__(self, url: str, schema: str | None = None) -> None:
-        """Connect to `url`; on PostgreSQL all tables live in `schema`, made if absent."""
+    def __init__(self, url: str, schema: str | None = None, *, scratch: bool = False) -> None:
+        """Connect to `url`; on PostgreSQL all tables live in `schema`, made if absent. `scratch`: see `Place`."""
+        self.place = Place(url, schema, scratch)
         address = make_url(url)
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername="postgresql+psycopg")
@@ -146,7 +157,7 @@ class ReadModels:
         self._schema = None if self._sqlite else schema
         self._engine = create_engine(address)
         if self._sqlite:
-            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "connect", _prepare_scratch if scratch else _prepare_sqlite)
             event.listen(self._engine, "begin", _begin)
         self._mark = "?" if self._sqlite else "%s"
         self._texts: dict[tuple[str, bool], str] = {}
@@ -884,6 +895,11 @@ def _of_keys(db: Connection, query: Any, key: ColumnElement[Any], keys: Sequence
 def _in_parts(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(keys), KEYS_AT_ONCE):
         yield keys[start : start + KEYS_AT_ONCE]
+
+
+def _prepare_scratch(db: Any, record: Any) -> None:
+    _prepare_sqlite(db, record)
+    db.execute("PRAGMA synchronous = OFF")
 
 
 def _prepare_sqlite(db: Any, _record: Any) -> None:

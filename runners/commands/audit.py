@@ -214,7 +214,7 @@ def replay(
                 else:  # asked once, so that damage to them is told from damage to the log
                     with closing(open_read_models(settings)) as views:
                         views.positions()
-                models = replay_read_models(log, Path(scratch), live, live_file=file, progress=progress)
+                models = replay_read_models(log, Path(scratch), live, live_file=file, progress=progress, hurry=True)
             document["read_models"] = models
             wrong += models.differences
     if json:

@@ -1,8 +1,8 @@
 """The real projector with small batches, all of them written by the process beside it, which has a trap.
 
 `ORDERSPINE_TEST_AT=apply.<before|after>:<nth passing>:<kill|stop>`, or `-` for none; `ORDERSPINE_TEST_WRITE_S`: when a
-batch hangs. Run as `python -m tests.integration.crashing_projector --data DIR --no-broker`, and its process beside as
-`… crashing_projector --data DIR --beside`. What they run knows nothing of it.
+batch hangs; `ORDERSPINE_TEST_BATCH`: events of a batch. Run as `python -m tests.integration.crashing_projector --data
+DIR --no-broker`, and its process beside as `… crashing_projector --data DIR --beside`. What they run knows nothing.
 """
 
 import os
@@ -13,8 +13,6 @@ from adapters.storage.read_models import ReadModels
 from runners import projector, writing
 from runners.beside import Beside
 from tests.integration.crashing_worker import Trap
-
-BATCH = 40
 
 
 class ByName(Beside):
@@ -45,7 +43,7 @@ def write() -> int:
 
 def main() -> int:
     """Project by small batches."""
-    projector.BATCH_EVENTS = BATCH
+    projector.BATCH_EVENTS = int(os.environ.get("ORDERSPINE_TEST_BATCH", "40"))
     projector.Beside = ByName  # type: ignore[attr-defined,assignment]
     writing.WORTH_IT = 0
     writing.TIMEOUT_S = float(os.environ.get("ORDERSPINE_TEST_WRITE_S", "60"))
