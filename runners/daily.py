@@ -59,7 +59,7 @@ def days_due(now_ms: int, done: str) -> list[str]:
 async def keep_checking(
     settings: "Settings", event_log: "EventLog", mailroom: Mailroom, now_ms: Callable[[], int]
 ) -> None:
-    """Compare and check once a day, until cancelled. What goes wrong is tried again a minute later."""
+    """Compare and check once a day, until cancelled. Whatever goes wrong is tried again a minute later."""
     file = settings.path / FILE
     while True:
         await asyncio.sleep(LOOK_S)
@@ -71,6 +71,9 @@ async def keep_checking(
                 await asyncio.to_thread(settings_file.write, file, Done(day))
         except (ValueError, OSError, SQLAlchemyError, *AWAY, *STORE_AWAY) as error:
             log.warning("daily.not_done", reason=str(error))
+        except Exception as error:
+            # An event of a newer build, say: it must not end the checks of all days to come without a word.
+            log.exception("daily.broken", reason=str(error) or repr(error))
 
 
 async def run_day(settings: "Settings", event_log: "EventLog", mailroom: Mailroom, day: str, now_ms: int) -> None:

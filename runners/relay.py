@@ -16,7 +16,7 @@ import structlog
 from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
-from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq
+from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq, missing
 from domain.ports import EventLog, LogDamaged, Recorded
 from projections.cloud_event import CloudEvents
 from runners.aio import run
@@ -165,6 +165,11 @@ class Relay:
         self._watched = asyncio.get_running_loop().time()
         self.doubt = False
         log.info("relay.goes_on", position=position, sequence=sequence)
+        gone = await missing(self._nc, self._stream)
+        if gone:
+            # What a broker has written without waiting (ADR 10) may go so when its machine loses power.
+            advice = "subscribers that read the stream itself miss them: delete it, and it is filled again from the log"
+            log.error("relay.hole", stream=self._stream, missing=gone, advice=advice)
 
 
 async def relay(settings: Settings) -> None:

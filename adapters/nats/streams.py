@@ -179,6 +179,15 @@ async def last_seq(nc: Connection, stream: str) -> int | None:
     return None if answer is None else int(answer["state"]["last_seq"])
 
 
+async def missing(nc: Connection, stream: str) -> int:
+    """Return how many messages are gone from between a stream's first and last one; 0 where there is no such stream."""
+    answer = await _stream_info(nc, stream)
+    if answer is None or not answer["state"]["messages"]:
+        return 0
+    state = answer["state"]
+    return int(state["last_seq"]) - int(state["first_seq"]) + 1 - int(state["messages"])
+
+
 async def _overwrite(nc: Connection, cell: str, seq: int) -> bool:
     """Have the server write chance over a message and delete it; False where it is gone already."""
     try:

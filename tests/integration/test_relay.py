@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
-from adapters.nats.connection import connect
+from adapters.nats.connection import api, connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.kv import KvWriter
-from adapters.nats.streams import Stored, get_stored, last_seq
+from adapters.nats.streams import Stored, events_stream, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.intake import IntakeIgnored
@@ -248,3 +249,14 @@ async def test_relays_killed_again_and_again_leave_no_gap(
             await asyncio.sleep(0.05)
         assert relay.terminate() == 0
     assert positions(await stored_events(nc)) == list(range(1, log.tracked().head + 1))
+
+
+async def test_what_a_broker_has_lost_amid_its_stream_is_told(log: SqliteEventLog, nc: Connection) -> None:
+    """The oldest ones may go; a message amid others went by itself, with its machine's power perhaps."""
+    Trade(log).take(view("1"))
+    await relay_of(log, nc).run_once()
+    for gone, told in ((1, []), (3, [1])):
+        await api(nc, f"STREAM.MSG.DELETE.{events_stream('main')}", {"seq": gone})
+        with capture_logs() as logs:
+            await relay_of(log, nc).run_once()
+        assert [each["missing"] for each in logs if each["event"] == "relay.hole"] == told
