@@ -97,6 +97,19 @@ def test_what_it_writes_is_what_the_projector_would_write(
     assert beside.lives == 1
 
 
+def test_it_writes_to_postgresql_as_the_projector_would(
+    log: SqliteEventLog, beside: Beside, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WORTH_IT", 0)
+    with closing(ReadModels(postgres, "main_read")) as read_models, closing(ReadModels(postgres, "own")) as own:
+        writer = Writer(beside, read_models)
+        wait_until(beside.ready)
+        monkeypatch.setattr(read_models, "apply", None)
+        Projector(log, read_models, batch=50, apply=writer.apply).run()
+        Projector(log, own).run()
+        assert everything(read_models) == everything(own)
+
+
 def test_a_second_projector_is_told_by_the_one_that_wrote(
     log: SqliteEventLog, read_models: ReadModels, beside: Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
