@@ -160,6 +160,7 @@ async def test_forks_that_are_killed_at_work_leave_no_trace(tmp_path: Path) -> N
             if worker.poll() is None:
                 worker.kill()
             await ended(worker)
+        await cell.publish(mixed(60, seed=9))
         await rest(cell)
         assert await cell.assert_exactly_once() > 3000
     assert killed == {"committing": 4, "prepare": 2}
