@@ -1,4 +1,4 @@
-"""Processes that follow a log, for tests that maltreat them."""
+"""Processes that follow a log, for tests that maltreat them, and what is to come of it."""
 
 import asyncio
 import os
@@ -9,6 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from adapters.storage.read_models import ReadModels
+from domain.ports import EventLog
+from projections import PROJECTIONS
+from runners.projector import Projector
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,3 +81,23 @@ async def wait_for(done: Callable[[], bool], seconds: float = 30.0) -> None:
     while not done():
         assert time.monotonic() < end, f"did not happen within {seconds:g} s"
         await asyncio.sleep(0.02)
+
+
+def everything(read_models: ReadModels) -> list[Any]:
+    """All rows of all read models."""
+    return [row for projection in PROJECTIONS for row in read_models.rows(projection)]
+
+
+def rebuilt(log: EventLog) -> list[Any]:
+    """The same of read models that are built from a log without any trouble."""
+    read_models = ReadModels("sqlite://")
+    Projector(log, read_models).run()
+    found = everything(read_models)
+    read_models.close()
+    return found
+
+
+def level(read_models: ReadModels, log: EventLog) -> bool:
+    """Whether all read models are level with a log."""
+    positions = [row["position"] for row in read_models.positions()]
+    return len(positions) == len(PROJECTIONS) and min(positions) == log.tracked().head

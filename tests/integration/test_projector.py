@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +18,16 @@ from adapters.storage.read_models import ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.ids import token_of
 from domain.ports import LogDamaged
-from projections import PROJECTIONS
 from projections.orders import Orders
 from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
 from runners.documents import MARKER, Documents
 from runners.projector import Projector
-from tests.integration.following import follower, wait_for, wait_until
+from tests.integration.following import everything, follower, level, rebuilt, wait_for, wait_until
 from tests.trade import SECRET, Trade, trade_day, view
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    place = tmp_path / "data"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def log(data: Path) -> Iterator[SqliteEventLog]:
-    log = SqliteEventLog(data / LOG_FILE)
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def read_models(data: Path) -> Iterator[ReadModels]:
-    read_models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
-    yield read_models
-    read_models.close()
-
-
-def everything(read_models: ReadModels) -> list[Any]:
-    return [row for projection in PROJECTIONS for row in read_models.rows(projection)]
-
-
-def rebuilt(log: SqliteEventLog, place: Path) -> list[Any]:
-    read_models = ReadModels(f"sqlite:///{place}/rebuilt.db")
-    Projector(log, read_models).run()
-    found = everything(read_models)
-    read_models.close()
-    return found
-
-
-def level(read_models: ReadModels, log: SqliteEventLog) -> bool:
-    positions = [row["position"] for row in read_models.positions()]
-    return len(positions) == len(PROJECTIONS) and min(positions) == log.tracked().head
-
-
 def test_a_projector_killed_again_and_again_leaves_the_rows_of_a_rebuild(
-    data: Path, log: SqliteEventLog, read_models: ReadModels, tmp_path: Path
+    data: Path, log: SqliteEventLog, read_models: ReadModels
 ) -> None:
     chance = random.Random(7)
     trade = Trade(log)
@@ -81,7 +41,7 @@ def test_a_projector_killed_again_and_again_leaves_the_rows_of_a_rebuild(
         projector.start()
         wait_until(lambda: level(read_models, log))
         assert projector.terminate() == 0
-    assert everything(read_models) == rebuilt(log, tmp_path)
+    assert everything(read_models) == rebuilt(log)
 
 
 def test_a_projector_waits_for_a_log_that_is_not_there_yet(data: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.intake import IntakeIgnored
 from domain.ports import LogDamaged
-from runners.bootstrap import ADDRESS_FILE, LOG_FILE
+from runners.bootstrap import ADDRESS_FILE
 from runners.contract import documents_of, released
 from runners.contract_shown import show_contract
 from runners.relay import Feed, Relay
@@ -28,20 +27,6 @@ from tests.integration.following import follower
 from tests.trade import SECRET, Trade, trade_day, view
 
 STREAM = "EVENTS_main"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    place = tmp_path / "data"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def log(data: Path) -> Iterator[SqliteEventLog]:
-    log = SqliteEventLog(data / LOG_FILE, generation="life")
-    yield log
-    log.close()
 
 
 def relay_of(log: SqliteEventLog | MemoryEventLog, nc: Connection, batch: int = 1000) -> Relay:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
@@ -17,56 +16,21 @@ import pytest
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
 from adapters.nats.kv import KvWriter
-from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import OutOfStep, ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
 from domain.ids import token_of
-from projections import PROJECTIONS
 from runners import writing
 from runners.beside import Beside
-from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
+from runners.bootstrap import ADDRESS_FILE
 from runners.documents import MARKER, Marker
 from runners.projector import Projector
 from runners.writing import Writer
-from tests.integration.following import Follower, follower, wait_for, wait_until
+from tests.integration.following import Follower, everything, follower, level, rebuilt, wait_for, wait_until
 from tests.trade import Trade, trade_day, view
 
 pytestmark = pytest.mark.timeout(120)
 
 CRASHING = "tests.integration.crashing_projector"
-
-
-def everything(read_models: ReadModels) -> list[Any]:
-    return [row for projection in PROJECTIONS for row in read_models.rows(projection)]
-
-
-def rebuilt(log: SqliteEventLog | MemoryEventLog) -> list[Any]:
-    read_models = ReadModels("sqlite://")
-    Projector(log, read_models).run()
-    found = everything(read_models)
-    read_models.close()
-    return found
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    place = tmp_path / "data"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def read_models(data: Path) -> Iterator[ReadModels]:
-    read_models = ReadModels(f"sqlite:///{data / READ_MODELS_FILE}")
-    yield read_models
-    read_models.close()
-
-
-@pytest.fixture
-def log(data: Path) -> Iterator[SqliteEventLog]:
-    log = SqliteEventLog(data / LOG_FILE)
-    yield log
-    log.close()
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +85,6 @@ def test_a_second_projector_is_told_by_the_one_that_wrote(
         projector.run_once()
     projector.run()
     assert everything(read_models) == rebuilt(log)
-
-
-def level(read_models: ReadModels, log: SqliteEventLog) -> bool:
-    positions = [row["position"] for row in read_models.positions()]
-    return len(positions) == len(PROJECTIONS) and min(positions) == log.tracked().head
 
 
 def beside_of(projector: Follower) -> psutil.Process:
