@@ -31,10 +31,14 @@ class ConnectedHooks:
         self._only: dict[str, str] = {}
         """Channel → name of its only connection."""
         self._platforms: dict[str, Platform] = {}
+        self._leaving: list[Platform] = []
+        """Of connections that are no more, or not as they were; `refresh` closes them."""
 
     def find(self, name: str) -> Hook | None:
-        """Return a connection; see `Hooks.find`."""
-        connection = self._by_name.get(name) or self._by_name.get(self._only.get(name, ""))
+        """Return a connection, also one that was added a moment ago; see `Hooks.find`."""
+        connection = self._named(name)
+        if connection is None and self._read():
+            connection = self._named(name)
         if connection is None:
             return None
         platform = self._platforms.get(connection.name)
@@ -53,28 +57,39 @@ class ConnectedHooks:
 
     async def refresh(self) -> None:
         """Read the connections again where the file has changed; a file that cannot be used changes nothing."""
+        self._read()
+        leaving, self._leaving = self._leaving, []
+        for platform in leaving:
+            if platform.close is not None:
+                await platform.close()
+
+    async def close(self) -> None:
+        """Release the connections."""
+        leaving = [*self._leaving, *self._platforms.values()]
+        self._leaving.clear()
+        self._platforms.clear()
+        for platform in leaving:
+            if platform.close is not None:
+                await platform.close()
+
+    def _named(self, name: str) -> Connection | None:
+        return self._by_name.get(name) or self._by_name.get(self._only.get(name, ""))
+
+    def _read(self) -> bool:
+        """Read the file where it has changed; tell whether it has, and can be used."""
         seen = stamp(self._data / FILE)
         if seen == self._seen:
-            return
+            return False
         self._seen = seen
         try:
             connections = [each for each in load(self._data) if each.enabled]
         except (BadConnections, OSError) as error:
             log.error("gateway.connections_not_usable", reason=str(error))  # noqa: TRY400  not a crash
-            return
+            return False
         counts = Counter(each.channel for each in connections)
         before, self._by_name = self._by_name, {each.name: each for each in connections}
         self._only = {each.channel: each.name for each in connections if counts[each.channel] == 1}
-        for name in [name for name, known in before.items() if self._by_name.get(name) != known]:
-            await self._close(self._platforms.pop(name, None))
+        changed = [name for name, known in before.items() if self._by_name.get(name) != known]
+        self._leaving += [self._platforms.pop(name) for name in changed if name in self._platforms]
         log.info("gateway.connections", names=sorted(self._by_name))
-
-    async def close(self) -> None:
-        """Release the connections."""
-        for platform in self._platforms.values():
-            await self._close(platform)
-        self._platforms.clear()
-
-    async def _close(self, platform: Platform | None) -> None:
-        if platform is not None and platform.close is not None:
-            await platform.close()
+        return True

@@ -51,6 +51,32 @@ async def test_connections_are_read_as_soon_as_nobody_else_can_write_them(tmp_pa
     await hooks.close()
 
 
+@pytest.mark.asyncio
+async def test_a_push_to_a_connection_that_was_added_a_moment_ago_finds_it(tmp_path: Path) -> None:
+    closed: list[str] = []
+
+    def platform_of(each: Connection) -> Platform:
+        async def close() -> None:
+            closed.append(each.name)
+
+        return Platform(receiver=OwnReceiver(lambda: "secret"), close=close)
+
+    first, second = Connection("shop-a", "generic", "own"), Connection("shop-b", "generic", "other")
+    save(tmp_path, [first])
+    hooks = ConnectedHooks(tmp_path, lambda: NOW_MS, platform_of)
+    await hooks.refresh()
+    assert hooks.find("shop-a") is not None
+    assert hooks.find("shop-b") is None
+    save(tmp_path, [second])
+    assert hooks.find("shop-b") is not None
+    assert hooks.find("shop-a") is None
+    assert closed == []
+    await hooks.refresh()
+    assert closed == ["shop-a"]
+    await hooks.close()
+    assert closed == ["shop-a", "shop-b"]
+
+
 # --- tokens
 
 
