@@ -103,14 +103,16 @@ async def test_a_wiped_broker_is_noticed_and_named_and_the_cell_goes_on(tmp_path
         tracked = await cell.until()
         assert fired(cell, 77) == 1
         nc = await cell.nc()
-        for _ in range(200):
+        for _ in range(600):  # what it had asked of the broker that was wiped is given up after ten seconds
             last = await last_seq(nc, events_stream("main"))
             stored = await get_stored(nc, events_stream("main"), seq=last) if last else None
             if stored is not None and stored.headers["ce-position"] == str(tracked.head):
                 break
+            assert relay.poll() is None, cell.worker_log()[-3000:]
             await asyncio.sleep(0.1)
         else:
-            raise AssertionError(f"the relay stopped at {stored}, the log at {tracked.head}")
+            said = cell.worker_log()[-3000:]
+            raise AssertionError(f"the relay stopped at {stored}, the log at {tracked.head}: {said}")
         assert relay.poll() is None
 
 
