@@ -120,7 +120,13 @@ class Link:
         except (BrokerError, FileNotFoundError) as trouble:
             log.info("broker.absent", reason=str(trouble))
             return None
-        self.nc, self.hints = nc, await Hints(nc, self._settings.cell).open()
+        try:
+            self.hints = await Hints(nc, self._settings.cell).open()
+        except BrokerError as trouble:
+            log.info("broker.absent", reason=str(trouble))
+            await nc.close()
+            return None
+        self.nc = nc
         return nc
 
     async def close(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+import nats.errors
+
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerUnavailable
 
@@ -39,9 +41,16 @@ class Hints:
         self._subscription: Subscription | None = None
 
     async def open(self) -> Self:
-        """Begin to listen; the server knows of it when this returns."""
-        self._subscription = await self._nc.listen(self._subject, self._take)
-        await self._nc.flush()
+        """Begin to listen; the server knows of it when this returns.
+
+        Raises:
+            BrokerUnavailable: it does not answer.
+        """
+        try:
+            self._subscription = await self._nc.listen(self._subject, self._take)
+            await self._nc.flush()
+        except nats.errors.Error as error:
+            raise BrokerUnavailable(f"no hints: {error!r}") from error
         return self
 
     async def __aenter__(self) -> Self:

@@ -30,7 +30,7 @@ async def rested(worked_s: float, hints: Said | None, made: Background | None = 
     return time.monotonic() - began
 
 
-async def test_it_rests_for_nine_times_as_long_as_it_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_rests_for_many_times_as_long_as_it_worked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "REST_MAX_S", 60.0)
     assert await rested(0.02, Said(60)) >= background.REST * 0.02
 
