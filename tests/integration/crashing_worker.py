@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock, get_ident
+from threading import Lock, RLock, get_ident
 from typing import Any
 
 from adapters.nats.publish import BatchPublisher
@@ -42,6 +42,8 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
 }
 """Where a trap can be. `write` is inside the transaction; `mail_timers` counts what goes to the mail only."""
 
+_KEYS = RLock()
+"""Held while keys are made, which another thread may be at: who is stopped amid that keeps its successor waiting."""
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -62,8 +64,9 @@ class Trap:
         with self._lock:
             self._left -= 1
             if self._left == 0:
-                # To this thread: a signal to the process is taken by any, and this one would go on for a moment.
-                signal.pthread_kill(get_ident(), self._signal)
+                with _KEYS:
+                    # To this thread: a signal to the process is taken by any, and this one would go on for a moment.
+                    signal.pthread_kill(get_ident(), self._signal)
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Set the trap around a function."""
@@ -92,6 +95,16 @@ class Trap:
             return result
 
         return now
+
+
+def _hold_while_keys_are_made() -> None:
+    load = SqliteVault._load
+
+    def held(self: SqliteVault, streams: Sequence[str], *, create: bool) -> dict[str, bytes]:
+        with _KEYS:
+            return load(self, streams, create=create)
+
+    SqliteVault._load = held  # type: ignore[method-assign]
 
 
 def _refuse(marker: bytes) -> None:
@@ -125,6 +138,7 @@ def _no_fork(_: Beside, __: Callable[[], None]) -> None:
 
 def main() -> int:
     """Set the traps that the environment names, and work."""
+    _hold_while_keys_are_made()
     Beside.fork = _no_fork  # type: ignore[method-assign,assignment]
     if at := os.environ.get("ORDERSPINE_TEST_AT"):
         trap = Trap(at)
