@@ -485,10 +485,14 @@ def _build(
     begun = time.monotonic()
     built = ReadModels(f"sqlite:///{file}", scratch=True)
     bounded: Any = Upto(log, position)
-    with closing(Beside(writing.MODULE, "")) as beside:
-        apply = Writer(beside, built).apply if hurry and position > LONG else built.apply
-        projector = Projector(bounded, built, projections, BATCH_EVENTS, apply)
-        projector.run_ahead(lambda reached: progress(reached, position))
+    if hurry and position > LONG:
+        with closing(Beside(writing.MODULE, "")) as beside:
+            projector = Projector(bounded, built, projections, BATCH_EVENTS, Writer(beside, built).apply)
+            projector.run_ahead(lambda reached: progress(reached, position))
+    else:
+        projector = Projector(bounded, built, projections, BATCH_EVENTS)
+        while projector.run_once():
+            progress(projector.position, position)
     result.seconds += time.monotonic() - begun
     result.events += position
     return built

@@ -84,6 +84,26 @@ def test_an_honest_log_replays_to_what_is_stored(data: Path, log: SqliteEventLog
     assert models.rows[ORDERS] == 30
 
 
+def test_a_replay_in_a_hurry_comes_to_the_same(
+    data: Path, log: SqliteEventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_module, "LONG", 0)
+    monkeypatch.setattr(replay_module, "BATCH_EVENTS", 40)
+    told: list[tuple[int, int]] = []
+    models = replay_read_models(
+        log, tmp_path, live_file=data / "read_models.db", progress=lambda *far: told.append(far), hurry=True
+    )
+    assert (models.differences, models.notes) == ([], [])
+    assert models.rows[ORDERS] == 30
+    head = log.tracked().head
+    assert told == [(min(reached, head), head) for reached in range(40, head + 40, 40)]
+    change(data / "read_models.db", f"UPDATE {ORDERS} SET state = 'lost' WHERE rowid = 1")
+    again = tmp_path / "again"
+    again.mkdir()
+    models = replay_read_models(log, again, live_file=data / "read_models.db", hurry=True)
+    assert len(models.differences) == 1
+
+
 def test_few_states_in_memory_give_the_same_result(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replay_states(log)
     monkeypatch.setattr(replay_module, "STATES_MAX", 4)
