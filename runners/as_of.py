@@ -102,7 +102,8 @@ def _of_stream(
         upto = [event for event in page if event.position <= position]
         if upto:
             end = upto[-1].position
-            models.apply(following.fold(in_current_shape(upto), end))
+            step, _ = following.fold(in_current_shape(upto), end)
+            models.apply(step)
         if len(upto) < len(page):
             break
         version = page[-1].version

@@ -52,8 +52,6 @@ class Following:
         self.projection = projection
         self._read_models = read_models
         self.documents: dict[Any, Any] = {}
-        self.changed: dict[Any, Any] = {}
-        """What the last batch changed; None = it went."""
         self.checkpoint = Checkpoint("", 0, live=False)
         self.position = 0
         """How far it is folded, which may be beyond what is in the tables."""
@@ -64,7 +62,6 @@ class Following:
         projection = self.projection
         self.checkpoint = self._read_models.checkpoint(projection)
         self.position = self.checkpoint.position
-        self.changed = {}
         self.documents = projection.load(self._read_models.load_all(projection)) if projection.whole else {}
 
     def begin(self, generation: str) -> None:
@@ -72,17 +69,19 @@ class Following:
         self._read_models.reset(self.projection, generation, self.checkpoint)
         self.reload()
 
-    def fold(self, events: Sequence[Recorded], position: int) -> Step:
-        """Fold a batch that ends at `position`; the step is to be written, or all of it forgotten by `reload`."""
+    def fold(self, events: Sequence[Recorded], position: int) -> tuple[Step, dict[Any, Any]]:
+        """Fold a batch that ends at `position`; return what is to be written, and what it changed (None = it went).
+
+        It is written, or all of it forgotten by `reload`.
+        """
         projection = self.projection
         self._load(projection.keys(events))
         self._load(projection.beyond(events, self.documents))
-        self.changed = projection.fold(events, self.documents)
-        changes = projection.changes(self.changed)
-        step = Step(projection, changes, self.checkpoint.generation, self.position, position)
+        changed = projection.fold(events, self.documents)
+        step = Step(projection, projection.changes(changed), self.checkpoint.generation, self.position, position)
         self.position = position
-        self._keep()
-        return step
+        self._keep(changed)
+        return step, changed
 
     def _load(self, keys: Iterable[Any]) -> None:
         if self.projection.whole:
@@ -92,17 +91,17 @@ class Following:
         if missing:
             self.documents.update(self.projection.load(self._read_models.load(self.projection, missing)))
 
-    def _keep(self) -> None:
+    def _keep(self, changed: dict[Any, Any]) -> None:
         documents = self.documents
         if self.projection.whole:
-            documents.update(self.changed)
-            for key in [key for key, document in self.changed.items() if document is None]:
+            documents.update(changed)
+            for key in [key for key, document in changed.items() if document is None]:
                 del documents[key]
             return
-        for key, document in self.changed.items():
+        for key, document in changed.items():
             documents.pop(key, None)  # to the young end
             documents[key] = document
-        surplus = len(documents) - max(DOCUMENTS_KEPT, len(self.changed))
+        surplus = len(documents) - max(DOCUMENTS_KEPT, len(changed))
         if surplus > 0:
             for key in list(islice(documents, surplus)):
                 del documents[key]
@@ -225,13 +224,13 @@ class Projector:
             raise LogDamaged(f"events behind {start} are not without gaps")
         end = read[-1].position
         events = in_current_shape(read)
-        steps = []
+        steps: list[Step] = []
+        changed: dict[str, dict[Any, Any]] = {}
         for following in self.following:
             known = following.position - start
-            following.changed = {}
             if known < len(events):
-                steps.append(following.fold(events[known:] if known else events, end))
-        changed = {following.projection.name: following.changed for following in self.following}
+                step, changed[following.projection.name] = following.fold(events[known:] if known else events, end)
+                steps.append(step)
         return Folded(steps, end, len(read), len(read) == self._batch, changed)
 
     def write(self, folded: Folded) -> None:
@@ -302,7 +301,7 @@ class Shown:
     def note(self, folded: Folded) -> None:
         """Remember what a batch changed, to be shown together: what changes again is shown once."""
         for following, _, waiting in self._buckets:
-            waiting.update(folded.changed[following.projection.name])
+            waiting.update(folded.changed.get(following.projection.name, {}))
 
     async def forget(self) -> None:
         """Remember nothing: it may not be in the tables."""
