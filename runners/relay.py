@@ -16,7 +16,7 @@ import structlog
 from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
-from adapters.nats.streams import ensure_events, events_stream, get_stored, last_seq, missing
+from adapters.nats.streams import ensure_events, events_stream, get_stored, how_stored, last_seq
 from domain.ports import EventLog, LogDamaged, Recorded
 from projections.cloud_event import CloudEvents
 from runners.aio import run
@@ -152,7 +152,8 @@ class Relay:
     async def _find(self, generation: str) -> None:
         """Ask the stream where to go on."""
         await ensure_events(self._nc, self._settings.cell, max_bytes=self._settings.events_bytes_max)
-        sequence = await last_seq(self._nc, self._stream) or 0
+        how = await how_stored(self._nc, self._stream)
+        sequence = how.last_seq if how is not None else 0
         stored = await get_stored(self._nc, self._stream, last_on=f"events.{self._settings.cell}.>")
         position = 0
         if stored is not None and stored.headers.get("ce-generation") == generation:
@@ -165,11 +166,10 @@ class Relay:
         self._watched = asyncio.get_running_loop().time()
         self.doubt = False
         log.info("relay.goes_on", position=position, sequence=sequence)
-        gone = await missing(self._nc, self._stream)
-        if gone:
+        if how is not None and how.missing:
             # What a broker has written without waiting (ADR 10) may go so when its machine loses power.
             advice = "subscribers that read the stream itself miss them: delete it, and it is filled again from the log"
-            log.error("relay.hole", stream=self._stream, missing=gone, advice=advice)
+            log.error("relay.hole", stream=self._stream, missing=how.missing, advice=advice)
 
 
 async def relay(settings: Settings) -> None:

@@ -129,19 +129,23 @@ async def ensure_documents(
 
 
 class HowStored(msgspec.Struct, frozen=True):
-    """How a stream stores, and where it ends."""
+    """How a stream stores, where it ends, and whether it is whole."""
 
     derived: bool
     """It answers before it has synced; it takes plain messages only."""
     last_seq: int
+    missing: int
+    """How many messages are gone from between the first and the last one."""
 
 
 async def how_stored(nc: Connection, stream: str) -> HowStored | None:
-    """Describe a stream as its publisher must know it; None if there is no such stream."""
+    """Describe a stream as who publishes to it must know it; None if there is no such stream."""
     answer = await _stream_info(nc, stream)
     if answer is None:
         return None
-    return HowStored(_is_async(answer), answer["state"]["last_seq"])
+    state = answer["state"]
+    missing = state["last_seq"] + 1 - state["first_seq"] - state["messages"] if state["messages"] else 0
+    return HowStored(_is_async(answer), state["last_seq"], missing)
 
 
 def _is_async(answer: dict[str, Any]) -> bool:
@@ -177,15 +181,6 @@ async def last_seq(nc: Connection, stream: str) -> int | None:
     """Return the last sequence of any stream; None if there is no such stream."""
     answer = await _stream_info(nc, stream)
     return None if answer is None else int(answer["state"]["last_seq"])
-
-
-async def missing(nc: Connection, stream: str) -> int:
-    """Return how many messages are gone from between a stream's first and last one; 0 where there is no such stream."""
-    answer = await _stream_info(nc, stream)
-    if answer is None or not answer["state"]["messages"]:
-        return 0
-    state = answer["state"]
-    return int(state["last_seq"]) - int(state["first_seq"]) + 1 - int(state["messages"])
 
 
 async def _overwrite(nc: Connection, cell: str, seq: int) -> bool:
