@@ -58,16 +58,16 @@ class ConnectedHooks:
     async def refresh(self) -> None:
         """Read the connections again where the file has changed; a file that cannot be used changes nothing."""
         self._read()
-        leaving, self._leaving = self._leaving, []
-        for platform in leaving:
-            if platform.close is not None:
-                await platform.close()
+        await self._let_go()
 
     async def close(self) -> None:
         """Release the connections."""
-        leaving = [*self._leaving, *self._platforms.values()]
-        self._leaving.clear()
+        self._leaving += self._platforms.values()
         self._platforms.clear()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        leaving, self._leaving = self._leaving, []
         for platform in leaving:
             if platform.close is not None:
                 await platform.close()

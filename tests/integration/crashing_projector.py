@@ -7,6 +7,7 @@ DIR --no-broker`, and its process beside as `… crashing_projector --data DIR -
 
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from adapters.storage.read_models import ReadModels
@@ -27,7 +28,7 @@ class ByName(Beside):
 
     def ready(self) -> bool:
         while not super().ready():
-            pass
+            time.sleep(0.01)
         return True
 
 

@@ -56,23 +56,22 @@ def test_each_message_that_kills_is_blamed_and_no_other(tmp_path: Path, poison: 
     assert blamed <= poison
 
 
-def test_the_search_takes_few_deaths(tmp_path: Path) -> None:
+def deaths_until(directory: Path, messages: int, poison: set[int]) -> int:
     log = Log()
     deaths = 0
-    while log.position < 3000:
-        live(tmp_path, log, 3000, {100})
-        deaths += log.position < 3000
-    assert deaths <= 2 * FULL.bit_length() + TRIES_ALONE
+    while log.position < messages:
+        live(directory, log, messages, poison)
+        deaths += log.position < messages
+    return deaths
+
+
+def test_the_search_takes_few_deaths(tmp_path: Path) -> None:
+    assert deaths_until(tmp_path, 3000, {100}) <= 2 * FULL.bit_length() + TRIES_ALONE
     assert not (tmp_path / "suspect.json").exists()
 
 
 def test_a_death_in_the_first_batch_begins_the_search_at_its_size(tmp_path: Path) -> None:
-    log = Log()
-    deaths = 0
-    while log.position < 200:
-        live(tmp_path, log, 200, {1})
-        deaths += log.position < 200
-    assert deaths == FIRST.bit_length() - 1 + TRIES_ALONE
+    assert deaths_until(tmp_path, 200, {1}) == FIRST.bit_length() - 1 + TRIES_ALONE
 
 
 @pytest.mark.parametrize("seed", range(5))
