@@ -100,8 +100,8 @@ class Worker:
         self._publisher = BatchPublisher(nc)
         self._helper = helper
         self._committer = committer
-        self._behind = False
-        """Whether more mail waits than another batch takes."""
+        self._mail_end = 0
+        """Sequence of the last message that is known to be in the mail."""
         self._trouble: BrokerError | None = None
         """Why no more is read; what was read before is still decided and committed."""
 
@@ -279,8 +279,8 @@ class Worker:
                 messages = await reader.next(min(size, self._suspect.size), 0.25)
                 flood = len(messages) >= BATCH_FIRST // 2
                 size = min(size * 3 // 2, self._settings.batch_messages) if flood else BATCH_FIRST
-                self._behind = reader.behind >= self._settings.batch_messages
                 if messages:
+                    self._mail_end = messages[-1].seq + reader.behind
                     batch = self._engine.open([Delivered(m.seq, m.time_ms, m.payload) for m in messages])
                     preparing = self._helper.prepare(batch, self._engine.in_force(), self._engine.rules())
                     await opened.put((batch, tasks.create_task(preparing)))
@@ -344,7 +344,8 @@ class Worker:
                 await self._nc.publish(subject, encode_replies(answer))
         except nats.errors.Error as error:
             log.warning("worker.not_answered", error=repr(error))
-        publish_hint(self._nc, self._cell, head, behind=self._behind)
+        waiting = self._mail_end - self._engine.tracked.position
+        publish_hint(self._nc, self._cell, head, behind=waiting >= self._settings.batch_messages)
 
     # --- beside the mail
 
