@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from adapters.storage.sqlite import bind_bytes_as_they_are
 from domain.ports import Advance, Conflict, Payload, Record, StoredSnapshot
 from runners.beside import Beside, Gone, serve
 from runners.bootstrap import open_log
@@ -95,6 +96,7 @@ def program(settings: Settings) -> None:
     """Serve the worker until it closes the pipe; it does so by dying, too."""
 
     def begin(_: bytes) -> Callable[[bytes], bytes]:
+        bind_bytes_as_they_are()
         event_log = open_log(settings)
 
         def answer(question: bytes) -> bytes:
