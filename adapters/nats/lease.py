@@ -15,11 +15,11 @@ from adapters.nats.errors import BrokerBusy, BrokerError, BrokerUnavailable, Wro
 from adapters.nats.kv import DELETE
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_kv, get_stored, kv_stream, last_seq
+from adapters.nats.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
 STORE_BYTES = 1024 * 1024
-SWALLOWED_S = 0.5
 
 
 class LeaseHeld(BrokerError):
@@ -82,9 +82,7 @@ class Lease:
         task, self._renewing = self._renewing, None
         if task is None:
             return
-        while not task.done():  # once is not enough: asyncio's `wait_for`, in the library, can swallow it
-            task.cancel()
-            await asyncio.wait([task], timeout=SWALLOWED_S)
+        await end_tasks((task,))
         with contextlib.suppress(BrokerError):  # it expires by itself
             if not self.lost.is_set():
                 await self._write(b"", DELETE)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from adapters.nats.errors import BrokerError
 from adapters.nats.streams import mail_info
+from adapters.nats.tasks import end_tasks
 from domain.canonical import Return, TranslationError
 from domain.envelope import By
 from domain.mail import ChannelPayload, Mail, Reply
@@ -161,9 +162,7 @@ class Courier:
 
     async def cancel(self) -> None:
         """Give up what is under way."""
-        for _, task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._under_way), return_exceptions=True)
+        await end_tasks(task for _, task in self._under_way)
         self._under_way.clear()
 
     async def _oldest(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import httpx
 
+from adapters.nats.tasks import end_tasks
 from adapters.simulators import SimOrder
 from adapters.simulators.platform import Push
 from adapters.simulators.store import Kind
@@ -50,9 +51,7 @@ class Teller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._client.aclose()
 
     @property

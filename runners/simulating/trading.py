@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from adapters.nats.tasks import end_tasks
 from adapters.simulators.faults import How
 from runners.bootstrap import channels as channels_of
 from runners.bootstrap import open_log, open_spool, open_vault
@@ -181,7 +182,7 @@ async def trade(
             asyncio.create_task(staff.work(), name="staff"),
             asyncio.create_task(_trouble(draw(seed, "trouble"), shops, teller, day_s), name="trouble"),
         ]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(end_tasks, tasks)
         if receipts:
             of_tills = await open_feed(postman.connection, settings.cell, open_log(settings, read_only=True))
             stack.push_async_callback(of_tills.close)
@@ -325,9 +326,3 @@ def _missing(settings: "Settings", keys: set[str]) -> int:
 
 def _ended(tasks: Sequence[asyncio.Task[None]], name: str) -> bool:
     return all(task.done() for task in tasks if task.get_name() == name)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
