@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache, partial
 
 import structlog
 
@@ -43,23 +44,22 @@ class Feed:
         """`payload_max`: bytes of the largest payload that may be sent."""
         self._cell = cell
         self._payload_max = payload_max
-        self._subjects: dict[tuple[str, str], str] = {}
+        self._subject = cache(partial(subject_of, cell))
         self._headers = CloudEvents(cell, generation).headers
 
     def messages(self, events: Sequence[Recorded]) -> list[Message]:
         """Return the messages of these events."""
-        return [self._message(event) for event in events]
-
-    def _message(self, event: Recorded) -> Message:
-        key = (event.stream.partition(":")[0], event.tag)
-        subject = self._subjects.get(key)
-        if subject is None:
-            subject = self._subjects[key] = subject_of(self._cell, *key)
-        lines, data = self._headers(event), event.data
-        if len(data) > self._payload_max:
+        subject, most = self._subject, self._payload_max
+        return [
+            (subject(stream.partition(":")[0], tag), data, lines)
+            if len(data) <= most
             # The feed stays gapless; who needs the facts reads them from the log.
-            return subject, b"", lines + f"ce-dataref: /orderspine/{self._cell}/log/{event.position}\r\n".encode()
-        return subject, data, lines
+            else (subject(stream.partition(":")[0], tag), b"", lines + self._reference(position))
+            for (position, stream, _, tag, _, data, _, _), lines in zip(events, self._headers(events), strict=True)
+        ]
+
+    def _reference(self, position: int) -> bytes:
+        return f"ce-dataref: /orderspine/{self._cell}/log/{position}\r\n".encode()
 
 
 def subject_of(cell: str, stream: str, tag: str) -> str:
