@@ -7,7 +7,7 @@ wherever and whenever it is passed on. Nothing personal is in a record's data, s
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from domain.ports import Recorded
+from domain.ports import Recorded, Told
 from projections.base import at_of
 
 MINUTES_KEPT = 1_000
@@ -30,7 +30,7 @@ class CloudEvents:
         """Return generation of the log and position in it: `life:17`."""
         return f"{self._generation}:{event.position}"
 
-    def headers(self, events: Iterable[Recorded]) -> list[bytes]:
+    def headers(self, events: Iterable[Told]) -> list[bytes]:
         """Return the attributes of each event in binary mode, as header lines, each ended by CR LF."""
         lead, source, time = f"{self._headers}ce-id: {self._generation}:", self._source, self._time
         return [
@@ -38,7 +38,7 @@ class CloudEvents:
                 f"{lead}{position}\r\nce-source: {source}{stream}\r\nce-type: {tag}\r\nce-subject: {stream}\r\n"
                 f"ce-time: {time(envelope)}\r\nce-position: {position}\r\nce-version: {version}\r\n"
             ).encode()
-            for position, stream, version, tag, envelope, _, _, _ in events
+            for position, stream, version, tag, envelope, _ in events
         ]
 
     def line(self, event: Recorded) -> bytes:
