@@ -44,6 +44,10 @@ class Recorded(NamedTuple):
     """SHA-256 over all of the above, computed in the commit (see `domain.proof.leaf_hash`)."""
 
 
+Told = tuple[int, str, int, str, bytes, bytes]
+"""What anyone may be told of a recorded event: position, stream, version, tag, envelope, data."""
+
+
 class Payload(NamedTuple):
     """Raw bytes of one slice of a source (one order), encrypted."""
 
@@ -162,6 +166,10 @@ class EventLog(Protocol):
 
     def read(self, after: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events behind position `after`, in order."""
+        ...
+
+    def told(self, after: int, limit: int) -> list[Told]:
+        """Return what anyone may be told of the events that `read` returns; for who passes the whole log on."""
         ...
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.storage.read_models import ReadModels
-from domain.ports import EventLog, Recorded
+from domain.ports import EventLog, Told
 from runners.relay import HEADROOM_BYTES, Feed
 from runners.subscribers import EVENTS, MODELS, Filter
 
@@ -148,14 +148,14 @@ class Feeds:
         if self._feed is None or self._feed[0] != generation:
             self._feed = generation, Feed(self._cell, generation, self._payload_max)
         position, size, scanned = max(after, looked), 0, 0
-        chosen: list[Recorded] = []
+        chosen: list[Told] = []
         while len(chosen) < most and size <= BYTES_MAX and scanned < SCANNED_MAX:
-            events = self._log.read(position, PART)
+            events = self._log.told(position, PART)
             for event in events:
-                position = event.position
-                if all(filter_.lets(event.stream, event.tag) for filter_ in filters):
+                position, stream, _, tag, _, data = event
+                if all(filter_.lets(stream, tag) for filter_ in filters):
                     chosen.append(event)
-                    size += len(event.data)
+                    size += len(data)
                     if len(chosen) == most or size > BYTES_MAX:
                         break
             scanned += len(events)
@@ -163,10 +163,9 @@ class Feeds:
                 break
         messages: list[Message] = []
         prior = after
-        for event, (_, payload, lines) in zip(chosen, self._feed[1].messages(chosen), strict=True):
-            place = b"ce-prior: %d\r\nce-resume: %d\r\n" % (prior, event.position)
-            messages.append(Message(lines + place, payload))
-            prior = event.position
+        for (place, *_), (_, payload, lines) in zip(chosen, self._feed[1].messages(chosen), strict=True):
+            messages.append(Message(lines + b"ce-prior: %d\r\nce-resume: %d\r\n" % (prior, place), payload))
+            prior = place
         return Page(messages, End(generation, position, max(head, position)))
 
     def _documents(

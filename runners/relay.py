@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache, partial
 
 import structlog
 
@@ -17,7 +18,7 @@ from adapters.nats.chain import DerivedPublisher
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerBusy, BrokerError, WrongLastSequence
 from adapters.nats.streams import ensure_events, events_stream, get_stored, how_stored, last_seq
-from domain.ports import EventLog, LogDamaged, Recorded
+from domain.ports import EventLog, LogDamaged, Told
 from projections.cloud_event import CloudEvents
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
@@ -43,23 +44,22 @@ class Feed:
         """`payload_max`: bytes of the largest payload that may be sent."""
         self._cell = cell
         self._payload_max = payload_max
-        self._subjects: dict[tuple[str, str], str] = {}
+        self._subject = cache(partial(subject_of, cell))
         self._headers = CloudEvents(cell, generation).headers
 
-    def messages(self, events: Sequence[Recorded]) -> list[Message]:
+    def messages(self, events: Sequence[Told]) -> list[Message]:
         """Return the messages of these events."""
-        return [self._message(event) for event in events]
-
-    def _message(self, event: Recorded) -> Message:
-        key = (event.stream.partition(":")[0], event.tag)
-        subject = self._subjects.get(key)
-        if subject is None:
-            subject = self._subjects[key] = subject_of(self._cell, *key)
-        lines, data = self._headers(event), event.data
-        if len(data) > self._payload_max:
+        subject, most = self._subject, self._payload_max
+        return [
+            (subject(stream.partition(":")[0], tag), data, lines)
+            if len(data) <= most
             # The feed stays gapless; who needs the facts reads them from the log.
-            return subject, b"", lines + f"ce-dataref: /orderspine/{self._cell}/log/{event.position}\r\n".encode()
-        return subject, data, lines
+            else (subject(stream.partition(":")[0], tag), b"", lines + self._reference(position))
+            for (position, stream, _, tag, _, data), lines in zip(events, self._headers(events), strict=True)
+        ]
+
+    def _reference(self, position: int) -> bytes:
+        return f"ce-dataref: /orderspine/{self._cell}/log/{position}\r\n".encode()
 
 
 def subject_of(cell: str, stream: str, tag: str) -> str:
@@ -131,15 +131,15 @@ class Relay:
             await self._find(generation)
         assert self._feed is not None
         total = 0
-        events = self._log.read(self.position, self._batch)
+        events = self._log.told(self.position, self._batch)
         while events:
             began = time.monotonic()
             messages = self._feed.messages(events)
             sending = asyncio.create_task(self._publisher.publish(messages, expected_last=self._last))
             await asyncio.sleep(0)  # it has left before the next batch is read
-            end = events[-1].position
+            end = events[-1][0]
             try:
-                following = self._log.read(end, self._batch) if more() else []
+                following = self._log.told(end, self._batch) if more() else []
             finally:
                 ack = await sending
             self._last = ack.last_seq

@@ -16,6 +16,9 @@ from adapters.nats.errors import BrokerUnavailable, MessageTooLarge, WrongLastSe
 from adapters.nats.publish import Ack, BatchAck, BatchPublisher, Message, check_subject, lines_of
 from adapters.nats.streams import how_stored
 
+_HEAD = len("NATS/1.0\r\n\r\nNats-Msg-Id: \r\n\r\n")
+"""Bytes of a message's headers beside the changing ones."""
+
 
 class ChainPublisher(BatchPublisher):
     """Publishes chunks of plain messages that each follow the one before; `expected_last` must be given.
@@ -40,25 +43,25 @@ class ChainPublisher(BatchPublisher):
         """Return the protocol bytes of a chunk; its first and its last message ask for an answer."""
         assert expected_last is not None, "a chain begins somewhere"
         limit = self._nc.max_payload
-        reply = f"{self._inbox}.{self._number}".encode()
-        other = reply + b"-first "
-        answers = [other if self._asks_all else b""] * len(batch)
-        answers[0], answers[-1] = other, reply + b" "
-        name = f"{self._name}.{self._number}.".encode()
-        follows = b"Nats-Expected-Last-Sequence: %d\r\n" % expected_last
-        parts: list[bytes] = []
+        first = f"{self._inbox}.{self._number}-first "
+        answers = [first if self._asks_all else ""] * len(batch)
+        answers[0], answers[-1] = first, f"{self._inbox}.{self._number} "
+        name = f"{self._name}.{self._number}."
+        follows = f"Nats-Expected-Last-Sequence: {expected_last}"
+        # Of each message three pieces: what leads its header lines, the lines, the payload. CR LF is behind each piece.
+        pieces: list[bytes] = []
         for number, ((subject, payload, headers), answer) in enumerate(zip(batch, answers, strict=True)):
             lines = headers if type(headers) is bytes else lines_of(headers)
-            lead = b"NATS/1.0\r\n%bNats-Msg-Id: %b%d\r\n" % (follows, name, number)
-            head = len(lead) + len(lines) + 2
+            this = f"{name}{number}"
+            head = _HEAD + len(follows) + len(this) + len(lines)
             size = head + len(payload)
             if size > limit:
                 raise MessageTooLarge(f"{subject}: {size:,} bytes, the server takes {limit:,}")
-            parts.append(
-                b"HPUB %b %b%d %d\r\n%b%b\r\n%b\r\n" % (subject.encode(), answer, head, size, lead, lines, payload)
-            )
-            follows = b"Nats-Expected-Last-Msg-Id: %b%d\r\n" % (name, number)
-        return b"".join(parts)
+            lead = f"HPUB {subject} {answer}{head} {size}\r\nNATS/1.0\r\n{follows}\r\nNats-Msg-Id: {this}"
+            pieces += lead.encode(), lines, payload
+            follows = f"Nats-Expected-Last-Msg-Id: {this}"
+        pieces.append(b"")
+        return b"\r\n".join(pieces)
 
     async def _send(self, batch: Sequence[Message], expected_last: int | None) -> Ack:
         try:

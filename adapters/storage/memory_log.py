@@ -6,7 +6,7 @@ from threading import Lock
 import msgspec
 
 from adapters.storage.schema import check_advance, check_batch, new_generation
-from domain.ports import Advance, Conflict, Loaded, Payload, Record, Recorded, StoredSnapshot, Tracked
+from domain.ports import Advance, Conflict, Loaded, Payload, Record, Recorded, StoredSnapshot, Told, Tracked
 from domain.proof import leaf_hash
 
 
@@ -135,6 +135,10 @@ class MemoryEventLog:
         """Return up to `limit` events behind `after`."""
         with self._lock:
             return self._events[after : after + limit]
+
+    def told(self, after: int, limit: int) -> list[Told]:
+        """Return what anyone may be told of up to `limit` events behind `after`."""
+        return [event[:6] for event in self.read(after, limit)]
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         """Return the payloads with these digests."""

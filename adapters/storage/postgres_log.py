@@ -9,7 +9,7 @@ import psycopg
 
 from adapters.storage.postgres import Session
 from adapters.storage.schema import SCHEMA, check_advance, check_batch, check_schema, new_generation, running_build
-from domain.ports import Advance, Conflict, Loaded, LogDamaged, Payload, Record, Recorded, StoredSnapshot, Tracked
+from domain.ports import Advance, Conflict, Loaded, LogDamaged, Payload, Record, Recorded, StoredSnapshot, Told, Tracked
 from domain.proof import leaf_hash
 
 _TABLES = """
@@ -30,7 +30,8 @@ CREATE TABLE {schema}.cell (
 );
 INSERT INTO {schema}.cell VALUES (1, {number}, '{build}', '{generation}', '', 0, 0, '', 0, 0);
 """
-_FIELDS = "position, stream, version, tag, envelope, data, sealed, leaf"
+_TOLD = "position, stream, version, tag, envelope, data"
+_FIELDS = f"{_TOLD}, sealed, leaf"
 _ROW = "incarnation, epoch, position, digest, at_ms, head, generation"
 
 
@@ -189,13 +190,15 @@ class PostgresEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        rows = self._query(
-            f"SELECT {_FIELDS} FROM events WHERE position > %s ORDER BY position LIMIT %s",  # noqa: S608 - constants only
-            (after, limit),
-        )
-        if rows and rows[-1][0] - after != len(rows):
-            raise LogDamaged(f"{self._where}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
-        return list(map(Recorded._make, rows))
+        return list(map(Recorded._make, self._page(_FIELDS, after, limit)))
+
+    def told(self, after: int, limit: int) -> list[Told]:
+        """Return what anyone may be told of up to `limit` events behind `after`.
+
+        Raises:
+            LogDamaged: positions are missing.
+        """
+        return self._page(_TOLD, after, limit)
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         """Return the payloads with these digests."""
@@ -208,6 +211,15 @@ class PostgresEventLog:
         """Release the connections."""
         self._writer.close()
         self._reader.close()
+
+    def _page(self, fields: str, after: int, limit: int) -> list[Any]:
+        rows = self._query(
+            f"SELECT {fields} FROM events WHERE position > %s ORDER BY position LIMIT %s",  # noqa: S608 - constants only
+            (after, limit),
+        )
+        if rows and rows[-1][0] - after != len(rows):
+            raise LogDamaged(f"{self._where}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
+        return rows
 
     def _query(self, query: str, values: Sequence[Any]) -> list[Any]:
         with self._reader.use() as db:

@@ -19,6 +19,7 @@ from domain.ports import (
     Record,
     Recorded,
     StoredSnapshot,
+    Told,
     Tracked,
 )
 from domain.proof import leaf_hash
@@ -40,7 +41,8 @@ _TABLES = (
         digest BLOB NOT NULL, at_ms INTEGER NOT NULL, head INTEGER NOT NULL
     ) STRICT""",
 )
-_FIELDS = "position, stream, version, tag, envelope, data, sealed, leaf"
+_TOLD = "position, stream, version, tag, envelope, data"
+_FIELDS = f"{_TOLD}, sealed, leaf"
 _ROW = "incarnation, epoch, position, digest, at_ms, head, generation"
 
 _insert_events = Rows(f"INSERT INTO events ({_FIELDS}) VALUES", 8)
@@ -211,14 +213,15 @@ class SqliteEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        with self._reading:
-            rows = self._reader.execute(
-                f"SELECT {_FIELDS} FROM events WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants only
-                (after, limit),
-            ).fetchall()
-        if rows and rows[-1][0] - after != len(rows):
-            raise LogDamaged(f"{self.path}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
-        return list(map(Recorded._make, rows))
+        return list(map(Recorded._make, self._page(_FIELDS, after, limit)))
+
+    def told(self, after: int, limit: int) -> list[Told]:
+        """Return what anyone may be told of up to `limit` events behind `after`.
+
+        Raises:
+            LogDamaged: positions are missing.
+        """
+        return self._page(_TOLD, after, limit)
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         """Return the payloads with these digests."""
@@ -275,6 +278,16 @@ class SqliteEventLog:
                 yield self._reader
             finally:
                 self._reader.execute("ROLLBACK")
+
+    def _page(self, fields: str, after: int, limit: int) -> list[Any]:
+        with self._reading:
+            rows = self._reader.execute(
+                f"SELECT {fields} FROM events WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants only
+                (after, limit),
+            ).fetchall()
+        if rows and rows[-1][0] - after != len(rows):
+            raise LogDamaged(f"{self.path}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
+        return rows
 
     def _move(self, db: sqlite3.Connection, events: int, advance: Advance | None) -> int:
         """Move the head by `events`, and the mail position as `advance` says; return the new head."""

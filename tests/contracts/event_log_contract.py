@@ -246,6 +246,11 @@ class EventLogContract:
         assert [event.position for event in log.read(8, 4)] == [9, 10]
         assert log.read(10, 4) == []
 
+    def test_told_are_the_same_events_without_what_is_sealed(self, log: RecorderLog) -> None:
+        log.append([record("a", version, sealed=b"secret") for version in range(1, 11)])
+        for after in (0, 4, 8, 10):
+            assert log.told(after, 4) == [event[:6] for event in log.read(after, 4)]
+
     def test_one_stream_is_selected_from_either_end(self, log: RecorderLog) -> None:
         log.append([record("a", version) for version in range(1, 6)] + [record("b", 1)])
         assert [event.version for event in log.select("a", after=1, upto=3)] == [2, 3]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from adapters.storage.memory_log import MemoryEventLog
-from domain.ports import Advance, Loaded, Payload, Record, Recorded, StoredSnapshot, Tracked
+from domain.ports import Advance, Loaded, Payload, Record, Recorded, StoredSnapshot, Told, Tracked
 from tests.fakes import Faults
 
 
@@ -71,6 +71,9 @@ class FaultyLog:
 
     def read(self, after: int, limit: int) -> list[Recorded]:
         return self._inner.read(after, limit)
+
+    def told(self, after: int, limit: int) -> list[Told]:
+        return self._inner.told(after, limit)
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         return self._inner.payloads(digests)

@@ -17,7 +17,7 @@ def test_a_line_is_what_the_stream_carries() -> None:
     trade.take(view('1 / ü "quoted" \\ 单'))
     made, feed = CloudEvents("main", "life"), Feed("main", "life", 1 << 20)
     events = log.read(0, 10_000)
-    for event, (_, payload, headers) in zip(events, feed.messages(events), strict=True):
+    for event, (_, payload, headers) in zip(events, feed.messages(log.told(0, 10_000)), strict=True):
         line = made.line(event)
         assert line.count(b"\n") == 1
         told = json.loads(line)
@@ -36,7 +36,7 @@ def test_a_line_is_what_the_stream_carries() -> None:
 def test_events_that_are_too_long_for_the_stream_have_their_attributes() -> None:
     log = MemoryEventLog("life")
     Trade(log).receive()
-    (_, payload, headers), *_ = Feed("main", "life", 1).messages(log.read(0, 1))
+    (_, payload, headers), *_ = Feed("main", "life", 1).messages(log.told(0, 1))
     assert payload == b""
     assert b"ce-id: life:1\r\n" in headers
     assert b"ce-dataref: /orderspine/main/log/1\r\n" in headers

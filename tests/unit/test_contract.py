@@ -142,7 +142,7 @@ def fits(event: Recorded) -> list[str]:
     name, version = named(event.tag)
     facts = json.loads(event.data)
     wrong: list[str] = [error.message for error in judge(name, version).iter_errors(facts)]
-    subject, _, lines = Feed("main", "life", 1 << 20).messages([event])[0]
+    subject, _, lines = Feed("main", "life", 1 << 20).messages([event[:6]])[0]
     headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
     wrong += [error.message for error in judge("event-headers", 1).iter_errors(headers)]
     verb = event.tag.partition(".")[2]
