@@ -127,9 +127,10 @@ def case_name(key: str, number: int) -> str:
 
 def case_of_allocation(allocation: str) -> int:
     """Return the number of the case that an allocation is for; 0 where it is for the order itself."""
-    _, mark, rest = allocation.rpartition(CASE_MARK)
-    number = rest.partition("-")[0]
-    return int(number) if mark and number.isascii() and number.isdigit() else 0
+    if CASE_MARK not in allocation:
+        return 0
+    number = allocation.rpartition(CASE_MARK)[2].partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else 0
 
 
 def added(pairs: Quantities, more: Quantities) -> Quantities:

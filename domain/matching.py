@@ -7,6 +7,7 @@ later statement is there.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -210,7 +211,13 @@ def evolve(money: Money, event: Event, at_ms: int) -> Money:
 
 def day_of(at_ms: int) -> str:
     """Return the day of an instant by the platforms' clock, YYYY-MM-DD."""
-    return (_EPOCH + timedelta(days=(at_ms + CLOCK_MS) // DAY_MS)).isoformat()
+    return _named((at_ms + CLOCK_MS) // DAY_MS)
+
+
+@lru_cache(maxsize=1024)
+def _named(days: int) -> str:
+    """Return the name of the day that is so many behind 1970-01-01: many events are of few days."""
+    return (_EPOCH + timedelta(days=days)).isoformat()
 
 
 def days_after(day: str, days: int) -> str:

@@ -119,6 +119,7 @@ class AfterSaleCases(Projection[str, Documents]):
     name: ClassVar = "after_sales"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE,)
+    tags: ClassVar = frozenset(DECODERS)
     bucket: ClassVar = "after_sales"
     by_channel: ClassVar = True
 

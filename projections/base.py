@@ -57,6 +57,8 @@ class Projection(ABC, Generic[Key, Document]):
     """The first one has a `position` column."""
     whole: ClassVar[bool] = False
     """Whether it is small enough to be kept in memory whole; otherwise the documents a batch needs are loaded."""
+    tags: ClassVar[frozenset[str] | None] = None
+    """Of the events that it looks at, where it passes over most: a batch without any changes nothing. None = of all."""
     bucket: ClassVar[str] = ""
     """Name of its bucket of public documents; "" = it has none."""
 

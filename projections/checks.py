@@ -69,6 +69,7 @@ class Checks(Projection[int, Check]):
     name: ClassVar = "checks"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE,)
+    tags: ClassVar = frozenset({_TAG})
     bucket: ClassVar = "checks"
 
     def keys(self, events: Sequence[Recorded]) -> Iterable[int]:

@@ -233,6 +233,7 @@ class Desk(Projection[str, Entry]):
     name: ClassVar = "desk"
     version: ClassVar = VERSION
     tables: ClassVar = (TABLE, ITEM_TABLE, THREAD_TABLE)
+    tags: ClassVar = frozenset(RULES)
     bucket: ClassVar = "desk"
     by_channel: ClassVar = True
 

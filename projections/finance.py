@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
-from domain.catalogue import decode_event
+from domain.catalogue import TYPES, decode_event
 from domain.finance import (
     DifferenceExplained,
     DifferenceOpened,
@@ -163,6 +163,7 @@ class Batch(msgspec.Struct, gc=False):
 _OF_DIFFERENCES = frozenset(
     {"finance.difference_opened", "finance.difference_explained", "finance.difference_resolved"}
 )
+_OWN = frozenset(tag for tag in TYPES if tag.startswith("finance."))
 _TIMES: Mapping[str, str] = {
     "order.paid": "paid_ms",
     "order.deposit_paid": "",
@@ -217,11 +218,12 @@ class Finance(Projection[str, "Row | Batch"]):
         changed: dict[str, Row] = {}
         batch = Batch()
         for event in events:
-            field = _TIMES.get(event.tag)
+            tag = event.tag
+            field = _TIMES.get(tag)
             if field is not None:
                 at_ms = (getattr(_when(event.data), field) if field else 0) or observed_at_of(event.envelope)
                 batch.days.append((day_of(at_ms), event.stream, event.position))
-            elif event.tag.startswith("finance."):
+            elif tag in _OWN:
                 _fold(changed, current, batch, event)
         found: dict[str, Row | Batch | None] = dict(changed)
         if batch.lines or batch.statements or batch.days:

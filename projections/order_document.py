@@ -4,12 +4,13 @@ Two halves, because most events move an order on and few change what its channel
 view, which is stored as its event's bytes.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import msgspec
 
 from domain.after_sale_case import Case
-from domain.canonical import Parcel, SourceTime
+from domain.canonical import Parcel, SourceTime, Status
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.tracking import TrackState
 
@@ -127,7 +128,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """What became of an order. What its channel says of it is the view beside it. `_ms`: UTC ms.
 
     Thousands are kept in memory, and most of what may befall an order befalls few: so there are no lists, of which each
-    document would have its own empty ones.
+    document would have its own empty ones, and mappings are replaced, not changed: those that are empty can be shared.
     """
 
     key: str
@@ -155,13 +156,13 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     completed_ms: int = 0
     cancel_reason: str = ""
     interceptions: tuple[Interception, ...] = ()
-    approvals: dict[str, str] = {}
+    approvals: Mapping[str, str] = {}
     """Approval that keeps the order from shipping → open or rejected."""
     allocations: tuple[Allocation, ...] = ()
     """What a warehouse holds for it now."""
     ruled: Ruled = NOT_RULED
     """Where it is sent from and how, its gifts, as the rule book says."""
-    sent_units: dict[str, int] = {}
+    sent_units: Mapping[str, int] = {}
     """Line id → units that have left, of lines of which something is still to be sent."""
     promise: Promise | None = None
     lots: tuple[Lot, ...] = ()
@@ -176,9 +177,9 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     payments: tuple[ShownPayment, ...] = ()
     after_sales: tuple[Case, ...] = ()
     shipped_lines: tuple[str, ...] = ()
-    cancelled_units: dict[str, int] = {}
+    cancelled_units: Mapping[str, int] = {}
     """Line id → units cancelled by our own acts."""
-    after_sale_lines: dict[str, str] = {}
+    after_sale_lines: Mapping[str, str] = {}
     """Line id → open or refunded."""
     amended: int = 0
     repeated: int = 0
@@ -190,7 +191,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     """Messages that wait behind the quarantined one, or for the order itself."""
     mapping: int = 0
     """Version of the field mapping that the view was read by; 0 = what ships with the channel."""
-    skus: dict[str, str] = {}
+    skus: Mapping[str, str] = {}
     """Line id → the SKU that the line got after its view came in: it goes over the one in the view."""
     services: tuple[Service, ...] = ()
     """Work orders for services that were bought with the order."""
@@ -216,6 +217,12 @@ class ViewedAmounts(msgspec.Struct, frozen=True, gc=False):
     paid: int = 0
 
 
+class ViewedInstant(msgspec.Struct, frozen=True, gc=False):
+    """As much of a time as the fold needs."""
+
+    utc_ms: int
+
+
 class ViewedTime(msgspec.Struct, frozen=True, gc=False):
     """As much of a time as the order record has."""
 
@@ -226,11 +233,11 @@ class ViewedTime(msgspec.Struct, frozen=True, gc=False):
 class View(msgspec.Struct, frozen=True, gc=False):
     """As much of the channel's view as the fold and the order record need; the rest is stored as it came."""
 
-    status: str
+    status: Status | Literal[""]
     native_status: str
     amounts: ViewedAmounts
     ordered_at: ViewedTime
-    modified_at: ViewedTime
+    modified_at: ViewedInstant
     lines: tuple[ViewedLine, ...]
     kind: str = "normal"
     customer: str = ""
@@ -242,12 +249,14 @@ class View(msgspec.Struct, frozen=True, gc=False):
 class Viewed(msgspec.Struct, frozen=True, gc=False):
     """An event that brings a view (normalized or amended), as far as it is looked at."""
 
+    digest: ClassVar = ""
+    address: ClassVar = ""
+    """Both are there for `domain.order.evolve`, which copies them; nothing that is shown follows from them."""
+
     snapshot: View
-    digest: str
-    address: str
     mapping: int = 0
     mapped: tuple[str, ...] = ()
 
 
-NO_VIEW = View("", "", ViewedAmounts("CNY"), ViewedTime(0, ""), ViewedTime(0, ""), ())
+NO_VIEW = View("", "", ViewedAmounts("CNY"), ViewedTime(0, ""), ViewedInstant(0), ())
 """Of an order that no channel has sent yet."""

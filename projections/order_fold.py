@@ -5,6 +5,8 @@ decisions need not know: amounts, times, parcels, reasons, counters. Timers are 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from sys import intern
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -23,7 +25,7 @@ from domain.approvals import (
 from domain.canonical import Parcel
 from domain.catalogue import TAGS
 from domain.erasure import OrderForgotten
-from domain.ids import parts_of
+from domain.ids import decode_id, parts_of
 from domain.order import (
     EVOLVE,
     Allocation,
@@ -92,6 +94,7 @@ from projections.order_document import (
 )
 
 NEW = Order()
+_replace = msgspec.structs.replace
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -104,7 +107,7 @@ class Entry(msgspec.Struct, gc=False):
     viewed: bytes = b""
     """JSON of the event that brought the view; b"" before the first one."""
     sealed: bytes | None = None
-    """The sealed personal block that came with it."""
+    """The sealed personal block that came with it, until that is written."""
     seen: int = 0
     """Position of that event, if it is of this batch; else 0."""
     last: Recorded | None = None
@@ -113,8 +116,8 @@ class Entry(msgspec.Struct, gc=False):
     """Last event of the batch that changed the order itself."""
     written: Order = NEW
     """The state that was last written into the document."""
-    search: dict[tuple[str, str], int] = {}
-    """(kind, value) pairs of the batch that lead to the order → position."""
+    search: tuple[tuple[str, str, int], ...] = ()
+    """(kind, value, position) of what leads to the order since the batch, each kind and value once; until written."""
     encoded: bytes = b""
     """JSON of the document after the batch."""
     open_lists: tuple[Allocation, ...] = ()
@@ -128,15 +131,28 @@ class Entry(msgspec.Struct, gc=False):
 
 
 _viewed = msgspec.json.Decoder(Viewed).decode
+_BLANK = Document("", "", "", "")
+"""What documents begin as: a copy shares its empty mappings, a new one would have its own."""
 
 
 def begun(key: str) -> Entry:
     """Return the entry of an order that nothing is known of yet."""
-    channel, shop, order_no = parts_of(key)
-    if "=" in key:
-        # An id may hold what no text column can.
-        channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in (channel, shop, order_no))
-    return Entry(Document(key, channel, shop, order_no), NEW)
+    mark = key.rindex(":")
+    channel, shop = _channel_and_shop(key[:mark])  # all orders of a shop share them
+    order_no = key[mark + 1 :]
+    if "=" in order_no:
+        order_no = _as_text(decode_id(order_no))
+    return Entry(_replace(_BLANK, key=key, channel=channel, shop=shop, order_no=order_no), NEW)
+
+
+@lru_cache(maxsize=1024)
+def _channel_and_shop(prefix: str) -> tuple[str, ...]:
+    return tuple(_as_text(part) for part in parts_of(prefix))
+
+
+def _as_text(part: str) -> str:
+    """Return a part of an id, which may hold what no text column can, so that one can."""
+    return part.encode("utf-8", "replace").decode()
 
 
 def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
@@ -145,7 +161,7 @@ def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:
     skus = document.skus
     lines = view.lines
     if skus:
-        lines = tuple(msgspec.structs.replace(one, sku=skus[one.id]) if one.id in skus else one for one in lines)
+        lines = tuple(_replace(one, sku=skus[one.id]) if one.id in skus else one for one in lines)
     state = Order(
         status=document.fulfilment,  # type: ignore[arg-type]
         kind=view.kind,
@@ -183,7 +199,7 @@ def _received(entry: Entry, _: OrderReceived, event: Recorded) -> None:
 def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     document = entry.document
     if view.customer and view.customer != entry.view.customer:
-        entry.search.setdefault(("customer", view.customer), event.position)
+        _lead(entry, "customer", view.customer, event)
     before = document.parcels
     if before:
         told = {parcel.tracking for parcel in view.parcels}
@@ -196,9 +212,17 @@ def _view(entry: Entry, view: View, mapping: int, event: Recorded) -> None:
     entry.view = view
     entry.viewed = event.data
     document.mapping = mapping
-    document.skus = {}
+    if document.skus:
+        document.skus = {}
     entry.sealed = event.sealed
     entry.seen = event.position
+
+
+def _lead(entry: Entry, kind: str, value: str, event: Recorded) -> None:
+    """Note what leads to the order."""
+    known = entry.search
+    if not known or all(each[:2] != (kind, value) for each in known):
+        entry.search = (*known, (kind, value, event.position))
 
 
 def _normalized(entry: Entry, facts: Viewed, event: Recorded) -> None:
@@ -216,7 +240,7 @@ def _amended(entry: Entry, facts: Viewed, event: Recorded) -> None:
 def _forgotten(entry: Entry, facts: OrderForgotten, event: Recorded) -> None:
     """Empty what was sealed, and let nothing lead from the customer to the order any more."""
     entry.document.erased = facts.request
-    entry.search = {pair: position for pair, position in entry.search.items() if pair[0] != "customer"}
+    entry.search = tuple([each for each in entry.search if each[0] != "customer"])
     entry.forgotten = True
     entry.sealed = None
     if entry.viewed:
@@ -337,7 +361,7 @@ def _queue_released(entry: Entry, _: QueueReleased, __: Recorded) -> None:
 
 
 def _skus_mapped(entry: Entry, facts: OrderSkusMapped, _: Recorded) -> None:
-    entry.document.skus.update(facts.lines)
+    entry.document.skus = {**entry.document.skus, **dict(facts.lines)}
 
 
 def _service_opened(entry: Entry, facts: ServiceOpened, _: Recorded) -> None:
@@ -349,11 +373,11 @@ def _service_moved(entry: Entry, facts: ServiceScheduled | ServiceDone | Service
     known = services[facts.service - 1]
     match facts:
         case ServiceScheduled():
-            moved = msgspec.structs.replace(known, stage="scheduled", day=facts.day)
+            moved = _replace(known, stage="scheduled", day=facts.day)
         case ServiceDone():
-            moved = msgspec.structs.replace(known, stage="done")
+            moved = _replace(known, stage="done")
         case ServiceCancelled():
-            moved = msgspec.structs.replace(known, stage="cancelled", day="")
+            moved = _replace(known, stage="cancelled", day="")
     entry.document.services = (*services[: facts.service - 1], moved, *services[facts.service :])
 
 
@@ -384,7 +408,7 @@ def _as_tracked(parcel: ShownParcel, before: ShownParcel | None) -> ShownParcel:
     if before is None:
         return parcel
     names = ("state", "where", "state_ms", "where_ms")
-    return msgspec.structs.replace(parcel, **{name: getattr(before, name) for name in names})
+    return _replace(parcel, **{name: getattr(before, name) for name in names})
 
 
 def _scanned(parcel: ShownParcel, scan: Scan) -> None:
@@ -415,7 +439,7 @@ def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, ow
         known.add(parcel.tracking)
         document.parcels += (ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own),)
         if parcel.tracking:
-            entry.search.setdefault(("tracking", parcel.tracking), event.position)
+            _lead(entry, "tracking", parcel.tracking, event)
 
 
 _Show = Callable[[Entry, Any, Recorded], None]
@@ -530,9 +554,10 @@ def finish(entry: Entry) -> None:
     if mover is not None:
         stamp = stamp_of(mover.envelope)
         document.updated_at = stamp.at
-        document.updated_by = stamp.who
+        # Documents keep them for long, and thousands have the same.
+        document.updated_by = intern(stamp.who)
         document.updated_role = stamp.by.role
-        document.source_tag = stamp.source_tag
+        document.source_tag = intern(stamp.source_tag)
     written = entry.written
     if state is not written:
         document.fulfilment = state.status
@@ -559,11 +584,13 @@ def finish(entry: Entry) -> None:
 def _follow_lists(entry: Entry) -> None:
     """Tell apart which of the pick lists that were issued are open, and which of those before have gone."""
     document, state, before = entry.document, entry.state, entry.open_lists
-    issued = [each.allocation for each in document.picking]
     there = (*state.allocations, *replacements_of(state)) if state.cases else state.allocations
+    if not there:
+        entry.open_lists, entry.gone_lists, document.picking = (), tuple([each.id for each in before]), ()
+        return
+    issued = [each.allocation for each in document.picking]
     entry.open_lists = tuple([each for each in there if each.id in issued and not each.picked])
-    still = [each.id for each in entry.open_lists]
-    if before:
+    if before or len(entry.open_lists) != len(issued):
+        still = [each.id for each in entry.open_lists]
         entry.gone_lists = tuple([each.id for each in before if each.id not in still])
-    if len(still) != len(issued):
         document.picking = tuple([each for each in document.picking if each.allocation in still])

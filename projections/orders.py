@@ -156,13 +156,14 @@ class Orders(Projection[str, Entry]):
             stream = event.stream
             entry = changed.get(stream)
             if entry is None:
-                entry = changed[stream] = current.get(stream) or begun(stream)
-                if entry.search:
-                    entry.search = {}
-                if entry.gone_lists:
-                    entry.gone_lists = ()
-                entry.seen = entry.picking_at = 0
-                entry.forgotten = False
+                entry = current.get(stream)
+                if entry is None:
+                    entry = begun(stream)
+                else:
+                    entry.search = entry.gone_lists = ()
+                    entry.seen = entry.picking_at = 0
+                    entry.forgotten = False
+                changed[stream] = entry
             decode, evolve, show, moves, picking = rule
             facts = decode(event.data) if decode is not None else None
             if evolve is not None:
@@ -188,8 +189,10 @@ class Orders(Projection[str, Entry]):
             rows.append(_row(entry))
             if entry.seen:
                 views.append((key, entry.seen, entry.viewed.decode(), entry.sealed))
-            for (kind, value), position in entry.search.items():
-                search.append((kind, value, key, position))
+                entry.sealed = None  # it is in the row, and changes with the next view only
+            if entry.search:
+                search += [(kind, value, key, position) for kind, value, position in entry.search]
+                entry.search = ()
             if entry.open_lists and entry.picking_at:
                 lists += list_rows(entry)
             gone += [(list_of(allocation),) for allocation in entry.gone_lists]

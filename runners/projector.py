@@ -224,12 +224,15 @@ class Projector:
             raise LogDamaged(f"events behind {start} are not without gaps")
         end = read[-1].position
         events = in_current_shape(read)
+        tags = {event.tag for event in events}
         steps: list[Step] = []
         changed: dict[str, dict[Any, Any]] = {}
         for following in self.following:
             known = following.position - start
             if known < len(events):
-                step, changed[following.projection.name] = following.fold(events[known:] if known else events, end)
+                wanted = following.projection.tags
+                new = () if wanted is not None and wanted.isdisjoint(tags) else events[known:] if known else events
+                step, changed[following.projection.name] = following.fold(new, end)
                 steps.append(step)
         return Folded(steps, end, len(read), len(read) == self._batch, changed)
 

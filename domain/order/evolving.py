@@ -76,6 +76,7 @@ from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.stock import taken_of
 
 _replace = msgspec.structs.replace
+_NONE_MAPPED: frozenset[str] = frozenset()
 
 
 def _normalized(state: Order, event: OrderNormalized) -> Order:
@@ -90,7 +91,7 @@ def _normalized(state: Order, event: OrderNormalized) -> Order:
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
-        mapped=frozenset(event.mapped),
+        mapped=frozenset(event.mapped) if event.mapped else _NONE_MAPPED,
         amounts=snapshot.amounts,
         holds=snapshot.holds,
         interceptions=state.interceptions,
@@ -122,7 +123,7 @@ def _amended(state: Order, event: OrderAmended) -> Order:
         rank=STATUS_RANK[snapshot.status],
         address=event.address,
         lines=snapshot.lines,
-        mapped=frozenset(event.mapped),
+        mapped=frozenset(event.mapped) if event.mapped else _NONE_MAPPED,
         amounts=snapshot.amounts,
         holds=snapshot.holds,
         shipped=shipped,

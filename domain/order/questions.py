@@ -170,7 +170,7 @@ def flaw_of(snapshot: Snapshot) -> str:
 
 def shown_status(state: Order) -> str:
     """What people see: an open after-sale shows 售后中 and loses nothing underneath."""
-    if any(stage == "open" for _, stage in state.after_sales):
+    if state.after_sales and any(stage == "open" for _, stage in state.after_sales):
         return "after_sale"
     return state.status
 
