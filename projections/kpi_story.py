@@ -5,14 +5,15 @@ that behind each figure stand the very events it is made of.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 import msgspec
 
 from domain.after_sale import REASONS
 from domain.notices import CUSTOMER
 from domain.notices import EFFECT as NOTIFY
-from domain.ports import Recorded
 from domain.time_units import HOUR_MS
 
 STAGES: Final[Mapping[str, str]] = {
@@ -114,11 +115,6 @@ class Story(msgspec.Struct, gc=False, array_like=True):
         """Hours since 1970 in UTC until it reached us."""
         return self.at // HOUR_MS
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it waits for us."""
-        return self.stage in OPEN
-
 
 class By(msgspec.Struct, frozen=True, gc=False):
     """As much of who did it as is asked here."""
@@ -145,10 +141,12 @@ stamp_of = msgspec.json.Decoder(Stamp).decode
 NOBODY: Final = By("system")
 
 
-class Moment(msgspec.Struct, gc=False):
-    """An event of an order, with what stands around it."""
+@dataclass(slots=True)
+class Moment:
+    """An event of an order, with what stands around it; one object that is written anew for each event of a batch."""
 
-    event: Recorded
+    version: int
+    position: int
     at: int
     """Observed time, UTC ms."""
     by: By
@@ -161,15 +159,13 @@ class Moment(msgspec.Struct, gc=False):
 
 def _add(story: Story, moment: Moment, name: str, hit: int = 1, value: int = -1) -> None:
     """Add a fact that follows the order."""
-    event = moment.event
-    story.facts.append(Fact(name, hit, event.version, event.position, value))
+    story.facts.append(Fact(name, hit, moment.version, moment.position, value))
 
 
 def _settle(story: Story, moment: Moment, name: str, hit: int, value: int = -1, hour: int | None = None) -> None:
     """Add a fact that stays where it is, by default in the hour in which it happened."""
-    event = moment.event
     at = moment.at // HOUR_MS if hour is None else hour
-    story.settled.append(Settled(name, hit, event.version, event.position, value, at, story.warehouse))
+    story.settled.append(Settled(name, hit, moment.version, moment.position, value, at, story.warehouse))
     story.last_hour = max(story.last_hour, at)
 
 
@@ -183,25 +179,33 @@ def _come_to(story: Story, moment: Moment, stage: str) -> None:
     if stage == story.stage:
         return
     name, bit = _STAGE[stage]
-    if story.stages & bit:
-        _add(story, moment, f"again/{stage}")
-    _add(story, moment, name, int(not moment.by_hand))
+    facts, stages = story.facts, story.stages
+    if stages & bit:
+        facts.append(Fact(f"again/{stage}", 1, moment.version, moment.position, -1))
+    facts.append(Fact(name, 0 if moment.by_hand else 1, moment.version, moment.position, -1))
     story.stage = stage
-    story.stages |= bit
+    story.stages = stages | bit
 
 
 def _cross(story: Story, moment: Moment, node: str) -> None:
-    if node not in story.nodes:
-        story.nodes.append(node)
-        at = moment.at
-        took = at - story.node_ms if 0 < story.node_ms < at else 0
+    nodes = story.nodes
+    if node not in nodes:
+        nodes.append(node)
+        at, since = moment.at, story.node_ms
         story.node_ms = at
-        _add(story, moment, f"node/{node}", 1, took)
+        took = at - since if 0 < since < at else 0
+        story.facts.append(Fact(_node_name(node), 1, moment.version, moment.position, took))
+
+
+@lru_cache(maxsize=256)
+def _node_name(node: str) -> str:
+    """Return the name of the facts of a node: one text for all of them, whose hash is known."""
+    return f"node/{node}"
 
 
 def _received(story: Story, _: None, moment: Moment) -> None:
     if not story.received[0]:
-        story.received = moment.event.version, moment.event.position
+        story.received = moment.version, moment.position
     _come_to(story, moment, "placed")
     _cross(story, moment, "channel")
 
@@ -219,15 +223,15 @@ class _Viewed(msgspec.Struct, frozen=True, gc=False):
 
 
 def _viewed(story: Story, facts: _Viewed, moment: Moment) -> None:
-    event = moment.event
     delay = max(0, moment.at - facts.snapshot.modified_at.utc_ms)
     # Which warehouse is to serve the order has nothing to do with it.
-    story.settled.append(Settled("channel_delay/", 1, event.version, event.position, delay, story.hour, ""))
+    story.settled.append(Settled("channel_delay/", 1, moment.version, moment.position, delay, story.at // HOUR_MS, ""))
 
 
 def _paid(story: Story, _: None, moment: Moment) -> None:
     _come_to(story, moment, "paid")
-    story.paid_ms = story.paid_ms or moment.at
+    if not story.paid_ms:
+        story.paid_ms = moment.at
 
 
 class _Reserved(msgspec.Struct, frozen=True, gc=False):
@@ -272,10 +276,11 @@ def _shipped(story: Story, facts: _ShippedAt, moment: Moment) -> None:
     _cross(story, moment, "carrier")
     if not story.flags & _SHIPPED:
         story.flags |= _SHIPPED
-        promised = bool(story.ship_by_ms)
-        in_time = promised and (facts.shipped_ms or moment.at) <= story.ship_by_ms
+        promised = story.ship_by_ms
+        in_time = promised != 0 and (facts.shipped_ms or moment.at) <= promised
         took = max(0, moment.at - story.at)
-        _settle(story, moment, f"shipped/{'' if promised else 'un'}promised", int(in_time), took, story.hour)
+        name = "shipped/promised" if promised else "shipped/unpromised"
+        _settle(story, moment, name, int(in_time), took, story.at // HOUR_MS)
 
 
 class _DeliveredAt(msgspec.Struct, frozen=True, gc=False):
@@ -349,7 +354,7 @@ def _approval_requested(story: Story, _: None, moment: Moment) -> None:
 def _stop(story: Story, moment: Moment, reason: str, derivable_ms: int, *, advised: bool) -> None:
     _settle(story, moment, f"stop/{reason}", int(advised), max(0, moment.at - derivable_ms))
     # Of an act that was given up people are told by its failure, recorded just before.
-    told_by = moment.event.version - (reason == "effect_failed")
+    told_by = moment.version - (reason == "effect_failed")
     story.untold += (Stopped(told_by, reason, derivable_ms, moment.at // HOUR_MS, story.warehouse),)
     _cross(story, moment, "desk")
 
@@ -371,9 +376,8 @@ def _effect_succeeded(story: Story, facts: _Effect, moment: Moment) -> None:
     for place, stop in enumerate(story.untold):
         if str(stop.version) == version:
             took = max(0, moment.at - stop.derivable_ms)
-            event = moment.event
             name, hit = f"push/{stop.reason}", int(took <= IN_TIME_MS)
-            story.settled.append(Settled(name, hit, event.version, event.position, took, stop.hour, stop.warehouse))
+            story.settled.append(Settled(name, hit, moment.version, moment.position, took, stop.hour, stop.warehouse))
             story.untold = (*story.untold[:place], *story.untold[place + 1 :])
             return
 
@@ -450,29 +454,24 @@ def _after_sale_opened(story: Story, facts: _AfterSale, moment: Moment) -> None:
     elif facts.kind:
         # A person knows better than the channel why; the case stays in the hour in which it was opened.
         place = story.cases[facts.case - 1]
-        known, event = story.settled[place], moment.event
+        known = story.settled[place]
         if known.name != f"return/{reason}":
             story.settled[place] = msgspec.structs.replace(
-                known, name=f"return/{reason}", version=event.version, position=event.position
+                known, name=f"return/{reason}", version=moment.version, position=moment.position
             )
     _misshipped(story, moment, reason)
 
 
 _Rule = Callable[[Story, Any, Moment], None]
+Rule = tuple[Callable[[bytes], Any] | None, _Rule | None, bool]
+"""How a kind of event is folded: what decodes its data (None = they are not looked at), what adds its facts, and
+whether a person who brings it about has decided something of the order's way.
 
-
-class Rule(NamedTuple):
-    """How a kind of event is folded."""
-
-    decode: Callable[[bytes], Any] | None
-    """None = its data are not looked at."""
-    show: _Rule | None
-    flow: bool
-    """Whether a person who brings it about has decided something of the order's way."""
+A plain tuple: it is unpacked for each event."""
 
 
 def _of(kind: type | None, show: _Rule | None, *, flow: bool = False) -> Rule:
-    return Rule(msgspec.json.Decoder(kind).decode if kind is not None else None, show, flow)
+    return msgspec.json.Decoder(kind).decode if kind is not None else None, show, flow
 
 
 RULES: Final[Mapping[str, Rule]] = {

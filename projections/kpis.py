@@ -6,12 +6,13 @@ belong elsewhere. Durations are counted in the bins of a DDSketch (1 % relative 
 never taken out again, so that the largest one is exact as well.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import ceil, log, log1p
 from typing import Any, ClassVar, Final
 
 import msgspec
-from ddsketch.mapping import LogarithmicMapping
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
 from domain.ids import decode_id, encode_id
@@ -22,6 +23,7 @@ from projections.kpi_story import (
     BACK,
     BEGINS,
     NOBODY,
+    OPEN,
     OWN_HOUR,
     RULES,
     Fact,
@@ -125,8 +127,10 @@ class Order(msgspec.Struct, gc=False):
     position: int = 0
     facts: int = 0
     """How many of the facts are in the sums."""
-    settled: list[Settled] = []
-    """Those that are in the sums."""
+    settled: int = 0
+    """How many of those that stay are in the sums."""
+    cases: tuple[Settled, ...] = ()
+    """Those of them that are of after-sale cases, as they are in the sums: a case may turn out to be another."""
     warehouse: str = ""
     """Where the others count."""
     received: bool = False
@@ -142,7 +146,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
 
 
-_bin = LogarithmicMapping(ACCURACY).key
+_BINS_TO_DOUBLE: Final = 1 / log1p(2 * ACCURACY / (1 - ACCURACY)) * log(2)
 _encode = msgspec.json.Encoder().encode
 _encode_sums = msgspec.json.Encoder(order="deterministic").encode
 story_of = msgspec.json.Decoder(Story).decode
@@ -150,12 +154,12 @@ story_of = msgspec.json.Decoder(Story).decode
 hour_of = msgspec.json.Decoder(Hour).decode
 """Read the document of a row of `kpi_hours`."""
 _NO_TURN = Turn()
+_BEYOND = BEGINS | OWN_HOUR | BACK
 
 
-@lru_cache(maxsize=4096)
 def bin_of(ms: int) -> str:
-    """Return the bin of a duration of whole milliseconds."""
-    return str(_bin(ms)) if ms > 0 else ZERO
+    """Return the bin of a duration of whole milliseconds, by the operations of ddsketch's `LogarithmicMapping`."""
+    return str(ceil(log(ms, 2) * _BINS_TO_DOUBLE)) if ms > 0 else ZERO  # noqa: FURB163  rounds as there
 
 
 @lru_cache(maxsize=4096)
@@ -191,8 +195,8 @@ class Kpis(Projection[str, Any]):
         hours: set[tuple[int, str]] = set()
         for stream in {event.stream for event in events if event.tag in RULES}:
             if (known := current.get(stream)) is not None:
-                hours.add((known.story.hour, known.channel))
-        for event in events:
+                hours.add((known.story.at // HOUR_MS, known.channel))
+        for event in [event for event in events if event.tag in _BEYOND]:
             tag = event.tag
             if tag in BEGINS or tag in OWN_HOUR:
                 hours.add((observed_at_of(event.envelope) // HOUR_MS, _channel_of(event.stream)))
@@ -205,7 +209,7 @@ class Kpis(Projection[str, Any]):
         found: dict[str, Any] = {row[0]: hour_of(row[-1]) for row in rows[TABLE.name]}
         for row in rows[ORDER_TABLE.name]:
             key, story = row[0], story_of(row[-1])
-            summed = len(story.facts), story.settled.copy(), story.warehouse
+            summed = len(story.facts), len(story.settled), _cases_of(story), story.warehouse
             in_sums = story.received[0] > 0, story.decided[0] > 0
             found[key] = Order(key, _channel_of(key), story, row[1], *summed, *in_sums)
         for key, position, message, by_hand in rows[TURN_TABLE.name]:
@@ -217,21 +221,25 @@ class Kpis(Projection[str, Any]):
         if not events:
             return {}
         orders: dict[str, Order] = {}
-        turns = _Turns(events, current.get(TURN, _NO_TURN))
-        moment = Moment(events[0], 0, NOBODY, by_hand=False)
+        turn: Turn = current.get(TURN, _NO_TURN)
+        message, by_hand = turn.message, turn.by_hand
+        moment = Moment(0, 0, 0, NOBODY, by_hand=False)
         envelope = b""
-        rules = RULES
+        rule_of, known = RULES.get, orders.get
         for place, event in enumerate(events):
-            rule = rules.get(event.tag)
+            rule = rule_of(event.tag)
             if rule is None:
                 continue
-            moment.event = event
+            position = event.position
+            moment.version, moment.position = event.version, position
             if event.envelope != envelope:  # events of one turn often have the same
                 envelope = event.envelope
                 stamp = stamp_of(envelope)
-                moment.at, moment.by, moment.by_hand = stamp.observed_at, stamp.by, turns.by_hand(place, stamp)
+                if stamp.message != message:
+                    message, by_hand = stamp.message, _by_hand(events, place, stamp)
+                moment.at, moment.by, moment.by_hand = stamp.observed_at, stamp.by, by_hand
             stream = event.stream
-            order = orders.get(stream)
+            order = known(stream)
             if order is None:
                 order = current.get(stream)
                 if order is None:
@@ -240,16 +248,17 @@ class Kpis(Projection[str, Any]):
                     order = Order(stream, _channel_of(stream), Story(moment.at))
                 orders[stream] = order
             decode, show, flow = rule
-            story = order.story
             if show is not None:
-                show(story, decode(event.data) if decode is not None else None, moment)
-            if flow and moment.by_hand and not story.decided[0]:
-                story.decided = event.version, event.position
-            order.position = event.position
-        hours: dict[str, Hour] = {}
+                show(order.story, None if decode is None else decode(event.data), moment)
+            if by_hand and flow and not order.story.decided[0]:
+                order.story.decided = moment.version, position
+            order.position = position
+        sums = _Sums(current)
         for order in orders.values():
-            _count(order, hours, current)
-        return {**orders, **hours, TURN: turns.last()}
+            _count(order, sums)
+        for (_, _, warehouse), added in sums.items():
+            added.add(warehouse)
+        return {**orders, **sums.hours, TURN: _last_turn(events, message, by_hand)}
 
     def changes(self, changed: Mapping[str, Any]) -> list[Change]:
         """Return the rows."""
@@ -273,103 +282,129 @@ class Kpis(Projection[str, Any]):
         ]
 
 
-class _Turns:
-    """Tells which turns of a batch a person's decision began: the first event of a turn is by whoever sent its mail."""
+def _by_hand(events: Sequence[Recorded], place: int, stamp: Stamp) -> bool:
+    """Tell whether a person's decision began the turn of this event of a batch, if it began in it.
 
-    def __init__(self, events: Sequence[Recorded], before: Turn) -> None:
-        self._events = events
-        self._known = before
-
-    def by_hand(self, place: int, stamp: Stamp) -> bool:
-        """Tell of the turn of an event."""
-        message = stamp.message
-        if message != self._known.message:
-            first = stamp
-            if stamp.causation != message:
-                while place and (before := stamp_of(self._events[place - 1].envelope)).message == message:
-                    place, first = place - 1, before
-            self._known = Turn(message, first.by.decides)
-        return self._known.by_hand
-
-    def last(self) -> Turn:
-        """Return the turn that the batch ends in."""
-        place = len(self._events) - 1
-        stamp = stamp_of(self._events[place].envelope)
-        return Turn(stamp.message, self.by_hand(place, stamp), self._events[place].position)
+    The first event of a turn is by whoever sent its mail.
+    """
+    first, message = stamp, stamp.message
+    if stamp.causation != message:
+        while place and (before := stamp_of(events[place - 1].envelope)).message == message:
+            place, first = place - 1, before
+    return first.by.decides
 
 
-def _count(order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> None:
-    """Put into the sums what they do not hold of an order, and take out what is no longer so."""
-    story = order.story
-    own = _hour_of(story.hour, order.position, order, hours, current)
+def _last_turn(events: Sequence[Recorded], message: str, by_hand: bool) -> Turn:
+    """Return the turn that a batch ends in; of one of its turns it is known whether a decision began it."""
+    place = len(events) - 1
+    stamp = stamp_of(events[place].envelope)
+    if stamp.message != message:
+        by_hand = _by_hand(events, place, stamp)
+    return Turn(stamp.message, by_hand, events[place].position)
+
+
+class _Sum(msgspec.Struct, gc=False):
+    """What a batch adds to one hour, channel and warehouse."""
+
+    hour: Hour
+    positions: list[int] = []
+    """Of the events that change it, or count for its hour."""
+    facts: list[Fact] = []
+    settled: list[Settled] = []
+
+    def add(self, warehouse: str) -> None:
+        """Add it, all facts of one name together."""
+        hour, facts = self.hour, [*self.facts, *self.settled]
+        hour.position = max(hour.position, *self.positions)
+        if not facts:
+            return
+        cells = hour.cells.setdefault(warehouse, {})
+        for name, count in Counter([fact.name for fact in facts]).items():
+            cell = cells.get(name)
+            if cell is None:
+                cell = cells[name] = Cell()
+            cell.count += count
+            cell.hits += count
+        for name, missed in Counter([fact.name for fact in facts if not fact.hit]).items():
+            cells[name].hits -= missed
+        for fact in [fact for fact in facts if fact.value > 0]:
+            cells[fact.name].total += fact.value
+        durations: defaultdict[str, list[int]] = defaultdict(list)
+        for fact in self.settled:
+            if fact.value >= 0:
+                durations[fact.name].append(fact.value)
+        for name, took in durations.items():
+            cell = cells[name]
+            cell.most = max(cell.most, *took)
+            for where, count in Counter(map(bin_of, took)).items():
+                cell.bins[where] = cell.bins.get(where, 0) + count
+
+
+class _Sums(dict[tuple[int, str, str], _Sum]):
+    """(hour, channel as it stands in keys, warehouse) → what is to be added there."""
+
+    def __init__(self, current: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._current = current
+        self.hours: dict[str, Hour] = {}
+        """Those that change."""
+
+    def __missing__(self, place: tuple[int, str, str]) -> _Sum:
+        hour, channel, _ = place
+        key = hour_key(hour, channel)
+        found = self.hours.get(key)
+        if found is None:
+            found = self.hours[key] = self._current.get(key) or Hour(hour, channel_name(channel))
+        self[place] = made = _Sum(found)
+        return made
+
+
+def _count(order: Order, sums: _Sums) -> None:
+    """Add what the sums do not hold of an order, and take out of them what is no longer so."""
+    story, channel = order.story, order.channel
+    facts, counted = story.facts, order.facts
     before, after = order.warehouse, story.warehouse
-    counted = order.facts
-    if before != after:
-        for fact in story.facts[:counted]:
-            _take(own.cells, before, fact)
-        counted = 0
-    cells = _cells_of(own.cells, after)
-    for fact in story.facts[counted:] if counted else story.facts:
-        _add(cells, fact)
     received, by_hand = story.received[0] > 0, story.decided[0] > 0
+    added = sums[story.at // HOUR_MS, channel, after]
+    own = added.hour
+    added.positions.append(order.position)
+    if before == after:
+        added.facts += facts[counted:]
+    else:
+        for fact in facts[:counted]:
+            _take(own.cells, before, fact)
+        added.facts += facts
+        order.warehouse = after
     if received and (by_hand != order.by_hand or before != after or not order.received):
         if order.received:
             _take(own.cells, before, _ORDER[order.by_hand])
-        _add(_cells_of(own.cells, after), _ORDER[by_hand])
-    if not cells:
-        own.cells.pop(after, None)
-    known = order.settled
-    for place, settled in enumerate(story.settled):
-        if place < len(known):
-            if settled is known[place]:
-                continue
-            there = _hour_of(settled.hour, settled.position, order, hours, current)
-            _take(there.cells, known[place].warehouse, known[place])
-        elif settled.hour == own.hour:
-            there = own
-        else:
-            there = _hour_of(settled.hour, settled.position, order, hours, current)
-        cell = _add(_cells_of(there.cells, settled.warehouse), settled)
-        took = settled.value
-        if took >= 0:
-            where = bin_of(took)
-            cell.bins[where] = cell.bins.get(where, 0) + 1
-            cell.most = max(cell.most, took)
-    order.facts, order.settled, order.warehouse = len(story.facts), story.settled.copy(), after
-    order.received, order.by_hand = received, by_hand
+        added.facts.append(_ORDER[by_hand])
+    order.facts, order.received, order.by_hand = len(facts), received, by_hand
+    settled = story.settled
+    if order.settled < len(settled):
+        for each in settled[order.settled :]:
+            _put(each, channel, sums)
+        order.settled = len(settled)
+    if story.cases:
+        cases = _cases_of(story)
+        for known, each in zip(order.cases, cases, strict=False):  # those that are new are put above
+            if each is not known:
+                _take(sums[known.hour, channel, known.warehouse].hour.cells, known.warehouse, known)
+                _put(each, channel, sums)
+        order.cases = cases
+
+
+def _put(settled: Settled, channel: str, sums: _Sums) -> None:
+    there = sums[settled.hour, channel, settled.warehouse]
+    there.settled.append(settled)
+    there.positions.append(settled.position)
+
+
+def _cases_of(story: Story) -> tuple[Settled, ...]:
+    return tuple([story.settled[place] for place in story.cases])
 
 
 _ORDER = (Fact(ORDERS, 1, 0, 0), Fact(ORDERS, 0, 0, 0))
-
-
-def _hour_of(hour: int, position: int, order: Order, hours: dict[str, Hour], current: Mapping[str, Any]) -> Hour:
-    key = hour_key(hour, order.channel)
-    found = hours.get(key)
-    if found is None:
-        found = hours[key] = current.get(key) or Hour(hour, channel_name(order.channel))
-    found.position = max(found.position, position)
-    return found
-
-
-def _cells_of(cells: Cells, warehouse: str) -> dict[str, Cell]:
-    named = cells.get(warehouse)
-    if named is None:
-        named = cells[warehouse] = {}
-    return named
-
-
-def _add(cells: dict[str, Cell], fact: Fact) -> Cell:
-    name, took = fact.name, fact.value
-    cell = cells.get(name)
-    if cell is None:
-        cells[name] = cell = Cell(1, fact.hit, max(took, 0))
-        return cell
-    cell.count += 1
-    if fact.hit:
-        cell.hits += 1
-    if took > 0:
-        cell.total += took
-    return cell
 
 
 def _take(cells: Cells, warehouse: str, fact: Fact) -> None:
@@ -394,13 +429,14 @@ def channel_name(channel: str) -> str:
 
 def _order_row(key: str, order: Order) -> tuple[Any, ...]:
     story = order.story
+    hour = story.hour
     return (
         key,
         order.position,
         channel_name(order.channel),
-        story.hour,
-        max(story.hour, story.last_hour),
-        int(story.is_open),
+        hour,
+        max(hour, story.last_hour),
+        1 if story.stage in OPEN else 0,
         story.paid_ms,
         _encode(story).decode(),
     )
