@@ -4,7 +4,7 @@ import json
 import re
 
 from adapters.storage.memory_log import MemoryEventLog
-from projections.cloud_event import CloudEvents
+from projections.cloud_event import Clock, CloudEvents
 from runners.relay import Feed
 from tests.trade import Trade, trade_day, view
 
@@ -40,3 +40,18 @@ def test_events_that_are_too_long_for_the_stream_have_their_attributes() -> None
     assert payload == b""
     assert b"ce-id: life:1\r\n" in headers
     assert b"ce-dataref: /orderspine/main/log/1\r\n" in headers
+
+
+def test_envelopes_that_begin_alike_have_each_its_own_time() -> None:
+    envelopes = {
+        b'{"at":59999,"by":1}': "00:00:59.999",
+        b'{"at":59999,"by":2}': "00:00:59.999",
+        b'{"at":5999,"by":2}': "00:00:05.999",
+        b'{"at":60000,"by":2}': "00:01:00.000",
+        b'{"by":2,"at":60001}': "00:01:00.001",
+        b'{"by":2,"at":60010}': "00:01:00.010",
+        b'{"at":0,"by":2}': "00:00:00.000",
+    }
+    clock = Clock()
+    for _ in range(2):
+        assert [clock.of(envelope) for envelope in envelopes] == [f"1970-01-01T{time}Z" for time in envelopes.values()]
