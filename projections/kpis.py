@@ -9,10 +9,10 @@ never taken out again, so that the largest one is exact as well.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from math import ceil, log, log1p
 from typing import Any, ClassVar, Final
 
 import msgspec
+from ddsketch.mapping import LogarithmicMapping
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 
 from domain.ids import decode_id, encode_id
@@ -146,7 +146,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
 
 
-_BINS_TO_DOUBLE: Final = 1 / log1p(2 * ACCURACY / (1 - ACCURACY)) * log(2)
+_bin = LogarithmicMapping(ACCURACY).key
 _encode = msgspec.json.Encoder().encode
 _encode_sums = msgspec.json.Encoder(order="deterministic").encode
 story_of = msgspec.json.Decoder(Story).decode
@@ -158,8 +158,8 @@ _BEYOND = BEGINS | OWN_HOUR | BACK
 
 
 def bin_of(ms: int) -> str:
-    """Return the bin of a duration of whole milliseconds, by the operations of ddsketch's `LogarithmicMapping`."""
-    return str(ceil(log(ms, 2) * _BINS_TO_DOUBLE)) if ms > 0 else ZERO  # noqa: FURB163  rounds as there
+    """Return the bin of a duration of whole milliseconds."""
+    return str(_bin(ms)) if ms > 0 else ZERO
 
 
 @lru_cache(maxsize=4096)
