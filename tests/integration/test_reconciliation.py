@@ -97,7 +97,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         assert said.code == 0, said.err + said.out
         settings = load_settings(folder / "data")
         with closing(open_log(settings, read_only=True)) as log, closing(open_read_models(settings)) as views:
-            until(lambda: all(each["position"] == log.tracked().head for each in views.positions()))
+            until(lambda: {each["position"] for each in views.positions()} == {log.tracked().head})
             money = money_of(log, [row["key"] for row in views.orders(limit=10_000)])
         yield Day(up, money)
 
