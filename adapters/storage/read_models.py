@@ -7,6 +7,7 @@ them apart.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -41,6 +42,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropTable
 
 KEYS_AT_ONCE = 500
+ROWS_AT_ONCE = 16
+"""Rows that one statement writes on SQLite: more of them gain nothing. PostgreSQL takes no two of one key in one."""
 BUSY_MS = 10_000
 """How long a SQLite connection waits for another writer."""
 EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", "native_status"})
@@ -160,7 +163,7 @@ class ReadModels:
             event.listen(self._engine, "connect", _prepare_scratch if scratch else _prepare_sqlite)
             event.listen(self._engine, "begin", _begin)
         self._mark = "?" if self._sqlite else "%s"
-        self._texts: dict[tuple[str, bool], str] = {}
+        self._texts: dict[tuple[str, int], str] = {}
         self._tables: dict[str, Table] = {}
         self._index = Table(
             "read_models",
@@ -721,9 +724,17 @@ class ReadModels:
             }
             db.execute(delete(own).where(*(own.c[name].in_(values) for name, values in any_of.items())))
         if change.rows:
-            db.exec_driver_sql(self._text(change.table, deletes=False), self._storable(change.rows))
+            self._put(db, change.table, self._storable(change.rows))
         if change.deletes:
-            db.exec_driver_sql(self._text(change.table, deletes=True), self._storable(change.deletes))
+            db.exec_driver_sql(self._delete_text(change.table), self._storable(change.deletes))
+
+    def _put(self, db: Connection, made: Table, rows: list[tuple[Any, ...]]) -> None:
+        many = len(rows) - len(rows) % ROWS_AT_ONCE if self._sqlite else 0
+        if many:
+            joined = [tuple(chain(*rows[at : at + ROWS_AT_ONCE])) for at in range(0, many, ROWS_AT_ONCE)]
+            db.exec_driver_sql(self._put_text(made, ROWS_AT_ONCE), joined)
+        if many < len(rows):
+            db.exec_driver_sql(self._put_text(made, 1), rows[many:])
 
     def _storable(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """PostgreSQL has no text with NUL; in ids from outside it may stand."""
@@ -734,30 +745,32 @@ class ReadModels:
             for row in rows
         ]
 
-    def _text(self, made: Table, *, deletes: bool) -> str:
-        """Return the statement for one row; the driver runs it over all rows of a batch."""
-        text = self._texts.get((made.name, deletes))
+    def _put_text(self, made: Table, count: int) -> str:
+        """Return the statement for so many rows; the driver runs it over all of a batch."""
+        text = self._texts.get((made.name, count))
         if text is None:
             own = self._own(made)
             quote = self._engine.dialect.identifier_preparer
-            name = quote.format_table(own)
-            keys = [quote.quote(key.name) for key in own.primary_key]
-            if deletes:
-                text = f"DELETE FROM {name} WHERE {' AND '.join(f'{key} = {self._mark}' for key in keys)}"  # noqa: S608
-            else:
-                columns = [quote.quote(each.name) for each in own.columns]
-                free = [
-                    quote.quote(each.name)
-                    for each in own.columns
-                    if not each.primary_key and not each.info.get("fixed")
-                ]
-                text = (
-                    f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join([self._mark] * len(columns))}) "  # noqa: S608
-                    f"ON CONFLICT ({', '.join(keys)}) DO "
-                    + ("UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in free) if free else "NOTHING")
-                )
-            self._texts[made.name, deletes] = text
+            keys = ", ".join([quote.quote(key.name) for key in own.primary_key])
+            columns = [quote.quote(each.name) for each in own.columns]
+            free = [
+                quote.quote(each.name) for each in own.columns if not each.primary_key and not each.info.get("fixed")
+            ]
+            row = f"({', '.join([self._mark] * len(columns))})"
+            text = (
+                f"INSERT INTO {quote.format_table(own)} ({', '.join(columns)}) VALUES {', '.join([row] * count)} "  # noqa: S608
+                f"ON CONFLICT ({keys}) DO "
+                + ("UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in free) if free else "NOTHING")
+            )
+            self._texts[made.name, count] = text
         return text
+
+    def _delete_text(self, made: Table) -> str:
+        """Return the statement that deletes the row of one key."""
+        own = self._own(made)
+        quote = self._engine.dialect.identifier_preparer
+        this = " AND ".join([f"{quote.quote(key.name)} = {self._mark}" for key in own.primary_key])
+        return f"DELETE FROM {quote.format_table(own)} WHERE {this}"  # noqa: S608
 
     def _find_text(self, own: Table, count: int) -> str:
         """Return the statement for the rows of so many keys."""

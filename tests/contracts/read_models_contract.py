@@ -102,6 +102,15 @@ class ReadModelsContract:
         assert [len(page) for page in pages] == [700, 700, 700, 700, 200]
         assert len({row[0] for page in pages for row in page}) == 3000
 
+    @pytest.mark.parametrize("number", [1, 15, 16, 17, 48, 50])
+    def test_of_rows_of_one_key_in_a_batch_the_last_one_stands(
+        self, read_models: ReadModels, notes: Notes, number: int
+    ) -> None:
+        read_models.apply(notes.step(0, 1, ("k0", "known")))
+        rows = [(f"k{each}", f"{text} {each}") for each in range(number) for text in ("first", "last")]
+        read_models.apply(notes.step(1, 2, *rows))
+        assert texts(read_models, notes) == {f"k{each}": f"last {each}" for each in range(number)}
+
     def test_a_page_that_is_not_full_is_the_last_one_whatever_is_written_meanwhile(
         self, read_models: ReadModels, notes: Notes
     ) -> None:
