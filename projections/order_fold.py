@@ -6,7 +6,6 @@ decisions need not know: amounts, times, parcels, reasons, counters. Timers are 
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from sys import intern
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -143,6 +142,12 @@ def begun(key: str) -> Entry:
     if "=" in order_no:
         order_no = _as_text(decode_id(order_no))
     return Entry(_replace(_BLANK, key=key, channel=channel, shop=shop, order_no=order_no), NEW)
+
+
+@lru_cache(maxsize=1024)
+def _shared(text: str) -> str:
+    """Return the same text, which thousands of documents keep for long, as one object."""
+    return text
 
 
 @lru_cache(maxsize=1024)
@@ -554,10 +559,9 @@ def finish(entry: Entry) -> None:
     if mover is not None:
         stamp = stamp_of(mover.envelope)
         document.updated_at = stamp.at
-        # Documents keep them for long, and thousands have the same.
-        document.updated_by = intern(stamp.who)
+        document.updated_by = _shared(stamp.who)
         document.updated_role = stamp.by.role
-        document.source_tag = intern(stamp.source_tag)
+        document.source_tag = _shared(stamp.source_tag)
     written = entry.written
     if state is not written:
         document.fulfilment = state.status
