@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from adapters.nats.tasks import end_tasks
 from adapters.platforms.connection import MissingSecret
 from domain.envelope import By
 from domain.mail import Mail
@@ -291,9 +292,7 @@ async def effects(settings: Settings) -> None:
                 runner.start_due()
                 await background.pause(min(POLL_S, LOOK_S), link.hints)
             await runner.finish()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end_tasks(beside)
     finally:
         await kinds.close()
         await link.close()

@@ -21,6 +21,7 @@ import structlog
 import uvicorn
 
 from adapters.channels import ChannelSetupError
+from adapters.nats.tasks import end_tasks
 from adapters.web.app import make_app
 from adapters.web.guard import PUSH_BYTES_MAX, WEBHOOK_BYTES_MAX, Guard, Limits
 from adapters.web.memory import Memory
@@ -162,7 +163,7 @@ async def gateway(settings: Settings, hooks: ConnectedHooks | None = None) -> As
         services.refresh()
         keeping = (line.keep(), watch.keep(), _keep_hooks(hooks, services), wms.keep())
         tasks = [asyncio.create_task(each) for each in keeping]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(end_tasks, tasks)
         yield make_app(
             intake=desk,
             hooks=hooks,
@@ -201,12 +202,6 @@ async def _keep_hooks(hooks: ConnectedHooks, services: ServiceDesk) -> None:
         await asyncio.sleep(HOOKS_S)
         await hooks.refresh()
         services.refresh()
-
-
-async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -24,6 +24,7 @@ from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.parser import Sink
 from adapters.nats.publish import frame
 from adapters.nats.streams import kv_stream
+from adapters.nats.tasks import end_tasks
 from adapters.storage.read_models import ReadModels
 from runners.aio import run
 from runners.background import CONNECT_S, POLL_S, Background, Link
@@ -113,10 +114,7 @@ class Outlet:
 
     async def close(self) -> None:
         """Leave all accounts."""
-        beside = [task for task in (self._agreeing, self._leveling) if task is not None]
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await end_tasks(task for task in (self._agreeing, self._leveling) if task is not None)
         for served in self._served.values():
             await served.close()
 
@@ -222,9 +220,7 @@ class Served:
 
     async def close(self) -> None:
         """Leave the account."""
-        for question in list(self._questions):
-            question.cancel()
-        await asyncio.gather(*self._questions, return_exceptions=True)
+        await end_tasks(self._questions)
         with contextlib.suppress(BrokerError, nats.errors.Error, OSError):
             for _, documents in self.buckets:
                 await documents.close()

@@ -221,12 +221,6 @@ class BatchPublisher:
 
 
 def _split(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    count = len(messages)
-    if 0 < count <= BATCH_MESSAGES_MAX:
-        size = count * _OVERHEAD_BYTES + sum([len(payload) for _, payload, _ in messages])
-        if size <= BATCH_BYTES_MAX:  # as nearly always: one batch
-            yield messages
-            return
     start = size = 0
     for index, (_, payload, _headers) in enumerate(messages):
         if index > start and (index - start == BATCH_MESSAGES_MAX or size + len(payload) > BATCH_BYTES_MAX):
