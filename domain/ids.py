@@ -149,9 +149,33 @@ CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 
 
+_PARTS = {
+    "order": (3,),
+    **dict.fromkeys(("intake", "skus", "trail"), (2,)),
+    **dict.fromkeys(("warehouse", "mapping"), (1,)),
+    "finance": (2, 3),
+}
+"""Kind → how many parts its keys have."""
+
+
 def is_key(text: str) -> bool:
-    """Whether a text is a key as this module makes them: a kind, a dash, encoded parts; not longer than any is."""
-    return len(text) <= KEY_LENGTH_MAX and _KEY.fullmatch(text) is not None
+    """Whether a text is a key as this module makes them: a kind, a dash, as many parts as it has, each encoded.
+
+    What is none must name no actor: whoever reads the log takes its keys apart.
+    """
+    if len(text) > KEY_LENGTH_MAX or _KEY.fullmatch(text) is None:
+        return False
+    kind = kind_of(text)
+    if kind in _PARTS and text.count(":") + 1 not in _PARTS[kind]:
+        return False
+    return "=" not in text or all(map(_is_encoded, text[len(kind) + 1 :].split(":")))
+
+
+def _is_encoded(part: str) -> bool:
+    try:
+        return encode_id(decode_id(part)) == part
+    except UnicodeDecodeError:
+        return False
 
 
 OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
