@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Text
 from domain.ids import decode_id, encode_id, warehouse_key
 from domain.ports import Recorded
 from domain.stock import Quantities
-from projections.base import FIXED, Change, Projection, Public, stamp_of, versioned
+from projections.base import FIXED, Change, Projection, Public, as_text, stamp_of, versioned
 
 VERSION = 3
 
@@ -326,7 +326,7 @@ class Inventory(Projection[LevelKey, Level | PreReserved]):
             if handler is not None:
                 if event.stream != stream:
                     stream = event.stream
-                    warehouse = decode_id(stream[_PREFIX:])
+                    warehouse = as_text(decode_id(stream[_PREFIX:]))
                 handler(batch, warehouse, event)
         stamps: dict[bytes, tuple[int, str]] = {}
         changed: dict[LevelKey, Any] = batch.changed
