@@ -128,9 +128,9 @@ def test_a_pre_reservation_of_an_old_name_is_as_old_as_its_own_event_wherever_ba
     log = MemoryEventLog()
     trade = Trade(log)
     trade.receive()
-    for command in (stock.PreReserve("g1", "order-x:y:1", (("SKU-1", 2),)), stock.Release("g1")) * 2:
-        trade.send(LEDGER, command)
-    trade.send(LEDGER, stock.PreReserve("g1", "order-x:y:1", (("SKU-1", 3),)))
+    held, given_back = stock.StockPreReserved("g1", "order-x:y:1", (("SKU-1", 2),)), (("SKU-1", 2),)
+    for event in (held, stock.StockReleased("g1", given_back), held, stock.StockReleased("g1", given_back), held):
+        trade.append(LEDGER, event)
     found = []
     for batch in (1, 2, 3, 4, 100):
         read_models = ReadModels("sqlite://")
