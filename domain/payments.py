@@ -12,7 +12,8 @@ import msgspec
 
 from domain.canonical import Amounts
 from domain.decider import Command, DomainError, Event
-from domain.money import MINOR_DIGITS, format_minor
+from domain.money import AMOUNT_MAX, MINOR_DIGITS, format_minor
+from domain.timehub import MS_MAX, MS_MIN, YEAR_MAX, YEAR_MIN
 
 Kind = Literal["paid", "failed", "timed_out", "refunded", "refund_failed"]
 NUMBER_MAX = 128
@@ -156,6 +157,10 @@ def record(command: RecordPayment, state: Payments) -> Event | None:
     if not command.transaction.strip() or len(command.transaction) > NUMBER_MAX or command.amount <= 0:
         raise BadPayment(
             f"a movement of money has a number (at most {NUMBER_MAX} characters) and an amount above nothing"
+        )
+    if command.amount > AMOUNT_MAX or not MS_MIN <= command.at_ms <= MS_MAX:
+        raise BadPayment(
+            f"money moves by at most {AMOUNT_MAX:,} minor units, in one of the years {YEAR_MIN} to {YEAR_MAX}"
         )
     if command.currency not in MINOR_DIGITS:
         raise BadPayment(f"{command.currency[:10]!r} is no currency (ISO 4217)")

@@ -113,6 +113,17 @@ def test_a_movement_without_number_amount_or_currency_is_refused(wrong: RecordPa
     spec().when(wrong).then_raises(BadPayment)
 
 
+@pytest.mark.parametrize("at_ms", [-(10**15), 0, 1_770_000_000, 253_402_300_799_000, 2**63])
+def test_a_movement_of_no_year_of_ours_is_refused(at_ms: int) -> None:
+    """It would be of a day that no calendar has, and read models are of days."""
+    spec().when(msgspec.structs.replace(paid(), at_ms=at_ms)).then_raises(BadPayment)
+
+
+@pytest.mark.parametrize("amount", [10**13 + 1, 2**63, 10**30])
+def test_a_movement_of_more_than_any_amount_is_refused(amount: int) -> None:
+    spec().when(paid(amount)).then_raises(BadPayment)
+
+
 def test_money_that_never_rests_is_refused_in_the_end() -> None:
     many = [recorded(paid(1, f"p-{number}", "failed")) for number in range(MOVEMENTS_MAX)]
     spec().given(*many).when(paid(number="one more")).then_raises(TooManyMovements)
