@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,35 @@ def test_states_of_every_kind_are_folded(log: MemoryEventLog) -> None:
     streams = {event.stream for event in log.read(0, found.events)}
     assert found.streams == dict(sorted(Counter(map(kind_of, streams)).items()))
     assert found.streams.keys() >= {"order", "warehouse", "rulebook", "buyers"}
+
+
+def rows(log: MemoryEventLog, batch: int, *, restart_each: bool = False) -> list[tuple[str, tuple[Any, ...]]]:
+    """What a projector writes that folds ahead, or one that begins anew with each batch."""
+    models = ReadModels("sqlite://")
+    projector = Projector(log, models, batch=batch)
+    while restart_each and projector.run_once():
+        projector = Projector(log, models, batch=batch)
+    under_way = None
+    while (folded := projector.fold()) is not None:
+        if under_way is not None:
+            projector.write(under_way)
+            projector.written(under_way)
+        under_way = folded
+    if under_way is not None:
+        projector.write(under_way)
+    found = [row for projection in PROJECTIONS for row in models.rows(projection)]
+    models.close()
+    return found
+
+
+def test_of_a_ruled_cell_too_batches_leave_no_trace_in_the_rows(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rows(log, 100_000)
+    assert rows(log, 13, restart_each=True) == whole
+    monkeypatch.setattr("runners.projector.DOCUMENTS_KEPT", 3)
+    for batch in (1, 2, 3, 7, 40):
+        assert rows(log, batch) == whole
 
 
 def test_a_missing_row_of_any_table_is_noticed(log: MemoryEventLog, tmp_path: Path) -> None:
