@@ -20,9 +20,9 @@ _NO_MOMENT: Final = re.compile(r"\d{5}(?:\.0*)?|0\d+(?:\.\d*)?", re.ASCII)
 """A spreadsheet's day without a time, or a time of day (`71233`, `071233`) that is no spreadsheet's number at all."""
 _MIDNIGHT: Final = re.compile(r"[ T]0?0:00(?::00)?(?:\.0+)?$")
 _DATE: Final = re.compile(r"(?<!\d)(20\d{2})-?(\d{2})-?(\d{2})", re.ASCII)
-_REFERENCE: Final = re.compile(r"原(?:销售)?(?:单|小票|流水)(?:号|编号)?\s*[:：]?\s*([A-Za-z0-9][A-Za-z0-9_./-]*)")
+_REFERENCE: Final = re.compile(r"原(?:销售)?(?:单|小票|流水)(?:号|编号)?\s*+[:：]?\s*+([A-Za-z0-9][A-Za-z0-9_./-]*)")
 _DELIVER: Final = re.compile(r"(?<![不非无免勿未])(?<!无需)(?<!不需)(?<!不用)(?:自提|配送|送货)(?!费)")
-_NEGATIVE: Final = re.compile(r"[-－−(（]\s*[¥￥]?\s*[0-9.,]*[1-9]")
+_NEGATIVE: Final = re.compile(r"[-－−(（]\s*+[¥￥]?\s*+[0-9.,]*[1-9]")
 
 
 class Slice(msgspec.Struct, frozen=True):

@@ -363,6 +363,14 @@ def reference_files() -> Iterator[Any]:
                 yield pytest.param(names, file, id=f"{folder.name}/{file.name}")
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["msg_id", "tag", "topic", "order_no", "trade_", "type", "p_id"])
+def test_a_document_that_repeats_a_name_without_end_is_looked_at_in_no_time(name: str) -> None:
+    raw = b"{" + f'"{name}":'.encode() * 50_000
+    for channel in REGISTERED.values():
+        channel.sniff(raw)
+
+
 @pytest.mark.parametrize(
     ("names", "file"), list(reference_files()) or [pytest.param([], Path(), marks=pytest.mark.skip)]
 )

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -681,6 +682,19 @@ def test_what_cannot_be_an_order_says_where_and_what_to_do(row: str, why: str, w
 def test_whole_quantities_may_be_written_with_decimals_and_groups() -> None:
     found = sale(table('9,S1,2026-11-12 10:00:00,A,"1,200.000","¥1,200.00元",销售,,', header=KINDS)).snapshot
     assert (found.lines[0].quantity, found.lines[0].amount) == (1200, 120000)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("quantity", "remark"), [("-{}x", ""), ("({}x", ""), ("1", "退 原单号{}"), ("1", "退 原单{}:{}")]
+)
+def test_a_cell_full_of_blanks_is_read_in_no_time(quantity: str, remark: str) -> None:
+    cells = f"{quantity},5,{remark}".replace("{}", " " * 60_000)
+    raw = table(f"0001,2026-11-11 09:12:33,A,{cells}", header="小票号,销售时间,商品编码,数量,金额,备注")
+    for piece in POS.identify(raw, "given"):
+        if isinstance(piece, Sliced):
+            with suppress(TranslationError):
+                POS.translate(piece.raw, piece.shop)
 
 
 def test_nobody_is_named_outside_the_sealed_half() -> None:
