@@ -111,7 +111,7 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[Document]:
     number = 0
     while line := stream.readline(STORED_BYTES_MAX + 2):
         number += 1
-        source = Source("file", name, number, "json")
+        source = Source("file", name, number, "line")
         if len(line) > STORED_BYTES_MAX and not line.endswith(b"\n"):
             digest, size = sha256(line), len(line)
             while rest := stream.readline(_READ_BYTES):

@@ -36,6 +36,16 @@ class Shelf:
         raise AssertionError((raw, shop))
 
 
+class Page(Shelf):
+    """A channel of arrays of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__("page", b"[")
+
+    def identify(self, raw: bytes, shop: str) -> list[Sliced | Aside]:
+        return [Sliced(shop or "s", number, number.encode()) for number in json.loads(raw)]
+
+
 class Kept:
     """A spool in memory."""
 
@@ -136,6 +146,15 @@ def test_different_documents_too_large_to_keep_are_recorded_each() -> None:
     assert isinstance(first, AsideReport)
     assert isinstance(second, AsideReport)
     assert first.raw != second.raw
+
+
+def test_the_parts_of_a_page_are_counted_and_those_of_a_line_are_all_of_that_line() -> None:
+    def told(source: Source) -> list[tuple[str, tuple[int, ...]]]:
+        cuts = Cutter({"page": Page()}, Kept(), channel="page").cut_rows(b'["7", "8"]', source, NOW)
+        return [(cut.mail.source_tag, cut.rows) for cut in cuts]
+
+    assert told(Source("file", "f", 1, "json")) == [("page/file/f#1", (1,)), ("page/file/f#2", (2,))]
+    assert told(Source("file", "f", 3, "line")) == [("page/file/f#3", (3,)), ("page/file/f#3", (3,))]
 
 
 # --- files
