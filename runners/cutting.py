@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from adapters.channels.json_halves import spelled_out
 from domain.envelope import By
 from domain.ids import PART_BYTES_MAX, BadId, intake_key, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail
@@ -165,7 +166,11 @@ def _why_broken(raw: bytes) -> str:
             "convert the file (often it is GB18030), then send it again"
         )
     try:
-        msgspec.json.decode(raw.removeprefix(_BOM), type=msgspec.Raw)
+        text = raw.removeprefix(_BOM)
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except msgspec.DecodeError:
+            msgspec.json.decode(spelled_out(text), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
         return f"broken JSON: {error}; it may have been cut off: fetch it again"
     return ""
