@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.channels.pos_columns import WORDS, Layout, Nature, Template, clean
 from domain.canonical import SourceTime
-from domain.timehub import UnreadableTime, read_time, zone_of
+from domain.timehub import Fold, UnreadableTime, read_time, zone_of
 
 Cells = Sequence[str]
 
@@ -71,12 +71,19 @@ def time_of(layout: Layout, cells: Cells, template: Template) -> SourceTime | No
     if isinstance(value, str) and _NO_MOMENT.fullmatch(value):
         why = "it is a date without a time of day, or a time of day that has lost its first digit"
         raise UnreadableTime(value, why, "export date and time as text")
-    at = read_time(value, zone=template.zone, target=template.target, order=template.date_order, excel=True)
+    at = _read(value, template)
     if at is not None and day and value is not day and isinstance(value, str) and _NUMBER.fullmatch(value):
         apart = abs(_date_of(at, template) - date.fromisoformat(read_day(day, template)))
         if apart > timedelta(days=1):
             raise UnreadableTime(value, f"as a number it is a time of another day than {day}", "export it as text")
     return at
+
+
+def _read(value: str | tuple[str, str], template: Template) -> SourceTime | None:
+    fold: Fold | None = None if template.fold is None else (0 if template.fold == "earlier" else 1)
+    return read_time(
+        value, zone=template.zone, target=template.target, order=template.date_order, fold=fold, excel=True
+    )
 
 
 def _date_of(at: SourceTime, template: Template) -> date:
@@ -117,7 +124,7 @@ def read_day(text: str, template: Template) -> str:
     """
     day = _MIDNIGHT.sub("", text)
     noon = day if day.isdigit() and len(day) == 5 else (day, "12:00:00")  # noqa: PLR2004 -- a spreadsheet's day number
-    at = read_time(noon, zone=template.zone, target=template.target, order=template.date_order, excel=True)
+    at = _read(noon, template)
     if at is None:
         raise UnreadableTime(text, "there is no date")
     return f"{_date_of(at, template):%Y%m%d}"
