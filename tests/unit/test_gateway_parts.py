@@ -20,6 +20,7 @@ from domain.envelope import By
 from domain.mail import Mail, Reply
 from domain.order import ScanOut
 from domain.platforms import Platform
+from runners import desk
 from runners.connections import FILE, save
 from runners.desk import BATCH_MESSAGES_MAX, Gathering
 from runners.gateway_hooks import ConnectedHooks
@@ -303,3 +304,12 @@ def test_settings_of_the_gateway_that_cannot_be_are_refused(tmp_path: Path, valu
     (tmp_path / "settings.json").write_bytes(msgspec.json.encode(value))
     with pytest.raises(BadSetting, match=next(iter(value))):
         load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("last", [b"1", rb'"\ud83d"'])
+@pytest.mark.parametrize(("before", "behind"), [(b"[", b"]"), (b'{"orders":[', b"]}")])
+def test_more_parts_than_anybody_sends_are_noticed_before_they_are_cut(
+    before: bytes, behind: bytes, last: bytes
+) -> None:
+    assert not desk._too_many(before + b"1," * (desk.PARTS_MAX - 1) + last + behind)
+    assert desk._too_many(before + b"1," * desk.PARTS_MAX + last + behind)
