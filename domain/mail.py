@@ -4,7 +4,7 @@ MessagePack, because raw payloads travel in it as they are. The body is a comman
 raw bytes, which the worker has translated before the actor's turn.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,6 +36,7 @@ from domain import (
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
+from domain.timehub import MS_MAX
 
 
 class ChannelPayload(Command, frozen=True):
@@ -140,8 +141,8 @@ class Mail(msgspec.Struct, frozen=True, gc=False, array_like=True):
     to: str
     """Key of the actor."""
     body: Body
-    observed_at: int
-    """The sender's clock, UTC ms."""
+    observed_at: Annotated[int, msgspec.Meta(ge=0, le=MS_MAX)]
+    """The sender's clock, UTC ms; what no calendar has makes it no message of the mail."""
     by: By
     source_tag: str = ""
     correlation: str = ""

@@ -13,6 +13,7 @@ import msgspec
 
 from domain.decider import Command, DomainError, Event
 from domain.time_units import DAY_MS
+from domain.timehub import MS_MAX
 
 DOCUMENTS_KEPT_MS = 400 * DAY_MS
 """How long document numbers are remembered, to know a repeated receipt when it comes again."""
@@ -701,7 +702,7 @@ def _decide_take_back(command: TakeBack, state: Ledger, now_ms: int) -> Sequence
 def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if is_known(command.document, state):
         return ()
-    if not command.arrival or len(command.arrival) > ARRIVAL_MAX or command.due_ms <= 0:
+    if not command.arrival or len(command.arrival) > ARRIVAL_MAX or not 0 < command.due_ms <= MS_MAX:
         raise BadArrival(f"an arrival has a name of 1 to {ARRIVAL_MAX} characters and a day: {command.arrival[:40]!r}")
     return (StockExpected(command.document, command.arrival, summed(command.lines), command.due_ms, now_ms),)
 

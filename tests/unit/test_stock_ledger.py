@@ -10,6 +10,7 @@ from domain.stock import (
     DOCUMENTS_KEPT_MS,
     QUANTITY_MAX,
     AdjustStock,
+    BadArrival,
     BadQuantity,
     ExpectStock,
     Held,
@@ -45,6 +46,7 @@ from domain.stock import (
     to_snapshot,
 )
 from domain.time_units import DAY_MS
+from domain.timehub import MS_MAX
 from domain.warehouse import warehouse
 from tests.spec import T0, Spec
 
@@ -238,6 +240,11 @@ def test_one_unit_that_arrives_is_for_the_first_who_waits_and_never_for_two() ->
 def test_an_arrival_is_announced_once() -> None:
     command = ExpectStock("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS)
     ten().when(command).then(StockExpected("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS, T0)).when(command).then_nothing()
+
+
+@pytest.mark.parametrize("due_ms", [0, -1, MS_MAX + 1, 2**64 - 1])
+def test_goods_arrive_on_a_day_that_a_calendar_has(due_ms: int) -> None:
+    ten().when(ExpectStock("e-1", "PO-1", (("S3", 2),), due_ms)).then_raises(BadArrival)
 
 
 def test_calling_off_what_was_never_announced_changes_no_figure() -> None:
