@@ -88,6 +88,48 @@ def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in()
     assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
 
 
+def sent_in_part() -> Cell:
+    """Return a cell with an order of ten units of one line, six of them on their way."""
+    cell = stocked({"S1": 6}, {"S1": 4})
+    units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
+    cell.take(snapshot("paid", 1, (line("1", quantity=10),)), ruling=units)
+    send(cell, order.Ship("c-1", "T1", "SF", "A"))
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "back"), [((), 6), ((("1", 10),), 6), ((("1", 8),), 4), ((("1", 5), ("1", 2)), 3), ((("1", 4),), 0)]
+)
+def test_units_of_a_line_that_have_left_are_not_cancelled_with_the_others(
+    cancelled: order.Quantities, back: int
+) -> None:
+    cell = sent_in_part()
+    assert send(cell, order.CancelLines("c-2", cancelled, "changed her mind")).outcome == "accepted"
+    state = cell.order()
+    assert (state.status, state.cancelled, state.shipped) == ("shipped", (("1", 4),), frozenset({"1"}))
+    assert [case.lines for case in state.cases] == ([(("1", back),)] if back else [])
+    assert (figures(cell, "S1"), figures(cell, "S1", "B")) == ((0, 0, 0), (4, 0, 0))
+
+
+def test_units_that_have_not_left_are_cancelled_before_those_that_have() -> None:
+    cell = sent_in_part()
+    send(cell, order.CancelLines("c-2", (("1", 3),), "fewer will do"))
+    state = cell.order()
+    assert (state.status, state.cancelled, state.cases, places(cell)) == (
+        "allocating",
+        (("1", 3),),
+        (),
+        {"B": (("S1", 1),)},
+    )
+
+
+def test_an_order_that_its_channel_cancels_while_units_are_on_their_way_is_an_after_sale_of_these() -> None:
+    cell = sent_in_part()
+    cell.take(snapshot("cancelled", 5, (line("1", quantity=10),)))
+    state = cell.order()
+    assert (state.status, [case.lines for case in state.cases]) == ("shipped", [(("1", 6),)])
+
+
 def test_a_plan_is_made_anew_when_units_move_from_one_line_to_another_of_the_same_goods() -> None:
     cell = stocked({"S1": 3}, {"S1": 1})
     units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
