@@ -4,6 +4,7 @@ MessagePack, because raw payloads travel in it as they are. The body is a comman
 raw bytes, which the worker has translated before the actor's turn.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -209,6 +210,17 @@ _replies_decoder = msgspec.msgpack.Decoder(Replies)
 def encode_replies(replies: Replies) -> bytes:
     """Return the bytes of an answer."""
     return _encoder.encode(replies)
+
+
+def cut_replies(replies: Replies, most: int) -> Iterator[bytes]:
+    """Return the bytes of an answer, in several parts where they would be more than `most` for one message."""
+    whole = encode_replies(replies)
+    count = len(replies.replies)
+    if len(whole) <= most or count == 1:
+        yield whole
+        return
+    for part in (replies.replies[: count // 2], replies.replies[count // 2 :]):
+        yield from cut_replies(Replies(replies.position, part), most)
 
 
 def decode_replies(data: bytes) -> Replies:
