@@ -7,7 +7,7 @@ import msgspec
 from adapters.nats.address import Address
 from domain.envelope import By
 from domain.ids import intake_key
-from domain.mail import AsideReport, Mail
+from domain.mail import AsideReport, Mail, Reply, decode_replies
 from runners.bootstrap import ADDRESS_FILE
 from runners.post import Postman
 from tests.integration.harness import running_cell
@@ -29,3 +29,19 @@ async def test_answers_that_are_too_long_for_one_message_come_in_several(tmp_pat
     assert {reply.outcome for reply in replies} == {"refused"}
     assert [reply.reason.split()[0] for reply in replies] == [str(n) for n in range(200)]
     assert "worker.not_answered" not in cell.worker_log()
+
+
+async def test_an_address_that_nobody_can_be_answered_at_keeps_no_answer_from_others(tmp_path: Path) -> None:
+    to, by = intake_key("pos", "s"), By("channel", "pos")
+    addresses = ["a\r\nNONSENSE", "a b", "a 0\r\n\r\nPUB mail.main.order.x 1\r\nx", "good"]
+    mails = [
+        Mail(to, AsideReport("pos", "s", "refused", "why", b"%d" % n), T0, by, reply_to=address)
+        for n, address in enumerate(addresses)
+    ]
+    async with running_cell(tmp_path) as cell:
+        heard = await (await cell.nc()).subscribe("good")
+        last = await cell.publish(mails)
+        cell.start()
+        assert decode_replies((await heard.next_msg(20)).data).replies == (Reply(last, "refused", "why"),)
+        assert (await cell.info()).last_seq == last
+    assert "worker.broker_in_doubt" not in cell.worker_log()
