@@ -448,8 +448,8 @@ def _minus(lines: Quantities, taken: Quantities) -> Quantities:
 
 
 def _documented(state: Ledger, document: str, at_ms: int) -> tuple["immutables.Map[str, int]", int]:
-    """Remember a document and, once a day, forget the old ones."""
-    documents = state.documents.set(document, at_ms)
+    """Remember a document and, once a day, forget the old ones; one whose clock is behind is no older for it."""
+    documents = state.documents.set(document, max(at_ms, state.expired_ms))
     if at_ms - state.expired_ms < DAY_MS:
         return documents, state.expired_ms
     for number, seen in state.documents.items():
@@ -915,7 +915,7 @@ class _Frozen(msgspec.Struct):
     reorder: dict[str, Reorder]
 
 
-SNAPSHOT_TAG = "stock.ledger.3"
+SNAPSHOT_TAG = "stock.ledger.4"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(_Frozen)
 

@@ -137,6 +137,12 @@ def test_documents_are_remembered_for_400_days(age_ms: int, known: bool) -> None
     assert ("d-0" in spec.state.documents) == known
 
 
+def test_a_document_of_a_clock_that_was_wrong_is_remembered_as_long_as_others() -> None:
+    wrong_ms = T0 - 2 * DOCUMENTS_KEPT_MS
+    spec = ten().given(StockReceived("d-1", (("S1", 1),), wrong_ms), StockReceived("d-2", (("S1", 1),), T0 + DAY_MS))
+    spec.when(ReceiveStock("d-1", (("S1", 1),))).then_nothing()
+
+
 def test_old_documents_are_looked_for_once_a_day_only() -> None:
     spec = ten().given(StockReceived("d-1", (("S1", 1),), T0 + DAY_MS), StockReceived("d-2", (("S1", 1),), T0 + DAY_MS))
     assert spec.state.expired_ms == T0 + DAY_MS
