@@ -160,7 +160,7 @@ class PostgresEventLog:
 
     def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
-        names = list(streams)
+        names = list(dict.fromkeys(streams))
         with self._reader.use() as db:
             rows = db.execute(
                 "SELECT stream, version, tag, data FROM snapshots WHERE stream = ANY(%s)",

@@ -191,7 +191,7 @@ class SqliteEventLog:
 
     def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
-        names = list(streams)
+        names = list(dict.fromkeys(streams))
         with self._snapshot() as db:
             taken = {row[0]: StoredSnapshot(*row) for row in _find_snapshots.query(db, names)} if snapshots else {}
             asked: list[Any] = []
