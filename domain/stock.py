@@ -570,6 +570,8 @@ def _dropped(state: Ledger, event: PromiseDropped) -> Ledger:
 
 
 def _without(promises: tuple[str, ...], allocation: str) -> tuple[str, ...]:
+    if promises[:1] == (allocation,):  # of thousands most often the first
+        return promises[1:]
     return tuple(each for each in promises if each != allocation)
 
 

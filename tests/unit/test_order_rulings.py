@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from domain import approvals, order, stock
-from domain.cell import Turn
+from domain.cell import Message, Missing, Turn, run_turn
 from domain.ids import order_key
+from domain.mail import Mail
 from domain.payments import RecordPayment
 from domain.routing import Stock, plain_warehouse, plan, pre_plan
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
-from tests.spec import T0, Cell, line, replayed, snapshot
+from tests.spec import PERSON, T0, Cell, line, replayed, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
 TWO = (line("1"), line("2", quantity=3))
@@ -825,3 +826,23 @@ def test_a_presale_that_waits_for_a_gift_can_go_without_it() -> None:
     ((name, _),) = cell.order().interceptions
     send(cell, order.ResolveInterception("c-1", name, "waive"))
     assert places(cell) == {"A": (("S1", 4),)}
+
+
+def test_goods_that_arrive_are_told_in_one_turn_to_thousands_who_were_promised_them() -> None:
+    cell, many = Cell(), 3_400
+    expected(cell, many)
+    for number in range(many):
+        cell.take(snapshot("paid", number=f"o-{number}", kind="presale"))
+    orders = {key: cell.states.pop(key) for key in [*cell.states] if key.startswith("order-")}
+    states = dict(cell.states)
+    arrived = Mail("warehouse-A", stock.ReceiveStock("d-1", (("S1", many),), "PO-1"), T0, PERSON)
+    asked: list[int] = []
+    while True:
+        try:
+            turn = run_turn(Message("life-1", T0, arrived), states)
+            break
+        except Missing as missing:
+            asked.append(len(missing.streams))
+            states.update((key, orders[key]) for key in missing.streams)
+    assert asked == [many], "each asking begins the turn anew"
+    assert sum(record.tag == "order.pick_list_issued" for record in turn.records) == many
