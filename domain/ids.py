@@ -149,13 +149,31 @@ CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 
 
-def is_key(text: str) -> bool:
-    """Whether a text is a key as this module makes them: a kind, a dash, encoded parts; not longer than any is."""
-    return len(text) <= KEY_LENGTH_MAX and _KEY.fullmatch(text) is not None
-
-
+_PARTS = {"order": (3,), "intake": (2,), "skus": (2,), "trail": (2,), "finance": (2, 3)}
+"""How many parts the keys of a kind have; one where it is not named."""
 OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
 """Kinds of actors whose key begins with a channel."""
+
+
+def is_key(text: str) -> bool:
+    """Whether a text is a key as this module makes them: a kind, a dash, all its parts, each as it is encoded.
+
+    Whoever reads the log takes keys apart, so another spelling of a key is none: it would be another actor, or no text.
+    """
+    if len(text) > KEY_LENGTH_MAX or _KEY.fullmatch(text) is None:
+        return False
+    if text.count(":") + 1 not in _PARTS.get(kind_of(text), (1,)):
+        return False
+    return "=" not in text or _is_exact(text)
+
+
+def _is_exact(key: str) -> bool:
+    """Whether the parts of a key are encoded as `encode_id` does it."""
+    try:
+        parts = parts_of(key)
+    except UnicodeDecodeError:
+        return False
+    return key[key.index("-") + 1 :] == ":".join(map(encode_id, parts))
 
 
 def kind_of(key: str) -> str:

@@ -12,7 +12,8 @@ import msgspec
 
 from domain.canonical import Amounts
 from domain.decider import Command, DomainError, Event
-from domain.money import MINOR_DIGITS, format_minor
+from domain.money import AMOUNT_MAX, MINOR_DIGITS, format_minor
+from domain.timehub import MS_MAX
 
 Kind = Literal["paid", "failed", "timed_out", "refunded", "refund_failed"]
 NUMBER_MAX = 128
@@ -157,6 +158,8 @@ def record(command: RecordPayment, state: Payments) -> Event | None:
         raise BadPayment(
             f"a movement of money has a number (at most {NUMBER_MAX} characters) and an amount above nothing"
         )
+    if command.amount > AMOUNT_MAX or not 0 <= command.at_ms <= MS_MAX:
+        raise BadPayment("no such amount of money ever moved, or at no such time")
     if command.currency not in MINOR_DIGITS:
         raise BadPayment(f"{command.currency[:10]!r} is no currency (ISO 4217)")
     known = next((each for each in state.movements if each.transaction == command.transaction), None)

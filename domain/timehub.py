@@ -24,7 +24,8 @@ Fold = Literal[0, 1]
 
 _MS_DAY: Final = 86_400_000
 _MS_MIN: Final = int(datetime(YEAR_MIN, 1, 1, tzinfo=UTC).timestamp()) * 1000 - _MS_DAY
-_MS_MAX: Final = int(datetime(YEAR_MAX + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000 + _MS_DAY
+MS_MAX: Final = int(datetime(YEAR_MAX + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000 + _MS_DAY
+"""No moment is later, in UTC ms, wherever it is told."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _SERIAL_EPOCH: Final = date(1899, 12, 30).toordinal() - _EPOCH_DAY
@@ -306,9 +307,9 @@ class TimeReader:
     def _number(self, number: int | Decimal, original: str) -> SourceTime:
         if self._excel and _SERIAL_MIN <= number <= _SERIAL_MAX:
             return self._serial(number, original)
-        if _MS_MIN <= number * 1000 <= _MS_MAX:
+        if _MS_MIN <= number * 1000 <= MS_MAX:
             utc_ms = int(number * 1000)
-        elif _MS_MIN <= number <= _MS_MAX:
+        elif _MS_MIN <= number <= MS_MAX:
             utc_ms = int(number)
         elif len(original.strip()) in _DIGITS_COMPACT and (match := _COMPACT.fullmatch(original.strip())):
             return self._fields(original, match, match["m"], match["d"])

@@ -24,7 +24,30 @@ def test_the_longest_order_is_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "order", "order-", "order-a b", "order-a\0", "order-a:", "-a", "order-" + "x" * 2000]
+    "text", ["", "order", "order-", "order-a b", "order-a\0", "order-a:", "-a", "order-a:b:" + "x" * 2000]
 )
 def test_nothing_else_is(text: str) -> None:
     assert not is_key(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order-1",
+        "order-a:1",
+        "order-a:b:1:2",
+        "warehouse-A:B",
+        "intake-a",
+        "skus-a",
+        "trail-a",
+        "finance-a",
+        "mapping-a:b",
+    ],
+)
+def test_a_key_has_all_parts_of_its_kind_and_no_more(text: str) -> None:
+    assert not is_key(text)
+
+
+@pytest.mark.parametrize("number", ["=31", "=2d", "=C3=28", "=FF", "=", "=3", "1=3D="])
+def test_another_spelling_of_a_key_is_none(number: str) -> None:
+    assert not is_key(f"order-a:b:{number}")

@@ -180,5 +180,5 @@ def test_an_order_has_at_most_as_many_units_as_a_warehouse_counts() -> None:
 
 
 def test_a_key_is_no_longer_than_any_is() -> None:
-    assert is_key("order-" + "x" * (KEY_LENGTH_MAX - 6))
-    assert not is_key("order-" + "x" * (KEY_LENGTH_MAX - 5))
+    assert is_key("order-a:b:" + "x" * (KEY_LENGTH_MAX - 10))
+    assert not is_key("order-a:b:" + "x" * (KEY_LENGTH_MAX - 9))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from domain.after_sale import OrderRefunded
 from domain.canonical import Amounts, Snapshot
 from domain.ids import order_key
+from domain.money import AMOUNT_MAX
 from domain.order import (
     CancelLines,
     DepositPaid,
@@ -33,6 +34,7 @@ from domain.payments import (
     TooManyMovements,
     TransactionDiffers,
 )
+from domain.timehub import MS_MAX
 from tests.spec import T0, Cell, Spec, line, normalized, replayed, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -110,6 +112,11 @@ def test_the_same_transaction_with_other_words_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [paid(0), paid(-5), paid(number=" "), paid(number="9" * 200), paid(currency="XXQ")])
 def test_a_movement_without_number_amount_or_currency_is_refused(wrong: RecordPayment) -> None:
+    spec().when(wrong).then_raises(BadPayment)
+
+
+@pytest.mark.parametrize("wrong", [paid(AMOUNT_MAX + 1), paid(at_ms=MS_MAX + 1), paid(at_ms=2**63), paid(at_ms=-1)])
+def test_money_that_no_table_could_hold_or_at_a_time_that_no_calendar_has_is_refused(wrong: RecordPayment) -> None:
     spec().when(wrong).then_raises(BadPayment)
 
 
