@@ -17,6 +17,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    check_new,
     escape,
     print_json,
     progress_bar,
@@ -24,6 +25,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    write_new,
 )
 from runners.naming import orders_named
 
@@ -275,7 +277,6 @@ def export(
     import msgspec  # noqa: PLC0415
 
     from adapters.storage.checkpoints import Checkpoint, CheckpointFolder  # noqa: PLC0415
-    from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
@@ -284,10 +285,10 @@ def export(
     from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
 
     settings = settings_of(data)
-    if out is not None and out.exists():
-        raise Failure(Exit.USAGE, f"{out} exists already; name another file")
-    if out is not None and not out.parent.is_dir():
-        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
+    if out is not None:
+        check_new(out)
+        if not out.parent.is_dir():
+            raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
     stream = _stream(settings, key, absent_stream if absent else find_stream)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
@@ -310,7 +311,7 @@ def export(
     if out is None:
         print_json(document)
     else:
-        write_whole(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", 0o600)
+        write_new(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
     with suppress(OSError):  # an auditor who may only read leaves no trace
         note_anchors(folder.path, [msgspec.convert(document["checkpoint"], Checkpoint), *asked])
     say(

@@ -137,6 +137,31 @@ def rows_in(file: Path, read: "Callable[[bytes], tuple[list[R], list[str]]]", no
     return rows, raw
 
 
+def check_new(file: Path) -> None:
+    """Say at once that a file cannot be written because it is there: before there is any work to lose.
+
+    Raises:
+        Failure: something is there already.
+    """
+    if file.exists() or file.is_symlink():
+        raise Failure(Exit.USAGE, f"{file} exists already; name another file")
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Write a new file, whole or not at all, for its owner's eyes only: what is in it may be a customer's.
+
+    Raises:
+        Failure: it is there already, or cannot be written.
+    """
+    from adapters.storage.durable import write_whole  # noqa: PLC0415
+
+    check_new(file)
+    try:
+        write_whole(file, content, 0o600)
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be written: {error.strerror or error}") from error
+
+
 def quiet_log() -> None:
     """Let the program's own log say on stderr, in a line, what is wrong, and nothing else."""
     import structlog  # noqa: PLC0415

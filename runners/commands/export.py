@@ -220,10 +220,10 @@ def _written(out: Path, force: bool, json: bool, write: "Callable[[Path, Progres
         raise Failure(Exit.USAGE, f"{out} is there already: name another file, or give --force") from error
     except NoPlainFile as error:
         raise Failure(Exit.USAGE, f"{out} is a directory, a link or a device: name a file") from error
-    except FileNotFoundError as error:
-        if out.parent.exists():
-            raise
-        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}") from error
+    except OSError as error:
+        if not out.parent.exists():
+            raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}") from error
+        raise Failure(Exit.USAGE, f"{out} cannot be written: {error.strerror or error}") from error
     size = out.stat().st_size
     if json:
         print_json({"file": str(out), "bytes": size, **told})

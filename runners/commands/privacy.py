@@ -22,6 +22,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    write_new,
 )
 from runners.commands.people import WHO, Who
 from runners.naming import orders_named
@@ -240,7 +241,7 @@ def disclose(
     if out is None:
         print(as_json(document).decode(), end="")  # noqa: T201  the document itself
         return Exit.OK
-    _write_private(out, as_html(document, "个人信息 Personal data") if out.suffix == ".html" else as_json(document))
+    write_new(out, as_html(document, "个人信息 Personal data") if out.suffix == ".html" else as_json(document))
     say(f"{out}: {len(person.orders)} order(s). It holds personal data in clear: hand it over, then delete it")
     return Exit.OK
 
@@ -469,10 +470,3 @@ def _wait_for(settings: "Settings", request: str) -> bool:
                     return True
             time.sleep(0.1)
     return False
-
-
-def _write_private(file: Path, data: bytes) -> None:
-    import os  # noqa: PLC0415
-
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(data)

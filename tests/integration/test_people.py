@@ -164,6 +164,7 @@ def test_enquiries_are_counted_with_their_repeats(up: Running) -> None:
         (("complain", ORDER, "--cause", "weather", *CHEN), 1, "known are gift_missing"),
         (("attach", ORDER, "none.pdf", "--kind", "invoice", *WU), 2, "none.pdf cannot be read: No such file"),
         (("document", ORDER, "x-1", "--to", "nowhere"), 1, "was ever attached"),
+        (("document", ORDER, "contract-1", "--to", "/proc/x"), 2, "/proc/x cannot be written: No such file"),
         (("request-approval", ORDER, "credit", "--of", "a b", *WU), 2, "--of 'a b' is no role"),
     ],
 )
