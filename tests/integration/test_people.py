@@ -208,4 +208,4 @@ def test_what_is_forgotten_is_shown_as_erased_and_takes_no_more_words(up: Runnin
     assert up.run("comment", ORDER, "x", *WU).code == 1
     done(up.run("enquire", ORDER, "invoice", *CHEN))
     with closing(sqlite3.connect(up.data / "read_models.db")) as db:
-        assert db.execute("SELECT count(*) FROM desk_v1 WHERE key = ?", (KEY,)).fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM desk_v2 WHERE key = ?", (KEY,)).fetchone() == (1,)
