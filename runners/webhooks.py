@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from adapters.nats.tasks import end_tasks
 from adapters.notify.delivery import Answered, Deliverer, Failed, NotAllowed
 from adapters.storage.vault import KeysMissing
 from domain.ports import Conflict
@@ -287,9 +288,7 @@ async def webhooks(settings: Settings) -> None:
                 waiting = asyncio.create_task(sender.wait(pause_s))
                 hinted = asyncio.create_task(background.pause(pause_s, link.hints))
                 await asyncio.wait({waiting, hinted}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (waiting, hinted):
-                    task.cancel()
-                await asyncio.gather(waiting, hinted, return_exceptions=True)
+                await end_tasks((waiting, hinted))
             await sender.close()
     finally:
         await link.close()
