@@ -138,8 +138,9 @@ def test_who_says_it_is_gone_is_paused_and_goes_on_when_told_to(
     in_order(receiver.taken("/gone"))
 
 
+@pytest.mark.parametrize("paused", [True, False])
 def test_who_asked_for_an_hour_and_is_resumed_is_tried_at_once(
-    place: Place, receiver: Receiver, sender: Sending
+    place: Place, receiver: Receiver, sender: Sending, paused: bool
 ) -> None:
     away = [True]
     receiver.answers["/away"] = lambda _, __: 503 if away[0] else 200
@@ -149,9 +150,12 @@ def test_who_asked_for_an_hour_and_is_resumed_is_tried_at_once(
     place.trade.receive()
     place.until(lambda: receiver.of("/away"))
     place.until(lambda: place.say("deliveries", "away"))
+    time.sleep(0.3)
+    assert len(receiver.of("/away")) == 1, "it is left alone"
     away[0] = False
-    place.say("pause", "away")
-    time.sleep(0.3)  # it is seen
+    if paused:
+        place.say("pause", "away")
+        time.sleep(0.3)  # it is seen
     place.say("resume", "away")
     place.until(lambda: len(receiver.taken("/away")) == place.log.tracked().head)
 
