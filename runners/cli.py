@@ -218,8 +218,9 @@ EPILOGUE = """\
 Every verb has --help; --data DIR (or ORDERSPINE_DATA) where it looks at a
 data directory; and, where a machine might read, --json.
 
-Exit codes: 0 done · 1 refused, or a check failed · 2 wrong use · 3 needs a
-running `up` · 4 data directory in use or unreadable · 130 Ctrl-C
+Exit codes: 0 done · 1 refused, a check failed, or no such order, entry or
+position here · 2 wrong use: an option, a word, a file · 3 needs a running
+`up` · 4 data directory in use or unreadable · 130 Ctrl-C
 """
 
 

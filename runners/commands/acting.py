@@ -5,7 +5,7 @@ import getpass
 import os
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from domain.envelope import By
     from domain.mail import Body, Mail, Reply
+    from domain.ports import Recorded
     from runners.settings import Settings
 
 GOOD = ("accepted", "repeated", "queued")
@@ -147,8 +148,34 @@ def order_of(settings: "Settings", text: str) -> str:
     Raises:
         Failure: nothing or several orders fit.
     """
-    from domain.ids import BadId, is_key, order_key  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    key = whole_key_of(text)
+    with closing(open_read_models(settings)) as views:
+        if key and (views.order(key) is not None or _events_of(settings, key, limit=1)):
+            return key
+        found = [] if key else views.orders({"order_no": text}, limit=6)
+    if len(found) == 1:
+        return str(found[0]["key"])
+    if found:
+        keys = ", ".join(name_of(row) for row in found)
+        raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
+    raise Failure(
+        Exit.REFUSED,
+        f"there is no order {orders_named(key)} in {settings.data}; `orderspine orders` lists them"
+        if key
+        else f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
+        "an order can also be named channel:shop:number",
+    )
+
+
+def whole_key_of(text: str) -> str:
+    """Return the key that is said in whole, or by channel:shop:number; "" where it is neither.
+
+    Raises:
+        Failure: it is meant to be one of them and is none.
+    """
+    from domain.ids import BadId, is_key, order_key  # noqa: PLC0415
 
     if text.startswith("order-") and text.count(":") == 2:  # noqa: PLR2004  a key has three parts
         if is_key(text):
@@ -164,18 +191,16 @@ def order_of(settings: "Settings", text: str) -> str:
             return order_key(channel, shop, number)
         except BadId as error:
             raise Failure(Exit.USAGE, f"{text!r} is no order: {error}") from error
-    with closing(open_read_models(settings)) as views:
-        found = views.orders({"order_no": text}, limit=6)
-    if len(found) == 1:
-        return str(found[0]["key"])
-    if found:
-        keys = ", ".join(name_of(row) for row in found)
-        raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
-    raise Failure(
-        Exit.REFUSED,
-        f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
-        "an order can also be named channel:shop:number",
-    )
+    return ""
+
+
+def _events_of(settings: "Settings", key: str, *, limit: int | None = None) -> "Sequence[Recorded]":
+    """Return an order's first events: the log knows it a moment before the read models do."""
+    from runners.bootstrap import open_log  # noqa: PLC0415
+
+    with suppress(FileNotFoundError), closing(open_log(settings, read_only=True)) as log:
+        return log.select(key, limit=limit)
+    return ()
 
 
 def name_of(row: dict[str, Any]) -> str:

@@ -30,10 +30,7 @@ from runners.commands.common import (
 from runners.naming import orders_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from adapters.storage.checkpoints import Checkpoint, Signer
-    from adapters.storage.scan import Scan
     from runners.audit import Verified, Witness
     from runners.settings import Settings
 
@@ -80,7 +77,7 @@ def state(
     """The state of one order (or warehouse, intake) as it was."""
     from domain.timehub import UnreadableTime  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
-    from runners.history import find_stream, read_moment, state_at  # noqa: PLC0415
+    from runners.history import read_moment, state_at  # noqa: PLC0415
     from runners.moments import Counting  # noqa: PLC0415
 
     if at is not None and position is not None:
@@ -90,7 +87,7 @@ def state(
         time_ms = None if at is None else read_moment(at, settings.zone)
     except (UnreadableTime, ValueError) as error:
         raise Failure(Exit.USAGE, str(error)) from error
-    stream = _stream(settings, key, find_stream)
+    stream = audit_travel.stream_of(settings, key)
     with closing(open_log(settings, read_only=True)) as log:
         counting = Counting(log)
         found = state_at(counting, stream, settings.zone, position=position, time_ms=time_ms, clock=clock)
@@ -280,7 +277,7 @@ def export(
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
-    from runners.history import absent_stream, find_stream  # noqa: PLC0415
+    from runners.history import absent_stream  # noqa: PLC0415
     from runners.order_proof import NotProvable, prove  # noqa: PLC0415
     from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
 
@@ -289,7 +286,7 @@ def export(
         check_new(out)
         if not out.parent.is_dir():
             raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
-    stream = _stream(settings, key, absent_stream if absent else find_stream)
+    stream = audit_travel.stream_of(settings, key, absent_stream if absent else None)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
     with ExitStack() as stack:
@@ -354,17 +351,6 @@ def check(
 
 
 # --- parts
-
-
-def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") -> str:
-    from domain.ids import BadId  # noqa: PLC0415
-    from runners.history import UnknownKey  # noqa: PLC0415
-
-    try:
-        with closing(scan_of(settings)()) as scan:
-            return find(scan, key)
-    except (UnknownKey, BadId) as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
 
 
 def _checkpoint(path: Path) -> "Checkpoint":

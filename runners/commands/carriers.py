@@ -128,7 +128,7 @@ def try_(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
 
     settings = settings_of(data)
     with usable(Exit.REFUSED):
-        service = named(CARRIERS.load(settings.path), name, "track service", Exit.REFUSED)
+        service = named(CARRIERS.load(settings.path), name, "track service")
         said = asyncio.run(_check(settings, service))
     if json:
         print_json({"service": name, "said": said})
@@ -143,7 +143,7 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
     from runners.services import CARRIERS  # noqa: PLC0415
 
     with usable(Exit.REFUSED), CARRIERS.editing(settings_of(data).path) as services:
-        services.remove(named(services, name, "track service", Exit.REFUSED))
+        services.remove(named(services, name, "track service"))
     return removed(name, json=json)
 
 

@@ -24,9 +24,10 @@ class Exit(IntEnum):
 
     OK = 0
     REFUSED = 1
-    """A check failed, or something was refused or quarantined."""
+    """A check failed, something was refused or quarantined, or the data know nothing of that name."""
     USAGE = 2
-    """Wrong use: an option, a value, a file that is not there."""
+    """Wrong use: an option, a word this program does not know, a name that fits several, a file that is not there or
+    cannot be written. Whatever the data are: with these words it is never done."""
     NOT_RUNNING = 3
     """It needs a running `orderspine up`."""
     DATA = 4

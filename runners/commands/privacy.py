@@ -383,7 +383,7 @@ def scrub(
 ) -> Exit:
     """Say which copies of the keys still hold keys of forgotten persons; with --rewrite take these out of them."""
     from runners import erasures as erasing  # noqa: PLC0415
-    from runners.backup import BackupError, scrub_keys  # noqa: PLC0415
+    from runners.backup import BackupError, NoPlace, scrub_keys  # noqa: PLC0415
 
     settings = settings_of(data)
     if not files:
@@ -395,6 +395,8 @@ def scrub(
     for each in files:
         try:
             found[str(each)] = scrub_keys(each, asked, rewrite=rewrite)
+        except NoPlace as error:
+            raise Failure(Exit.USAGE, str(error)) from error
         except BackupError as error:
             raise Failure(Exit.REFUSED, str(error)) from error
         left += 0 if rewrite else found[str(each)]

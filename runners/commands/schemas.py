@@ -36,7 +36,7 @@ def schemas(
         return Exit.OK
     name, of_tag = named(tag)
     if name not in contract.shapes:
-        raise Failure(Exit.REFUSED, f"there is no schema {tag[:80]!r}: `orderspine schemas` lists them")
+        raise Failure(Exit.USAGE, f"there is no schema {tag[:80]!r}: `orderspine schemas` lists them")
     wanted = version or (of_tag if name != tag else contract.newest(name))
     found = contract.shapes[name].get(str(wanted))
     if found is None:

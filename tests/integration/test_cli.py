@@ -157,6 +157,55 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
 @pytest.mark.parametrize(
     "words",
     [
+        ["order", "77"],
+        ["order", "taobao:s1:77"],
+        ["thread", "taobao:s1:77"],
+        ["service", "list", "taobao:s1:77"],
+        ["after-sale", "list", "taobao:s1:77"],
+        ["track", "taobao:s1:77"],
+        ["audit", "history", "taobao:s1:77"],
+        ["audit", "state", "warehouse-Z"],
+        ["audit", "as-of", "orders", "--position", "999999"],
+        ["quarantine", "show", "nosuch"],
+        ["webhooks", "pause", "nosuch"],
+        ["channels", "remove", "nosuch"],
+        ["wms", "remove", "nosuch"],
+        ["carriers", "remove", "nosuch"],
+        ["payments", "remove", "nosuch"],
+        ["receivers", "remove", "nosuch"],
+        ["subscribers", "revoke", "nosuch"],
+        ["api-token", "remove", "nosuch"],
+    ],
+    ids=" ".join,
+)
+def test_what_the_data_do_not_know_is_told_with_one_code(up: Running, words: list[str]) -> None:
+    said = up.run(*words)
+    assert (said.code, said.out) == (1, ""), said.out
+    assert re.fullmatch(r"orderspine: .*\b(no|knows no|nothing|ends at)\b.*\n", said.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["schemas", "nosuch"],
+        ["kpi", "show", "nosuch"],
+        ["subscribe", "nosuch"],
+        ["audit", "as-of", "nosuch"],
+        ["webhooks", "add", "erp", "http://127.0.0.1:9/", "--types", "nosuch"],
+        ["restore", "nosuch", "--data", "nowhere"],
+        ["ingest", "nosuch"],
+    ],
+    ids=" ".join,
+)
+def test_a_word_or_a_file_that_there_is_not_is_wrong_use(up: Running, words: list[str]) -> None:
+    said = orderspine(*words) if words[0] in ("restore", "schemas") else up.run(*words)
+    assert (said.code, said.out) == (2, "")
+    assert re.search(r"there is no .*nosuch|nosuch: no such file", said.err), said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["subscribers", "add", "erp", "--feeds", "events", "--channel", "taobaoo"],
         ["webhooks", "add", "erp", "http://127.0.0.1:9/", "--channels", "taobao,taobaoo"],
     ],
