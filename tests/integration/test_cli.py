@@ -116,6 +116,41 @@ def test_help_needs_nothing_heavy() -> None:
 # --- how it ends
 
 
+@pytest.mark.parametrize("name", ["taobao:s1:7701", "order-taobao:s1:7701"])
+def test_an_act_on_an_order_that_nobody_has_told_of_is_not_sent(up: Running, name: str) -> None:
+    colleague = ("--person", "wu", "--role", "sales")
+    for words in (
+        ("cancel", name, "--reason", "a slip"),
+        ("scan-out", name),
+        ("scan", name, "SKU-1"),
+        ("resolve", name, "stock", "--decision", "release"),
+        ("comment", name, "is it there?", *colleague),
+        ("complain", name, "--cause", "late", "--channel", "phone", *colleague),
+    ):
+        said = up.run(*words)
+        assert (said.code, "no channel has sent such an order as taobao:s1:7701, so nothing was done" in said.err) == (
+            1,
+            True,
+        ), (words, said.err)
+    assert up.run("audit", "history", name).code == 1, "nothing of it stands in the log"
+
+
+def test_an_act_may_come_before_its_order_where_that_is_meant(up: Running, tmp_path: Path) -> None:
+    early = up.run("cancel", "taobao:s1:7702", "--reason", "customer", "--early")
+    assert (early.code, "waits for its order" in early.err) == (0, True)
+    assert up.run("scan-out", "taobao:s1:7702").code == 1, "what waits is no word of a channel"
+    taken_in(up, tmp_path, trade("7702"))
+    until(lambda: state_of(up, "7702") == "cancelled")
+
+
+def test_an_order_that_came_in_just_now_can_be_acted_on(up: Running, tmp_path: Path) -> None:
+    """The log knows it before the read models do."""
+    file = tmp_path / "trades.json"
+    file.write_text(json.dumps(trade("7703")))
+    assert up.run("ingest", file, "--shop", "s1").code == 0
+    assert up.run("cancel", "taobao:s1:7703", "--reason", "customer").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
