@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from runners.commands.common import Exit, Failure, Printed, print_json, printable
 
@@ -233,6 +233,8 @@ def build_app() -> App:
         help_format="plaintext",
         help_epilogue="Examples:\n" + "\n".join(f"  orderspine {verb.example}" for verb in verbs) + "\n\n" + EPILOGUE,
         version=_version,
+        # What may be given several times needs no option that says it is given not at all.
+        default_parameter=Parameter(negative_iterable=()),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )

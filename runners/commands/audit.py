@@ -86,7 +86,7 @@ def state(
     try:
         time_ms = None if at is None else read_moment(at, settings.zone)
     except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, str(error)) from error
+        raise Failure(Exit.USAGE, f"--at: {error}") from error
     stream = audit_travel.stream_of(settings, key)
     with closing(open_log(settings, read_only=True)) as log:
         counting = Counting(log)

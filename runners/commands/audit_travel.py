@@ -262,7 +262,7 @@ def moment_of(
     try:
         return position_at(log, read_moment(at, settings.zone), clock)
     except ValueError as error:
-        raise Failure(Exit.USAGE, str(error)) from error
+        raise Failure(Exit.USAGE, f"--at: {error}") from error
 
 
 def window_of(log: "Counting", settings: "Settings", from_: str, to: str, clock: "Clock") -> tuple[int, int]:

@@ -198,14 +198,20 @@ def moment_of(text: str) -> int:
     import time  # noqa: PLC0415
     from datetime import datetime  # noqa: PLC0415
 
+    from domain.timehub import YEAR_MAX, YEAR_MIN  # noqa: PLC0415
+
     if not text:
         return time.time_ns() // 1_000_000
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
-        raise Failure(Exit.USAGE, f"--at {text[:40]!r}: write a time with its offset, 2026-03-01T10:00:00+08:00")
+    if at is None or at.tzinfo is None or not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise Failure(
+            Exit.USAGE,
+            f"--at {text[:40]!r}: write a time with its offset, 2026-03-01T10:00:00+08:00, of the years {YEAR_MIN} to "
+            f"{YEAR_MAX}",
+        )
     return round(at.timestamp() * 1000)
 
 

@@ -59,6 +59,18 @@ CommandIdOption = Annotated[
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))]
 """How many rows are shown: as many as a person or a program can still take in one piece."""
 NOT_NEGATIVE = validators.Number(gte=0)
+
+
+def not_blank(_: object, text: str) -> None:
+    """Check what is recorded and read by people: blanks say nothing.
+
+    Raises:
+        ValueError: there is nothing but blanks.
+    """
+    if not text.strip():
+        raise ValueError("Must not be blank: it is recorded.")
+
+
 ORDERS_MAX = 10_000_000
 """Most orders of one simulated day: thousands of times the merchant's peak, and days of work."""
 Orders = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=ORDERS_MAX))]
