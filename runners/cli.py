@@ -252,6 +252,7 @@ def _module(verb: Verb) -> str:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line and exit."""
+    _open_closed_streams()
     sys.exit(run(list(sys.argv[1:] if tokens is None else tokens)))
 
 
@@ -283,6 +284,16 @@ def run(tokens: list[str]) -> int:
             raise
         return _end(tokens, failure.code, str(failure))
     return result if isinstance(result, int) else Exit.OK
+
+
+def _open_closed_streams() -> None:
+    """Let what nobody hears go nowhere (`orderspine … >&-`, some daemons).
+
+    Its number is taken by that: the next file that is opened would have it, and what is meant for people in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for all its life
 
 
 def _end(tokens: list[str], code: Exit, sentence: str) -> Exit:

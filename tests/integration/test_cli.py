@@ -267,6 +267,14 @@ def test_who_reads_no_further_has_made_no_mistake() -> None:
             assert (process.stderr.read(), process.wait(60.0)) == (b"", 0), words
 
 
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_who_closes_what_is_written_to_has_made_no_mistake_either(closed: str) -> None:
+    for words, code in (("after-sale words", 0), ("after-sale words --json", 0), ("orders --limit 0", 2)):
+        line = f"exec {COMMAND} {words} {closed}"
+        said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert (said.returncode, "Traceback" in said.stderr) == (code, False), said.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
