@@ -226,6 +226,18 @@ def test_what_the_data_do_not_know_is_told_with_one_code(up: Running, words: lis
     assert re.fullmatch(r"orderspine: .*\b(no|knows no|nothing|ends at)\b.*\n", said.err)
 
 
+def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
+    up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERSPINE_ZONE", "Mars/Olympus")
+    for words in (("orders",), ("audit", "history", "1"), ("kpi", "show"), ("status",)):
+        said = up.run(*words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err == (
+            "orderspine: zone: no time zone is called 'Mars/Olympus': use a name such as Asia/Shanghai or +08:00\n"
+        )
+
+
 @pytest.mark.parametrize(
     "words",
     [
