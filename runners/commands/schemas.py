@@ -41,6 +41,6 @@ def schemas(
     found = contract.shapes[name].get(str(wanted))
     if found is None:
         there = ", ".join(contract.shapes[name])
-        raise Failure(Exit.REFUSED, f"{name} has no version {wanted}: there are {there}")
+        raise Failure(Exit.USAGE, f"{name} has no version {wanted}: there are {there}")
     print_json(found)
     return Exit.OK
