@@ -16,6 +16,7 @@ import structlog
 
 from adapters.channels.json_halves import spelled_out
 from adapters.nats.errors import BrokerError
+from adapters.nats.tasks import end_tasks
 from adapters.web.ports import Busy, Handed, Taken, TooMany, UnknownChannel
 from domain.mail import AsideReport, ChannelPayload, Mail, Reply
 from domain.mapping_table import BadMapping
@@ -87,10 +88,8 @@ class Gathering(Generic[R]):
         self._closing = True
         async with self._more:
             self._more.notify_all()
-        _, late = await asyncio.wait(self._lanes, timeout=wait_s)
-        for lane in late:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await asyncio.wait(self._lanes, timeout=wait_s)
+        await end_tasks(self._lanes)
 
     async def _serve(self) -> None:
         while True:
