@@ -21,7 +21,7 @@ from domain.catalogue import TAGS
 from domain.ids import parts_of, token_of
 from domain.ports import Recorded
 from domain.stock import Quantities
-from projections.base import FIXED, Change, Projection, Public, versioned
+from projections.base import FIXED, Change, Projection, Public, as_text, versioned
 
 VERSION = 1
 
@@ -208,8 +208,7 @@ def _tell(shown: Shown, facts: Any) -> None:
 
 def _row(key: str, shown: Shown) -> tuple[Any, ...]:
     case = shown.case
-    # An id may hold what no text column can.
-    channel, shop, order_no = (part.encode("utf-8", "replace").decode() for part in parts_of(key))
+    channel, shop, order_no = map(as_text, parts_of(key))
     return (
         key,
         case.number,

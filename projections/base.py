@@ -143,6 +143,11 @@ stamp_of = msgspec.json.Decoder(Stamp).decode
 """Read a stored envelope."""
 
 
+def as_text(part: str) -> str:
+    """Return a part of an id, which may hold what no text column can (half a character), so that one can."""
+    return part.encode("utf-8", "replace").decode()
+
+
 def nameless(who: str) -> str:
     """Return who did something without the name of a person: `person:li.wei` is `person`, `channel:taobao` stays."""
     return "person" if who.startswith("person:") else who

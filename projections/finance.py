@@ -21,7 +21,7 @@ from domain.finance import (
 from domain.ids import finance_key, parts_of, token_of
 from domain.matching import day_of
 from domain.ports import Recorded
-from projections.base import FIXED, Change, Projection, Public, nameless, observed_at_of, stamp_of, versioned
+from projections.base import FIXED, Change, Projection, Public, as_text, nameless, observed_at_of, stamp_of, versioned
 
 VERSION = 1
 
@@ -333,7 +333,7 @@ def _fold(changed: dict[str, Row], current: Mapping[str, "Row | Batch"], batch: 
 
 
 def _where(stream: str) -> tuple[str, str, str]:
-    channel, shop, day = (*parts_of(stream), "")[:3]
+    channel, shop, day = (*map(as_text, parts_of(stream)), "")[:3]
     return channel, shop, day
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Text
 
 from domain.ids import intake_key, parts_of, token_of
 from domain.ports import Recorded
-from projections.base import Change, Projection, Public, at_of, versioned
+from projections.base import Change, Projection, Public, as_text, at_of, versioned
 
 VERSION = 1
 
@@ -128,7 +128,7 @@ class Intake(Projection[str, Counts]):
             prefix = stream[: stream.rindex(":")] if tag.startswith("order.") else stream
             key = by_prefix.get(prefix)
             if key is None:
-                channel, shop, *_ = parts_of(stream)
+                channel, shop, *_ = map(as_text, parts_of(stream))
                 key = by_prefix[prefix] = _key(channel, shop)
                 if key not in documents:
                     documents[key] = current.get(key) or Counts(channel, shop)

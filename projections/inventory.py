@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Text
 from domain.ids import decode_id, encode_id, warehouse_key
 from domain.ports import Recorded
 from domain.stock import Quantities
-from projections.base import FIXED, Change, Projection, Public, stamp_of, versioned
+from projections.base import Change, Projection, Public, as_text, stamp_of, versioned
 
 VERSION = 3
 
@@ -42,7 +42,7 @@ HELD_TABLE = versioned(
     Column("warehouse", Text, primary_key=True),
     Column("allocation", Text, primary_key=True),
     Column("lines", Text, nullable=False),
-    Column("position", BigInteger, nullable=False, info={FIXED: True}),
+    Column("position", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 """What open pre-reservations still hold: their release and pick-out events do not say that they were such."""
@@ -326,7 +326,7 @@ class Inventory(Projection[LevelKey, Level | PreReserved]):
             if handler is not None:
                 if event.stream != stream:
                     stream = event.stream
-                    warehouse = decode_id(stream[_PREFIX:])
+                    warehouse = as_text(decode_id(stream[_PREFIX:]))
                 handler(batch, warehouse, event)
         stamps: dict[bytes, tuple[int, str]] = {}
         changed: dict[LevelKey, Any] = batch.changed

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, Column, Index, SmallInteger, Text
 from domain.ids import decode_id, encode_id
 from domain.ports import Recorded
 from domain.time_units import HOUR_MS
-from projections.base import FIXED, Change, Projection, Public, observed_at_of, versioned
+from projections.base import FIXED, Change, Projection, Public, as_text, observed_at_of, versioned
 from projections.kpi_story import (
     BACK,
     BEGINS,
@@ -423,8 +423,8 @@ def _take(cells: Cells, warehouse: str, fact: Fact) -> None:
 
 @lru_cache(maxsize=256)
 def channel_name(channel: str) -> str:
-    """Return a channel as it is shown; an id may hold what no text column can."""
-    return decode_id(channel).encode("utf-8", "replace").decode()
+    """Return a channel as it is shown."""
+    return as_text(decode_id(channel))
 
 
 def _order_row(key: str, order: Order) -> tuple[Any, ...]:

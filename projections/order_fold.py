@@ -75,7 +75,7 @@ from domain.picking import ItemScanned, ItemUnscanned, PickError
 from domain.ports import Recorded
 from domain.service_work import ServiceCancelled, ServiceDone, ServiceScheduled
 from domain.tracking import DeliveryFailed, OrderDelivered, ParcelTracked, Scan, latest
-from projections.base import at_of, stamp_of
+from projections.base import as_text, at_of, stamp_of
 from projections.order_document import (
     NO_VIEW,
     Document,
@@ -140,7 +140,7 @@ def begun(key: str) -> Entry:
     channel, shop = _channel_and_shop(key[:mark])  # all orders of a shop share them
     order_no = key[mark + 1 :]
     if "=" in order_no:
-        order_no = _as_text(decode_id(order_no))
+        order_no = as_text(decode_id(order_no))
     return Entry(_replace(_BLANK, key=key, channel=channel, shop=shop, order_no=order_no), NEW)
 
 
@@ -152,12 +152,7 @@ def _shared(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _channel_and_shop(prefix: str) -> tuple[str, ...]:
-    return tuple(_as_text(part) for part in parts_of(prefix))
-
-
-def _as_text(part: str) -> str:
-    """Return a part of an id, which may hold what no text column can, so that one can."""
-    return part.encode("utf-8", "replace").decode()
+    return tuple(as_text(part) for part in parts_of(prefix))
 
 
 def restored(document: Document, viewed: bytes, sealed: bytes | None) -> Entry:

@@ -1,8 +1,8 @@
 """Read models as documents in the broker's key-value buckets: watchable, and made again from the rows after a wipe.
 
 A bucket holds one document for each row, with its position and the log's generation, and a marker that says how far
-they go. The marker is written last, so what it says is there. Each change is told on `changes.<cell>.<bucket>.<key>` as
-well. Nothing personal is ever among them.
+they go. The marker is written last, so what it says is there; how many keys there were stands in it, so that a hole is
+noticed. Each change is told on `changes.<cell>.<bucket>.<key>` as well. Nothing personal is ever among them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from adapters.nats.accounts import changes_subject
 from adapters.nats.client import Connection
 from adapters.nats.errors import BrokerError, BrokerUnavailable
 from adapters.nats.kv import KvWriter
-from adapters.nats.streams import ensure_documents
+from adapters.nats.streams import HowStored, Stored, ensure_documents, get_stored, how_stored, kv_stream
 from adapters.storage.read_models import Checkpoint, ReadModels
 from domain.ids import encode_id
 from projections.base import Projection, Public
@@ -31,7 +31,7 @@ PART = 900
 PENDING_MAX = 10_000
 """Most documents that wait for the broker; the projector then waits too."""
 WATCH_S = 5.0
-"""How often the marker is read back, to notice a wiped bucket."""
+"""How often an idle bucket is looked at, to notice that it was wiped, lost keys, or was written to by others."""
 
 log = structlog.get_logger()
 
@@ -44,10 +44,20 @@ class Marker(msgspec.Struct, frozen=True):
     form: str = ""
     """What they are made by: the read model's version, and the channels of which there are documents here, where those
     are not all. Documents of another form are made anew."""
+    keys: int = 0
+    """So many the bucket held when they were counted last, this one and deleted ones among them: none ever goes."""
 
 
 _marker = msgspec.json.Decoder(Marker).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def _read(stored: Stored | None) -> Marker | None:
+    """Return what a marker says; None where there is none that can be read."""
+    try:
+        return _marker(stored.payload) if stored is not None else None
+    except msgspec.DecodeError:
+        return None
 
 
 class Documents:
@@ -68,6 +78,7 @@ class Documents:
         It holds no more than `max_bytes` (-1 = there is no bound), and only documents that pass the filter.
         """
         self.bucket = f"{cell}_{projection.bucket}"
+        self._stream = kv_stream(self.bucket)
         self._told_on = changes_subject(cell, projection.bucket)
         self._max_bytes = max_bytes
         self._only = only
@@ -82,6 +93,10 @@ class Documents:
         """What `_pending` goes to."""
         self._marker: Marker | None = None
         """What the bucket says; None = in doubt."""
+        self._end = 0
+        """Sequence of the marker in the bucket's stream: nothing is behind it."""
+        self._keys = 0
+        """See `Marker.keys`."""
         self._flush: asyncio.Task[None] | None = None
         self._watched = 0.0
 
@@ -111,9 +126,7 @@ class Documents:
         try:
             if self._marker is not None and now - self._watched > WATCH_S:
                 self._watched = now
-                if await self._read_marker() != self._marker:
-                    log.warning("documents.lost", bucket=self.bucket)
-                    self._marker = None
+                await self._watch(self._marker)
             if self._marker is None:
                 await self._catch_up(checkpoint)
             await self._write_pending()
@@ -125,16 +138,15 @@ class Documents:
 
         The rows that changed since its marker are read again.
         """
-        reached = self._marker_at(checkpoint)
-        if self._marker != reached:
+        if self._marker != self._marker_at(checkpoint):
             self._marker = None
         await self.settle(checkpoint)
-        return self._marker == reached
+        return self._marker == self._marker_at(checkpoint)
 
     async def answers(self) -> bool:
         """Tell whether the broker answers for the bucket."""
         try:
-            await self._read_marker()
+            await self._stored_marker()
         except BrokerUnavailable:
             return False
         return True
@@ -183,7 +195,7 @@ class Documents:
             if reached is not None and start + PART >= len(documents):
                 part[MARKER] = _encode(reached)
             if part:
-                await self._writer.put_many(part)
+                self._end = (await self._writer.put_many(part)).last_seq
         if reached is not None:
             self._marker = reached
 
@@ -202,25 +214,41 @@ class Documents:
         return [public for public in made if self._only.lets_document(public.key, by_channel=by_channel)]
 
     def _marker_at(self, checkpoint: Checkpoint) -> Marker:
-        return Marker(checkpoint.generation, checkpoint.position, self._form)
+        return Marker(checkpoint.generation, checkpoint.position, self._form, self._keys)
 
-    async def _read_marker(self) -> Marker | None:
-        found = await self._writer.get_many([MARKER])
-        try:
-            return _marker(found[MARKER]) if MARKER in found else None
-        except msgspec.DecodeError:
-            return None
+    async def _stored_marker(self) -> Stored | None:
+        return await get_stored(self._nc, self._stream, last_on=f"$KV.{self.bucket}.{MARKER}")
+
+    async def _how(self) -> HowStored:
+        how = await how_stored(self._nc, self._stream)
+        if how is None:
+            raise BrokerUnavailable(f"there is no bucket {self.bucket}")
+        return how
+
+    async def _watch(self, marker: Marker) -> None:
+        """See whether the bucket is as it was left; count its keys, that they can be missed."""
+        there, how = _read(await self._stored_marker()), await self._how()
+        if there != marker or how.last_seq != self._end or how.messages < marker.keys:
+            log.warning("documents.lost", bucket=self.bucket)
+            self._marker = None
+        elif how.messages > marker.keys:
+            self._keys = how.messages
+            self._reached = msgspec.structs.replace(self._reached, keys=self._keys)
+            await self._put([], msgspec.structs.replace(marker, keys=self._keys))
 
     async def _catch_up(self, checkpoint: Checkpoint) -> None:
         """Bring the bucket level with the rows: those changed since its marker, or all of them."""
         await ensure_documents(self._nc, self.bucket, max_bytes=self._max_bytes, told_on=self._told_on)
-        there = await self._read_marker()
+        stored = await self._stored_marker()
+        there = _read(stored)
         after = 0
         reached = self._marker_at(checkpoint)
         if (
-            there is not None
+            stored is not None
+            and there is not None
             and (there.generation, there.form) == (reached.generation, reached.form)
             and there.position <= reached.position
+            and await self._is_whole(there, stored.seq)
         ):
             after = there.position
         else:
@@ -229,8 +257,26 @@ class Documents:
         self._reached = reached
         for documents in self._stored(after, checkpoint):
             await self._put(documents, None)
+        self._keys = (await self._how()).messages
+        self._reached = self._marker_at(checkpoint)
         await self._put([], self._reached)
         log.info("documents.level", bucket=self.bucket, after=after, position=checkpoint.position)
+
+    async def _is_whole(self, there: Marker, seq: int) -> bool:
+        """Tell whether all is there that the marker with this sequence speaks of, as far as can be seen."""
+        how = await self._how()
+        if missing := max(0, there.keys - how.messages):
+            log.error("documents.hole", bucket=self.bucket, missing=missing, advice="it is made anew from the rows")
+            return False
+        if how.last_seq > seq:
+            lead = b'{"generation":%b,' % _encode(there.generation)
+            async for entry in self._writer.behind(seq):
+                # A batch that was cut off before its marker are documents, whose rows are written again.
+                if entry.gone or not entry.value.startswith(lead):
+                    told = f"somebody else wrote to {entry.key}; it is made anew from the rows"
+                    log.error("documents.not_ours", bucket=self.bucket, advice=told)
+                    return False
+        return True
 
     async def _drop_others(self, checkpoint: Checkpoint) -> None:
         """Delete what is no document of the rows, so that whoever watches is told; the marker first."""

@@ -162,7 +162,8 @@ class Outlet:
                     continue
                 try:
                     checkpoint = self._read_models.checkpoint(MODELS[model])
-                    if checkpoint.generation and not await documents.level(checkpoint):
+                    # What is built beside the live one is not level yet: it would take documents away.
+                    if checkpoint.generation and checkpoint.live and not await documents.level(checkpoint):
                         served.not_before[model] = now() + BUCKET_AGAIN_S
                 except (BrokerError, nats.errors.Error, OSError, *AWAY) as trouble:
                     log.warning("outlet.not_level", subscriber=served.subscriber.name, feed=model, reason=str(trouble))

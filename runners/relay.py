@@ -27,7 +27,7 @@ from runners.settings import Settings, load_settings
 
 BATCH_EVENTS = 1_000
 HEADROOM_BYTES = 2_048
-"""Of the broker's largest message, kept free for headers."""
+"""Of the broker's largest message, kept free for what is added to a message on its way."""
 WATCH_S = 5.0
 """How often an idle relay looks whether the stream still ends where it left it."""
 
@@ -40,19 +40,19 @@ Message = tuple[str, bytes, bytes]
 class Feed:
     """Turns recorded events of one generation into messages."""
 
-    def __init__(self, cell: str, generation: str, payload_max: int) -> None:
-        """`payload_max`: bytes of the largest payload that may be sent."""
+    def __init__(self, cell: str, generation: str, bytes_max: int) -> None:
+        """`bytes_max`: of the largest payload that may be sent, with its header lines: long keys stand there twice."""
         self._cell = cell
-        self._payload_max = payload_max
+        self._bytes_max = bytes_max
         self._subject = cache(partial(subject_of, cell))
         self._headers = CloudEvents(cell, generation).headers
 
     def messages(self, events: Sequence[Told]) -> list[Message]:
         """Return the messages of these events."""
-        subject, most = self._subject, self._payload_max
+        subject, most = self._subject, self._bytes_max
         return [
             (subject(stream.partition(":")[0], tag), data, lines)
-            if len(data) <= most
+            if len(data) + len(lines) <= most
             # The feed stays gapless; who needs the facts reads them from the log.
             else (subject(stream.partition(":")[0], tag), b"", lines + self._reference(position))
             for (position, stream, _, tag, _, data), lines in zip(events, self._headers(events), strict=True)

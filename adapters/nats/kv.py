@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -23,6 +24,17 @@ _KEYS_PER_REQUEST = 500
 """The server returns at most 1,024 messages per request; 500 long keys stay far below its largest message."""
 _BYTES_PER_REQUEST = 16 * 1024 * 1024
 _KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*")
+
+
+class Entry(NamedTuple):
+    """The latest that was written of a key."""
+
+    key: str
+    value: bytes
+    gone: bool
+    """Whether it was deleted."""
+    seq: int
+    """In the bucket's stream."""
 
 
 class KvWriter:
@@ -95,14 +107,38 @@ class KvWriter:
                 return found
             found.update(subject[len(lead) :] for subject in page)
 
+    async def behind(self, seq: int) -> AsyncIterator[Entry]:
+        """Walk what was written behind a sequence of the bucket's stream and is the latest of its key, in order.
+
+        Raises:
+            BrokerUnavailable: no answer.
+        """
+        every = f"$KV.{self._bucket}.>"
+        more = True
+        while more:
+            request = {"seq": seq + 1, "next_by_subj": every, "batch": _KEYS_PER_REQUEST}
+            entries, more = await self._ask(request)
+            for entry in entries:
+                yield entry
+            more = more and bool(entries)
+            seq = entries[-1].seq if entries else seq
+
     async def close(self) -> None:
         """End the subscription of the writer."""
         await self._publisher.close()
 
     async def _get(self, keys: list[str]) -> dict[str, bytes]:
-        """One request, many answers, then a message without payload and a status that ends them."""
-        found: dict[str, bytes] = {}
-        seen: set[str] = set()
+        entries, more = await self._ask({"multi_last": [self._subject(key) for key in keys], "batch": len(keys)})
+        found = {entry.key: entry.value for entry in entries if not entry.gone}
+        seen = {entry.key for entry in entries}
+        rest = [key for key in keys if key not in seen]
+        if seen and rest and more:
+            found |= await self._get(rest)  # the server ends an answer that gets too big
+        return found
+
+    async def _ask(self, request: dict[str, object]) -> tuple[list[Entry], bool]:
+        """One request, many answers, then a message without payload and a status that ends them; whether more wait."""
+        entries: list[Entry] = []
         lead = len(f"$KV.{self._bucket}.")
         ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -113,9 +149,8 @@ class KvWriter:
                     ended.set_result(block)
                 return
             key = _header(block, b"Nats-Subject").decode()[lead:]
-            seen.add(key)
-            if not _header(block, b"KV-Operation"):
-                found[key] = payload
+            gone = bool(_header(block, b"KV-Operation"))
+            entries.append(Entry(key, payload, gone, int(_header(block, b"Nats-Sequence"))))
 
         def fail() -> None:
             if not ended.done():
@@ -125,13 +160,10 @@ class KvWriter:
         listening = await self._nc.listen(inbox, take)
         self._nc.on_break(fail)
         try:
-            request = {
-                "multi_last": [self._subject(key) for key in keys],
-                "batch": len(keys),
-                "max_bytes": _BYTES_PER_REQUEST,
-            }
             subject = f"$JS.API.DIRECT.GET.{self._stream}"
-            await self._nc.publish(subject, msgspec.json.encode(request), reply=inbox)
+            await self._nc.publish(
+                subject, msgspec.json.encode(request | {"max_bytes": _BYTES_PER_REQUEST}), reply=inbox
+            )
             async with asyncio.timeout(self._timeout_s):
                 status = await ended
         except TimeoutError:
@@ -141,13 +173,10 @@ class KvWriter:
             await self._nc.unlisten(listening)
         code = status[9:12]
         if code == b"404":
-            return found
+            return [], False
         if code != b"204":
             raise BrokerUnavailable(f"bucket {self._bucket}: {status[9:].decode(errors='replace').strip()}")
-        rest = [key for key in keys if key not in seen]
-        if seen and rest and _header(status, b"Nats-Num-Pending") not in {b"", b"0"}:
-            found |= await self._get(rest)  # the server ends an answer that gets too big
-        return found
+        return entries, _header(status, b"Nats-Num-Pending") not in {b"", b"0"}
 
     def _subject(self, key: str) -> str:
         if not _KEY.fullmatch(key):

@@ -134,6 +134,8 @@ class HowStored(msgspec.Struct, frozen=True):
     derived: bool
     """It answers before it has synced; it takes plain messages only."""
     last_seq: int
+    messages: int
+    """How many it holds."""
     missing: int
     """How many messages are gone from between the first and the last one."""
 
@@ -145,7 +147,7 @@ async def how_stored(nc: Connection, stream: str) -> HowStored | None:
         return None
     state = answer["state"]
     missing = state["last_seq"] + 1 - state["first_seq"] - state["messages"] if state["messages"] else 0
-    return HowStored(_is_async(answer), state["last_seq"], missing)
+    return HowStored(_is_async(answer), state["last_seq"], state["messages"], missing)
 
 
 def _is_async(answer: dict[str, Any]) -> bool:

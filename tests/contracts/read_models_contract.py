@@ -9,9 +9,13 @@ from sqlalchemy.event import listen, remove
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import NotBuilt, OutOfStep, ReadModels, Step
 from domain.cell import Untranslatable
-from domain.ids import order_key
+from domain.envelope import By
+from domain.finance import Finding, Judged, JudgeOrders
+from domain.ids import finance_key, intake_key, order_key, warehouse_key
+from domain.intake import RecordUnmatched
 from domain.mail import ChannelPayload
 from domain.order import ScanOut
+from domain.stock import ReceiveStock
 from projections import PROJECTIONS
 from projections.base import Change, versioned
 from runners.projector import Projector
@@ -39,6 +43,10 @@ class Notes:
         written = [(key, text, position) for key, text in rows]
         change = Change(self.table, written, [(key,) for key in deletes])
         return Step(self, [change], "life", previous, position)
+
+
+def judged(shop: str) -> Judged:
+    return Judged(order_key(shop, shop, "1"), "2026-02-09", (Finding("amount_differs", 1500, 1400, "CNY"),))
 
 
 def texts(read_models: ReadModels, notes: Notes) -> dict[str, str]:
@@ -84,6 +92,23 @@ class ReadModelsContract:
         stored = texts(read_models, notes)
         assert stored["quote ' \" ; -- %s ?"] == "售后中 😀"
         assert stored["nul"] in ("a\0b", "a�b")
+
+    def test_ids_that_no_text_column_can_hold_keep_nothing_from_being_shown(self, read_models: ReadModels) -> None:
+        half = "s\ud800"
+        log = MemoryEventLog()
+        trade = Trade(log)
+        unread = Untranslatable("no lines", "", "", "digest")
+        trade.send(order_key("taobao", half, half), ChannelPayload("taobao", half, half), unread)
+        trade.send(intake_key(half, half), RecordUnmatched("u1", "cancellation", "no order"))
+        trade.send(
+            finance_key(half, half), JudgeOrders("j", "2026-02-09", 1, (judged(half),)), by=By("system", "match")
+        )
+        for receipt in ("r1", "r2"):
+            trade.send(warehouse_key(half), ReceiveStock(receipt, (("SKU-1", 5),)), by=WU)
+            Projector(log, read_models, PROJECTIONS).run()
+        assert [(row["channel"], row["shop"]) for row in read_models.intake()] == [("s?", "s?"), ("taobao", "s?")]
+        assert [(row["warehouse"], row["on_hand"]) for row in read_models.inventory()] == [("s?", 10)]
+        assert [row["channel"] for row in read_models.finance_differences()] == ["s?"]
 
     def test_a_table_is_walked_in_pages_by_its_key(self, read_models: ReadModels, notes: Notes) -> None:
         read_models.apply(notes.step(0, 2, *((f"{number:03}", "x") for number in reversed(range(25)))))

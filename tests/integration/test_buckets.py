@@ -23,6 +23,7 @@ from projections.base import Projection
 from projections.desk import Desk
 from runners.documents import MARKER, Documents
 from runners.lock import DataLock
+from runners.outlet import Outlet
 from runners.projector import Projector
 from runners.subscribers import EVERYTHING, FEEDS, MODELS, Filter
 from tests.colleagues import LI, comment
@@ -195,6 +196,36 @@ async def test_documents_of_an_older_read_model_or_of_a_wider_filter_do_not_stay
     assert written[2] == written[1] + 1 + documents + 1, "the marker goes, all are made anew"
     assert await Watcher(nc, "main_desk").until(checkpoint.generation, checkpoint.position) == {}
     read_models.close()
+
+
+async def test_a_read_model_that_is_built_beside_the_live_one_reaches_nobody_before_it_is_shown(
+    cell: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is half built would delete from the buckets what it has not got to yet."""
+    for number in (1, 2):
+        deal(cell.trade, number)
+    known = await cell.admit("w", "desk")
+    await cell.level()
+    nc = await guest(known)
+    watcher = Watcher(nc, "main_desk")
+    shown = dict(await watcher.until("life", cell.log.tracked().head))
+    await cell.outlet.close()
+    monkeypatch.setitem(MODELS, "desk", NextDesk())
+    cell.outlet = Outlet(cell.settings, cell.feeds, cell.read_models)
+    await cell.outlet.agree()
+    newer = Projector(cell.log, cell.read_models, [NextDesk()], batch=1)
+    newer.run_once()
+    for done in (False, True):
+        if done:
+            newer.run()
+        cell.outlet.tick()
+        assert cell.outlet._leveling is not None
+        await cell.outlet._leveling
+        bucket = await nc.jetstream().key_value("main_desk")
+        assert set(await bucket.keys()) - {MARKER} == shown.keys()
+        found = await bucket.get(MARKER)
+        assert json.loads(found.value or b"")["form"] == str(NextDesk.version if done else Desk.version)
+    await nc.close()
 
 
 # --- what a subscriber of one of them cannot do

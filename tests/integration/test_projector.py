@@ -4,19 +4,24 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+import runners.documents
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
+from adapters.nats.connection import api
 from adapters.nats.kv import KvWriter
 from adapters.nats.streams import last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from adapters.storage.sqlite_log import SqliteEventLog
-from domain.ids import token_of
+from domain.ids import order_key, token_of
+from domain.order import OrderReceived, OrderRepeated
 from domain.ports import LogDamaged
 from projections.orders import Orders
 from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
@@ -133,6 +138,7 @@ async def test_documents_follow_the_rows_and_come_back_after_a_wipe(
         "generation": log.tracked().generation,
         "position": log.tracked().head,
         "form": str(Orders.version),
+        "keys": 6,
     }
     with follower("projector", data) as projector:
         projector.start()
@@ -189,6 +195,110 @@ async def test_documents_missed_by_a_crash_are_made_good_and_no_others_are_writt
     assert await last_seq(nc, "KV_main_orders") == 13
     found = await KvWriter(nc, "main_orders").get_many([token_of(changed)])
     assert json.loads(found[token_of(changed)])["state"] == "shipped"
+
+
+async def purge(nc: Connection, key: str) -> None:
+    """Take a key out of the bucket's stream, so that nothing tells that there ever was one."""
+    await api(nc, "STREAM.PURGE.KV_main_orders", {"filter": f"$KV.main_orders.{key}"})
+
+
+async def delete(nc: Connection, key: str) -> None:
+    """Delete a key, as any client of the bucket can."""
+    await KvWriter(nc, "main_orders").delete_many([key])
+
+
+async def overwrite(nc: Connection, key: str) -> None:
+    await KvWriter(nc, "main_orders").put_many({key: b'{"by":"hand"}'})
+
+
+@pytest.mark.parametrize("harm", [purge, delete, overwrite])
+@pytest.mark.parametrize("found_by", ["the one who wrote", "a successor", "the next change"])
+async def test_a_bucket_that_misses_documents_is_made_anew_whoever_finds_it(
+    log: SqliteEventLog,
+    read_models: ReadModels,
+    nc: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Connection, str], Awaitable[None]],
+    found_by: str,
+) -> None:
+    """The marker still fits: how many keys there are, and what stands behind it, tells."""
+    monkeypatch.setattr(runners.documents, "WATCH_S", 0.0)
+    trade = Trade(log)
+    keys = [trade.take(view(str(number))) for number in range(5)]
+    projector = Projector(log, read_models)
+    projector.run()
+    following = projector.following[0]
+    documents = Documents(nc, "main", following.projection, read_models)
+    for _ in range(3):
+        await documents.settle(following.checkpoint)
+    lost = (await documents_of(nc, read_models))[token_of(keys[2])]
+    await harm(nc, token_of(keys[2]))
+    with capture_logs() as told:
+        if found_by == "a successor":
+            await documents.close()
+            documents = Documents(nc, "main", following.projection, read_models)
+        if found_by == "the next change":
+            trade.take(view("4", "shipped", modified=5))
+            folded = projector.fold()
+            assert folded is not None
+            projector.write(folded)
+            projector.written(folded)
+            await documents.follow(folded.changed["orders"], following.checkpoint)
+            monkeypatch.setattr(runners.documents, "WATCH_S", 0.0 if harm is purge else 60.0)
+        for _ in range(2):
+            await documents.settle(following.checkpoint)
+    after = await documents_of(nc, read_models)
+    assert set(after) == {MARKER} | {token_of(key) for key in keys}
+    assert after[token_of(keys[2])] == lost
+    assert {each["event"] for each in told} & {"documents.hole", "documents.not_ours"}
+    quiet = await last_seq(nc, "KV_main_orders")
+    for _ in range(2):
+        await documents.settle(following.checkpoint)
+    assert await last_seq(nc, "KV_main_orders") == quiet, "and that is that"
+
+
+async def test_keys_that_came_since_the_marker_was_first_written_are_counted(
+    log: SqliteEventLog, read_models: ReadModels, nc: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade = Trade(log)
+    projector = Projector(log, read_models)
+    following = projector.following[0]
+    documents = Documents(nc, "main", following.projection, read_models)
+    for number in range(4):
+        trade.take(view(str(number)))
+        folded = projector.fold()
+        assert folded is not None
+        projector.write(folded)
+        projector.written(folded)
+        await documents.follow(folded.changed["orders"], following.checkpoint)
+        await documents.settle(following.checkpoint)
+    monkeypatch.setattr(runners.documents, "WATCH_S", 0.0)
+    await documents.settle(following.checkpoint)
+    shown = await documents_of(nc, read_models)
+    assert shown[MARKER]["keys"] == len(shown) == 5
+
+
+async def test_a_batch_that_was_cut_off_before_its_marker_is_no_harm(
+    log: SqliteEventLog, read_models: ReadModels, nc: Connection
+) -> None:
+    trade = Trade(log)
+    for number in range(700):
+        trade.append(order_key("taobao", "s1", str(number)), OrderReceived("taobao", "s1", str(number), "d"))
+    projector = Projector(log, read_models)
+    projector.run()
+    following = projector.following[0]
+    documents = Documents(nc, "main", following.projection, read_models)
+    await documents.settle(following.checkpoint)
+    for number in range(600):
+        trade.append(order_key("taobao", "s1", str(number)), OrderRepeated("d"))
+    projector.run()
+    found = following.projection.load(read_models.load_all(following.projection))
+    following.projection.changes(found)
+    await documents._put(following.projection.public(found)[:600], None)  # and the process dies
+    with capture_logs() as told:
+        await Documents(nc, "main", following.projection, read_models).settle(following.checkpoint)
+    assert [each["event"] for each in told] == ["documents.level"]
+    assert await last_seq(nc, "KV_main_orders") == 701 + 600 + 600 + 1
 
 
 async def test_documents_of_another_life_are_dropped(read_models: ReadModels, nc: Connection) -> None:

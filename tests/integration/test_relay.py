@@ -16,7 +16,9 @@ from adapters.nats.kv import KvWriter
 from adapters.nats.streams import Stored, events_stream, get_stored, last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.sqlite_log import SqliteEventLog
+from domain.ids import order_key
 from domain.intake import IntakeIgnored
+from domain.order import OrderReceived
 from domain.ports import LogDamaged
 from runners.bootstrap import ADDRESS_FILE
 from runners.contract import documents_of, released
@@ -152,6 +154,20 @@ async def test_another_life_of_the_log_follows_the_one_before(nc: Connection) ->
         for life, log in (("before", before), ("after", after))
         for position in range(1, log.tracked().head + 1)
     ]
+
+
+@pytest.mark.parametrize("over", range(-5_000, 300, 500))
+async def test_facts_of_any_length_pass_whatever_the_length_of_their_key(nc: Connection, over: int) -> None:
+    """The key stands in the headers twice, and the broker's largest message counts them."""
+    log = MemoryEventLog("life")
+    trade = Trade(log)
+    name = "单" * 66
+    trade.append(order_key(name, name, name), OrderReceived(name, name, name, "x" * (nc.max_payload + over)))
+    trade.append("intake-taobao:s1", IntakeIgnored("small", "other"))
+    await relay_of(log, nc).run_once()
+    large, small = await stored_events(nc)
+    assert bool(large.payload) is not ("ce-dataref" in large.headers)
+    assert small.payload == log.read(1, 1)[0].data
 
 
 async def test_a_stream_that_knows_more_than_the_log_is_not_written_to(nc: Connection) -> None:

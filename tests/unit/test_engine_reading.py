@@ -6,6 +6,7 @@ import pytest
 
 from adapters.channels import load
 from adapters.storage.memory_log import MemoryEventLog
+from adapters.storage.read_models import ReadModels
 from adapters.storage.vault import MemoryVault
 from domain.envelope import By, decode_envelope
 from domain.ids import order_key, warehouse_key
@@ -15,7 +16,9 @@ from domain.stock import ReceiveStock
 from domain.timehub import MS_MAX
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
+from runners.projector import Projector
 from runners.timers import STREAM as TIMERS
+from tests.colleagues import LI, comment
 from tests.integration.mixed_mail import trade
 from tests.spec import T0
 
@@ -93,3 +96,19 @@ def test_mail_to_what_is_only_snapshotted_is_refused_like_any_other() -> None:
     batch = engine.decide([Delivered(1, T0, encode_mail(Mail(TIMERS, body, T0, By("person", "k", "keeper"))))])
     engine.committed(batch, engine.commit(batch))
     assert [(event.stream, event.tag) for event in log._events] == [(TIMERS, "cell.refused")]
+
+
+@pytest.mark.parametrize("cut", ["order-taobao:s1:=E4=B8", "order-taobao:s1", "warehouse-=FF", "intake-a"])
+def test_a_key_that_a_person_cut_short_comes_to_be_no_actor_that_the_read_models_stumble_over(cut: str) -> None:
+    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
+    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
+    engine.take_over()
+    engine.begin_life("life", 0, None, 0)
+    batch = engine.decide([Delivered(1, T0, encode_mail(Mail(cut, comment("c", LI, "x"), T0, LI, reply_to="inbox")))])
+    engine.committed(batch, engine.commit(batch))
+    (reply,) = batch.replies["inbox"]
+    assert (reply.outcome, reply.reason) == ("quarantined", f"no actor has the key {cut!r}")
+    read_models = ReadModels("sqlite://")
+    Projector(log, read_models).run()
+    assert [(row["channel"], row["quarantined"]) for row in read_models.intake()] == [("cell", 1)]
+    read_models.close()

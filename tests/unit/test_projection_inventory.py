@@ -9,6 +9,7 @@ from adapters.storage.read_models import ReadModels
 from domain import reorder, shelf, stock
 from domain.ids import warehouse_key
 from projections import PROJECTIONS
+from projections.inventory import Inventory
 from runners.projector import Projector
 from tests.trade import LEDGER, NOON_MS, Trade, view
 
@@ -121,3 +122,19 @@ def test_the_levels_are_those_of_the_ledger_itself(read_models: ReadModels) -> N
     assert {sku: (level.on_hand, level.reserved) for sku, level in state.levels.items()} == {
         sku: figures[:2] for (_, sku), figures in levels(read_models, log).items()
     }
+
+
+def test_a_pre_reservation_of_an_old_name_is_as_old_as_its_own_event_wherever_batches_end() -> None:
+    log = MemoryEventLog()
+    trade = Trade(log)
+    trade.receive()
+    held, given_back = stock.StockPreReserved("g1", "order-x:y:1", (("SKU-1", 2),)), (("SKU-1", 2),)
+    for event in (held, stock.StockReleased("g1", given_back), held, stock.StockReleased("g1", given_back), held):
+        trade.append(LEDGER, event)
+    found = []
+    for batch in (1, 2, 3, 4, 100):
+        read_models = ReadModels("sqlite://")
+        Projector(log, read_models, [Inventory()], batch=batch).run()
+        found.append(list(read_models.rows(Inventory())))
+        read_models.close()
+    assert found == [found[-1]] * 5
