@@ -107,6 +107,9 @@ class Documents:
         """
         if self._marker is None:
             return
+        if self._marker.generation != checkpoint.generation:
+            await self.forget()  # `settle` takes away what only the other life had
+            return
         for public in self._public(changed):
             self._pending[public.key] = public
         self._reached = self._marker_at(checkpoint)

@@ -301,15 +301,24 @@ async def test_a_batch_that_was_cut_off_before_its_marker_is_no_harm(
     assert await last_seq(nc, "KV_main_orders") == 701 + 600 + 600 + 1
 
 
-async def test_documents_of_another_life_are_dropped(read_models: ReadModels, nc: Connection) -> None:
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_documents_of_another_life_are_dropped(
+    read_models: ReadModels, nc: Connection, *, restarted: bool
+) -> None:
     before, after = MemoryEventLog("before"), MemoryEventLog("after")
     old = Trade(before).take(view("1"))
     new = Trade(after).take(view("2"))
+    documents = None
     for log in (before, after):
         projector = Projector(log, read_models)
-        projector.run()
         following = projector.following[0]
-        await Documents(nc, "main", following.projection, read_models).settle(following.checkpoint)
+        if documents is None or restarted:
+            documents = Documents(nc, "main", following.projection, read_models)
+        while (folded := projector.fold()) is not None:
+            projector.write(folded)
+            projector.written(folded)
+            await documents.follow(folded.changed["orders"], following.checkpoint)
+        await documents.settle(following.checkpoint)
     found = await KvWriter(nc, "main_orders").get_many([token_of(old), token_of(new)])
     assert set(found) == {token_of(new)}
     assert json.loads(found[token_of(new)])["generation"] == "after"
