@@ -47,9 +47,10 @@ from domain.rule_table import BadRules
 from domain.rules import judge
 from domain.rulings import UNRULED, Facts, Ruling
 
-STEPS_MAX = 10_000
+STEPS_MAX = 50_000
 """Most steps in one turn; a loop of process managers is an error, not a hang. (A released queue holds up to 1,000
-messages, and each may give an allocation back, reserve anew and hear of it.)"""
+messages, and each may give an allocation back, reserve anew and hear of it. Goods that arrive are told to every presale
+that was promised them, and each reserves them and hears of it.)"""
 
 Outcome = Literal[
     "accepted", "repeated", "outdated", "refused", "quarantined", "queued", "hint", "ignored", "unmatched"
@@ -433,12 +434,14 @@ def _run(
             reactions = fulfilment.react_to_trail(events)
         elif initial == "s":
             reactions = fulfilment.react_to_skus(events, before, state)
-            absent = [each.to for each in reactions if each.to not in touched and each.to not in states]
-            if absent:
-                raise Missing(streams=absent)
         else:
             continue
         if reactions or released:
+            if len(reactions) > 1:
+                # All at once: goods that arrive may be promised to thousands of orders, and each asking begins anew.
+                absent = [each.to for each in reactions if each.to not in touched and each.to not in states]
+                if absent:
+                    raise Missing(streams=tuple(dict.fromkeys(absent)))
             cause = f"{to}@{version}"
             for reaction in reactions:
                 queue.append(_Step(reaction.to, reaction.command, _RULE, cause))

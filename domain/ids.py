@@ -149,37 +149,31 @@ CELL_KEY = "cell-main"
 """Key of the actor that records what befalls the cell itself (lost mail, a broker that was reset)."""
 
 
-_PARTS = {
-    "order": (3,),
-    **dict.fromkeys(("intake", "skus", "trail"), (2,)),
-    **dict.fromkeys(("warehouse", "mapping"), (1,)),
-    "finance": (2, 3),
-}
-"""Kind → how many parts its keys have."""
+_PARTS = {"order": (3,), "intake": (2,), "skus": (2,), "trail": (2,), "finance": (2, 3)}
+"""How many parts the keys of a kind have; one where it is not named."""
+OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
+"""Kinds of actors whose key begins with a channel."""
 
 
 def is_key(text: str) -> bool:
-    """Whether a text is a key as this module makes them: a kind, a dash, as many parts as it has, each encoded.
+    """Whether a text is a key as this module makes them: a kind, a dash, all its parts, each as it is encoded.
 
-    What is none must name no actor: whoever reads the log takes its keys apart.
+    Whoever reads the log takes keys apart, so another spelling of a key is none: it would be another actor, or no text.
     """
     if len(text) > KEY_LENGTH_MAX or _KEY.fullmatch(text) is None:
         return False
-    kind = kind_of(text)
-    if kind in _PARTS and text.count(":") + 1 not in _PARTS[kind]:
+    if text.count(":") + 1 not in _PARTS.get(kind_of(text), (1,)):
         return False
-    return "=" not in text or all(map(_is_encoded, text[len(kind) + 1 :].split(":")))
+    return "=" not in text or _is_exact(text)
 
 
-def _is_encoded(part: str) -> bool:
+def _is_exact(key: str) -> bool:
+    """Whether the parts of a key are encoded as `encode_id` does it."""
     try:
-        return encode_id(decode_id(part)) == part
+        parts = parts_of(key)
     except UnicodeDecodeError:
         return False
-
-
-OF_CHANNELS = frozenset({"order", "intake", "mapping", "skus", "trail", "finance"})
-"""Kinds of actors whose key begins with a channel."""
+    return key[key.index("-") + 1 :] == ":".join(map(encode_id, parts))
 
 
 def kind_of(key: str) -> str:

@@ -228,7 +228,8 @@ def decide(command: Command, state: Intake, now_ms: int = 0) -> Sequence[Event]:
     del now_ms
     match command:
         case RecordAside():
-            return () if command.payload in state.seen else (_aside(command),)
+            known = command.payload in state.seen or command.payload in state.quarantined
+            return () if known else (_aside(command),)
         case RecordUnmatched():
             if command.command_id in state.seen:
                 return ()

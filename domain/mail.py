@@ -4,7 +4,8 @@ MessagePack, because raw payloads travel in it as they are. The body is a comman
 raw bytes, which the worker has translated before the actor's turn.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,6 +37,7 @@ from domain import (
 from domain.decider import Command
 from domain.envelope import By
 from domain.ids import kind_of, token_of
+from domain.timehub import MS_MAX
 
 
 class ChannelPayload(Command, frozen=True):
@@ -140,8 +142,8 @@ class Mail(msgspec.Struct, frozen=True, gc=False, array_like=True):
     to: str
     """Key of the actor."""
     body: Body
-    observed_at: int
-    """The sender's clock, UTC ms."""
+    observed_at: Annotated[int, msgspec.Meta(ge=0, le=MS_MAX)]
+    """The sender's clock, UTC ms; what no calendar has makes it no message of the mail."""
     by: By
     source_tag: str = ""
     correlation: str = ""
@@ -208,6 +210,17 @@ _replies_decoder = msgspec.msgpack.Decoder(Replies)
 def encode_replies(replies: Replies) -> bytes:
     """Return the bytes of an answer."""
     return _encoder.encode(replies)
+
+
+def cut_replies(replies: Replies, most: int) -> Iterator[bytes]:
+    """Return the bytes of an answer, in several parts where they would be more than `most` for one message."""
+    whole = encode_replies(replies)
+    count = len(replies.replies)
+    if len(whole) <= most or count == 1:
+        yield whole
+        return
+    for part in (replies.replies[: count // 2], replies.replies[count // 2 :]):
+        yield from cut_replies(Replies(replies.position, part), most)
 
 
 def decode_replies(data: bytes) -> Replies:

@@ -182,12 +182,13 @@ def _integer(value: Any, *_: Any) -> int:
 
 
 def _decimal(value: Any, *_: Any) -> str:
+    text = str(value).strip()
     try:
-        if isinstance(value, (bool, dict, list)) or not Decimal(str(value).strip()).is_finite():
+        if isinstance(value, (bool, dict, list)) or not text.isascii() or "_" in text or not Decimal(text).is_finite():
             raise ValueError("is no number")
     except InvalidOperation:
         raise ValueError("is no number") from None
-    return str(value).strip()
+    return text
 
 
 def _yuan(value: Any, _: Rule, __: TimeReader, currency: str) -> int:

@@ -159,7 +159,7 @@ class EventLog(Protocol):
         """Load many streams in one go. Streams without events are left out of the answer.
 
         Args:
-            streams: their names.
+            streams: their names; one that stands there twice is loaded once.
             snapshots: whether a snapshot may stand for the events before it; without, all events are returned.
         """
         ...

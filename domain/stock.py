@@ -13,6 +13,7 @@ import msgspec
 
 from domain.decider import Command, DomainError, Event
 from domain.time_units import DAY_MS
+from domain.timehub import MS_MAX
 
 DOCUMENTS_KEPT_MS = 400 * DAY_MS
 """How long document numbers are remembered, to know a repeated receipt when it comes again."""
@@ -447,8 +448,8 @@ def _minus(lines: Quantities, taken: Quantities) -> Quantities:
 
 
 def _documented(state: Ledger, document: str, at_ms: int) -> tuple["immutables.Map[str, int]", int]:
-    """Remember a document and, once a day, forget the old ones."""
-    documents = state.documents.set(document, at_ms)
+    """Remember a document and, once a day, forget the old ones; one whose clock is behind is no older for it."""
+    documents = state.documents.set(document, max(at_ms, state.expired_ms))
     if at_ms - state.expired_ms < DAY_MS:
         return documents, state.expired_ms
     for number, seen in state.documents.items():
@@ -569,6 +570,8 @@ def _dropped(state: Ledger, event: PromiseDropped) -> Ledger:
 
 
 def _without(promises: tuple[str, ...], allocation: str) -> tuple[str, ...]:
+    if promises[:1] == (allocation,):  # of thousands most often the first
+        return promises[1:]
     return tuple(each for each in promises if each != allocation)
 
 
@@ -701,7 +704,7 @@ def _decide_take_back(command: TakeBack, state: Ledger, now_ms: int) -> Sequence
 def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if is_known(command.document, state):
         return ()
-    if not command.arrival or len(command.arrival) > ARRIVAL_MAX or command.due_ms <= 0:
+    if not command.arrival or len(command.arrival) > ARRIVAL_MAX or not 0 < command.due_ms <= MS_MAX:
         raise BadArrival(f"an arrival has a name of 1 to {ARRIVAL_MAX} characters and a day: {command.arrival[:40]!r}")
     return (StockExpected(command.document, command.arrival, summed(command.lines), command.due_ms, now_ms),)
 
@@ -914,7 +917,7 @@ class _Frozen(msgspec.Struct):
     reorder: dict[str, Reorder]
 
 
-SNAPSHOT_TAG = "stock.ledger.3"
+SNAPSHOT_TAG = "stock.ledger.4"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(_Frozen)
 

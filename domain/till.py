@@ -30,6 +30,8 @@ class Till(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Zone of the till's clock: fixed offset or IANA name."""
     date_order: Literal["dmy", "mdy"] | None = None
     """How `11/12/2026` is meant."""
+    fold: Literal["earlier", "later"] | None = None
+    """Which hour is meant of the one that comes twice when clocks go back; without it such a row is refused."""
     currency: str = ""
     encoding: str = ""
     """Of the files; "" = each file tells it."""

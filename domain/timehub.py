@@ -250,7 +250,10 @@ class TimeReader:
             raise UnreadableTime(
                 original, "a leap second has no instant in UTC milliseconds", "send the second before or after it"
             )
-        half = got.get("before") or got.get("after")
+        before, after = got.get("before"), got.get("after")
+        if before and after:
+            raise UnreadableTime(original, f"it says {before} and {after}", "correct it at the source")
+        half = before or after
         if half:
             hour = _half_day(original, half, hour)
         try:

@@ -30,7 +30,7 @@ from domain.talk import MentionsRead, OrderCommented
 from projections.base import FIXED, Change, Projection, Public, Stamp, stamp_of, versioned
 from projections.desk_document import Desked, Item, shown
 
-VERSION = 1
+VERSION = 2
 
 TABLE = versioned(
     "desk",
@@ -300,7 +300,8 @@ def _said(event: Recorded, stamp: Stamp, facts: Any) -> tuple[Any, ...]:
         stamp.at,
         event.tag,
         stamp.by.id or stamp.by.kind,
-        getattr(facts, "role", "") if stamp.by.kind == "person" else stamp.by.kind,
+        # Not the field `role` of the event: of an approval that is asked for, it is who is asked.
+        stamp.by.role if stamp.by.kind == "person" else stamp.by.kind,
         getattr(facts, "round", 0),
         event.data.decode(),
         event.sealed,

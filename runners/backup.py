@@ -63,6 +63,10 @@ class BackupError(Exception):
     """A backup that cannot be made or used: why, and what to do."""
 
 
+class NoPlace(BackupError):
+    """A place was named that is none: something is there already, nothing is there, or it may not be used."""
+
+
 class FileOf(msgspec.Struct, frozen=True):
     """One file of a backup."""
 
@@ -117,15 +121,15 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
         )
     at, keys_at = target.resolve(), keys.resolve()
     if at.is_relative_to(keys_at) or keys_at.is_relative_to(at):
-        raise BackupError(
+        raise NoPlace(
             f"keys must be kept apart from the backup, and {keys} is the same place as {target}, or one is inside the "
             "other. Name another place for the keys"
         )
     for path in (target, keys):
         if path.exists() and not (path is target and path.is_dir() and not any(path.iterdir())):
-            raise BackupError(f"{path} exists already; a backup never replaces anything. Name another place")
+            raise NoPlace(f"{path} exists already; a backup never replaces anything. Name another place")
         if path.resolve().is_relative_to(settings.path.resolve()):
-            raise BackupError(f"{path} is inside the data directory; a copy there is lost with it")
+            raise NoPlace(f"{path} is inside the data directory; a copy there is lost with it")
     target.parent.mkdir(parents=True, exist_ok=True)
     keys.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target) as work:
@@ -169,7 +173,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
         DataUnreadable: the place cannot be written.
     """
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
-        raise BackupError(f"{data} is not empty; restore into a new directory, then move it where you want it")
+        raise NoPlace(f"{data} is not empty; restore into a new directory, then move it where you want it")
     data.parent.mkdir(parents=True, exist_ok=True)
     notes: list[str] = []
     with _workplace(data) as work:
@@ -295,7 +299,7 @@ def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -
         BackupError: it is no file of keys.
     """
     if not keys.is_file():
-        raise BackupError(f"{keys} is no file of keys")
+        raise NoPlace(f"{keys} is no file of keys")
     with _workplace(keys) as work:
         work.chmod(0o700)
         _unpack(keys, work, _KEYS)
@@ -316,7 +320,7 @@ def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -
 
 def _bring_keys(keys: Path, work: Path, manifest: Manifest, notes: list[str]) -> None:
     if not keys.is_file():
-        raise BackupError(f"{keys} is no file of keys")
+        raise NoPlace(f"{keys} is no file of keys")
     if manifest.keys is not None and _file_of(keys) != manifest.keys:
         notes.append("these are other keys than those made with this backup: what they do not open shows as missing")
     _unpack(keys, work, _KEYS)
@@ -336,7 +340,7 @@ def _unpacked(backup: Path, work: Path) -> Manifest:
     elif backup.is_file():
         _unpack(backup, work, _LOOSE)
     else:
-        raise BackupError(f"there is no backup at {backup}")
+        raise NoPlace(f"there is no backup at {backup}")
     manifest_file = work / MANIFEST_FILE
     try:
         manifest = msgspec.json.decode(manifest_file.read_bytes(), type=Manifest)

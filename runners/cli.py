@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from runners.commands.common import Exit, Failure, Printed, print_json, printable
 
@@ -218,8 +218,9 @@ EPILOGUE = """\
 Every verb has --help; --data DIR (or ORDERSPINE_DATA) where it looks at a
 data directory; and, where a machine might read, --json.
 
-Exit codes: 0 done · 1 refused, or a check failed · 2 wrong use · 3 needs a
-running `up` · 4 data directory in use or unreadable · 130 Ctrl-C
+Exit codes: 0 done · 1 refused, a check failed, or no such order, entry or
+position here · 2 wrong use: an option, a word, a file · 3 needs a running
+`up` · 4 data directory in use or unreadable · 130 Ctrl-C
 """
 
 
@@ -232,6 +233,8 @@ def build_app() -> App:
         help_format="plaintext",
         help_epilogue="Examples:\n" + "\n".join(f"  orderspine {verb.example}" for verb in verbs) + "\n\n" + EPILOGUE,
         version=_version,
+        # What may be given several times needs no option that says it is given not at all.
+        default_parameter=Parameter(negative_iterable=()),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
@@ -249,6 +252,7 @@ def _module(verb: Verb) -> str:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line and exit."""
+    _open_closed_streams()
     sys.exit(run(list(sys.argv[1:] if tokens is None else tokens)))
 
 
@@ -280,6 +284,16 @@ def run(tokens: list[str]) -> int:
             raise
         return _end(tokens, failure.code, str(failure))
     return result if isinstance(result, int) else Exit.OK
+
+
+def _open_closed_streams() -> None:
+    """Let what nobody hears go nowhere (`orderspine … >&-`, some daemons).
+
+    Its number is taken by that: the next file that is opened would have it, and what is meant for people in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for all its life
 
 
 def _end(tokens: list[str], code: Exit, sentence: str) -> Exit:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from adapters.channels.json_halves import spelled_out
 from domain.envelope import By
 from domain.ids import PART_BYTES_MAX, BadId, intake_key, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail
@@ -42,8 +43,8 @@ class Source(NamedTuple):
     """Without directories: paths may name people."""
     number: int
     """Line or document in it, from 1."""
-    form: Literal["json", "table", ""] = ""
-    """What the bytes claim to be; "" = no claim."""
+    form: Literal["json", "line", "table", ""] = ""
+    """What the bytes claim to be (`line`: JSON, one document of many in its source); "" = no claim."""
 
 
 class Cut(NamedTuple):
@@ -79,7 +80,7 @@ class Cutter:
     def cut_rows(self, raw: bytes, source: Source, now_ms: int) -> Iterator[Cut]:
         """Return the mail of one document, each with what of it this is."""
         whole = rows_of(source)
-        broken = _why_broken(raw) if source.form == "json" else ""
+        broken = _why_broken(raw) if source.form in ("json", "line") else ""
         if broken:
             yield Cut(self._aside(self._channel or UNKNOWN, _quarantined(broken, raw), source, now_ms), whole)
             return
@@ -94,9 +95,9 @@ class Cutter:
             reason = f"the channel broke on it ({type(error).__name__}): repair the channel, then send it again"
             yield Cut(self._aside(channel.name, _quarantined(reason, raw), source, now_ms), whole)
             return
-        # A document that is one order (a line of JSONL) keeps its own number; of a page or table each part counts.
+        # What stands in one line has its number; of a page or table each part counts.
         for number, part in enumerate(parts, source.number):
-            place = source._replace(number=number)
+            place = source if source.form == "line" else source._replace(number=number)
             rows = part.rows or rows_of(place)
             if isinstance(part, Sliced):
                 yield Cut(self._slice(channel.name, part, place, now_ms), rows)
@@ -165,7 +166,11 @@ def _why_broken(raw: bytes) -> str:
             "convert the file (often it is GB18030), then send it again"
         )
     try:
-        msgspec.json.decode(raw.removeprefix(_BOM), type=msgspec.Raw)
+        text = raw.removeprefix(_BOM)
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except msgspec.DecodeError:
+            msgspec.json.decode(spelled_out(text), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
         return f"broken JSON: {error}; it may have been cut off: fetch it again"
     return ""

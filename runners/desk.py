@@ -8,12 +8,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
+from adapters.channels.json_halves import spelled_out
 from adapters.nats.errors import BrokerError
+from adapters.nats.tasks import end_tasks
 from adapters.web.ports import Busy, Handed, Taken, TooMany, UnknownChannel
 from domain.mail import AsideReport, ChannelPayload, Mail, Reply
 from domain.mapping_table import BadMapping
@@ -85,10 +88,8 @@ class Gathering(Generic[R]):
         self._closing = True
         async with self._more:
             self._more.notify_all()
-        _, late = await asyncio.wait(self._lanes, timeout=wait_s)
-        for lane in late:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await asyncio.wait(self._lanes, timeout=wait_s)
+        await end_tasks(self._lanes)
 
     async def _serve(self) -> None:
         while True:
@@ -253,12 +254,18 @@ def _too_many(raw: bytes) -> bool:
     """Tell whether there are more parts in it than anybody sends at once, before anything is built of them."""
     if raw.count(b",") > COMMAS_MAX:
         return True
-    try:
-        if raw.lstrip()[:1] == b"[":
-            return len(msgspec.json.decode(raw, type=list[msgspec.Raw])) > PARTS_MAX
-        return len(msgspec.json.decode(raw, type=_Several).orders) > PARTS_MAX
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False  # what it is instead is said where it is cut
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # it is said where it is cut
+        try:
+            return _parts(raw) > PARTS_MAX
+        except msgspec.DecodeError:
+            return _parts(spelled_out(raw)) > PARTS_MAX
+    return False
+
+
+def _parts(raw: bytes) -> int:
+    if raw.lstrip()[:1] == b"[":
+        return len(msgspec.json.decode(raw, type=list[msgspec.Raw]))
+    return len(msgspec.json.decode(raw, type=_Several).orders)
 
 
 def _size(mails: Sequence[Mail]) -> int:

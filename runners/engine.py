@@ -449,7 +449,8 @@ class Engine:
         # A snapshot of another shape than this build's stands for nothing.
         foreign = [name for name, (taken, _) in found.items() if taken is not None and taken.tag != stock.SNAPSHOT_TAG]
         if foreign:
-            found.update(self.log.select_many(foreign, snapshots=False))
+            whole = self.log.select_many(foreign, snapshots=False)
+            found = {name: loaded for name, loaded in found.items() if name not in foreign} | whole
         for stream in absent:
             decider = DECIDERS[kind_of(stream)]
             if decider is warehouse.warehouse:

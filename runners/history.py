@@ -33,6 +33,10 @@ class UnknownKey(LookupError):
     """No actor, or more than one, is meant by what was given. The message says which there are."""
 
 
+class SeveralKeys(UnknownKey):
+    """More than one is meant."""
+
+
 class Related(msgspec.Struct, frozen=True):
     """An event of another actor that the same message caused."""
 
@@ -99,7 +103,8 @@ def find_stream(scan: Scan, text: str) -> str:
     """Return the stream meant by a full key, `channel:shop:order no`, or an order number that only one order has.
 
     Raises:
-        UnknownKey: none is meant, or several.
+        UnknownKey: none is meant.
+        SeveralKeys: several are.
     """
     for candidate in whole_keys(text):
         if scan.has_stream(candidate):
@@ -109,7 +114,7 @@ def find_stream(scan: Scan, text: str) -> str:
         return found[0]
     if found:
         more = " and more" if len(found) > 5 else ""  # noqa: PLR2004 - one more than is shown was asked for
-        raise UnknownKey(f"{text!r} is the number of several orders: {', '.join(found[:5])}{more}; give the whole key")
+        raise SeveralKeys(f"{text!r} is the number of several orders: {', '.join(found[:5])}{more}; give the whole key")
     raise UnknownKey(
         f"the log knows no {text!r}; give a full key (order-taobao:shop1:10001, warehouse-A), channel:shop:number, "
         "or an order's number"

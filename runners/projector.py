@@ -39,7 +39,7 @@ DOCUMENTS_KEPT = 20_000
 STOP_S = 3.0
 """How long a batch under way may still take when the process is to end; the supervisor waits for 5 s."""
 SHOW_S = 5.0
-"""How long the buckets wait at most while there is more to fold: what changes again meanwhile is written once."""
+"""How long a change waits at most for its buckets while there is more to fold: what changes again is written once."""
 
 log = structlog.get_logger()
 
@@ -283,12 +283,13 @@ class Shown:
         self._nc: Connection | None = None
         self._buckets: list[tuple[Following, Documents, dict[Any, Any]]] = []
         """Each with what has changed since it was shown."""
-        self._shown_at = 0.0
+        self._waiting_since: float | None = None
+        """When the oldest change that is not shown was folded; None = there is none."""
 
     @property
     def due(self) -> bool:
-        """Whether what has changed has waited long enough."""
-        return time.monotonic() - self._shown_at >= SHOW_S
+        """Whether something that has changed has waited long enough."""
+        return self._waiting_since is not None and time.monotonic() - self._waiting_since >= SHOW_S
 
     def on(self, nc: Connection) -> None:
         """Go on with this connection, if it is a new one."""
@@ -305,16 +306,19 @@ class Shown:
         """Remember what a batch changed, to be shown together: what changes again is shown once."""
         for following, _, waiting in self._buckets:
             waiting.update(folded.changed.get(following.projection.name, {}))
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
 
     async def forget(self) -> None:
         """Remember nothing: it may not be in the tables."""
+        self._waiting_since = None
         for _, documents, waiting in self._buckets:
             waiting.clear()
             await documents.forget()
 
     async def follow(self) -> None:
         """Show what has changed."""
-        self._shown_at = time.monotonic()
+        self._waiting_since = None
         for following, documents, waiting in self._buckets:
             await documents.follow(waiting, following.checkpoint)
             waiting.clear()

@@ -1,11 +1,9 @@
 """Reading a channel's payloads by the field mapping in force: the channel translates, the mapping adds to it."""
 
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from adapters.channels.json_fields import decode
 from adapters.channels.mappings import shipped
 from domain.canonical import Return, Translated, TranslationError
 from domain.mapping import SHIPPED, InForce
@@ -23,8 +21,6 @@ from domain.mapping_table import (
 from domain.ports import Captures, Channel, Documents, KeepsTime, Templated
 from domain.till import BadTill
 from domain.timehub import TimeReader
-
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 @lru_cache(maxsize=256)
@@ -91,9 +87,9 @@ class Reading:
         if isinstance(self._channel, Documents):
             return self._channel.document(raw)
         try:
-            return _decode(raw)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            raise TranslationError(f"not readable as JSON: {error}", advice="its mapping needs JSON") from None
+            return decode(raw)
+        except TranslationError as error:
+            raise TranslationError(error.reason, advice="its mapping needs JSON") from None
 
     def _for(self, shop: str) -> Channel:
         """Return the channel as the mapping says that this shop uses it."""

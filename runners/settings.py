@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from domain.timehub import zone_of
+
 FILE = "settings.json"
 PREFIX = "ORDERSPINE_"
 PORT_MAX = 65_535
@@ -106,6 +108,10 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting(f"{file} or {PREFIX}…: {error}") from error
     if not settings.cell.replace("_", "").isalnum() or not settings.cell.isascii():
         raise BadSetting(f"cell {settings.cell!r}: use letters, digits and _ only")
+    try:
+        zone_of(settings.zone)
+    except ValueError as error:
+        raise BadSetting(f"zone: {error}") from error
     if not 0 <= settings.gateway_port <= PORT_MAX:
         raise BadSetting(f"gateway_port {settings.gateway_port}: a number from 0 (any free port) to {PORT_MAX}")
     if settings.gateway_requests_max < 1 or settings.gateway_bytes_max < 1:

@@ -26,7 +26,6 @@ from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
 from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
-from domain.timehub import zone_of
 from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.erasures import destroy_again
@@ -165,10 +164,6 @@ def check_settings(settings: Settings) -> None:
     Raises:
         BadSetting, ChannelSetupError: one does not.
     """
-    try:
-        zone_of(settings.zone)
-    except ValueError as error:
-        raise BadSetting(f"zone: {error}") from error
     for name in ("batch_messages", "mail_bytes_max", "mail_span_s", "events_bytes_max", "actors_max"):
         if getattr(settings, name) < 1:
             raise BadSetting(f"{name} {getattr(settings, name)}: a number above 0 is needed")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from adapters.nats.tasks import end_tasks
 from adapters.notify.delivery import Answered, Deliverer, Failed, NotAllowed
 from adapters.storage.vault import KeysMissing
 from domain.ports import Conflict
@@ -57,6 +58,15 @@ class _Line(NamedTuple):
     keys: tuple[bytes, ...]
 
 
+class _Shut(NamedTuple):
+    """Why and until when a subscriber is left alone."""
+
+    delivery: Delivery
+    """What it did not take."""
+    until: float
+    """Monotonic seconds."""
+
+
 class Sender:
     """Follows the log for all subscribers and sends what they want."""
 
@@ -71,8 +81,7 @@ class Sender:
         """(subscriber, stream) → the delivery under way."""
         self._failures: dict[str, int] = {}
         """Subscriber → times in a row that it could not be reached."""
-        self._shut: dict[str, float] = {}
-        """Subscriber → when it is tried again (monotonic seconds)."""
+        self._shut: dict[str, _Shut] = {}
         self._tidied = 0.0
 
     async def step(self) -> bool:
@@ -133,7 +142,7 @@ class Sender:
         return len(events) == BATCH_EVENTS
 
     def _start(self, each: Subscriber) -> None:
-        if self._shut.get(each.name, 0.0) > time.monotonic():
+        if self._left_alone(each.name):
             return
         under_way = sum(name == each.name for name, _ in self._running)
         # One that could not be reached is tried with a single delivery first.
@@ -151,6 +160,16 @@ class Sender:
             self._running[each.name, delivery.stream] = asyncio.create_task(
                 self._deliver(line, delivery), name=f"webhook {each.name} {delivery.position}"
             )
+
+    def _left_alone(self, name: str) -> bool:
+        """Whether a subscriber is left alone for now; not where a person has let what it did not take begin anew."""
+        shut = self._shut.get(name)
+        if shut is None or shut.until <= time.monotonic():
+            return False
+        if (name, shut.delivery.stream) in self._running or not self._store.anew(name, shut.delivery.position):
+            return True
+        self._forgive(name)
+        return False
 
     def _line(self, each: Subscriber) -> _Line | None:
         """Return the way to a subscriber; where there is none it is paused, which says why."""
@@ -201,7 +220,7 @@ class Sender:
             reason = f"answered {status}" + (", and no redirect is followed" if status in _MOVED else "")
             if status == _GONE:
                 pause = "it answered 410 Gone: its address is no more"
-        self._judge(each.name, away=away, asked_s=asked_s)
+        self._judge(delivery, away=away, asked_s=asked_s)
         tried = Try(
             each.name, identity, delivery.position, delivery.tag, now, status, took, delivery.tries + 1,
             reason[:REASON_MAX],
@@ -222,14 +241,15 @@ class Sender:
             due_ms=_now_ms() + wait_ms, first_ms=first_ms, tries=tried.number, dead=int(dead), reason=tried.reason
         )
 
-    def _judge(self, name: str, *, away: bool, asked_s: float | None) -> None:
+    def _judge(self, delivery: Delivery, *, away: bool, asked_s: float | None) -> None:
         """Leave a subscriber alone for a while that cannot be reached; one that answers is as before."""
+        name = delivery.subscriber
         if not away:
             self._forgive(name)
             return
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         wait_s = min(SHUT_S_MAX, backoff_ms(failures, self._settings.webhooks_retry_ms) / 1000)
-        self._shut[name] = time.monotonic() + max(wait_s, min(asked_s or 0.0, ASKED_S_MAX))
+        self._shut[name] = _Shut(delivery, time.monotonic() + max(wait_s, min(asked_s or 0.0, ASKED_S_MAX)))
 
     def _forgive(self, name: str) -> None:
         self._failures.pop(name, None)
@@ -287,9 +307,7 @@ async def webhooks(settings: Settings) -> None:
                 waiting = asyncio.create_task(sender.wait(pause_s))
                 hinted = asyncio.create_task(background.pause(pause_s, link.hints))
                 await asyncio.wait({waiting, hinted}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (waiting, hinted):
-                    task.cancel()
-                await asyncio.gather(waiting, hinted, return_exceptions=True)
+                await end_tasks((waiting, hinted))
             await sender.close()
     finally:
         await link.close()

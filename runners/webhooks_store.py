@@ -322,6 +322,11 @@ class Webhooks:
         )
         return [Delivery(*row) for row in rows]
 
+    def anew(self, name: str, position: int) -> bool:
+        """Whether a delivery waits as if it had never been tried: at first, and after `resume`, `again`, `revive`."""
+        found = self._ask("SELECT tries FROM deliveries WHERE subscriber = ? AND position = ?", (name, position))
+        return bool(found) and found[0][0] == 0
+
     def settle(self, results: Sequence[Result]) -> None:
         """Keep what tries led to, in one step; a dead letter takes those behind it along."""
         with self._lock, transaction(self._db):

@@ -44,7 +44,7 @@ from adapters.nats.streams import (
 from adapters.storage.vault import KeysMissing
 from domain.cellular import NoteMailLost
 from domain.envelope import By, decode_envelope
-from domain.mail import Mail, Replies, decode_mail, encode_mail, encode_replies, subject_of
+from domain.mail import Mail, Replies, cut_replies, decode_mail, encode_mail, subject_of
 from domain.order import TimerDue
 from domain.ports import Conflict, Tracked
 from domain.time_units import SECOND_MS
@@ -339,11 +339,12 @@ class Worker:
 
     async def _answer(self, replies: dict[str, Replies], head: int) -> None:
         """Tell those who wait. Without a connection nobody hears: whoever misses an answer asks again."""
-        try:
-            for subject, answer in replies.items():
-                await self._nc.publish(subject, encode_replies(answer))
-        except nats.errors.Error as error:
-            log.warning("worker.not_answered", error=repr(error))
+        for subject, answer in replies.items():
+            try:
+                for part in cut_replies(answer, self._nc.max_payload):
+                    await self._nc.publish(subject, part)
+            except nats.errors.Error as error:  # also of an address that is none: the others are still told
+                log.warning("worker.not_answered", error=repr(error))
         waiting = self._mail_end - self._engine.tracked.position
         publish_hint(self._nc, self._cell, head, behind=waiting >= self._settings.batch_messages)
 

@@ -22,7 +22,7 @@ _NESTED_MAX: Final = 3
 _EMPTY: Final = (b"null", b"[]", b'""')
 _LOOKS: Final = re.compile(
     rb'"shop_order_(?:detail|list)"|"sku_order_list"|"method"\s*:\s*"(?:order|afterSale)\.'
-    rb'|"tag"\s*:\s*"?\d+"?\s*,\s*"msg_id"|"msg_id"\s*:[^{}]*"tag"\s*:|"p_id\\?"\s*:'
+    rb'|"tag"\s*:\s*"?\d+"?\s*,\s*"msg_id"|"msg_id"\s*:[^{}]{0,200}?"tag"\s*:|"p_id\\?"\s*:'
 )
 
 

@@ -428,8 +428,8 @@ def _amounts(context: _Context, goods: int, lines: list[Line], status: Status, p
     if wrong:
         attributes["amount_mismatch"] = wrong
     deposits = sum(_paid_of(phase, place) for place, phase in enumerate(phases))
-    if status in ("awaiting_payment", "cancelled") and not order.pay_time:
-        paid = deposits
+    if status == "awaiting_payment" or (status == "cancelled" and not order.pay_time):
+        paid = deposits  # while anything is owed, `pay_time` can only be that of the deposit
     elif order.pay_time or whole_of(order.pay_type, "pay_type"):
         paid = payable
     else:

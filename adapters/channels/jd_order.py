@@ -250,7 +250,7 @@ def _item_ext(fields: LineFields, declared: dict[str, Any], sealed: dict[str, An
             inner = decode_object(value.encode())
         except (TranslationError, UnicodeEncodeError):
             inner = {}
-        if value.count('":') != len(inner):  # nested, or a name twice
+        if "".join(value.split()).count('":') != len(inner):  # nested, or a name twice
             inner = {}
     else:
         inner = value if isinstance(value, dict) else {}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.channels.json_halves import spelled_out, split
 from domain.canonical import SourceTime, TranslationError
 from domain.ids import PART_BYTES_MAX
 from domain.money import BadMoney, minor
@@ -40,13 +41,19 @@ _yuan: Final = lru_cache(maxsize=65_536)(minor)
 
 
 def decode(raw: bytes | msgspec.Raw) -> Any:
-    """Decode JSON; fractions become Decimals.
+    """Decode JSON; fractions become Decimals, halves of characters the text of their escapes.
 
     Raises:
         TranslationError: it is no JSON (also: not UTF-8, NaN, nested absurdly deep).
     """
     try:
-        return _decoder.decode(raw)
+        try:
+            return _decoder.decode(raw)
+        except ValueError:
+            told = spelled_out(bytes(raw))
+            if told == bytes(raw):
+                raise
+            return _decoder.decode(told)
     except (ValueError, RecursionError) as error:
         raise TranslationError(
             f"not readable as JSON: {error}", advice="send the platform's answer unchanged"
@@ -74,7 +81,8 @@ def split_object(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     try:
         return _raw_object.decode(raw)
     except (ValueError, RecursionError):
-        return None
+        pieces = split(bytes(raw), "{}")
+        return None if pieces is None else {name: msgspec.Raw(piece) for name, piece in pieces}
 
 
 def split_list(raw: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
@@ -82,7 +90,8 @@ def split_list(raw: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
     try:
         return _raw_list.decode(raw)
     except (ValueError, RecursionError):
-        return None
+        pieces = split(bytes(raw), "[]")
+        return None if pieces is None else [msgspec.Raw(piece) for _, piece in pieces]
 
 
 def why_unreadable(raw: bytes) -> str:

@@ -6,6 +6,7 @@ in the form is kept as unknown under its path, and what has a wrong type is name
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -31,6 +32,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _ADVICE: Final = "send the platform's answer unchanged"
 _SHOWN_MAX: Final = 60
+_BLANKS: Final = b" \t\r\n"
+_STEP: Final = re.compile(r"[.\[]")
 
 
 class Filled(NamedTuple, Generic[S]):
@@ -108,7 +111,7 @@ class Form(Generic[S]):
         except (ValueError, ArithmeticError, RecursionError):
             _refuse_repeated_names(raw)
             return
-        if raw.count(b'":') != self.members(value) or b"\\" in raw:
+        if raw.translate(None, _BLANKS).count(b'":') != self.members(value) or b"\\" in raw:
             _refuse_repeated_names(raw)
 
     def members(self, value: S) -> int:
@@ -165,11 +168,24 @@ class Form(Generic[S]):
         fields = decode_object(raw)
         unknown: dict[str, dict[str, Any]] = {}
         fitting = self.loosen(fields, "", unknown)
+        if "" in unknown:
+            unknown[""] = self._apart(unknown[""])
         try:
             return Filled(msgspec.convert(fitting, self.struct), unknown)
         except msgspec.ValidationError as error:
             reason, _, place = str(error).partition(" - at `$")
             raise TranslationError(reason, place.rstrip("`").removeprefix("."), _ADVICE) from None
+
+    def _apart(self, unknown: dict[str, Any]) -> dict[str, Any]:
+        """Put names in quotes that read like a path into a known field: under it stands what is unknown in there."""
+        found: dict[str, Any] = {}
+        for name, value in unknown.items():
+            first = _STEP.split(name, maxsplit=1)[0]
+            told = f'"{name}"' if first != name and first in self._kinds else name
+            while told != name and told in unknown:
+                told = f'"{told}"'
+            found[told] = value
+        return found
 
 
 class Listed:

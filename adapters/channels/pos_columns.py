@@ -108,6 +108,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """Receipt numbers never come again in a store; otherwise the business date goes before them."""
     date_order: DateOrder | None = None
     """How `11/12/2026` is meant; without it such a row is refused."""
+    fold: Literal["earlier", "later"] | None = None
+    """Which hour is meant of the one that comes twice when clocks go back; without it such a row is refused."""
     zone: str = "+08:00"
     """Zone of the till's clock: an offset or an IANA name."""
     target: str = "Asia/Shanghai"

@@ -307,6 +307,13 @@ class _Reading:
     def _piece(self, receipt: _Receipt) -> Sliced | Aside:
         """Return a receipt as the slice of an order, or why not."""
         own, rows = receipt.identity, receipt.rows
+        tills = dict.fromkeys(till for row in rows if (till := self._layout.text(self._fitted(row).cells, "till")))
+        if len(tills) > 1:
+            column, told = self._layout.name("till"), ", ".join(tills)
+            receipt.faults.append(
+                f"row {rows[0].number}: receipt {own.number} is of several tills ({told}), so it is several sales "
+                f'(where each till counts for itself, let the template take it for a store: {column} = "store_code")'
+            )
         if receipt.faults:
             certain = bool(own.day) or self._template.receipt_numbers_unique
             order_no = own.order_no if certain and not self._only_returns(rows) else ""

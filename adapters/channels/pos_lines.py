@@ -9,7 +9,7 @@ from adapters.channels.pos_receipt import Cells, nature_of
 from domain.canonical import TranslationError
 from domain.money import AMOUNT_MAX, BadMoney, minor
 
-_QUANTITY: Final = re.compile(r"(\()?\s*([+-]?)\s*([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(?:\.([0-9]*))?\s*(\))?")
+_QUANTITY: Final = re.compile(r"(\()?\s*+([+-]?)\s*+([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(?:\.([0-9]*))?\s*(\))?")
 _NUMBER: Final = re.compile(r"0*([0-9]{1,9})(?:\.0+)?", re.ASCII)
 _ITEM: Final = ("sku", "barcode", "name")
 

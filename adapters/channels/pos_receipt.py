@@ -9,17 +9,20 @@ import msgspec
 
 from adapters.channels.pos_columns import WORDS, Layout, Nature, Template, clean
 from domain.canonical import SourceTime
-from domain.timehub import UnreadableTime, read_time, zone_of
+from domain.timehub import Fold, UnreadableTime, read_time, zone_of
 
 Cells = Sequence[str]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK_ONLY: Final = re.compile(r"\d{1,2}[:：]\d{2}(?:[:：]\d{2})?(?:\.\d+)?|\d{6}|0?\.\d+", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
+_NO_MOMENT: Final = re.compile(r"\d{5}(?:\.0*)?|0\d+(?:\.\d*)?", re.ASCII)
+"""A spreadsheet's day without a time, or a time of day (`71233`, `071233`) that is no spreadsheet's number at all."""
 _MIDNIGHT: Final = re.compile(r"[ T]0?0:00(?::00)?(?:\.0+)?$")
 _DATE: Final = re.compile(r"(?<!\d)(20\d{2})-?(\d{2})-?(\d{2})", re.ASCII)
-_REFERENCE: Final = re.compile(r"原(?:销售)?(?:单|小票|流水)(?:号|编号)?\s*[:：]?\s*([A-Za-z0-9][A-Za-z0-9_./-]*)")
+_REFERENCE: Final = re.compile(r"原(?:销售)?(?:单|小票|流水)(?:号|编号)?\s*+[:：]?\s*+([A-Za-z0-9][A-Za-z0-9_./-]*)")
 _DELIVER: Final = re.compile(r"(?<![不非无免勿未])(?<!无需)(?<!不需)(?<!不用)(?:自提|配送|送货)(?!费)")
-_NEGATIVE: Final = re.compile(r"[-－−(（]\s*[¥￥]?\s*[0-9.,]*[1-9]")
+_NEGATIVE: Final = re.compile(r"[-－−(（]\s*+[¥￥]?\s*+[0-9.,]*[1-9]")
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -65,7 +68,27 @@ def time_of(layout: Layout, cells: Cells, template: Template) -> SourceTime | No
         value = _joined(_MIDNIGHT.sub("", day), part)
     if not value:
         return None
-    return read_time(value, zone=template.zone, target=template.target, order=template.date_order, excel=True)
+    if isinstance(value, str) and _NO_MOMENT.fullmatch(value):
+        why = "it is a date without a time of day, or a time of day that has lost its first digit"
+        raise UnreadableTime(value, why, "export date and time as text")
+    at = _read(value, template)
+    if at is not None and day and value is not day and isinstance(value, str) and _NUMBER.fullmatch(value):
+        apart = abs(_date_of(at, template) - date.fromisoformat(read_day(day, template)))
+        if apart > timedelta(days=1):
+            raise UnreadableTime(value, f"as a number it is a time of another day than {day}", "export it as text")
+    return at
+
+
+def _read(value: str | tuple[str, str], template: Template) -> SourceTime | None:
+    fold: Fold | None = None if template.fold is None else (0 if template.fold == "earlier" else 1)
+    return read_time(
+        value, zone=template.zone, target=template.target, order=template.date_order, fold=fold, excel=True
+    )
+
+
+def _date_of(at: SourceTime, template: Template) -> date:
+    """Return the day of an instant by the till's clock."""
+    return (_EPOCH + timedelta(milliseconds=at.utc_ms)).astimezone(zone_of(template.zone)).date()
 
 
 def _joined(day: str, clock: str) -> str | tuple[str, str]:
@@ -88,7 +111,7 @@ def business_day(layout: Layout, cells: Cells, at: SourceTime, template: Templat
     stated = layout.text(cells, "business_day")
     if stated:
         return read_day(stated, template)
-    sold = (_EPOCH + timedelta(milliseconds=at.utc_ms)).astimezone(zone_of(template.zone)).date()
+    sold = _date_of(at, template)
     held = date_in(layout.text(cells, "receipt"))
     return f"{held if held and abs(held - sold) <= timedelta(days=1) else sold:%Y%m%d}"
 
@@ -101,10 +124,10 @@ def read_day(text: str, template: Template) -> str:
     """
     day = _MIDNIGHT.sub("", text)
     noon = day if day.isdigit() and len(day) == 5 else (day, "12:00:00")  # noqa: PLR2004 -- a spreadsheet's day number
-    at = read_time(noon, zone=template.zone, target=template.target, order=template.date_order, excel=True)
+    at = _read(noon, template)
     if at is None:
         raise UnreadableTime(text, "there is no date")
-    return f"{(_EPOCH + timedelta(milliseconds=at.utc_ms)).astimezone(zone_of(template.zone)):%Y%m%d}"
+    return f"{_date_of(at, template):%Y%m%d}"
 
 
 def date_in(number: str) -> date | None:

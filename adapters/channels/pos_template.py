@@ -51,7 +51,7 @@ def templated(base: Template, till: Till) -> Template:
 
 
 _PLAIN: Final = (
-    *("receipt_numbers_unique", "sums_checked", "zone", "date_order", "currency"),
+    *("receipt_numbers_unique", "sums_checked", "zone", "date_order", "fold", "currency"),
     *("encoding", "separator"),
 )
 
@@ -83,10 +83,15 @@ def template_text(found: Guess, template: Template) -> str:
         ("zone", template.zone, "of the till's clock"),
         ("currency", template.currency, ""),
         ("date_order", template.date_order or "dmy", "how 11/12/2026 is meant, or mdy; unsaid, it is refused"),
+        (
+            "fold",
+            template.fold or "earlier",
+            "or later: the hour that comes twice when clocks go back; unsaid, refused",
+        ),
         ("encoding", found.encoding, "where files do not tell it themselves; this one is so"),
         ("separator", found.separator, "as well"),
     )
-    unsaid = {name for name in ("date_order", "encoding", "separator") if not getattr(template, name)}
+    unsaid = {name for name in ("date_order", "fold", "encoding", "separator") if not getattr(template, name)}
     words = [f"{_toml(word)} = {_toml(nature)}" for word, nature in template.words.items()]
     made = [
         "[template]",

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.channels.json_fields import split_list, split_object
 from domain.platforms import OutcomeUnknown, PlatformBusy
 
 Members = dict[str, msgspec.Raw]
@@ -11,17 +12,12 @@ Members = dict[str, msgspec.Raw]
 ASK_FIRST: Final = "it may have been done: ask before telling it again"
 SHOWN_MAX: Final = 200
 
-_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _any: Final = msgspec.json.Decoder()
 
 
 def members(raw: bytes | msgspec.Raw) -> Members:
     """Return the members of an object; none where it is something else."""
-    try:
-        return _object.decode(raw)
-    except (ValueError, RecursionError):
-        return {}
+    return split_object(raw) or {}
 
 
 def answered(body: bytes, platform: str, *, repeatable: bool = True) -> Members:
@@ -31,10 +27,10 @@ def answered(body: bytes, platform: str, *, repeatable: bool = True) -> Members:
         PlatformBusy: it is no JSON object: something stands between us and the platform, or it is broken.
         OutcomeUnknown: the same, where the call must not be repeated.
     """
-    try:
-        return _object.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        reason = f"{platform} answered with something that is no JSON object ({len(body):,} bytes)"
+    found = split_object(body.removeprefix(b"\xef\xbb\xbf"))
+    if found is not None:
+        return found
+    reason = f"{platform} answered with something that is no JSON object ({len(body):,} bytes)"
     if repeatable:
         raise PlatformBusy(reason)
     raise OutcomeUnknown(reason, ASK_FIRST)
@@ -44,10 +40,8 @@ def elements(raw: msgspec.Raw | None) -> list[msgspec.Raw]:
     """Return the elements of a list: also of what was one element once (made from XML), or is not there."""
     if raw is None or bytes(raw) in {b"null", b'""', b"{}"}:
         return []
-    try:
-        return _array.decode(raw)
-    except (ValueError, RecursionError):
-        return [raw]
+    found = split_list(raw)
+    return [raw] if found is None else found
 
 
 def within(found: Members, *names: str) -> Members:

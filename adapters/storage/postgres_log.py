@@ -8,7 +8,20 @@ from typing import Any
 import psycopg
 
 from adapters.storage.postgres import Session
-from adapters.storage.schema import SCHEMA, check_advance, check_batch, check_schema, new_generation, running_build
+from adapters.storage.schema import (
+    FIELDS,
+    ROW,
+    SCHEMA,
+    TOLD,
+    check_advance,
+    check_batch,
+    check_end,
+    check_needed,
+    check_page,
+    check_schema,
+    new_generation,
+    running_build,
+)
 from domain.ports import Advance, Conflict, Loaded, LogDamaged, Payload, Record, Recorded, StoredSnapshot, Told, Tracked
 from domain.proof import leaf_hash
 
@@ -30,9 +43,6 @@ CREATE TABLE {schema}.cell (
 );
 INSERT INTO {schema}.cell VALUES (1, {number}, '{build}', '{generation}', '', 0, 0, '', 0, 0);
 """
-_TOLD = "position, stream, version, tag, envelope, data"
-_FIELDS = f"{_TOLD}, sealed, leaf"
-_ROW = "incarnation, epoch, position, digest, at_ms, head, generation"
 
 
 class PostgresEventLog:
@@ -146,11 +156,11 @@ class PostgresEventLog:
 
     def tracked(self) -> Tracked:
         """Return the row as it is."""
-        return Tracked(*self._query(f"SELECT {_ROW} FROM cell", ())[0])  # noqa: S608 - constants only
+        return Tracked(*self._query(f"SELECT {ROW} FROM cell", ())[0])  # noqa: S608 - constants only
 
     def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
-        names = list(streams)
+        names = list(dict.fromkeys(streams))
         with self._reader.use() as db:
             rows = db.execute(
                 "SELECT stream, version, tag, data FROM snapshots WHERE stream = ANY(%s)",
@@ -160,7 +170,7 @@ class PostgresEventLog:
             taken = {row[0]: StoredSnapshot(*row) for row in rows}
             # A commit in between is no harm: the older snapshot with all events behind it is the same state.
             rows = db.execute(
-                f"""SELECT {_FIELDS} FROM unnest(%b::text[], %b::bigint[]) AS asked (name, after)
+                f"""SELECT {FIELDS} FROM unnest(%b::text[], %b::bigint[]) AS asked (name, after)
                 JOIN events ON stream = name AND version > after ORDER BY position""",  # noqa: S608 - constants only
                 (names, [taken[name].version if name in taken else 0 for name in names]),
                 binary=True,
@@ -178,7 +188,7 @@ class PostgresEventLog:
         """Return one stream's events with `after` < version <= `upto`, by version, from either end."""
         order = "DESC" if desc else "ASC"
         rows = self._query(
-            f"""SELECT {_FIELDS} FROM events WHERE stream = %s AND version > %s AND version <= %s
+            f"""SELECT {FIELDS} FROM events WHERE stream = %s AND version > %s AND version <= %s
             ORDER BY version {order} LIMIT %s""",  # noqa: S608 - constants only
             (stream, after, (1 << 62) if upto is None else upto, limit),
         )
@@ -190,7 +200,7 @@ class PostgresEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        return list(map(Recorded._make, self._page(_FIELDS, after, limit)))
+        return list(map(Recorded._make, self._page(FIELDS, after, limit)))
 
     def told(self, after: int, limit: int) -> list[Told]:
         """Return what anyone may be told of up to `limit` events behind `after`.
@@ -198,7 +208,7 @@ class PostgresEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        return self._page(_TOLD, after, limit)
+        return self._page(TOLD, after, limit)
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         """Return the payloads with these digests."""
@@ -217,8 +227,7 @@ class PostgresEventLog:
             f"SELECT {fields} FROM events WHERE position > %s ORDER BY position LIMIT %s",  # noqa: S608 - constants only
             (after, limit),
         )
-        if rows and rows[-1][0] - after != len(rows):
-            raise LogDamaged(f"{self._where}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
+        check_page(self._where, after, rows)
         return rows
 
     def _query(self, query: str, values: Sequence[Any]) -> list[Any]:
@@ -240,7 +249,7 @@ class PostgresEventLog:
     def _change(self, update: str, values: Sequence[Any], records: Sequence[Record] = ()) -> Tracked:
         needed = check_batch(records)
         with self._transaction() as db:
-            rows = db.execute(f"{update} RETURNING {_ROW}".encode(), values, binary=True).fetchall()
+            rows = db.execute(f"{update} RETURNING {ROW}".encode(), values, binary=True).fetchall()
             if not rows:
                 raise Conflict("another worker has taken the cell over")
             row = Tracked(*rows[0])
@@ -261,8 +270,7 @@ class PostgresEventLog:
             raise LogDamaged(f"{self._where} has lost its row of the cell")
         schema, build, head, last = rows[0]
         check_schema(self._where, schema, build)
-        if head != last:
-            raise LogDamaged(f"{self._where} ends at event {last}, but should end at {head}")
+        check_end(self._where, head, last)
 
 
 def _move(db: psycopg.Connection[Any], events: int, advance: Advance | None) -> int:
@@ -299,9 +307,7 @@ def _write(
             JOIN events ON stream = name AND version = needed""",
             ([stream for stream, _ in needed], [version for _, version in needed]),
         ).fetchall()
-        if found != len(needed):
-            names = ", ".join(stream for stream, _ in needed[:5])
-            raise Conflict(f"versions are not the next ones of some of {len(needed)} streams: {names} …")
+        check_needed(needed, found)
     positions = range(head + 1, head + 1 + len(records))
     leaves = [leaf_hash(at, *record[:5], record[5] or b"") for at, record in zip(positions, records, strict=True)]
     db.execute(

@@ -7,8 +7,7 @@ import psycopg
 from psycopg import sql
 
 from adapters.storage.scan import Ends, Misplaced, Row, StoredPayload, Unreadable
-
-_FIELDS = "position, stream, version, tag, envelope, data, sealed, leaf"
+from adapters.storage.schema import FIELDS
 
 STREAMS_ENDING = """WITH RECURSIVE shop (first) AS (
         SELECT (SELECT stream FROM events WHERE stream >= 'order-' AND stream < 'order.' ORDER BY stream LIMIT 1)
@@ -53,7 +52,7 @@ class PostgresScan:
     def rows(self, after: int, upto: int) -> list[Row]:
         """Return events as they stand."""
         return self._ask(
-            f"SELECT {_FIELDS} FROM events WHERE position > %s AND position <= %s ORDER BY position",  # noqa: S608 - constants only
+            f"SELECT {FIELDS} FROM events WHERE position > %s AND position <= %s ORDER BY position",  # noqa: S608 - constants only
             after,
             upto,
         )

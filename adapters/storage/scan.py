@@ -9,12 +9,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from adapters.storage.schema import FIELDS
 from adapters.storage.sqlite import DAMAGE, Rows
 
 Row = Sequence[Any]
 """position, stream, version, tag, envelope, data, sealed, leaf."""
-
-_FIELDS = "position, stream, version, tag, envelope, data, sealed, leaf"
 
 
 class Ends(NamedTuple):
@@ -148,7 +147,7 @@ class SqliteScan:
 
     def rows(self, after: int, upto: int) -> list[Row]:
         """Return events as they stand."""
-        select = f"SELECT {_FIELDS} FROM events WHERE position > ? AND position <= ? ORDER BY position"  # noqa: S608 - constants only
+        select = f"SELECT {FIELDS} FROM events WHERE position > ? AND position <= ? ORDER BY position"  # noqa: S608 - constants only
         try:
             return self._plain.execute(select, (after, upto)).fetchall()
         except DAMAGE as exc:

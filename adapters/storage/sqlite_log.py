@@ -9,7 +9,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from adapters.storage.schema import SCHEMA, check_advance, check_batch, check_schema, new_generation, running_build
+from adapters.storage.schema import (
+    FIELDS,
+    ROW,
+    SCHEMA,
+    TOLD,
+    check_advance,
+    check_batch,
+    check_end,
+    check_needed,
+    check_page,
+    check_schema,
+    new_generation,
+    running_build,
+)
 from adapters.storage.sqlite import DAMAGE, Rows, connect, make_tables, transaction
 from domain.ports import (
     Advance,
@@ -42,13 +55,10 @@ _TABLES = (
         digest BLOB NOT NULL, at_ms INTEGER NOT NULL, head INTEGER NOT NULL
     ) STRICT""",
 )
-_TOLD = "position, stream, version, tag, envelope, data"
-_FIELDS = f"{_TOLD}, sealed, leaf"
 _recorded: Callable[[tuple[Any, ...]], Recorded] = partial(tuple.__new__, Recorded)
-"""Make an event of a row of `_FIELDS`: `Recorded._make` without a call of Python for each event."""
-_ROW = "incarnation, epoch, position, digest, at_ms, head, generation"
+"""Make an event of a row of `FIELDS`: `Recorded._make` without a call of Python for each event."""
 
-_insert_events = Rows(f"INSERT INTO events ({_FIELDS}) VALUES", 8)
+_insert_events = Rows(f"INSERT INTO events ({FIELDS}) VALUES", 8)
 _insert_payloads = Rows("INSERT INTO payloads (digest, stream, sealed) VALUES", 3, "ON CONFLICT (digest) DO NOTHING")
 _insert_snapshots = Rows(
     "INSERT INTO snapshots (stream, version, tag, data) VALUES",
@@ -72,7 +82,7 @@ _find_snapshots = Rows(
 _find_events = Rows(
     "WITH asked (name, after) AS (VALUES",
     2,
-    f""") SELECT {_FIELDS} FROM asked CROSS JOIN events
+    f""") SELECT {FIELDS} FROM asked CROSS JOIN events
     ON events.stream = asked.name AND events.version > asked.after""",  # noqa: S608 - constants only
 )
 _find_payloads = Rows("SELECT digest, stream, sealed FROM payloads WHERE digest IN (VALUES", 1, ")")
@@ -177,11 +187,11 @@ class SqliteEventLog:
     def tracked(self) -> Tracked:
         """Return the row as it is."""
         with self._reading:
-            return Tracked(*self._reader.execute(f"SELECT {_ROW} FROM cell").fetchone())  # noqa: S608 - constants only
+            return Tracked(*self._reader.execute(f"SELECT {ROW} FROM cell").fetchone())  # noqa: S608 - constants only
 
     def select_many(self, streams: Collection[str], *, snapshots: bool = True) -> dict[str, Loaded]:
         """Load many streams in one go; see `EventLog.select_many`."""
-        names = list(streams)
+        names = list(dict.fromkeys(streams))
         with self._snapshot() as db:
             taken = {row[0]: StoredSnapshot(*row) for row in _find_snapshots.query(db, names)} if snapshots else {}
             asked: list[Any] = []
@@ -204,7 +214,7 @@ class SqliteEventLog:
         order = "DESC" if desc else "ASC"
         with self._reading:
             rows = self._reader.execute(
-                f"""SELECT {_FIELDS} FROM events WHERE stream = ? AND version > ? AND version <= ?
+                f"""SELECT {FIELDS} FROM events WHERE stream = ? AND version > ? AND version <= ?
                 ORDER BY version {order} LIMIT ?""",  # noqa: S608 - constants only
                 (stream, after, (1 << 62) if upto is None else upto, -1 if limit is None else limit),
             ).fetchall()
@@ -216,7 +226,7 @@ class SqliteEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        return list(map(_recorded, self._page(_FIELDS, after, limit)))
+        return list(map(_recorded, self._page(FIELDS, after, limit)))
 
     def told(self, after: int, limit: int) -> list[Told]:
         """Return what anyone may be told of up to `limit` events behind `after`.
@@ -224,7 +234,7 @@ class SqliteEventLog:
         Raises:
             LogDamaged: positions are missing.
         """
-        return self._page(_TOLD, after, limit)
+        return self._page(TOLD, after, limit)
 
     def payloads(self, digests: Collection[bytes]) -> dict[bytes, Payload]:
         """Return the payloads with these digests."""
@@ -288,8 +298,7 @@ class SqliteEventLog:
                 f"SELECT {fields} FROM events WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants only
                 (after, limit),
             ).fetchall()
-        if rows and rows[-1][0] - after != len(rows):
-            raise LogDamaged(f"{self.path}: positions {after + 1} to {rows[-1][0]} hold only {len(rows)} events")
+        check_page(str(self.path), after, rows)
         return rows
 
     def _move(self, db: sqlite3.Connection, events: int, advance: Advance | None) -> int:
@@ -320,9 +329,7 @@ class SqliteEventLog:
         if needed:
             # Counted by SQLite: fetching a row each would be slow beside a busy thread (see `Rows`).
             found = _count_versions.query(db, [value for pair in needed for value in pair])
-            if sum(count for (count,) in found) != len(needed):
-                names = ", ".join(stream for stream, _ in needed[:5])
-                raise Conflict(f"versions are not the next ones of some of {len(needed)} streams: {names} …")
+            check_needed(needed, sum(count for (count,) in found))
         values: list[Any] = []
         position = head
         for stream, version, tag, envelope, data, sealed in records:
@@ -334,7 +341,7 @@ class SqliteEventLog:
     def _change(self, update: str, values: Sequence[Any], records: Sequence[Record] = ()) -> Tracked:
         needed = check_batch(records)
         with self._transaction() as db:
-            rows = db.execute(f"{update} RETURNING {_ROW}", values).fetchall()
+            rows = db.execute(f"{update} RETURNING {ROW}", values).fetchall()
             if not rows:
                 raise Conflict("another worker has taken the cell over")
             row = Tracked(*rows[0])
@@ -364,7 +371,6 @@ class SqliteEventLog:
             raise LogDamaged(f"{self.path} has lost its row of the cell")
         schema, build, head, last = row
         check_schema(str(self.path), schema, build)
-        if head != last:
-            raise LogDamaged(f"{self.path} ends at event {last}, but should end at {head}")
+        check_end(str(self.path), head, last)
         if not self.read_only and build != running_build():
             self._reader.execute("UPDATE cell SET build = ?", (running_build(),))

@@ -10,7 +10,7 @@ from domain.order.approving import follow_approvals
 from domain.order.basics import Quantities
 from domain.order.commands import CancelLines
 from domain.order.events import LinesCancelled, OrderCancelled, OrderShipped
-from domain.order.questions import live_lines, needs, stand_of
+from domain.order.questions import live_lines, needs, some_left, stand_of, still_here
 from domain.order.refusals import IllegalTransition, UnknownLine
 from domain.order.risks import look_for_locks, look_for_risks
 from domain.order.state import Order
@@ -21,12 +21,12 @@ def cancel(steps: Steps, reason: str, at_ms: int, command: str = "") -> None:
     """Cancel what has not left; for what has left, open an after-sale."""
     state = steps.state
     voided = state.status == "completed" and state.kind == "counter" and not command
-    if voided or (state.status in ("awaiting_payment", "paid", "allocating") and not state.shipped):
+    if voided or (state.status in ("awaiting_payment", "paid", "allocating") and not some_left(state)):
         guard(state, "cancelled")
         steps.add(OrderCancelled(reason, command), *clear_timers(state), *resolve_all(state, "cancelled"))
         return
     if state.status == "allocating":
-        rest = tuple((line.id, units) for line, units in live_lines(state) if line.id not in state.shipped)
+        rest = tuple(still_here(state).items())
         if rest:
             steps.add(LinesCancelled(rest, reason, command))
         ship_what_left(steps, at_ms, command)
@@ -63,9 +63,9 @@ def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[E
         cancel(steps, command.reason, now_ms, command.command_id)
         follow_approvals(steps)
         return steps
-    gone = frozenset(live) if state.status in ("shipped", "completed") else state.shipped
-    back = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id in gone)
-    rest = tuple((line_id, quantity) for line_id, quantity in wanted.items() if line_id not in gone)
+    here = {} if state.status in ("shipped", "completed") else still_here(state)
+    back = tuple((name, gone) for name, units in wanted.items() if (gone := units - min(units, here.get(name, 0))))
+    rest = tuple((name, min(units, here[name])) for name, units in wanted.items() if name in here)
     for number, lines in after_sale_case.by_case(state.cases, back):
         skus = after_sale_acts.skus_of(stand_of(state), lines)
         steps.add(AfterSaleOpened(lines, command.reason, command=command.command_id, case=number, skus=skus))
@@ -79,7 +79,7 @@ def cut_lines(steps: Steps, rest: Quantities, reason: str, now_ms: int, command:
     """Cancel units that have not left, and see what that means for the others."""
     steps.add(LinesCancelled(rest, reason, command))
     if not needs(steps.state):
-        if steps.state.shipped:
+        if some_left(steps.state):
             ship_what_left(steps, now_ms, command)
         else:
             cancel(steps, reason, now_ms, command)

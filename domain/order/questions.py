@@ -86,6 +86,17 @@ def goods(state: Order) -> list[tuple[str, str, int]]:
     return found
 
 
+def some_left(state: Order) -> bool:
+    """Whether anything of the order is on its way, be it a part of one line."""
+    return bool(state.shipped or state.sent)
+
+
+def still_here(state: Order) -> dict[str, int]:
+    """Line id → units that have not left, of the lines that are still wanted."""
+    left = left_by_line(state)
+    return {line.id: left[line.id] for line, _ in live_lines(state) if line.id in left}
+
+
 def units_of(state: Order, lines: frozenset[str]) -> dict[str, int]:
     """SKU → units of these lines."""
     total: dict[str, int] = {}

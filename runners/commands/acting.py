@@ -5,9 +5,9 @@ import getpass
 import os
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from domain.envelope import By
     from domain.mail import Body, Mail, Reply
+    from domain.ports import Recorded
     from runners.settings import Settings
 
 GOOD = ("accepted", "repeated", "queued")
@@ -66,6 +67,10 @@ class OnOrder(NamedTuple):
 class Sending:
     """The options that each act on an order has."""
 
+    early: Annotated[
+        bool,
+        Parameter(negative="", help="Send it although no channel has told of the order yet: it waits for its order."),
+    ] = False
     command_id: CommandIdOption = ""
     data: DataOption = DATA_DEFAULT
     json: JsonOption = False
@@ -74,10 +79,11 @@ class Sending:
         """Begin an act on the order a person means.
 
         Raises:
-            Failure: nothing or several orders fit, or there is no such data directory.
+            Failure: nothing or several orders fit, no channel has told of it, or there is no such data directory.
         """
         settings = settings_of(self.data)
-        return OnOrder(settings, order_of(settings, order), command_id_of(self.command_id), self.json)
+        key = order_to_act_on(settings, order, early=self.early)
+        return OnOrder(settings, key, command_id_of(self.command_id), self.json)
 
 
 SENDING = Sending()
@@ -136,8 +142,12 @@ def act(settings: "Settings", mail: "Mail", what: str, *, json: bool, **more: An
         )
         if reply.outcome == "repeated":
             say("it was done before; nothing has changed")
+        elif reply.outcome == "queued" and _told_of(settings, mail.to):
+            say("it waits: a quarantined message of the order stands before it (`orderspine quarantine list`)")
         elif reply.outcome == "queued":
-            say("it waits: the order is not known yet, or a quarantined message of it stands before it")
+            say(
+                "it waits for its order, and is done when that comes in; after two days `orderspine desk` asks about it"
+            )
     return Exit.OK if reply.outcome in GOOD else Exit.REFUSED
 
 
@@ -147,8 +157,62 @@ def order_of(settings: "Settings", text: str) -> str:
     Raises:
         Failure: nothing or several orders fit.
     """
-    from domain.ids import BadId, is_key, order_key  # noqa: PLC0415
     from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    key = _whole_key_of(text)
+    with closing(open_read_models(settings)) as views:
+        if key and (views.order(key) is not None or _events_of(settings, key, limit=1)):
+            return key
+        found = [] if key else views.orders({"order_no": text}, limit=6)
+    if len(found) == 1:
+        return str(found[0]["key"])
+    if found:
+        keys = ", ".join(name_of(row) for row in found)
+        raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
+    raise Failure(
+        Exit.REFUSED,
+        f"there is no order {orders_named(key)} in {settings.data}; `orderspine orders` lists them"
+        if key
+        else f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
+        "an order can also be named channel:shop:number",
+    )
+
+
+def order_to_act_on(settings: "Settings", text: str, *, early: bool = False) -> str:
+    """Return the key of the order a person means; without `early`, of one that a channel has told of.
+
+    By a slip in its name an act would wait for an order that never comes, or be done on another's that does.
+
+    Raises:
+        Failure: nothing or several orders fit, or no channel has told of it.
+    """
+    key = _whole_key_of(text) or order_of(settings, text)
+    if early or _told_of(settings, key):
+        return key
+    raise Failure(
+        Exit.REFUSED,
+        f"no channel has sent such an order as {orders_named(key)}, so nothing was done: `orderspine orders` lists "
+        "those that there are. Where this one is still to come, give --early: it then waits for its order",
+    )
+
+
+def _told_of(settings: "Settings", key: str) -> bool:
+    """Whether any channel has told of an order; acts that wait for it are no such word."""
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    with closing(open_read_models(settings)) as views:
+        shown = views.order(key)
+    told = ("order.received", "order.quarantined")
+    return bool(shown and shown.get("state")) or any(event.tag in told for event in _events_of(settings, key))
+
+
+def _whole_key_of(text: str) -> str:
+    """Return the key that is said in whole, or by channel:shop:number; "" where it is neither.
+
+    Raises:
+        Failure: it is meant to be one of them and is none.
+    """
+    from domain.ids import BadId, is_key, order_key  # noqa: PLC0415
 
     if text.startswith("order-") and text.count(":") == 2:  # noqa: PLR2004  a key has three parts
         if is_key(text):
@@ -164,18 +228,16 @@ def order_of(settings: "Settings", text: str) -> str:
             return order_key(channel, shop, number)
         except BadId as error:
             raise Failure(Exit.USAGE, f"{text!r} is no order: {error}") from error
-    with closing(open_read_models(settings)) as views:
-        found = views.orders({"order_no": text}, limit=6)
-    if len(found) == 1:
-        return str(found[0]["key"])
-    if found:
-        keys = ", ".join(name_of(row) for row in found)
-        raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
-    raise Failure(
-        Exit.REFUSED,
-        f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
-        "an order can also be named channel:shop:number",
-    )
+    return ""
+
+
+def _events_of(settings: "Settings", key: str, *, limit: int | None = None) -> "Sequence[Recorded]":
+    """Return an order's first events: the log knows it a moment before the read models do."""
+    from runners.bootstrap import open_log  # noqa: PLC0415
+
+    with suppress(FileNotFoundError), closing(open_log(settings, read_only=True)) as log:
+        return log.select(key, limit=limit)
+    return ()
 
 
 def name_of(row: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    check_new,
     escape,
     print_json,
     progress_bar,
@@ -24,14 +25,12 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    write_new,
 )
 from runners.naming import orders_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from adapters.storage.checkpoints import Checkpoint, Signer
-    from adapters.storage.scan import Scan
     from runners.audit import Verified, Witness
     from runners.settings import Settings
 
@@ -78,7 +77,7 @@ def state(
     """The state of one order (or warehouse, intake) as it was."""
     from domain.timehub import UnreadableTime  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
-    from runners.history import find_stream, read_moment, state_at  # noqa: PLC0415
+    from runners.history import read_moment, state_at  # noqa: PLC0415
     from runners.moments import Counting  # noqa: PLC0415
 
     if at is not None and position is not None:
@@ -87,8 +86,8 @@ def state(
     try:
         time_ms = None if at is None else read_moment(at, settings.zone)
     except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, str(error)) from error
-    stream = _stream(settings, key, find_stream)
+        raise Failure(Exit.USAGE, f"--at: {error}") from error
+    stream = audit_travel.stream_of(settings, key)
     with closing(open_log(settings, read_only=True)) as log:
         counting = Counting(log)
         found = state_at(counting, stream, settings.zone, position=position, time_ms=time_ms, clock=clock)
@@ -275,20 +274,19 @@ def export(
     import msgspec  # noqa: PLC0415
 
     from adapters.storage.checkpoints import Checkpoint, CheckpointFolder  # noqa: PLC0415
-    from adapters.storage.durable import write_whole  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
-    from runners.history import absent_stream, find_stream  # noqa: PLC0415
+    from runners.history import absent_stream  # noqa: PLC0415
     from runners.order_proof import NotProvable, prove  # noqa: PLC0415
     from runners.sealer import Sealing, SealRefused  # noqa: PLC0415
 
     settings = settings_of(data)
-    if out is not None and out.exists():
-        raise Failure(Exit.USAGE, f"{out} exists already; name another file")
-    if out is not None and not out.parent.is_dir():
-        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
-    stream = _stream(settings, key, absent_stream if absent else find_stream)
+    if out is not None:
+        check_new(out)
+        if not out.parent.is_dir():
+            raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
+    stream = audit_travel.stream_of(settings, key, absent_stream if absent else None)
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     signer = _signer(settings)
     with ExitStack() as stack:
@@ -310,7 +308,7 @@ def export(
     if out is None:
         print_json(document)
     else:
-        write_whole(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", 0o600)
+        write_new(out, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
     with suppress(OSError):  # an auditor who may only read leaves no trace
         note_anchors(folder.path, [msgspec.convert(document["checkpoint"], Checkpoint), *asked])
     say(
@@ -353,17 +351,6 @@ def check(
 
 
 # --- parts
-
-
-def _stream(settings: "Settings", key: str, find: "Callable[[Scan, str], str]") -> str:
-    from domain.ids import BadId  # noqa: PLC0415
-    from runners.history import UnknownKey  # noqa: PLC0415
-
-    try:
-        with closing(scan_of(settings)()) as scan:
-            return find(scan, key)
-    except (UnknownKey, BadId) as error:
-        raise Failure(Exit.REFUSED, str(error)) from error
 
 
 def _checkpoint(path: Path) -> "Checkpoint":

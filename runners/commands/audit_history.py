@@ -14,12 +14,14 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    check_new,
     console,
     escape,
     print_json,
     say,
     settings_of,
     state_word,
+    write_new,
 )
 from runners.naming import orders_named
 
@@ -45,7 +47,9 @@ def history(
         bool, Parameter(negative="", help="With --reveal: show what came in, byte for byte, beside what it led to.")
     ] = False,
     last: Annotated[int, Parameter(help="Only the latest so many events; 0 = all.", validator=NOT_NEGATIVE)] = 0,
-    html: Annotated[Path | None, Parameter(help="Write one HTML page, complete in itself, instead.")] = None,
+    html: Annotated[
+        Path | None, Parameter(help="Write one HTML page, complete in itself, instead; a new file.")
+    ] = None,
     verbose: VerboseOption = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
@@ -57,6 +61,8 @@ def history(
 
     if payloads and not reveal:
         raise Failure(Exit.USAGE, "what came in holds personal data: give --reveal with --payloads")
+    if html is not None:
+        check_new(html)
     settings = settings_of(data)
     stream = stream_of(settings, key)
     with ExitStack() as stack:
@@ -85,21 +91,13 @@ def history(
 
 
 def _write(file: Path, lived: "Life", zone: str, *, revealed: bool) -> None:
-    import os  # noqa: PLC0415
     from datetime import datetime  # noqa: PLC0415
 
     from domain.timehub import zone_of  # noqa: PLC0415
     from runners.life_page import page  # noqa: PLC0415
 
     made_at = datetime.now(zone_of(zone)).isoformat(timespec="seconds")
-    text = page(lived, zone=zone, made_at=made_at, revealed=revealed)
-    try:
-        # For its owner's eyes only: what is in it may be a customer's.
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be written: {error.strerror}") from error
+    write_new(file, page(lived, zone=zone, made_at=made_at, revealed=revealed).encode())
 
 
 def _turn(turn: "Turn", stream: str) -> "Tree":

@@ -24,8 +24,9 @@ from runners.commands.common import (
 from runners.naming import orders_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from adapters.storage.scan import Scan
     from runners.history import Clock
     from runners.moments import Counting
     from runners.settings import Settings
@@ -210,20 +211,22 @@ def diff(
 # --- parts
 
 
-def stream_of(settings: "Settings", key: str) -> str:
-    """Return the stream that a person means by a key.
+def stream_of(settings: "Settings", key: str, find: "Callable[[Scan, str], str] | None" = None) -> str:
+    """Return the stream that a person means by a key; `find` instead of `find_stream`.
 
     Raises:
         Failure: none is meant, or several.
     """
     from domain.ids import BadId  # noqa: PLC0415
     from runners.audited import scan_of  # noqa: PLC0415
-    from runners.history import UnknownKey, find_stream  # noqa: PLC0415
+    from runners.history import SeveralKeys, UnknownKey, find_stream  # noqa: PLC0415
 
     try:
         with closing(scan_of(settings)()) as scan:
-            return find_stream(scan, key)
-    except (UnknownKey, BadId) as error:
+            return (find or find_stream)(scan, key)
+    except (SeveralKeys, BadId) as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    except UnknownKey as error:
         raise Failure(Exit.REFUSED, str(error)) from error
 
 
@@ -253,13 +256,13 @@ def moment_of(
     if at is not None and position is not None:
         raise Failure(Exit.USAGE, "give --at or --position, not both")
     if position is not None and position > head:
-        raise Failure(Exit.USAGE, f"the log ends at position {head:,}")
+        raise Failure(Exit.REFUSED, f"the log ends at position {head:,}")
     if at is None:
         return head if position is None else position
     try:
         return position_at(log, read_moment(at, settings.zone), clock)
     except ValueError as error:
-        raise Failure(Exit.USAGE, str(error)) from error
+        raise Failure(Exit.USAGE, f"--at: {error}") from error
 
 
 def window_of(log: "Counting", settings: "Settings", from_: str, to: str, clock: "Clock") -> tuple[int, int]:

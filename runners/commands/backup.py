@@ -35,7 +35,7 @@ def backup(
 
     Read models and feeds are not in it: they are made again from the log.
     """
-    from runners.backup import BackupError, make_backup  # noqa: PLC0415
+    from runners.backup import BackupError, NoPlace, make_backup  # noqa: PLC0415
 
     settings = settings_of(data)
     if not target.name:
@@ -45,6 +45,10 @@ def backup(
     keys = keys or target.with_name(target.name + ".keys")
     try:
         manifest = make_backup(settings, target, keys)
+    except NoPlace as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{target} cannot be written: {error.strerror or error}") from error
     except BackupError as error:
         raise Failure(Exit.REFUSED, str(error)) from error
     if json:
@@ -77,7 +81,7 @@ def restore(
 ) -> Exit:
     """Bring a backup back into a new data directory, as a new generation of the log."""
     from domain.ports import LogDamaged  # noqa: PLC0415
-    from runners.backup import BackupError  # noqa: PLC0415
+    from runners.backup import BackupError, NoPlace  # noqa: PLC0415
     from runners.backup import restore as bring_back  # noqa: PLC0415
     from runners.erasures import register_of  # noqa: PLC0415
     from runners.settings import Settings  # noqa: PLC0415
@@ -88,6 +92,8 @@ def restore(
         raise Failure(Exit.USAGE, f"{erasures} is no register of erasures")
     try:
         restored = bring_back(place, data, keys, folder, erasures)
+    except NoPlace as error:
+        raise Failure(Exit.USAGE, str(error)) from error
     except (BackupError, LogDamaged) as error:
         raise Failure(Exit.REFUSED, str(error)) from error
     if json:

@@ -128,7 +128,7 @@ def try_(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonOpt
 
     settings = settings_of(data)
     with usable(Exit.REFUSED):
-        service = named(CARRIERS.load(settings.path), name, "track service", Exit.REFUSED)
+        service = named(CARRIERS.load(settings.path), name, "track service")
         said = asyncio.run(_check(settings, service))
     if json:
         print_json({"service": name, "said": said})
@@ -143,7 +143,7 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
     from runners.services import CARRIERS  # noqa: PLC0415
 
     with usable(Exit.REFUSED), CARRIERS.editing(settings_of(data).path) as services:
-        services.remove(named(services, name, "track service", Exit.REFUSED))
+        services.remove(named(services, name, "track service"))
     return removed(name, json=json)
 
 
@@ -198,14 +198,20 @@ def moment_of(text: str) -> int:
     import time  # noqa: PLC0415
     from datetime import datetime  # noqa: PLC0415
 
+    from domain.timehub import YEAR_MAX, YEAR_MIN  # noqa: PLC0415
+
     if not text:
         return time.time_ns() // 1_000_000
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
-        raise Failure(Exit.USAGE, f"--at {text[:40]!r}: write a time with its offset, 2026-03-01T10:00:00+08:00")
+    if at is None or at.tzinfo is None or not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise Failure(
+            Exit.USAGE,
+            f"--at {text[:40]!r}: write a time with its offset, 2026-03-01T10:00:00+08:00, of the years {YEAR_MIN} to "
+            f"{YEAR_MAX}",
+        )
     return round(at.timestamp() * 1000)
 
 

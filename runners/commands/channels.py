@@ -473,7 +473,7 @@ def _one(connections: "Sequence[Connection]", name: str, settings: "Settings") -
     if found is None:
         known = ", ".join(each.name for each in connections)
         raise Failure(
-            Exit.USAGE,
+            Exit.REFUSED,
             f"there is no connection {name!r} in {settings.data}; "
             + (f"known are {known}" if known else "none has been added yet (`orderspine channels add`)"),
         )

@@ -24,9 +24,10 @@ class Exit(IntEnum):
 
     OK = 0
     REFUSED = 1
-    """A check failed, or something was refused or quarantined."""
+    """A check failed, something was refused or quarantined, or the data know nothing of that name."""
     USAGE = 2
-    """Wrong use: an option, a value, a file that is not there."""
+    """Wrong use: an option, a word this program does not know, a name that fits several, a file that is not there or
+    cannot be written. Whatever the data are: with these words it is never done."""
     NOT_RUNNING = 3
     """It needs a running `orderspine up`."""
     DATA = 4
@@ -58,6 +59,18 @@ CommandIdOption = Annotated[
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))]
 """How many rows are shown: as many as a person or a program can still take in one piece."""
 NOT_NEGATIVE = validators.Number(gte=0)
+
+
+def not_blank(_: object, text: str) -> None:
+    """Check what is recorded and read by people: blanks say nothing.
+
+    Raises:
+        ValueError: there is nothing but blanks.
+    """
+    if not text.strip():
+        raise ValueError("Must not be blank: it is recorded.")
+
+
 ORDERS_MAX = 10_000_000
 """Most orders of one simulated day: thousands of times the merchant's peak, and days of work."""
 Orders = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=ORDERS_MAX))]
@@ -135,6 +148,31 @@ def rows_in(file: Path, read: "Callable[[bytes], tuple[list[R], list[str]]]", no
         more = f"\n  and {len(errors) - ERRORS_SHOWN_MAX} more" if len(errors) > ERRORS_SHOWN_MAX else ""
         raise Failure(Exit.REFUSED, f"{file.name}: {nothing}, because of\n  {shown}{more}")
     return rows, raw
+
+
+def check_new(file: Path) -> None:
+    """Say at once that a file cannot be written because it is there: before there is any work to lose.
+
+    Raises:
+        Failure: something is there already.
+    """
+    if file.exists() or file.is_symlink():
+        raise Failure(Exit.USAGE, f"{file} exists already; name another file")
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Write a new file, whole or not at all, for its owner's eyes only: what is in it may be a customer's.
+
+    Raises:
+        Failure: it is there already, or cannot be written.
+    """
+    from adapters.storage.durable import write_whole  # noqa: PLC0415
+
+    check_new(file)
+    try:
+        write_whole(file, content, 0o600)
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def quiet_log() -> None:

@@ -21,6 +21,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    write_new,
 )
 from runners.commands.fulfil import OrderName
 
@@ -133,11 +134,7 @@ def document(
         raw = open_sealed(data_key_of(settings, key), key, payload.sealed)
     except SealBroken as error:
         raise Failure(Exit.REFUSED, f"{error}: `orderspine audit verify` shows what else was changed") from error
-    try:
-        with to.open("xb") as file:
-            file.write(raw)
-    except FileExistsError:
-        raise Failure(Exit.USAGE, f"{to} exists already; name another file") from None
+    write_new(to, raw)
     if json:
         print_json({"document": name, "kind": found["kind"], "bytes": len(raw), "file": str(to)})
     else:

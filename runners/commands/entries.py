@@ -34,7 +34,7 @@ def usable(unusable: Exit = Exit.USAGE) -> Iterator[None]:
         raise Failure(Exit.REFUSED, str(error)) from error
 
 
-def named(entries: Sequence[N], name: str, what: str, unknown: Exit = Exit.USAGE) -> N:
+def named(entries: Sequence[N], name: str, what: str) -> N:
     """Return the entry of that name.
 
     Raises:
@@ -44,7 +44,7 @@ def named(entries: Sequence[N], name: str, what: str, unknown: Exit = Exit.USAGE
         if each.name == name:
             return each
     known = ", ".join(each.name for each in entries) or "none"
-    raise Failure(unknown, f"there is no {what} {name}; there are: {known}")
+    raise Failure(Exit.REFUSED, f"there is no {what} {name[:80]!r}; there are: {known}")
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -199,11 +199,13 @@ def _span(begin: str | None, end: str | None, channels: tuple[str, ...], zone: s
     from runners.exporting.reading import Span  # noqa: PLC0415
     from runners.history import read_moment  # noqa: PLC0415
 
+    option = "--from"
     try:
         from_ms = None if begin is None else read_moment(begin, zone, begins=True)
+        option = "--to"
         to_ms = None if end is None else read_moment(end, zone)
     except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, str(error)) from error
+        raise Failure(Exit.USAGE, f"{option}: {error}") from error
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise Failure(Exit.USAGE, f"--from {begin} is later than --to {end}")
     return Span(from_ms, to_ms, frozenset(channels))
@@ -220,10 +222,10 @@ def _written(out: Path, force: bool, json: bool, write: "Callable[[Path, Progres
         raise Failure(Exit.USAGE, f"{out} is there already: name another file, or give --force") from error
     except NoPlainFile as error:
         raise Failure(Exit.USAGE, f"{out} is a directory, a link or a device: name a file") from error
-    except FileNotFoundError as error:
-        if out.parent.exists():
-            raise
-        raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}") from error
+    except OSError as error:
+        if not out.parent.exists():
+            raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}") from error
+        raise Failure(Exit.USAGE, f"{out} cannot be written: {error.strerror or error}") from error
     size = out.stat().st_size
     if json:
         print_json({"file": str(out), "bytes": size, **told})

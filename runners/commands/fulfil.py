@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from runners.commands.acting import SENDING, Sending, interception_of
-from runners.commands.common import Exit, Failure
+from runners.commands.common import Exit, Failure, not_blank
 from runners.commands.lots import LotOption, lots_of
 
 OrderName = Annotated[
@@ -102,7 +102,7 @@ def cancel(
     order: OrderName,
     /,
     *,
-    reason: Annotated[str, Parameter(help="Why; it is recorded. Name no customer in it.")],
+    reason: Annotated[str, Parameter(validator=not_blank, help="Why; it is recorded. Name no customer in it.")],
     line: Annotated[
         tuple[str, ...], Parameter(help="LINE=UNITS: only so many units of this line; may be given again.")
     ] = (),

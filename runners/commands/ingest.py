@@ -63,7 +63,7 @@ def ingest(
 ) -> Exit:
     """Take in orders from files: says accepted only after the commit; doing it twice changes nothing."""
     from runners.commands.mapping import cutting_channels  # noqa: PLC0415
-    from runners.handed_in import files_under  # noqa: PLC0415
+    from runners.handed_in import files_under, name_of  # noqa: PLC0415
 
     if not paths:
         raise Failure(Exit.USAGE, "name the files or folders to take in, for example `orderspine ingest orders.csv`")
@@ -72,15 +72,17 @@ def ingest(
     if channel and channel not in known:
         raise Failure(Exit.USAGE, f"there is no channel {channel!r}; known are {', '.join(sorted(known))}")
     try:
-        files, passed = files_under(paths)
+        found = files_under(paths)
     except FileNotFoundError as error:
         raise Failure(Exit.USAGE, f"{error}: no such file or folder") from None
-    tally = Tally(files=len(files), skipped=[file.name for file in passed])
+    tally = Tally(files=len(found.taken), skipped=[name_of(file.name) for file in found.passed])
     began = time.monotonic()
     # What was answered before a Ctrl-C is told all the same.
     with _results(results) as result_file, contextlib.suppress(KeyboardInterrupt):
         tally.results = result_file
-        asyncio.run(_take_in(settings, files, known, channel, shop, tally, quiet=json))
+        for file, why in found.unread:
+            tally.add_unread(file, why)
+        asyncio.run(_take_in(settings, found.taken, known, channel, shop, tally, quiet=json))
         tally.whole = True
     tally.seconds = time.monotonic() - began
     if json:
@@ -160,13 +162,14 @@ class Tally:
             self.results.add(number, [_answered(file, cut, reply) for (file, cut), reply in told])
 
     def add_unread(self, file: Path, reason: str) -> None:
-        """Note a file that could not be read to its end."""
+        """Note a file that could not be read to its end, or a folder that could not be looked into."""
+        from runners.handed_in import name_of  # noqa: PLC0415
         from runners.result_file import Answered  # noqa: PLC0415
 
-        self.unread.append((file.name, reason))
+        self.unread.append((name_of(file.name), reason))
         if self.results is not None:
             self.results.add_last(
-                Answered(str(file), (), "", "未读完 not read to its end", f"{reason}; take it in again")
+                Answered(name_of(file), (), "", "未读完 not read to its end", f"{reason}; take it in again")
             )
 
     def add(self, mail: "Mail", reply: "Reply") -> None:
@@ -219,11 +222,14 @@ class Tally:
 
 def _answered(file: Path, cut: "Cut", reply: "Reply") -> "Answered":
     from domain.mail import ChannelPayload  # noqa: PLC0415
+    from runners.handed_in import name_of  # noqa: PLC0415
     from runners.result_file import Answered  # noqa: PLC0415
 
     body: ChannelPayload | AsideReport = cut.mail.body  # type: ignore[assignment]  # ingest mails nothing else
     key = cut.mail.to.removeprefix("order-") if isinstance(body, ChannelPayload) else _named(body)
-    return Answered(str(file), cut.rows, key, outcome_word(reply.outcome), reply.reason or getattr(body, "reason", ""))
+    return Answered(
+        name_of(file), cut.rows, key, outcome_word(reply.outcome), reply.reason or getattr(body, "reason", "")
+    )
 
 
 def _named(body: "AsideReport") -> str:
@@ -317,7 +323,7 @@ def batches(files: Sequence[Path], cutter: "Cutter", tally: Tally, now_ms: Calla
 
 def _documents(files: Sequence[Path], tally: Tally) -> "Iterator[tuple[Path, Document]]":
     """Return the documents of files; one that cannot be read stops none of the others."""
-    from runners.handed_in import documents_of  # noqa: PLC0415
+    from runners.handed_in import documents_of, name_of  # noqa: PLC0415
 
     for file in files:
         before = tally.documents
@@ -328,7 +334,7 @@ def _documents(files: Sequence[Path], tally: Tally) -> "Iterator[tuple[Path, Doc
             tally.add_unread(file, error.strerror or str(error))
         else:
             if tally.documents == before:
-                tally.empty.append(file.name)
+                tally.empty.append(name_of(file.name))
 
 
 def _now_ms() -> int:

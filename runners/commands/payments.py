@@ -137,7 +137,7 @@ def remove(name: ServiceName, /, *, data: DataOption = DATA_DEFAULT, json: JsonO
     from runners.services import PAYMENTS  # noqa: PLC0415
 
     with usable(Exit.REFUSED), PAYMENTS.editing(settings_of(data).path) as services:
-        services.remove(named(services, name, "payment service", Exit.REFUSED))
+        services.remove(named(services, name, "payment service"))
     return removed(name, json=json)
 
 

@@ -16,6 +16,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    not_blank,
     print_json,
     say,
     settings_of,
@@ -123,7 +124,9 @@ def reject(
     approval: Annotated[str, Parameter(name="FORM", help="The approval's name (`desk` shows it), or how it begins.")],
     /,
     *,
-    reason: Annotated[str, Parameter(help="Why not; it is sealed with the order's personal data.")],
+    reason: Annotated[
+        str, Parameter(validator=not_blank, help="Why not; it is sealed with the order's personal data.")
+    ],
     who: Who = WHO,
     sending: Sending = SENDING,
 ) -> Exit:

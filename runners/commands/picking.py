@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
-from runners.commands.acting import GOOD, act, command_id_of, mail_of, order_of, send
+from runners.commands.acting import GOOD, act, command_id_of, mail_of, order_to_act_on, send
 from runners.commands.common import (
     DATA_DEFAULT,
     CommandIdOption,
@@ -74,7 +74,7 @@ def scan(
     if not 1 <= units <= QUANTITY_MAX:
         raise Failure(Exit.USAGE, f"--units: from 1 to {QUANTITY_MAX:,}")
     settings = settings_of(data)
-    key = order_of(settings, order)
+    key = order_to_act_on(settings, order)
     own = command_id_of(command_id)
     body = (
         UnscanItem(own, code.strip(), allocation, units)

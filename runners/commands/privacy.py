@@ -22,6 +22,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    write_new,
 )
 from runners.commands.people import WHO, Who
 from runners.naming import orders_named
@@ -240,7 +241,7 @@ def disclose(
     if out is None:
         print(as_json(document).decode(), end="")  # noqa: T201  the document itself
         return Exit.OK
-    _write_private(out, as_html(document, "个人信息 Personal data") if out.suffix == ".html" else as_json(document))
+    write_new(out, as_html(document, "个人信息 Personal data") if out.suffix == ".html" else as_json(document))
     say(f"{out}: {len(person.orders)} order(s). It holds personal data in clear: hand it over, then delete it")
     return Exit.OK
 
@@ -382,7 +383,7 @@ def scrub(
 ) -> Exit:
     """Say which copies of the keys still hold keys of forgotten persons; with --rewrite take these out of them."""
     from runners import erasures as erasing  # noqa: PLC0415
-    from runners.backup import BackupError, scrub_keys  # noqa: PLC0415
+    from runners.backup import BackupError, NoPlace, scrub_keys  # noqa: PLC0415
 
     settings = settings_of(data)
     if not files:
@@ -394,6 +395,8 @@ def scrub(
     for each in files:
         try:
             found[str(each)] = scrub_keys(each, asked, rewrite=rewrite)
+        except NoPlace as error:
+            raise Failure(Exit.USAGE, str(error)) from error
         except BackupError as error:
             raise Failure(Exit.REFUSED, str(error)) from error
         left += 0 if rewrite else found[str(each)]
@@ -469,10 +472,3 @@ def _wait_for(settings: "Settings", request: str) -> bool:
                     return True
             time.sleep(0.1)
     return False
-
-
-def _write_private(file: Path, data: bytes) -> None:
-    import os  # noqa: PLC0415
-
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(data)

@@ -15,6 +15,7 @@ from runners.commands.common import (
     Failure,
     JsonOption,
     escape,
+    not_blank,
     print_json,
     say,
     settings_of,
@@ -116,7 +117,9 @@ def explain(
     difference: Annotated[str, Parameter(help="Id of the difference (d-…).")],
     /,
     *,
-    reason: Annotated[str, Parameter(help="Why the two differ; it is recorded as it is. Name no person in it.")],
+    reason: Annotated[
+        str, Parameter(validator=not_blank, help="Why the two differ; it is recorded as it is. Name no person in it.")
+    ],
     command_id: CommandIdOption = "",
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,

@@ -36,11 +36,11 @@ def schemas(
         return Exit.OK
     name, of_tag = named(tag)
     if name not in contract.shapes:
-        raise Failure(Exit.REFUSED, f"there is no schema {tag[:80]!r}: `orderspine schemas` lists them")
+        raise Failure(Exit.USAGE, f"there is no schema {tag[:80]!r}: `orderspine schemas` lists them")
     wanted = version or (of_tag if name != tag else contract.newest(name))
     found = contract.shapes[name].get(str(wanted))
     if found is None:
         there = ", ".join(contract.shapes[name])
-        raise Failure(Exit.REFUSED, f"{name} has no version {wanted}: there are {there}")
+        raise Failure(Exit.USAGE, f"{name} has no version {wanted}: there are {there}")
     print_json(found)
     return Exit.OK

@@ -88,6 +88,8 @@ def simulate(
         if source is not None:
             raise Failure(Exit.USAGE, "--from takes a file and --platforms makes orders: leave one out")
         return simulate_platforms(orders, seed, speed, channel, keep=keep, data=data, json=json)
+    if keep:
+        raise Failure(Exit.USAGE, "--keep goes with --platforms: a day without them makes no connections")
     from runners.simulating.feed import FeedBehind  # noqa: PLC0415
     from runners.simulating.retail import BadSource  # noqa: PLC0415
     from runners.simulating.world import CHANNELS  # noqa: PLC0415

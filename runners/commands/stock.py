@@ -18,6 +18,7 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    not_blank,
     outcome_word,
     print_json,
     rows_in,
@@ -56,7 +57,10 @@ app = App(
 
 WarehouseOption = Annotated[str, Parameter(help="Code of the warehouse.")]
 OwnDocument = Annotated[str, Parameter(name="--document", help="Number of this act; made anew if left out.")]
-DocumentOption = Annotated[str, Parameter(help="Number of the document behind it; the same one again changes nothing.")]
+DocumentOption = Annotated[
+    str,
+    Parameter(validator=not_blank, help="Number of the document behind it; the same one again changes nothing."),
+]
 
 
 @app.command
@@ -147,7 +151,7 @@ def adjust(
     /,
     *,
     by: Annotated[int, Parameter(help="Units to add; negative to take away.", allow_leading_hyphen=True)],
-    reason: Annotated[str, Parameter(help="Why; it is recorded.")],
+    reason: Annotated[str, Parameter(validator=not_blank, help="Why; it is recorded.")],
     document: Annotated[str, Parameter(help="Number of the count; made anew if left out.")] = "",
     warehouse: WarehouseOption = "A",
     data: DataOption = DATA_DEFAULT,

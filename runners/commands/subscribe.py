@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, printable, say, settings_of
+from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, moment_said, printable, say, settings_of
 from runners.commands.subscribers import FEED_NAMES, ChannelOption, KindOption, TypeOption
 
 if TYPE_CHECKING:
     from adapters.nats.feed import Event, Page, Place
+    from runners.settings import Settings
 
 POLL_S = 0.5
 WAIT_S = 20.0
@@ -48,9 +49,11 @@ def subscribe(
     if feed not in FEEDS:
         raise Failure(Exit.USAGE, f"there is no feed {feed[:80]!r}; there are {', '.join(FEEDS)}")
     places = {"start": Place(), "new": NEW}
-    if from_ not in places and not (from_.isdecimal() and len(from_) <= 18):  # noqa: PLR2004  digits of 63 bits
+    if from_ not in places and not (from_.isascii() and from_.isdecimal() and len(from_) <= 18):  # noqa: PLR2004  digits of 63 bits
         raise Failure(Exit.USAGE, f"--from {from_[:80]}: say start, new, or a position (a whole number)")
     place = places.get(from_) or Place("", int(from_))
+    # Who reads from elsewhere has no settings of the merchant: there times stay as they came, in UTC and marked so.
+    settings = None if creds is not None else settings_of(data)
     only = {"kinds": kind or [], "channels": channel or [], "types": type_ or []}
 
     async def tail() -> None:
@@ -61,10 +64,11 @@ def subscribe(
 
         while True:
             try:
-                async with contextlib.aclosing(_pages(feed, here, only, creds, data, wait=not until_end)) as pages:
+                async with contextlib.aclosing(_pages(feed, here, only, creds, settings, wait=not until_end)) as pages:
                     async for page in pages:
                         for event in page.events:
-                            sys.stdout.write(_line(event, json=json) + "\n")
+                            line = _document(event) if json else _line(event, settings)
+                            sys.stdout.write(line + "\n")
                         sys.stdout.flush()
                         at = page.place
                         if until_end and page.place.position == page.head:
@@ -89,14 +93,15 @@ async def _pages(
     place: Callable[[], "Place"],
     only: dict[str, list[str]],
     creds: Path | None,
-    data: Path,
+    settings: "Settings | None",
     *,
     wait: bool,
 ) -> "AsyncGenerator[Page, None]":
-    if creds is None:
-        async for page in _own_pages(feed, place, only, data):
+    if settings is not None:
+        async for page in _own_pages(feed, place, only, settings):
             yield page
         return
+    assert creds is not None
     import nats.errors  # noqa: PLC0415
 
     from adapters.nats.feed import Feed, credentials  # noqa: PLC0415
@@ -122,7 +127,7 @@ async def _pages(
 
 
 async def _own_pages(
-    feed: str, place: Callable[[], "Place"], only: dict[str, list[str]], data: Path
+    feed: str, place: Callable[[], "Place"], only: dict[str, list[str]], settings: "Settings"
 ) -> "AsyncGenerator[Page, None]":
     """Read the files or the database as they are; nobody has to answer."""
     from adapters.nats.feed import Event, FeedRefused, Page, Place  # noqa: PLC0415
@@ -133,7 +138,6 @@ async def _own_pages(
     filter_ = Filter(tuple(only["kinds"]), tuple(only["channels"]), tuple(only["types"]))
     if wrong := filter_.faults():
         raise Failure(Exit.USAGE, wrong)
-    settings = settings_of(data)
     with (
         contextlib.closing(open_log(settings, read_only=True)) as log,
         contextlib.closing(open_read_models(settings)) as read_models,
@@ -154,15 +158,20 @@ async def _own_pages(
                 await asyncio.sleep(POLL_S)
 
 
-def _line(event: "Event", *, json: bool) -> str:
-    """Return an event as a line for people, or for programs."""
+def _document(event: "Event") -> str:
+    """Return an event as a line for programs."""
     import msgspec  # noqa: PLC0415
 
-    if json:
-        headers = {name.removeprefix("ce-"): value for name, value in event.headers.items()}
-        body = {**headers, "position": event.position, "data": msgspec.Raw(event.data or b"null")}
-        return msgspec.json.encode(body).decode()
+    headers = {name.removeprefix("ce-"): value for name, value in event.headers.items()}
+    body = {**headers, "position": event.position, "data": msgspec.Raw(event.data or b"null")}
+    return msgspec.json.encode(body).decode()
+
+
+def _line(event: "Event", settings: "Settings | None") -> str:
+    """Return an event as a line for people, its time in the merchant's zone where that is known."""
     time = event.headers.get("ce-time", "")
+    if settings is not None:
+        time = moment_said(time, settings.zone)
     text = event.data.decode("utf-8", "replace")
     if len(text) > SHOWN_CHARS:
         text = text[: SHOWN_CHARS - 1] + "…"

@@ -95,9 +95,11 @@ def add(
     for each in wants.channels:
         channel_of(settings, each)
     generation, head = _log_of(settings)
+    if start is not None and start > head + 1:
+        raise Failure(Exit.REFUSED, f"the log ends at {head}: what comes next is event {head + 1}")
     with _open(settings) as store, _vault(settings) as vault:
         secret = new_secret(vault)
-        position = head if start is None else min(start - 1, head)
+        position = head if start is None else start - 1
         give_up_ms = round(give_up_days * DAY_S * 1000)
         made = Subscriber(
             name, url, wants, "active", "", generation, position, secret, "", 0, give_up_ms, time.time_ns() // 1_000_000

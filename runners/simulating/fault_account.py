@@ -163,9 +163,10 @@ class Verdict(msgspec.Struct):
 
     @property
     def transitions(self) -> float:
-        """Share of transitions that came about by themselves, in percent."""
+        """Share of transitions that came about by themselves, in percent; of a day stopped before any, all of them."""
         moves = sum(count for count, _ in self.stages.values())
-        return 100 * (moves - sum(by_hand for _, by_hand in self.stages.values())) / moves
+        by_hand = sum(by_hand for _, by_hand in self.stages.values())
+        return 100 * (moves - by_hand) / moves if moves else 100.0
 
     @property
     def per_order(self) -> float:

@@ -218,6 +218,12 @@ class EventLogContract:
         assert all([event.version for event in found.events] == [1, 2, 3] for found in loaded.values())
         assert places(list(loaded["s7"].events)) == [(8, "s7", 1), (308, "s7", 2), (608, "s7", 3)]
 
+    def test_a_stream_that_is_named_twice_is_loaded_once(self, log: RecorderLog) -> None:
+        log.append([record("a", 1), record("a", 2), record("b", 1)], snapshots=[StoredSnapshot("b", 1, "b.v1", b"b")])
+        loaded = log.select_many(["a", "b", "a", "b"])
+        assert [event.version for event in loaded["a"].events] == [1, 2]
+        assert (loaded["b"].snapshot, list(loaded["b"].events)) == (StoredSnapshot("b", 1, "b.v1", b"b"), [])
+
     def test_a_snapshot_stands_for_the_events_before_it(self, log: RecorderLog) -> None:
         snapshot = StoredSnapshot("a", 2, "stock.v1", b"folded")
         log.append([record("a", 1), record("a", 2), record("b", 1)], snapshots=[snapshot])

@@ -63,8 +63,14 @@ def test_a_page_is_for_its_owner_only(data: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert key_of(3) in file.read_text()
     assert "Wang" not in file.read_text()
-    assert orderspine("audit", "history", "10003", "--reveal", "--html", file, "--data", data).code == 0
-    assert "Wang" in file.read_text()
+    again = orderspine("audit", "history", "10003", "--reveal", "--html", file, "--json", "--data", data)
+    assert again.code == 2
+    assert again.json["error"] == f"{file} exists already; name another file"
+    assert "Wang" not in file.read_text(), "a page that somebody keeps is not written over"
+    revealed = tmp_path / "revealed.html"
+    assert orderspine("audit", "history", "10003", "--reveal", "--html", revealed, "--data", data).code == 0
+    assert "Wang" in revealed.read_text()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["life.html", "revealed.html"]
 
 
 def test_recorded_rules_change_nothing_and_history_is_not_touched(data: Path) -> None:
@@ -81,8 +87,9 @@ def test_recorded_rules_change_nothing_and_history_is_not_touched(data: Path) ->
         (("as-of", "colours"), 2, "there are orders, inventory"),
         (("as-of", "orders", "--where", "state"), 2, "COLUMN=VALUE"),
         (("as-of", "orders", "--where", "colour=red"), 2, "has no column 'colour'"),
-        (("as-of", "orders", "--position", "99999999"), 2, "the log ends at position"),
-        (("as-of", "orders", "--at", "soon"), 2, "soon"),
+        (("as-of", "orders", "--position", "99999999"), 1, "the log ends at position"),
+        (("as-of", "orders", "--at", "soon"), 2, "--at: cannot read the time 'soon'"),
+        (("state", "10003", "--at", "soon"), 2, "--at: cannot read the time 'soon'"),
         (("as-of", "orders", "--at", "2026-02-09", "--position", "1"), 2, "not both"),
         (("as-of", "orders", "--key", "nobody"), 1, "the log knows no 'nobody'"),
         (("diff", "--from", "@20", "--to", "@10"), 2, "--from is behind --to"),

@@ -207,7 +207,7 @@ def test_a_restore_replaces_nothing_and_leaves_nothing_behind(data: Path, tmp_pa
 def test_keys_that_would_not_be_apart_are_refused_before_anything_is_written(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, keys: str
 ) -> None:
-    assert run(["backup", str(tmp_path / name), "--keys", str(tmp_path / keys), "--data", str(data)]) == 1
+    assert run(["backup", str(tmp_path / name), "--keys", str(tmp_path / keys), "--data", str(data)]) == 2
     assert "keys must be kept apart" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -274,6 +274,6 @@ def test_the_verbs_say_what_happened(data: Path, tmp_path: Path, capsys: pytest.
     again = str(tmp_path / "again")
     assert run(["restore", str(tmp_path / "copy.tar"), "--data", again]) == 0
     assert "personal data shows as missing" in capsys.readouterr().err
-    assert run(["restore", str(tmp_path / "copy.tar"), "--data", again]) == 1
+    assert run(["restore", str(tmp_path / "copy.tar"), "--data", again]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert run(["audit", "verify", "--data", again]) == 0

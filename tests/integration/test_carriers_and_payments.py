@@ -274,6 +274,10 @@ def test_a_parcel_that_comes_back_is_told_to_service_and_people_may_record_what_
     )
     assert said.code == 1
     assert "no parcel" in said.err + said.out
+    for at in ("2026-03-01T10:00", "0001-01-01T00:00+08:00", "soon"):
+        early = ("--tracking", "SF2001", "--state", "signed", "--at", at)
+        said = orderspine("record-track", "generic:web:E-1", *early, "--data", merchant.data)
+        assert (said.code, f"--at '{at}': write a time with its offset" in said.err) == (2, True)
 
 
 def test_a_service_can_be_taken_away(merchant: Merchant) -> None:

@@ -116,6 +116,41 @@ def test_help_needs_nothing_heavy() -> None:
 # --- how it ends
 
 
+@pytest.mark.parametrize("name", ["taobao:s1:7701", "order-taobao:s1:7701"])
+def test_an_act_on_an_order_that_nobody_has_told_of_is_not_sent(up: Running, name: str) -> None:
+    colleague = ("--person", "wu", "--role", "sales")
+    for words in (
+        ("cancel", name, "--reason", "a slip"),
+        ("scan-out", name),
+        ("scan", name, "SKU-1"),
+        ("resolve", name, "stock", "--decision", "release"),
+        ("comment", name, "is it there?", *colleague),
+        ("complain", name, "--cause", "late", "--channel", "phone", *colleague),
+    ):
+        said = up.run(*words)
+        assert (said.code, "no channel has sent such an order as taobao:s1:7701, so nothing was done" in said.err) == (
+            1,
+            True,
+        ), (words, said.err)
+    assert up.run("audit", "history", name).code == 1, "nothing of it stands in the log"
+
+
+def test_an_act_may_come_before_its_order_where_that_is_meant(up: Running, tmp_path: Path) -> None:
+    early = up.run("cancel", "taobao:s1:7702", "--reason", "customer", "--early")
+    assert (early.code, "waits for its order" in early.err) == (0, True)
+    assert up.run("scan-out", "taobao:s1:7702").code == 1, "what waits is no word of a channel"
+    taken_in(up, tmp_path, trade("7702"))
+    until(lambda: state_of(up, "7702") == "cancelled")
+
+
+def test_an_order_that_came_in_just_now_can_be_acted_on(up: Running, tmp_path: Path) -> None:
+    """The log knows it before the read models do."""
+    file = tmp_path / "trades.json"
+    file.write_text(json.dumps(trade("7703")))
+    assert up.run("ingest", file, "--shop", "s1").code == 0
+    assert up.run("cancel", "taobao:s1:7703", "--reason", "customer").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -132,6 +167,7 @@ def test_help_needs_nothing_heavy() -> None:
         (["cancel", "1", "--reason", "r", "--line", f"a={'9' * 5000}"], 2, "from 1 to 1,000,000,000"),
         (["simulate", "--speed", "nan"], 2, "--speed"),
         (["simulate", "--orders", "0"], 2, "--orders. Must be >= 1"),
+        (["simulate", "--keep"], 2, "--keep goes with --platforms"),
         (["ship", "1", "--tracking", "", "--carrier", "SF"], 2, "may not be empty"),
         (["scan-out", "1", "--tracking", "SF1"], 2, "both --tracking and --carrier"),
         (["stock", "adjust", "SKU-1", "--by", f"-{'9' * 30}", "--reason", "r"], 2, "--by: at most 1,000,000,000"),
@@ -140,6 +176,11 @@ def test_help_needs_nothing_heavy() -> None:
         (["audit", "state", "1", "--position", "-1"], 2, "--position. Must be >= 0"),
         (["audit", "verify", "--jobs", "-1"], 2, "--jobs. Must be >= 0"),
         (["audit", "verify", "--jobs", "9" * 30], 2, "--jobs. Must be <= 1024"),
+        (["cancel", "1", "--reason", " "], 2, "--reason. Must not be blank"),
+        (["reject", "1", "credit", "--reason", ""], 2, "--reason. Must not be blank"),
+        (["stock", "adjust", "SKU-1", "--by", "1", "--reason", ""], 2, "--reason. Must not be blank"),
+        (["stock", "receive", "SKU-1=1", "--document", " "], 2, "--document. Must not be blank"),
+        (["cancel", "1", "--reason", "r", "--empty-line"], 2, "Unknown option"),
         (["orders"], 4, "there is no OrderSpine data in"),
         (["status"], 4, "orderspine up --data"),
     ],
@@ -152,6 +193,68 @@ def test_wrong_use_ends_with_its_code_and_a_sentence(
     assert said.code == code
     assert sentence in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["order", "77"],
+        ["order", "taobao:s1:77"],
+        ["thread", "taobao:s1:77"],
+        ["service", "list", "taobao:s1:77"],
+        ["after-sale", "list", "taobao:s1:77"],
+        ["track", "taobao:s1:77"],
+        ["audit", "history", "taobao:s1:77"],
+        ["audit", "state", "warehouse-Z"],
+        ["audit", "as-of", "orders", "--position", "999999"],
+        ["webhooks", "add", "erp", "http://127.0.0.1:9/", "--from", "999999"],
+        ["quarantine", "show", "nosuch"],
+        ["webhooks", "pause", "nosuch"],
+        ["channels", "remove", "nosuch"],
+        ["wms", "remove", "nosuch"],
+        ["carriers", "remove", "nosuch"],
+        ["payments", "remove", "nosuch"],
+        ["receivers", "remove", "nosuch"],
+        ["subscribers", "revoke", "nosuch"],
+        ["api-token", "remove", "nosuch"],
+    ],
+    ids=" ".join,
+)
+def test_what_the_data_do_not_know_is_told_with_one_code(up: Running, words: list[str]) -> None:
+    said = up.run(*words)
+    assert (said.code, said.out) == (1, ""), said.out
+    assert re.fullmatch(r"orderspine: .*\b(no|knows no|nothing|ends at)\b.*\n", said.err)
+
+
+def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
+    up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERSPINE_ZONE", "Mars/Olympus")
+    for words in (("orders",), ("audit", "history", "1"), ("kpi", "show"), ("status",)):
+        said = up.run(*words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err == (
+            "orderspine: zone: no time zone is called 'Mars/Olympus': use a name such as Asia/Shanghai or +08:00\n"
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["schemas", "nosuch"],
+        ["kpi", "show", "nosuch"],
+        ["subscribe", "nosuch"],
+        ["audit", "as-of", "nosuch"],
+        ["webhooks", "add", "erp", "http://127.0.0.1:9/", "--types", "nosuch"],
+        ["restore", "nosuch", "--data", "nowhere"],
+        ["ingest", "nosuch"],
+    ],
+    ids=" ".join,
+)
+def test_a_word_or_a_file_that_there_is_not_is_wrong_use(up: Running, words: list[str]) -> None:
+    said = orderspine(*words) if words[0] in ("restore", "schemas") else up.run(*words)
+    assert (said.code, said.out) == (2, "")
+    assert re.search(r"there is no .*nosuch|nosuch: no such file", said.err), said.err
 
 
 @pytest.mark.parametrize(
@@ -176,6 +279,14 @@ def test_who_reads_no_further_has_made_no_mistake() -> None:
             assert process.stderr is not None
             process.stdout.close()
             assert (process.stderr.read(), process.wait(60.0)) == (b"", 0), words
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_who_closes_what_is_written_to_has_made_no_mistake_either(closed: str) -> None:
+    for words, code in (("after-sale words", 0), ("after-sale words --json", 0), ("orders --limit 0", 2)):
+        line = f"exec {COMMAND} {words} {closed}"
+        said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert (said.returncode, "Traceback" in said.stderr) == (code, False), said.stderr
 
 
 @pytest.mark.parametrize(

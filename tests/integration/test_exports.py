@@ -545,6 +545,8 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(traded: Files, tmp_pat
     (tmp_path / "link").unlink()
     said = traded.export("cloudevents", "--out", tmp_path / "absent" / "o.jsonl")
     assert (said.code, "no directory" in said.err) == (2, True)
+    said = traded.export("cloudevents", "--out", "/proc/o.jsonl")
+    assert (said.code, "/proc/o.jsonl cannot be written" in said.err) == (2, True)
 
 
 def test_where_it_goes_wrong_nothing_is_left(traded: Files, tmp_path: Path) -> None:

@@ -331,6 +331,22 @@ def test_links_pipes_and_files_that_vanish_stop_nothing(
     assert sorted(said.json["skipped_files"]) == ["broken.json", "circle", "pipe.json"]
 
 
+def test_a_file_whose_name_is_no_utf_8_is_taken_in_and_told(up: Running, tmp_path: Path) -> None:
+    """As archives made on Chinese Windows leave them on other machines."""
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + "/订单.json".encode("gbk")))
+    try:
+        file.write_text(json.dumps(trade("9310")))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    shown = r"\xb6\xa9\xb5\xa5"
+    Path(file.with_suffix(".md")).write_text("")
+    Path(file.with_suffix(".csv")).write_text("")
+    said = up.run("ingest", tmp_path, "--shop", "names", "--results", tmp_path / "told", "--json")
+    assert said.json["outcomes"] == {"accepted": 1, "quarantined": 1}
+    assert said.json["skipped_files"] == [f"{shown}.md"]
+    assert f"/{shown}.json,1,taobao:names:9310" in (tmp_path / "told").read_text("utf-8-sig")
+
+
 def test_nothing_from_outside_steers_a_terminal(up: Running, tmp_path: Path) -> None:
     evil = "\x1b[31m\x1b]0;mine\x07\x9b2J\u202e[bold]"
     lines = {"order": [{"oid": "1", "num": 1, "price": "19.90", "title": evil, "outer_sku_id": evil}]}

@@ -181,6 +181,8 @@ def test_junk_is_unusable_and_no_crash(honest: Kept, tmp_path: Path) -> None:
 def test_a_proof_is_not_put_into_a_directory_that_is_not_there(honest: Kept, tmp_path: Path) -> None:
     said = orderspine("audit", "export", ORDER, "--data", honest.data, "--out", tmp_path / "none" / "order.json")
     assert (said.code, f"there is no directory {tmp_path / 'none'}" in said.err) == (2, True)
+    said = orderspine("audit", "export", ORDER, "--data", honest.data, "--out", "/proc/order.json")
+    assert (said.code, "/proc/order.json cannot be written: No such file" in said.err) == (2, True)
 
 
 def test_a_proof_reads_the_orders_rows_and_is_revealed_only_when_asked(honest: Kept) -> None:

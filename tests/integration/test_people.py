@@ -164,6 +164,7 @@ def test_enquiries_are_counted_with_their_repeats(up: Running) -> None:
         (("complain", ORDER, "--cause", "weather", *CHEN), 1, "known are gift_missing"),
         (("attach", ORDER, "none.pdf", "--kind", "invoice", *WU), 2, "none.pdf cannot be read: No such file"),
         (("document", ORDER, "x-1", "--to", "nowhere"), 1, "was ever attached"),
+        (("document", ORDER, "contract-1", "--to", "/proc/x"), 2, "/proc/x cannot be written: No such file"),
         (("request-approval", ORDER, "credit", "--of", "a b", *WU), 2, "--of 'a b' is no role"),
     ],
 )
@@ -207,4 +208,4 @@ def test_what_is_forgotten_is_shown_as_erased_and_takes_no_more_words(up: Runnin
     assert up.run("comment", ORDER, "x", *WU).code == 1
     done(up.run("enquire", ORDER, "invoice", *CHEN))
     with closing(sqlite3.connect(up.data / "read_models.db")) as db:
-        assert db.execute("SELECT count(*) FROM desk_v1 WHERE key = ?", (KEY,)).fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM desk_v2 WHERE key = ?", (KEY,)).fetchone() == (1,)

@@ -26,7 +26,8 @@ from domain.ports import LogDamaged
 from projections.orders import Orders
 from runners.bootstrap import ADDRESS_FILE, LOG_FILE, READ_MODELS_FILE
 from runners.documents import MARKER, Documents
-from runners.projector import Projector
+from runners.projector import SHOW_S, Projector, Shown
+from runners.settings import Settings
 from tests.integration.following import everything, follower, level, rebuilt, wait_for, wait_until
 from tests.trade import SECRET, Trade, trade_day, view
 
@@ -85,6 +86,38 @@ def test_a_log_that_lost_its_end_is_not_followed(tmp_path: Path) -> None:
     shorter = MemoryEventLog()
     with pytest.raises(LogDamaged):
         Projector(shorter, read_models).run()
+    read_models.close()
+
+
+async def test_a_change_waits_for_the_buckets_as_long_as_the_oldest_of_them_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("runners.projector.time.monotonic", lambda: now)
+    log = MemoryEventLog()
+    trade = Trade(log)
+    read_models = ReadModels(f"sqlite:///{tmp_path}/rm.db")
+    projector = Projector(log, read_models)
+    shown = Shown(projector, read_models, Settings(data=str(tmp_path)))
+    assert not shown.due  # nothing waits, however long ago something did
+
+    def fold() -> None:
+        trade.take(view(str(now)))
+        folded = projector.fold()
+        assert folded is not None
+        shown.note(folded)
+
+    fold()
+    now += SHOW_S - 0.1
+    fold()
+    assert not shown.due
+    now += 0.1
+    assert shown.due
+    await shown.follow()
+    now += SHOW_S
+    assert not shown.due
+    fold()
+    assert not shown.due
     read_models.close()
 
 

@@ -294,6 +294,7 @@ def test_the_verbs_work_on_the_files_alone(data: Path, capsys: pytest.CaptureFix
     assert msgspec.json.decode(capsys.readouterr().out)["state"]["status"] == "shipped"
     assert run(["audit", "state", "10002", "--at", "yesterday", *at]) == 2
     assert run(["audit", "history", "nobody", *at]) == 1
+    assert run(["audit", "history", "order-:::", *at]) == 2
     assert run(["audit", "replay", "--json", *at]) == 0
     capsys.readouterr()
     assert run(["audit", "verify", "--json", *at]) == 0

@@ -4,7 +4,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -185,6 +187,9 @@ def test_a_subscriber_is_let_in_given_new_credentials_and_thrown_out_while_it_ru
     assert {event["type"] for event in events} == {"stock.received"}
     own = up.run("subscribe", "events", "--from", "start", "--until-end", "--kind", "warehouse", "--json")
     assert own.out == tail("events").out, "the data directory itself says the same"
+    shown = up.run("subscribe", "events", "--from", "start", "--until-end", "--kind", "warehouse").out.splitlines()
+    told = datetime.fromisoformat(events[0]["time"]).astimezone(ZoneInfo("Asia/Shanghai"))
+    assert f"  {told:%Y-%m-%d %H:%M:%S}  stock.received" in shown[0], "in the merchant's zone, as everywhere"
     until(lambda: "SKU-1" in tail("inventory").out, 20.0)
     assert tail("orders").code == 1
     listed = up.run("subscribers", "list", "--json").json

@@ -62,6 +62,8 @@ class Shadow:
             assert (sent.listed, sent.unprocessed) == (True, False)
             self.shipped[event.allocation] += 1
             assert self.shipped[event.allocation] == 1, "one shipment for each allocation"
+        if isinstance(event, order.OrderCancelled):
+            assert before.kind == "counter" or not order.some_left(before), "cancelled while goods are on their way"
         if isinstance(event, order.OrderReserved):
             gifts = {gift.sku for gift in before.ruled.gifts if order.gift_line(gift) not in before.shipped}
             asked = order.held_of(before.allocations) or dict(event.lines)

@@ -148,6 +148,23 @@ def test_whatever_is_added_to_any_object_of_a_payload_is_sealed_whole(sample: Sa
         assert [each[name] for each in sealed if name in each] == [value]
 
 
+@EACH
+def test_a_field_that_is_called_like_the_path_of_an_object_is_kept_beside_what_stands_there(sample: Sample) -> None:
+    def made() -> dict[str, Any]:
+        return json.loads(encoded(sample.make(1, STATUSES[-1], ORDERED_MS, ORDERED_MS + 1000)))  # type: ignore[no-any-return]
+
+    for spot in range(1, len(list(objects(made(), sample.free)))):
+        fields = made()
+        list(objects(fields, sample.free))[spot]["x_inner"] = spot
+        sealed = stored(translated(sample, fields)).personal.attributes
+        for name in [name for name, value in sealed.items() if value == {"x_inner": spot} and name not in fields]:
+            fields[name] = "outer"
+            fields[f'"{name}"'] = "quoted"
+            found = stored(translated(sample, fields)).personal.attributes
+            assert found[name] == {"x_inner": spot}
+            assert {"outer", "quoted"} <= {value for value in found.values() if isinstance(value, str)}
+
+
 def translate(channel: Channel, fields: dict[str, Any]) -> Translated:
     raw = json.dumps(fields, ensure_ascii=False).encode()
     (part,) = channel.identify(raw, "shop")

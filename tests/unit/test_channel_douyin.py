@@ -135,6 +135,16 @@ def test_golden_a_deposit_does_not_make_a_presale_paid() -> None:
     assert order.paid_at is None
 
 
+def test_a_time_of_payment_before_the_balance_is_that_of_the_deposit() -> None:
+    phases = [{"pay_success": True, "phase_pay_amount": 1000}, {"pay_success": False, "phase_payable_price": 31900}]
+    found = translated(shop_order(order_status=1, main_status=103, pay_time=1794326725, order_phase_list=phases))
+    order = found.snapshot
+    assert (order.status, order.amounts.paid, order.paid_at) == ("awaiting_payment", 1000, None)
+    assert order.attributes["pay_time"] == "1794326725"
+    whole = translated(shop_order(order_status=1, main_status=1, pay_time=1794326725))
+    assert whole.snapshot.amounts.paid == 0
+
+
 def test_golden_cancelled_when_nobody_paid() -> None:
     order = from_sample("cancelled_timeout").snapshot
     assert (order.status, order.cancel_reason) == ("cancelled", "支付超时")

@@ -663,6 +663,7 @@ def test_a_child_order_names_its_parents() -> None:
         ('{"cid": "1", "who": "李明"}', {"cid": "1"}, True),
         ('{"cid": {"a": 1}}', None, True),
         ('{"cid": "1", "cid": "2"}', None, True),
+        ('{"cid":"1", "cid" :"2"}', None, True),
         ("no JSON", None, True),
         ('["1"]', None, True),
         ({"cid": "1"}, {"cid": "1"}, False),

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +357,30 @@ def test_every_form_of_time_is_the_same_instant(columns: str, cells: str) -> Non
     assert found.order_no == "20261111-0001"
 
 
+@pytest.mark.parametrize(
+    ("columns", "cells", "why"),
+    [
+        ("日期,时间", "2026-11-11,71233", "lost its first digit"),
+        ("销售日期,销售时间", "2026-11-11,71233", "lost its first digit"),
+        ("日期,时间", "2026-11-11,71233.5", "of another day than 2026-11-11"),
+        ("日期,时间", "2026-11-11,071233.5", "lost its first digit"),
+        ("日期,时间", "2026-11-11,1762823553", "of another day than 2026-11-11"),
+        ("时间", "071233", "lost its first digit"),
+        ("日期", "46337", "a date without a time of day"),
+        ("销售时间", "46337.0", "a date without a time of day"),
+        ("日期,销售时间", "46337,46337", "a date without a time of day"),
+    ],
+)
+def test_a_number_that_need_not_be_a_moment_is_refused(columns: str, cells: str, why: str) -> None:
+    (aside,) = refused(table(f"0001,{cells},A,1,5", header=f"小票号,{columns},商品编码,数量,金额"))
+    assert why in aside.reason
+
+
+def test_a_spreadsheets_moment_may_stand_beside_its_day() -> None:
+    header = "小票号,日期,销售时间,商品编码,数量,金额"
+    assert list(orders(table("0001,46337,46338.01,A,1,5", header=header))) == [("given", "20261112-0001")]
+
+
 def test_an_ambiguous_date_needs_the_order_of_the_template() -> None:
     raw = table("0001,05/11/2026 09:00,A,1,5", header="小票号,销售时间,商品编码,数量,金额")
     (aside,) = refused(raw)
@@ -371,6 +396,18 @@ def test_the_same_number_on_two_days_and_in_two_stores_is_three_orders() -> None
         DRILL.replace("29.00,359", "0.00,329").replace("S1", "S2"),
     ]
     assert set(orders(table(*rows))) == {("S1", "20261111-0001"), ("S1", "20261112-0001"), ("S2", "20261111-0001")}
+
+
+def test_two_tills_that_gave_one_number_have_not_made_one_sale() -> None:
+    header = "小票号,门店编号,销售时间,收银台,商品编码,数量,小计,实收金额"
+    first = "0001,S1,2026-11-11 09:12:33,1,A,1,5,5"
+    raw = table(first, "0001,S1,2026-11-11 15:40:02,2,B,1,7,7", header=header)
+    (aside,) = refused(raw)
+    assert "row 2: receipt 0001 is of several tills (1, 2), so it is several sales" in aside.reason
+    assert (aside.order_no, aside.rows) == ("20261111-0001", (2, 3))
+    apart = PosCsv(Template(columns={"收银台": "store_code"}))
+    assert set(orders(raw, apart)) == {("1", "20261111-0001"), ("2", "20261111-0001")}
+    assert set(orders(table(first, first.replace(",1,A", ",,B"), header=header))) == {("S1", "20261111-0001")}
 
 
 def test_unique_receipt_numbers_are_order_numbers_as_they_are() -> None:
@@ -645,6 +682,19 @@ def test_what_cannot_be_an_order_says_where_and_what_to_do(row: str, why: str, w
 def test_whole_quantities_may_be_written_with_decimals_and_groups() -> None:
     found = sale(table('9,S1,2026-11-12 10:00:00,A,"1,200.000","¥1,200.00元",销售,,', header=KINDS)).snapshot
     assert (found.lines[0].quantity, found.lines[0].amount) == (1200, 120000)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("quantity", "remark"), [("-{}x", ""), ("({}x", ""), ("1", "退 原单号{}"), ("1", "退 原单{}:{}")]
+)
+def test_a_cell_full_of_blanks_is_read_in_no_time(quantity: str, remark: str) -> None:
+    cells = f"{quantity},5,{remark}".replace("{}", " " * 60_000)
+    raw = table(f"0001,2026-11-11 09:12:33,A,{cells}", header="小票号,销售时间,商品编码,数量,金额,备注")
+    for piece in POS.identify(raw, "given"):
+        if isinstance(piece, Sliced):
+            with suppress(TranslationError):
+                POS.translate(piece.raw, piece.shop)
 
 
 def test_nobody_is_named_outside_the_sealed_half() -> None:

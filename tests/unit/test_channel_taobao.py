@@ -219,6 +219,7 @@ def test_a_slice_is_the_exact_bytes_of_its_trade() -> None:
         (b'{"tid": 1, "tid_str": "2", "orders":{"order":[{"num":1}]}}', "refused", "tid_str says 2"),
         (b'{"tid": 1, "tid": 2, "orders":{"order":[{"num":1}]}}', "refused", "twice"),
         (b'{"tid": 1, "x": {"a": 1, "b": {"c": 1, "c": 2}}, "orders":{"order":[{"num":1}]}}', "refused", "twice"),
+        (b'{"tid":1,"title":"a","title":"b","payment" \t:"1","orders":{"order":[{"num":1}]}}', "refused", "twice"),
         (b'{"topic":"taobao_item_ItemUpdate","content":"{}"}', "ignored", "not about a trade"),
         (b'{"topic":"taobao_trade_TradeClose","content":"{"}', "refused", "JSON"),
         (b'{"topic":"taobao_trade_TradeClose","content":"{}"}', "refused", "empty"),

@@ -1,6 +1,7 @@
 """What is handed in is cut into mail: orders to their orders, the rest to an intake, nothing dropped."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ class Shelf:
 
     def translate(self, raw: bytes, shop: str) -> Any:
         raise AssertionError((raw, shop))
+
+
+class Page(Shelf):
+    """A channel of arrays of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__("page", b"[")
+
+    def identify(self, raw: bytes, shop: str) -> list[Sliced | Aside]:
+        return [Sliced(shop or "s", number, number.encode()) for number in json.loads(raw)]
 
 
 class Kept:
@@ -137,6 +148,15 @@ def test_different_documents_too_large_to_keep_are_recorded_each() -> None:
     assert first.raw != second.raw
 
 
+def test_the_parts_of_a_page_are_counted_and_those_of_a_line_are_all_of_that_line() -> None:
+    def told(source: Source) -> list[tuple[str, tuple[int, ...]]]:
+        cuts = Cutter({"page": Page()}, Kept(), channel="page").cut_rows(b'["7", "8"]', source, NOW)
+        return [(cut.mail.source_tag, cut.rows) for cut in cuts]
+
+    assert told(Source("file", "f", 1, "json")) == [("page/file/f#1", (1,)), ("page/file/f#2", (2,))]
+    assert told(Source("file", "f", 3, "line")) == [("page/file/f#3", (3,)), ("page/file/f#3", (3,))]
+
+
 # --- files
 
 
@@ -172,9 +192,49 @@ def test_folders_give_known_kinds_in_order_and_named_files_always(tmp_path: Path
         (tmp_path / name).write_text("")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "e.ndjson").write_text("")
-    taken, passed = handed_in.files_under([tmp_path, tmp_path / "c.md", tmp_path / "b.json"])
-    assert [file.name for file in taken] == ["a.CSV", "b.json", "e.ndjson", "c.md"]
-    assert [file.name for file in passed] == ["c.md"]
+    found = handed_in.files_under([tmp_path, tmp_path / "c.md", tmp_path / "b.json"])
+    assert [file.name for file in found.taken] == ["a.CSV", "b.json", "e.ndjson", "c.md"]
+    assert [file.name for file in found.passed] == ["c.md"]
+    assert found.unread == []
+
+
+def test_what_may_not_be_looked_into_is_told_and_keeps_nothing_else_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("locked", "listed", "open.json"):
+        (tmp_path / name).mkdir()
+    for file in ("locked/a.json", "listed/b.json", "listed/b.md", "open.json/c.json", "d.json"):
+        (tmp_path / file).write_text("")
+    scan, is_file = os.scandir, Path.is_file
+
+    def scandir(place: str | Path) -> Any:
+        if Path(place).name == "locked":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    def asked(self: Path) -> bool:
+        if self.parent.name in ("locked", "listed"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "is_file", asked)
+    found = handed_in.files_under([tmp_path, tmp_path / "locked" / "a.json"])
+    assert [file.name for file in found.taken] == ["d.json", "c.json"]
+    assert [file.name for file in found.passed] == ["b.md"]
+    assert sorted((file.name, why) for file, why in found.unread) == [
+        (name, "Permission denied") for name in ("a.json", "b.json", "locked")
+    ]
+
+
+def test_a_name_in_another_encoding_is_told_by_its_bytes(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + "/订单.json".encode("gbk")))
+    try:
+        file.write_text("{}")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (document,) = handed_in.documents_of(file)
+    assert document.source.name == r"\xb6\xa9\xb5\xa5.json"
 
 
 def test_what_breaks_its_channel_is_kept_and_holds_up_nothing() -> None:

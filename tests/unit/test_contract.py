@@ -215,9 +215,9 @@ def test_schemas_are_shown_on_the_command_line(capfd: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("asked", "code", "said"),
     [
-        (["order.teleported"], 1, "`orderspine schemas` lists them"),
-        (["order.paid", "--version", "9"], 1, "there are 1"),
-        (["order.paid.v2"], 1, "no version 2"),
+        (["order.teleported"], 2, "`orderspine schemas` lists them"),
+        (["order.paid", "--version", "9"], 2, "there are 1"),
+        (["order.paid.v2"], 2, "no version 2"),
         (["--version", "1"], 2, "name it"),
     ],
 )

@@ -8,14 +8,16 @@ from adapters.channels import load
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
 from adapters.storage.vault import MemoryVault
-from domain.envelope import By
+from domain.envelope import By, decode_envelope
 from domain.ids import order_key, warehouse_key
 from domain.mail import ChannelPayload, Mail, encode_mail
 from domain.ports import Loaded, StoredSnapshot
 from domain.stock import ReceiveStock
+from domain.timehub import MS_MAX
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from runners.projector import Projector
+from runners.timers import STREAM as TIMERS
 from tests.colleagues import LI, comment
 from tests.integration.mixed_mail import trade
 from tests.spec import T0
@@ -69,6 +71,31 @@ def test_a_snapshot_of_another_build_s_shape_stands_for_nothing() -> None:
     receive(2, 3)
     levels = engine._states[ledger].state.levels
     assert levels["S1"].on_hand == 8
+
+
+@pytest.mark.parametrize("observed_at", [-1, MS_MAX + 1, 2**63])
+def test_mail_of_a_time_that_no_calendar_has_is_kept_aside_with_the_broker_s_time(observed_at: int) -> None:
+    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
+    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
+    engine.take_over()
+    engine.begin_life("life", 0, None, 0)
+    mail = Mail(warehouse_key("A"), ReceiveStock("d-1", (("S1", 5),)), observed_at, By("person", "k", "keeper"))
+    batch = engine.decide([Delivered(1, T0, encode_mail(mail))])
+    engine.committed(batch, engine.commit(batch))
+    assert [event.tag for event in log._events] == ["intake.quarantined"]
+    assert decode_envelope(log._events[0].envelope).observed_at == T0
+
+
+def test_mail_to_what_is_only_snapshotted_is_refused_like_any_other() -> None:
+    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
+    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
+    engine.take_over()
+    engine.begin_life("life", 0, None, 0)
+    engine.keep(engine.timers.snapshot(0))
+    body = ReceiveStock("d-1", (("S1", 5),))
+    batch = engine.decide([Delivered(1, T0, encode_mail(Mail(TIMERS, body, T0, By("person", "k", "keeper"))))])
+    engine.committed(batch, engine.commit(batch))
+    assert [(event.stream, event.tag) for event in log._events] == [(TIMERS, "cell.refused")]
 
 
 @pytest.mark.parametrize("cut", ["order-taobao:s1:=E4=B8", "order-taobao:s1", "warehouse-=FF", "intake-a"])

@@ -1,6 +1,7 @@
 """Parts of the gateway by themselves: tokens, what is remembered, how mail is gathered, what is counted."""
 
 import asyncio
+import contextlib
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from adapters.nats import tasks
 from adapters.nats.errors import BrokerUnavailable
 from adapters.platforms.connection import Connection
 from adapters.platforms.own_contract import OwnReceiver
@@ -20,6 +22,7 @@ from domain.envelope import By
 from domain.mail import Mail, Reply
 from domain.order import ScanOut
 from domain.platforms import Platform
+from runners import desk
 from runners.connections import FILE, save
 from runners.desk import BATCH_MESSAGES_MAX, Gathering
 from runners.gateway_hooks import ConnectedHooks
@@ -278,6 +281,28 @@ async def test_whoever_gives_up_waiting_stops_nothing() -> None:
     assert sorted(each for batch in broker.batches for each in batch) == ["1", "2"]
 
 
+async def test_a_lane_that_does_not_hear_of_its_end_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's library can swallow a cancellation: the batch under way, and the one behind it, would go on."""
+    monkeypatch.setattr(tasks, "SWALLOWED_S", 0.01)
+    sent = 0
+
+    async def send(_: Sequence[Mail]) -> list[Reply]:
+        nonlocal sent
+        sent += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+        return []
+
+    gathering: Gathering[Reply] = Gathering(send, 1)
+    impatient = asyncio.create_task(gathering.send([mail(1)]))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        await gathering.close(wait_s=0.01)
+    impatient.cancel()
+    assert sent == 1
+
+
 # --- figures and settings
 
 
@@ -303,3 +328,12 @@ def test_settings_of_the_gateway_that_cannot_be_are_refused(tmp_path: Path, valu
     (tmp_path / "settings.json").write_bytes(msgspec.json.encode(value))
     with pytest.raises(BadSetting, match=next(iter(value))):
         load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("last", [b"1", rb'"\ud83d"'])
+@pytest.mark.parametrize(("before", "behind"), [(b"[", b"]"), (b'{"orders":[', b"]}")])
+def test_more_parts_than_anybody_sends_are_noticed_before_they_are_cut(
+    before: bytes, behind: bytes, last: bytes
+) -> None:
+    assert not desk._too_many(before + b"1," * (desk.PARTS_MAX - 1) + last + behind)
+    assert desk._too_many(before + b"1," * desk.PARTS_MAX + last + behind)

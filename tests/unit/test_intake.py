@@ -95,6 +95,14 @@ def test_memory_of_what_was_seen_is_bounded_and_keeps_the_newest() -> None:
     spec = Spec(intake).given(*(IntakeIgnored("", f"p-{number}") for number in range(SEEN_MAX + 1)))
     assert len(spec.state.seen) <= SEEN_MAX
     spec.when(RecordAside("ignored", "", f"p-{SEEN_MAX}")).then_nothing()
+
+
+def test_bytes_that_wait_for_a_decision_are_known_however_much_came_in_behind_them() -> None:
+    spec = Spec(intake).given(
+        IntakeQuarantined("why", "p-1"), *(IntakeIgnored("", f"q-{number}") for number in range(SEEN_MAX + 1))
+    )
+    assert "p-1" not in spec.state.seen
+    spec.when(RecordAside("quarantined", "why", "p-1")).then_nothing()
     spec.when(RecordAside("ignored", "", "p-0")).then_some(IntakeIgnored)
 
 

@@ -87,6 +87,8 @@ def test_a_time_keeps_its_text_and_its_instant() -> None:
         ("integer", "９"),
         ("decimal", "abc"),
         ("decimal", "NaN"),
+        ("decimal", "1_000"),
+        ("decimal", "１２.50"),
         ("yuan", "1.005"),
         ("yuan", True),
         ("fen", "1.5"),

@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from domain import approvals, order, stock
-from domain.cell import Turn
+from domain.cell import Message, Missing, Turn, run_turn
 from domain.ids import order_key
+from domain.mail import Mail
 from domain.payments import RecordPayment
 from domain.routing import Stock, plain_warehouse, plan, pre_plan
 from domain.rulings import Form, Found, Gift, Kit, Promise, Route, Ruling, Saving
-from tests.spec import T0, Cell, line, replayed, snapshot
+from tests.spec import PERSON, T0, Cell, line, replayed, snapshot
 
 KEY = order_key("taobao", "shop1", "o-1")
 TWO = (line("1"), line("2", quantity=3))
@@ -86,6 +87,48 @@ def test_units_that_are_cancelled_are_taken_out_of_the_parcel_that_they_are_in()
     send(cell, order.Ship("c-2", "T1", "SF", "B"))
     send(cell, order.Ship("c-3", "T2", "SF", "A"))
     assert (cell.order().status, figures(cell, "S1"), figures(cell, "S1", "B")) == ("shipped", (0, 0, 0), (1, 0, 0))
+
+
+def sent_in_part() -> Cell:
+    """Return a cell with an order of ten units of one line, six of them on their way."""
+    cell = stocked({"S1": 6}, {"S1": 4})
+    units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
+    cell.take(snapshot("paid", 1, (line("1", quantity=10),)), ruling=units)
+    send(cell, order.Ship("c-1", "T1", "SF", "A"))
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "back"), [((), 6), ((("1", 10),), 6), ((("1", 8),), 4), ((("1", 5), ("1", 2)), 3), ((("1", 4),), 0)]
+)
+def test_units_of_a_line_that_have_left_are_not_cancelled_with_the_others(
+    cancelled: order.Quantities, back: int
+) -> None:
+    cell = sent_in_part()
+    assert send(cell, order.CancelLines("c-2", cancelled, "changed her mind")).outcome == "accepted"
+    state = cell.order()
+    assert (state.status, state.cancelled, state.shipped) == ("shipped", (("1", 4),), frozenset({"1"}))
+    assert [case.lines for case in state.cases] == ([(("1", back),)] if back else [])
+    assert (figures(cell, "S1"), figures(cell, "S1", "B")) == ((0, 0, 0), (4, 0, 0))
+
+
+def test_units_that_have_not_left_are_cancelled_before_those_that_have() -> None:
+    cell = sent_in_part()
+    send(cell, order.CancelLines("c-2", (("1", 3),), "fewer will do"))
+    state = cell.order()
+    assert (state.status, state.cancelled, state.cases, places(cell)) == (
+        "allocating",
+        (("1", 3),),
+        (),
+        {"B": (("S1", 1),)},
+    )
+
+
+def test_an_order_that_its_channel_cancels_while_units_are_on_their_way_is_an_after_sale_of_these() -> None:
+    cell = sent_in_part()
+    cell.take(snapshot("cancelled", 5, (line("1", quantity=10),)))
+    state = cell.order()
+    assert (state.status, [case.lines for case in state.cases]) == ("shipped", [(("1", 6),)])
 
 
 def test_a_plan_is_made_anew_when_units_move_from_one_line_to_another_of_the_same_goods() -> None:
@@ -783,3 +826,23 @@ def test_a_presale_that_waits_for_a_gift_can_go_without_it() -> None:
     ((name, _),) = cell.order().interceptions
     send(cell, order.ResolveInterception("c-1", name, "waive"))
     assert places(cell) == {"A": (("S1", 4),)}
+
+
+def test_goods_that_arrive_are_told_in_one_turn_to_thousands_who_were_promised_them() -> None:
+    cell, many = Cell(), 3_400
+    expected(cell, many)
+    for number in range(many):
+        cell.take(snapshot("paid", number=f"o-{number}", kind="presale"))
+    orders = {key: cell.states.pop(key) for key in [*cell.states] if key.startswith("order-")}
+    states = dict(cell.states)
+    arrived = Mail("warehouse-A", stock.ReceiveStock("d-1", (("S1", many),), "PO-1"), T0, PERSON)
+    asked: list[int] = []
+    while True:
+        try:
+            turn = run_turn(Message("life-1", T0, arrived), states)
+            break
+        except Missing as missing:
+            asked.append(len(missing.streams))
+            states.update((key, orders[key]) for key in missing.streams)
+    assert asked == [many], "each asking begins the turn anew"
+    assert sum(record.tag == "order.pick_list_issued" for record in turn.records) == many

@@ -130,6 +130,7 @@ def test_the_thread_tells_who_did_what_as_which_role(board: Board) -> None:
     board.given(DocumentAttached("invoice-1", "invoice", "00", 9, "chen", "service"), by=CHEN)
     board.given(DocumentDetached("invoice-1", "chen", "service"), by=CHEN)
     board.given(OrderEnquired("logistics", "miniprogram", True, 0, NOON_MS), by=SHOP)
+    board.given(ASKED, by=WU)
     board.given(STOPPED, MentionsRead((1,), "li.wei", "finance"))
     assert board.thread() == [
         ("order.approval_requested", "test", "rule", 0),
@@ -137,6 +138,7 @@ def test_the_thread_tells_who_did_what_as_which_role(board: Board) -> None:
         ("order.document_attached", "chen", "service", 0),
         ("order.document_detached", "chen", "service", 0),
         ("order.enquired", "miniprogram", "channel", 0),
+        ("order.approval_requested", "wu", "sales", 0),
     ]
 
 

@@ -91,6 +91,12 @@ def test_a_timer_is_late_from_its_time_on_or_from_when_it_was_set() -> None:
     assert stop.derivable_ms == 2_000
 
 
+def test_a_day_that_was_stopped_before_anything_moved_has_a_verdict() -> None:
+    verdict = Log().add("order.received").verdict()
+    assert (verdict.transitions, verdict.per_order) == (100.0, 100.0)
+    assert not verdict.right
+
+
 def test_what_never_came_counts_against_the_share() -> None:
     found = delays([10.0, 20.0, 15_001.0], 4)
     assert found.within_15_s == 50

@@ -10,6 +10,7 @@ from domain.stock import (
     DOCUMENTS_KEPT_MS,
     QUANTITY_MAX,
     AdjustStock,
+    BadArrival,
     BadQuantity,
     ExpectStock,
     Held,
@@ -45,6 +46,7 @@ from domain.stock import (
     to_snapshot,
 )
 from domain.time_units import DAY_MS
+from domain.timehub import MS_MAX
 from domain.warehouse import warehouse
 from tests.spec import T0, Spec
 
@@ -133,6 +135,12 @@ def test_a_refusal_does_not_use_up_the_documents_number() -> None:
 def test_documents_are_remembered_for_400_days(age_ms: int, known: bool) -> None:
     spec = ten().given(StockReceived("d-1", (("S1", 1),), T0 + age_ms))
     assert ("d-0" in spec.state.documents) == known
+
+
+def test_a_document_of_a_clock_that_was_wrong_is_remembered_as_long_as_others() -> None:
+    wrong_ms = T0 - 2 * DOCUMENTS_KEPT_MS
+    spec = ten().given(StockReceived("d-1", (("S1", 1),), wrong_ms), StockReceived("d-2", (("S1", 1),), T0 + DAY_MS))
+    spec.when(ReceiveStock("d-1", (("S1", 1),))).then_nothing()
 
 
 def test_old_documents_are_looked_for_once_a_day_only() -> None:
@@ -238,6 +246,11 @@ def test_one_unit_that_arrives_is_for_the_first_who_waits_and_never_for_two() ->
 def test_an_arrival_is_announced_once() -> None:
     command = ExpectStock("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS)
     ten().when(command).then(StockExpected("e-1", "PO-1", (("S3", 2),), T0 + DAY_MS, T0)).when(command).then_nothing()
+
+
+@pytest.mark.parametrize("due_ms", [0, -1, MS_MAX + 1, 2**64 - 1])
+def test_goods_arrive_on_a_day_that_a_calendar_has(due_ms: int) -> None:
+    ten().when(ExpectStock("e-1", "PO-1", (("S3", 2),), due_ms)).then_raises(BadArrival)
 
 
 def test_calling_off_what_was_never_announced_changes_no_figure() -> None:

@@ -87,10 +87,26 @@ def test_a_template_goes_over_the_one_of_its_channel_and_leaves_the_rest() -> No
     )
 
 
+@pytest.mark.parametrize(("fold", "utc_ms"), [("earlier", 1_792_888_200_000), ("later", 1_792_891_800_000)])
+def test_a_template_says_which_of_two_hours_is_meant(fold: str, utc_ms: int) -> None:
+    raw = b"receipt_no,sold_at,sku,quantity,amount\n1,2026-10-25 02:30:00,A,1,5\n"
+    berlin = '[template]\nzone = "Europe/Berlin"\n'
+    (refused,) = channel_of(berlin).identify(raw, "s")
+    assert isinstance(refused, Aside)
+    assert "clocks pass it twice in Europe/Berlin" in refused.reason
+    channel = channel_of(f'{berlin}fold = "{fold}"')
+    (piece,) = channel.identify(raw, "s")
+    assert isinstance(piece, Sliced)
+    found = channel.translate(piece.raw, "s")
+    assert isinstance(found, Translated)
+    assert found.snapshot.ordered_at.utc_ms == utc_ms
+
+
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
         ('[template]\nzone = "Mars"', 2, "Mars"),
+        ('[template]\nfold = "0"', 2, "'0'"),
         ('[template]\ncurrency = "XXX"', 2, "currency 'XXX' is unknown"),
         ('[template]\n\nencoding = "klingon"', 3, "there is no encoding 'klingon'"),
         ('[template]\nencoding = "base64"', 2, "there is no encoding 'base64'"),

@@ -182,6 +182,7 @@ def test_absent_is_absent_however_it_is_spelled(value: object) -> None:
         (("", "09:12"), "date is missing"),
         (["2026-11-11", "09:12", "x"], "a list"),
         ("46337.3837", "outside the years"),
+        ("2026-11-11 上午9:12 PM", "says 上午 and PM"),
         (179_435_955, "outside the years"),
         (1_794_359_553_123_456, "outside the years"),
         (-1, "outside the years"),
