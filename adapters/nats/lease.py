@@ -99,8 +99,9 @@ class Lease:
         self._revision = last
         try:
             await self._write(self._claim, None)
-        except WrongLastSequence:
-            return "another that was faster"
+        except WrongLastSequence:  # somebody was faster, or renewed what we had just looked for
+            there = await get_stored(self._nc, kv_stream(self._bucket), last_on=self._subject)
+            return _holder(there.payload) if there is not None and there.payload else "another that was faster"
         return None
 
     async def _keep(self) -> None:
