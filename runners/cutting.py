@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from adapters.channels.json_halves import spelled_out
+from adapters.channels.json_halves import decoded
 from domain.envelope import By
 from domain.ids import PART_BYTES_MAX, BadId, intake_key, order_key
 from domain.mail import AsideReport, ChannelPayload, Mail
@@ -24,6 +24,7 @@ INLINE_BYTES_MAX = 900_000
 STORED_BYTES_MAX = 32 << 20
 """What is larger is refused."""
 _BOM = b"\xef\xbb\xbf"
+_any = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Spool(Protocol):
@@ -166,11 +167,7 @@ def _why_broken(raw: bytes) -> str:
             "convert the file (often it is GB18030), then send it again"
         )
     try:
-        text = raw.removeprefix(_BOM)
-        try:
-            msgspec.json.decode(text, type=msgspec.Raw)
-        except msgspec.DecodeError:
-            msgspec.json.decode(spelled_out(text), type=msgspec.Raw)
+        decoded(_any.decode, raw.removeprefix(_BOM))
     except (msgspec.DecodeError, RecursionError) as error:
         return f"broken JSON: {error}; it may have been cut off: fetch it again"
     return ""

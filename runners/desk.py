@@ -8,13 +8,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
-from adapters.channels.json_halves import spelled_out
+from adapters.channels.json_halves import decoded
 from adapters.nats.errors import BrokerError
 from adapters.nats.tasks import end_tasks
 from adapters.web.ports import Busy, Handed, Taken, TooMany, UnknownChannel
@@ -250,22 +249,20 @@ class _Several(msgspec.Struct):
     orders: list[msgspec.Raw] = []
 
 
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_several = msgspec.json.Decoder(_Several).decode
+
+
 def _too_many(raw: bytes) -> bool:
     """Tell whether there are more parts in it than anybody sends at once, before anything is built of them."""
     if raw.count(b",") > COMMAS_MAX:
         return True
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # it is said where it is cut
-        try:
-            return _parts(raw) > PARTS_MAX
-        except msgspec.DecodeError:
-            return _parts(spelled_out(raw)) > PARTS_MAX
-    return False
-
-
-def _parts(raw: bytes) -> int:
-    if raw.lstrip()[:1] == b"[":
-        return len(msgspec.json.decode(raw, type=list[msgspec.Raw]))
-    return len(msgspec.json.decode(raw, type=_Several).orders)
+    try:
+        if raw.lstrip()[:1] == b"[":
+            return len(decoded(_list, raw)) > PARTS_MAX
+        return len(decoded(_several, raw).orders) > PARTS_MAX
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False  # what it is instead is said where it is cut
 
 
 def _size(mails: Sequence[Mail]) -> int:

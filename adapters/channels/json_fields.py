@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.channels.json_halves import spelled_out, split
+from adapters.channels.json_halves import decoded, split
 from domain.canonical import SourceTime, TranslationError
 from domain.ids import PART_BYTES_MAX
 from domain.money import BadMoney, minor
@@ -47,13 +47,7 @@ def decode(raw: bytes | msgspec.Raw) -> Any:
         TranslationError: it is no JSON (also: not UTF-8, NaN, nested absurdly deep).
     """
     try:
-        try:
-            return _decoder.decode(raw)
-        except ValueError:
-            told = spelled_out(bytes(raw))
-            if told == bytes(raw):
-                raise
-            return _decoder.decode(told)
+        return decoded(_decoder.decode, raw)
     except (ValueError, RecursionError) as error:
         raise TranslationError(
             f"not readable as JSON: {error}", advice="send the platform's answer unchanged"

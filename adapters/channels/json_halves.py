@@ -6,8 +6,12 @@ half of an emoji in somebody's name must hold up neither its order nor the page 
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -20,6 +24,21 @@ def spelled_out(raw: bytes) -> bytes:
     if b"\\u" not in raw:
         return raw
     return _ESCAPE.sub(lambda match: b"\\\\" + match[1] if match[1] else match[0], raw)
+
+
+def decoded(decode: Callable[[bytes | msgspec.Raw], T], raw: bytes | msgspec.Raw) -> T:
+    """Return what a fast decoder makes of JSON; where it refuses it, of the JSON in which halves are spelled out.
+
+    Raises:
+        ValueError, RecursionError: what the decoder raises of the latter.
+    """
+    try:
+        return decode(raw)
+    except ValueError:
+        told = spelled_out(bytes(raw))
+        if told == bytes(raw):
+            raise
+        return decode(told)
 
 
 def split(raw: bytes, brackets: str) -> list[tuple[str, bytes]] | None:
