@@ -48,6 +48,7 @@ class Lease:
         self._nc = nc
         self._holder = holder_id
         self._ttl_s = ttl_s
+        self._cell = cell
         self._bucket = f"{cell}_lease"
         self._subject = f"$KV.{self._bucket}.holder"
         self._publisher = BatchPublisher(nc, timeout_s=ttl_s / 3)
@@ -100,8 +101,7 @@ class Lease:
         try:
             await self._write(self._claim, None)
         except WrongLastSequence:  # somebody was faster, or renewed what we had just looked for
-            there = await get_stored(self._nc, kv_stream(self._bucket), last_on=self._subject)
-            return _holder(there.payload) if there is not None and there.payload else "another that was faster"
+            return await holder_of_lease(self._nc, self._cell) or "another that was faster"
         return None
 
     async def _keep(self) -> None:
