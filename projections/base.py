@@ -143,9 +143,9 @@ stamp_of = msgspec.json.Decoder(Stamp).decode
 """Read a stored envelope."""
 
 
-def as_text(part: str) -> str:
-    """Return a part of an id, which may hold what no text column can (half a character), so that one can."""
-    return part.encode("utf-8", "replace").decode()
+def as_text(text: str) -> str:
+    """Return text from outside, which may hold what no UTF-8 can: half a character becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def nameless(who: str) -> str:

@@ -18,9 +18,9 @@ from domain.catalogue import decode_event
 from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.ports import EventLog, Recorded
-from projections.base import in_current_shape, observed_at_of
+from projections.base import as_text, in_current_shape, observed_at_of
 from projections.object_log import EVENTS, OBJECTS, Kind, Logged, Seen, Touch, Value, logged, seen_after, seen_first
-from runners.exporting.reading import Progress, Span, Ticks, clean, pages
+from runners.exporting.reading import Progress, Span, Ticks, pages
 
 ORDERS_KEPT = 1_000
 """Orders whose state is kept in memory; others are read from the log again."""
@@ -234,7 +234,7 @@ def _mapped(name: str) -> str:
 
 
 def _plain(value: Value | None) -> Value | None:
-    return clean(value) if isinstance(value, str) else value
+    return as_text(value) if isinstance(value, str) else value
 
 
 _encode = msgspec.json.Encoder().encode

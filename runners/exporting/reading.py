@@ -64,11 +64,6 @@ def iso(ms: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
 
 
-def clean(text: str) -> str:
-    """Return a text from outside as it may be written as UTF-8: half a character becomes a question mark."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def pages(log: EventLog, progress: Progress) -> Iterator[Sequence[Recorded]]:
     """Yield the log up to where it ends now, in pages; old shapes are brought up to date.
 

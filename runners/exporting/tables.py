@@ -14,8 +14,8 @@ from sqlalchemy import Column, LargeBinary, Table
 
 from adapters.storage.read_models import ReadModels
 from projections import PROJECTIONS
-from projections.base import Projection, nameless
-from runners.exporting.reading import Progress, clean
+from projections.base import Projection, as_text, nameless
+from runners.exporting.reading import Progress
 from runners.result_file import harmless
 
 ROWS_AT_ONCE = 1_000
@@ -103,7 +103,7 @@ def _way(name: str) -> Callable[[Any], Any]:
 
 
 def _as_it_is(value: Any) -> Any:
-    return clean(value) if isinstance(value, str) else value
+    return as_text(value) if isinstance(value, str) else value
 
 
 def _document(text: str) -> str:

@@ -15,9 +15,9 @@ from domain.envelope import decode_envelope
 from domain.ids import parts_of
 from domain.order import shown_status
 from domain.ports import EventLog, Recorded
-from projections.base import observed_at_of
+from projections.base import as_text, observed_at_of
 from projections.object_log import Seen, Value, attributes_of, seen_after, seen_first
-from runners.exporting.reading import Progress, Span, Ticks, by_order, clean
+from runners.exporting.reading import Progress, Span, Ticks, by_order
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 has no place for."""
@@ -98,5 +98,5 @@ def _attribute(key: str, value: Value) -> str:
         return f'<boolean key="{key}" value="{str(value).lower()}"/>'
     if isinstance(value, int):
         return f'<int key="{key}" value="{value}"/>'
-    text = quoteattr(_FORBIDDEN.sub("\ufffd", clean(value)))
+    text = quoteattr(_FORBIDDEN.sub("\ufffd", as_text(value)))
     return f'<string key="{key}" value={text}/>'
