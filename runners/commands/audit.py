@@ -25,6 +25,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    time_of,
     write_new,
 )
 from runners.naming import orders_named
@@ -75,18 +76,14 @@ def state(
     json: JsonOption = False,
 ) -> Exit:
     """The state of one order (or warehouse, intake) as it was."""
-    from domain.timehub import UnreadableTime  # noqa: PLC0415
     from runners.bootstrap import open_log  # noqa: PLC0415
-    from runners.history import read_moment, state_at  # noqa: PLC0415
+    from runners.history import state_at  # noqa: PLC0415
     from runners.moments import Counting  # noqa: PLC0415
 
     if at is not None and position is not None:
         raise Failure(Exit.USAGE, "give --at or --position, not both")
     settings = settings_of(data)
-    try:
-        time_ms = None if at is None else read_moment(at, settings.zone)
-    except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, f"--at: {error}") from error
+    time_ms = None if at is None else time_of("--at", at, settings.zone)
     stream = audit_travel.stream_of(settings, key)
     with closing(open_log(settings, read_only=True)) as log:
         counting = Counting(log)

@@ -20,6 +20,7 @@ from runners.commands.common import (
     show,
     state_word,
     table,
+    time_of,
 )
 from runners.naming import orders_named
 
@@ -249,7 +250,6 @@ def moment_of(
     Raises:
         Failure: both are given, or the time is none.
     """
-    from runners.history import read_moment  # noqa: PLC0415
     from runners.moments import position_at  # noqa: PLC0415
 
     head = log.tracked().head
@@ -259,10 +259,7 @@ def moment_of(
         raise Failure(Exit.REFUSED, f"the log ends at position {head:,}")
     if at is None:
         return head if position is None else position
-    try:
-        return position_at(log, read_moment(at, settings.zone), clock)
-    except ValueError as error:
-        raise Failure(Exit.USAGE, f"--at: {error}") from error
+    return position_at(log, time_of("--at", at, settings.zone), clock)
 
 
 def window_of(log: "Counting", settings: "Settings", from_: str, to: str, clock: "Clock") -> tuple[int, int]:
@@ -271,7 +268,6 @@ def window_of(log: "Counting", settings: "Settings", from_: str, to: str, clock:
     Raises:
         Failure: one of them is none, or they are the wrong way round.
     """
-    from runners.history import read_moment  # noqa: PLC0415
     from runners.moments import position_at  # noqa: PLC0415
 
     head = log.tracked().head
@@ -282,10 +278,7 @@ def window_of(log: "Counting", settings: "Settings", from_: str, to: str, clock:
         elif text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
             found.append(min(int(text[1:]), head))
         else:
-            try:
-                found.append(position_at(log, read_moment(text, settings.zone, begins=begins) - begins, clock))
-            except ValueError as error:
-                raise Failure(Exit.USAGE, f"{option}: {error}") from error
+            found.append(position_at(log, time_of(option, text, settings.zone, begins=begins) - begins, clock))
     if found[0] > found[1]:
         raise Failure(Exit.USAGE, f"--from is behind --to: positions {found[0]:,} and {found[1]:,}")
     return found[0], found[1]

@@ -150,6 +150,20 @@ def rows_in(file: Path, read: "Callable[[bytes], tuple[list[R], list[str]]]", no
     return rows, raw
 
 
+def time_of(option: str, text: str, zone: str, *, begins: bool = False) -> int:
+    """Return a time that was given to an option, UTC ms; see `read_moment`.
+
+    Raises:
+        Failure: it cannot be told.
+    """
+    from runners.history import read_moment  # noqa: PLC0415
+
+    try:
+        return read_moment(text, zone, begins=begins)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"{option}: {error}") from error
+
+
 def check_new(file: Path) -> None:
     """Say at once that a file cannot be written because it is there: before there is any work to lose.
 

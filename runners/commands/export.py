@@ -18,6 +18,7 @@ from runners.commands.common import (
     progress_bar,
     say,
     settings_of,
+    time_of,
 )
 
 if TYPE_CHECKING:
@@ -195,17 +196,10 @@ def table(
 
 
 def _span(begin: str | None, end: str | None, channels: tuple[str, ...], zone: str) -> "Span":
-    from domain.timehub import UnreadableTime  # noqa: PLC0415
     from runners.exporting.reading import Span  # noqa: PLC0415
-    from runners.history import read_moment  # noqa: PLC0415
 
-    option = "--from"
-    try:
-        from_ms = None if begin is None else read_moment(begin, zone, begins=True)
-        option = "--to"
-        to_ms = None if end is None else read_moment(end, zone)
-    except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, f"{option}: {error}") from error
+    from_ms = None if begin is None else time_of("--from", begin, zone, begins=True)
+    to_ms = None if end is None else time_of("--to", end, zone)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise Failure(Exit.USAGE, f"--from {begin} is later than --to {end}")
     return Span(from_ms, to_ms, frozenset(channels))

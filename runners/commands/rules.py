@@ -22,6 +22,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    time_of,
 )
 from runners.naming import orders_named
 
@@ -59,13 +60,9 @@ def show_(
 ) -> Exit:
     """The document in force, for reading or for a file."""
     from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
-    from runners.history import read_moment  # noqa: PLC0415
 
     settings = settings_of(data, must_exist=False)
-    try:
-        until = read_moment(at, settings.zone) if at else None
-    except ValueError as error:
-        raise Failure(Exit.USAGE, f"--at: {error}") from error
+    until = time_of("--at", at, settings.zone) if at else None
     in_force, _ = changes_of(settings, RULEBOOK_KEY, until)
     if json:
         print_json({"version": in_force.version, "digest": in_force.digest, "text": in_force.text})

@@ -26,6 +26,7 @@ from runners.commands.common import (
     settings_of,
     show,
     table,
+    time_of,
 )
 from runners.commands.fulfil import pair_of
 
@@ -95,15 +96,10 @@ def expect(
 ) -> Exit:
     """Goods are to arrive: presales are locked against them. The same arrival again replaces what was said."""
     from domain.stock import ExpectStock  # noqa: PLC0415
-    from domain.timehub import UnreadableTime  # noqa: PLC0415
-    from runners.history import read_moment  # noqa: PLC0415
 
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
     settings = settings_of(data)
-    try:
-        due_ms = read_moment(due, settings.zone)
-    except (UnreadableTime, ValueError) as error:
-        raise Failure(Exit.USAGE, f"--due: {error}") from error
+    due_ms = time_of("--due", due, settings.zone)
     expected = ExpectStock(document, arrival, pairs, due_ms)
     mail = mail_of(warehouse_of(warehouse), expected, "keeper", "stock-expect")
     what = f"arrival {arrival}: {', '.join(lines) or 'called off'}"
