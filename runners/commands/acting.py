@@ -160,10 +160,26 @@ def order_of(settings: "Settings", text: str) -> str:
     from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     key = _whole_key_of(text)
+    if not key:
+        return _numbered(settings, text)
     with closing(open_read_models(settings)) as views:
-        if key and (views.order(key) is not None or _events_of(settings, key, limit=1)):
+        if views.order(key) is not None or _events_of(settings, key, limit=1):
             return key
-        found = [] if key else views.orders({"order_no": text}, limit=6)
+    raise Failure(
+        Exit.REFUSED, f"there is no order {orders_named(key)} in {settings.data}; `orderspine orders` lists them"
+    )
+
+
+def _numbered(settings: "Settings", text: str) -> str:
+    """Return the key of the one order that has this number.
+
+    Raises:
+        Failure: nothing or several orders fit.
+    """
+    from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+    with closing(open_read_models(settings)) as views:
+        found = views.orders({"order_no": text}, limit=6)
     if len(found) == 1:
         return str(found[0]["key"])
     if found:
@@ -171,9 +187,7 @@ def order_of(settings: "Settings", text: str) -> str:
         raise Failure(Exit.USAGE, f"several orders have the number {text}: say which one ({keys})")
     raise Failure(
         Exit.REFUSED,
-        f"there is no order {orders_named(key)} in {settings.data}; `orderspine orders` lists them"
-        if key
-        else f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
+        f"no order {text!r} in the read models of {settings.data}. If it came in just now, try again in a second; "
         "an order can also be named channel:shop:number",
     )
 
@@ -186,7 +200,7 @@ def order_to_act_on(settings: "Settings", text: str, *, early: bool = False) -> 
     Raises:
         Failure: nothing or several orders fit, or no channel has told of it.
     """
-    key = _whole_key_of(text) or order_of(settings, text)
+    key = _whole_key_of(text) or _numbered(settings, text)
     if early or _told_of(settings, key):
         return key
     raise Failure(
