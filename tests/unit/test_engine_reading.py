@@ -34,11 +34,17 @@ class Torn(MemoryEventLog):
         return super().select_many(streams, snapshots=snapshots)
 
 
-def test_what_cannot_be_read_within_a_turn_ends_the_batch_and_not_the_message() -> None:
-    log, vault = Torn("test"), MemoryVault(b"seed")
+def begun(log: MemoryEventLog) -> Engine:
+    vault = MemoryVault(b"seed")
     engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
     engine.take_over()
     engine.begin_life("life", 0, None, 0)
+    return engine
+
+
+def test_what_cannot_be_read_within_a_turn_ends_the_batch_and_not_the_message() -> None:
+    log = Torn("test")
+    engine = begun(log)
     raw = trade(1, "WAIT_SELLER_SEND_GOODS", T0, T0).replace(b"outer_sku_id", b"outer_sku_no")
     body = ChannelPayload("taobao", "s", "1", raw)
     mail = [Delivered(1, T0, encode_mail(Mail(order_key("taobao", "s", "1"), body, T0, By("channel", "taobao"))))]
@@ -53,10 +59,8 @@ def test_what_cannot_be_read_within_a_turn_ends_the_batch_and_not_the_message() 
 
 
 def test_a_snapshot_of_another_build_s_shape_stands_for_nothing() -> None:
-    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
-    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
-    engine.take_over()
-    engine.begin_life("life", 0, None, 0)
+    log = MemoryEventLog("test")
+    engine = begun(log)
     ledger = warehouse_key("A")
 
     def receive(seq: int, units: int) -> None:
@@ -75,10 +79,8 @@ def test_a_snapshot_of_another_build_s_shape_stands_for_nothing() -> None:
 
 @pytest.mark.parametrize("observed_at", [-1, MS_MAX + 1, 2**63])
 def test_mail_of_a_time_that_no_calendar_has_is_kept_aside_with_the_broker_s_time(observed_at: int) -> None:
-    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
-    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
-    engine.take_over()
-    engine.begin_life("life", 0, None, 0)
+    log = MemoryEventLog("test")
+    engine = begun(log)
     mail = Mail(warehouse_key("A"), ReceiveStock("d-1", (("S1", 5),)), observed_at, By("person", "k", "keeper"))
     batch = engine.decide([Delivered(1, T0, encode_mail(mail))])
     engine.committed(batch, engine.commit(batch))
@@ -87,10 +89,8 @@ def test_mail_of_a_time_that_no_calendar_has_is_kept_aside_with_the_broker_s_tim
 
 
 def test_mail_to_what_is_only_snapshotted_is_refused_like_any_other() -> None:
-    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
-    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
-    engine.take_over()
-    engine.begin_life("life", 0, None, 0)
+    log = MemoryEventLog("test")
+    engine = begun(log)
     engine.keep(engine.timers.snapshot(0))
     body = ReceiveStock("d-1", (("S1", 5),))
     batch = engine.decide([Delivered(1, T0, encode_mail(Mail(TIMERS, body, T0, By("person", "k", "keeper"))))])
@@ -100,10 +100,8 @@ def test_mail_to_what_is_only_snapshotted_is_refused_like_any_other() -> None:
 
 @pytest.mark.parametrize("cut", ["order-taobao:s1:=E4=B8", "order-taobao:s1", "warehouse-=FF", "intake-a"])
 def test_a_key_that_a_person_cut_short_comes_to_be_no_actor_that_the_read_models_stumble_over(cut: str) -> None:
-    log, vault = MemoryEventLog("test"), MemoryVault(b"seed")
-    engine = Engine(log, vault, Preparer(load(), vault.digest_key()))
-    engine.take_over()
-    engine.begin_life("life", 0, None, 0)
+    log = MemoryEventLog("test")
+    engine = begun(log)
     batch = engine.decide([Delivered(1, T0, encode_mail(Mail(cut, comment("c", LI, "x"), T0, LI, reply_to="inbox")))])
     engine.committed(batch, engine.commit(batch))
     (reply,) = batch.replies["inbox"]
