@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from nats.js.errors import NoKeysError
+from nats.js.kv import KeyValue
 
 from adapters.nats.accounts import user_of
 from adapters.nats.address import Address
@@ -103,3 +105,19 @@ async def _tick(outlet: Outlet) -> None:
         await asyncio.sleep(0.02)
         outlet._fresh.set()
         outlet._fresh = asyncio.Event()
+
+
+async def next_entry(watcher: Any) -> KeyValue.Entry:
+    """Return the watcher's next entry. Its sign that all was told comes too early where entries are on their way."""
+    while True:
+        entry: KeyValue.Entry | None = await watcher.updates(timeout=5)
+        if entry is not None:
+            return entry
+
+
+async def keys_of(bucket: KeyValue) -> set[str]:
+    """Return the bucket's keys; for the library there are none where its watcher's sign came too early."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(NoKeysError):
+                return set(await bucket.keys())

@@ -28,7 +28,7 @@ from runners.projector import Projector
 from runners.subscribers import EVERYTHING, FEEDS, MODELS, Filter
 from tests.colleagues import LI, comment
 from tests.integration.running import orderspine
-from tests.integration.subscribing import World, world
+from tests.integration.subscribing import World, keys_of, world
 from tests.trade import Trade, money_day, trade_day, view
 
 Content = dict[str, dict[str, Any]]
@@ -222,7 +222,7 @@ async def test_a_read_model_that_is_built_beside_the_live_one_reaches_nobody_bef
         assert cell.outlet._leveling is not None
         await cell.outlet._leveling
         bucket = await nc.jetstream().key_value("main_desk")
-        assert set(await bucket.keys()) - {MARKER} == shown.keys()
+        assert await keys_of(bucket) - {MARKER} == shown.keys()
         found = await bucket.get(MARKER)
         assert json.loads(found.value or b"")["form"] == str(NextDesk.version if done else Desk.version)
     await nc.close()

@@ -27,7 +27,7 @@ from runners.projector import Projector
 from runners.subscribers import MODELS, Filter
 from tests.integration.following import wait_for
 from tests.integration.running import orderspine
-from tests.integration.subscribing import World, world
+from tests.integration.subscribing import World, keys_of, next_entry, world
 from tests.trade import SECRET, Trade, trade_day, view
 
 
@@ -265,21 +265,17 @@ async def test_a_bucket_can_be_watched_by_any_client(cell: World) -> None:
     entry = await bucket.get("A=3ASKU-1")
     assert json.loads(entry.value or b"")["sku"] == "SKU-1"
     watcher: Any = await bucket.watchall()
-    seen: list[tuple[str, bytes | None]] = []
-    while (update := await watcher.updates(timeout=5)) is not None:
-        seen.append((update.key, update.value))
-    assert {key for key, _ in seen} == {"A=3ASKU-1", "A=3ASKU-2", "_checkpoint"}
+    assert {(await next_entry(watcher)).key for _ in range(3)} == {"A=3ASKU-1", "A=3ASKU-2", "_checkpoint"}
     cell.trade.receive(5)
     await cell.level()
-    update = await watcher.updates(timeout=5)
-    assert update is not None
+    update = await next_entry(watcher)
     assert json.loads(update.value or b"")["position"] == cell.log.tracked().head
     await wait_for(lambda: "changes.main.inventory.A=3ASKU-1" in told)
     orders = await nc.jetstream().key_value("main_orders")
-    assert len(await orders.keys()) == 2, "one order and the checkpoint"
+    assert len(await keys_of(orders)) == 2, "one order and the checkpoint"
     await nc.close()
     other = await nats.connect(jd["url"], user=jd["user"], password=jd["password"])
-    assert await (await other.jetstream().key_value("main_orders")).keys() == ["_checkpoint"]
+    assert await keys_of(await other.jetstream().key_value("main_orders")) == {"_checkpoint"}
     await other.close()
 
 
