@@ -34,7 +34,7 @@ run: $(STAMP) ## Start OrderSpine with simulated sales channels (Ctrl-C stops it
 	@$(BIN)/orderspine up --data $(DATA) --simulate || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: $(STAMP) ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -q
 
 check: $(STAMP) ## Check format, lint, types, layers and the contract, then run the tests
 	$(BIN)/ruff format --check .
@@ -46,7 +46,7 @@ check: $(STAMP) ## Check format, lint, types, layers and the contract, then run 
 
 cover: $(STAMP) ## Run the tests of the core: each line and branch of domain/ must be reached
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile -q --hypothesis-seed=0 tests/unit tests/properties tests/simulation
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -q --hypothesis-seed=0 tests/unit tests/properties tests/simulation
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
