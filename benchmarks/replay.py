@@ -16,6 +16,7 @@ from adapters.storage.vault import SqliteVault
 from benchmarks.rig import machine
 from benchmarks.workload import mails
 from domain.mail import encode_mail
+from runners.cycles import look_rarely
 from runners.engine import Delivered, Engine
 from runners.preparing import Preparer
 from runners.replay import replay_read_models, replay_states
@@ -48,6 +49,7 @@ def build_log(directory: Path, orders: int, batch_messages: int) -> SqliteEventL
 
 def measure(orders: int, batch_messages: int = BATCH_MESSAGES) -> dict[str, Any]:
     """Measure both replays on one log."""
+    look_rarely()  # as the command does
     directory = Path(tempfile.mkdtemp(prefix="orderspine-replay-"))
     try:
         log = build_log(directory, orders, batch_messages)

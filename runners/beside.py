@@ -20,8 +20,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import IO, NoReturn, Protocol
 
-from runners.aio import look_rarely
 from runners.child import call_itself, die_with_parent
+from runners.cycles import look_rarely
 
 PIPE_BYTES = 1 << 20
 """What Linux lets anybody ask for."""

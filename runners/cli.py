@@ -9,6 +9,7 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from runners.commands.common import Exit, Failure, Printed, print_json, printable
+from runners.cycles import look_rarely
 
 
 class Verb(NamedTuple):
@@ -253,6 +254,7 @@ def _module(verb: Verb) -> str:
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line and exit."""
     _open_closed_streams()
+    look_rarely()
     sys.exit(run(list(sys.argv[1:] if tokens is None else tokens)))
 
 
