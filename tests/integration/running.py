@@ -142,10 +142,12 @@ def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until something is so.
 
     What is asked for may not be there yet (a read model that follows has no such row, an answer is empty): that
-    counts as not so, and is raised when the time is over.
+    counts as not so, and is raised when the time is over. A long look is followed by a longer pause: whoever is waited
+    for needs the processor, too.
     """
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         try:
             if true():
                 return
@@ -153,4 +155,4 @@ def until(true: Callable[[], object], seconds: float = 30.0) -> None:
             if time.monotonic() >= deadline:
                 raise
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        time.sleep(max(0.02, 2 * (time.monotonic() - began)))
