@@ -67,7 +67,7 @@ from domain.after_sale_case import (
 )
 from domain.decider import Command, Event
 from domain.ids import BadId, checked_part
-from domain.stock import Quantities, summed
+from domain.stock import Quantities, is_sku, summed
 
 
 class Sold(NamedTuple):
@@ -228,8 +228,8 @@ def _receive(command: ReceiveReturn, state: AfterSales, stand: Stand) -> Sequenc
     if not told:
         raise TooManyUnits("of which lines, and how many units, did goods come back?")
     for line in came:
-        if any(not sku for sku, _ in stand.lines[line].parts):
-            raise SkuUnknown(f"line {line} has no SKU yet, so no warehouse can take it back; enter its item first")
+        if any(not is_sku(sku) for sku, _ in stand.lines[line].parts):
+            raise SkuUnknown(f"line {line} has no SKU that a warehouse could take back; enter its item first")
         left = stand.lines[line].gone - dict(state.returned).get(line, 0)
         if came[line] > left:
             raise TooManyUnits(f"{came[line]} units of line {line} cannot come back: {max(left, 0)} are out")

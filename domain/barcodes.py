@@ -11,11 +11,10 @@ import msgspec
 
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
 from domain.picking import CODE_MAX
+from domain.stock import SKU_MAX
 
 PAIRS_MAX = 2_000
 """Most barcodes of one message."""
-SKU_MAX = 200
-"""Longest SKU, in characters."""
 
 Pairs = tuple[tuple[str, str], ...]
 """(barcode, SKU)."""

@@ -40,6 +40,7 @@ from domain.order import LinesCancelled, OrderCancelled, OrderPaid, OrderShipped
 from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Gift, Kit, Ruling
 from domain.shelf import SetPicking
+from domain.stock import SKU_MAX
 from tests.spec import T0, WAREHOUSE, Cell, Spec, at, line, normalized, replayed, snapshot, taking
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -411,6 +412,12 @@ def test_no_more_is_taken_back_than_was_sent_and_is_awaited(command: Command, re
 def test_two_cases_that_await_the_same_line_must_be_told_apart() -> None:
     spec = shipped().given(opened(lines=(("2", 1),)), opened("exchange", (("2", 1),)))
     spec.when(ReceiveReturn("x", 0, (("2", 1),))).then_raises(after_sale.WhichCase)
+
+
+@pytest.mark.parametrize("sku", ["", "S" * (SKU_MAX + 1), "S\n1"])
+def test_what_no_warehouse_can_have_cannot_be_taken_back(sku: str) -> None:
+    spec = Spec(order.order).given(*normalized(snapshot(lines=(line("1", sku),))), OrderPaid(1, "CNY", T0))
+    spec.given(OrderShipped((), T0)).when(ReceiveReturn("x", 0, (("1", 1),))).then_raises(after_sale.SkuUnknown)
 
 
 def test_a_line_without_a_sku_cannot_be_taken_back_or_sent_again() -> None:
