@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from domain import after_sale_case, payments, people, picking, service_work, tracking
-from domain.after_sale import OrderRefunded
+from domain.after_sale import OrderRefunded, ReplacementShipped
 from domain.canonical import Line
 from domain.decider import Event
 from domain.delivery import DeliveryConfirmed, added
@@ -69,6 +69,7 @@ from domain.order.questions import (
     left_by_line,
     live_lines,
     needs,
+    resent_line,
     units_of,
 )
 from domain.order.state import Order, Waiting
@@ -357,7 +358,17 @@ def _after_sale_moved(state: Order, event: Event) -> Order:
         returned=after.returned,
         payments=paid,
         commands=commands,
+        replaced=_replaced(state, event) if isinstance(event, ReplacementShipped) else state.replaced,
     )
+
+
+def _replaced(state: Order, event: ReplacementShipped) -> Quantities:
+    """Return what was sent for cases, with what leaves for this one now."""
+    case = after_sale_case.case_numbered(after_sales_of(state), event.case)
+    if case is None or case.replacement is None:
+        return state.replaced
+    lines = tuple((resent_line(event.case, sku), units) for sku, units in case.replacement.lines)
+    return after_sale_case.added(state.replaced, lines)
 
 
 def _service_moved(state: Order, event: Any) -> Order:

@@ -591,6 +591,22 @@ def test_another_size_may_be_sent() -> None:
     assert figures(cell, "S1") == (7, 0, 0)
 
 
+def test_goods_that_were_sent_for_a_case_come_back_by_a_name_of_their_own() -> None:
+    cell = exchanged((("S1", 2),))
+    send(cell, ReceiveReturn("c-4", 1, (("2", 2),)))
+    assert cell.send(KEY, ReceiveReturn("c-5", 0, (("case-1:S1", 1),))).outcome == "refused", "they have not left"
+    send(cell, order.Ship("c-6", "T9", "SF"))
+    assert (figures(cell, "S1"), figures(cell, "S2")) == ((7, 0, 0), (9, 0, 0))
+    turn = cell.send(KEY, ReceiveReturn("c-7", 0, (("2", 2),)))
+    assert (turn.outcome, "2 of case-1:S1" in turn.reason) == ("refused", True)
+    assert send(cell, ReceiveReturn("c-8", 0, (("case-1:S1", 1),))).outcome == "accepted"
+    assert send(cell, OpenAfterSale("c-9", "exchange", "quality", (("case-1:S1", 1),))).outcome == "accepted"
+    assert send(cell, ReceiveReturn("c-10", 3, (), (("case-1:S1", 1),))).outcome == "accepted"
+    assert (figures(cell, "S1"), cell.order().returned) == ((9, 0, 1), (("2", 2), ("case-1:S1", 2)))
+    assert cell.send(KEY, ReceiveReturn("c-11", 0, (("case-1:S1", 1),))).outcome == "refused", "all of it is back"
+    assert send(cell, RefundAfterSale("c-12", 1)).outcome == "accepted", "money goes back for what was bought"
+
+
 def test_what_no_warehouse_has_is_told_and_may_be_asked_for_again() -> None:
     cell = exchanged((("S9", 1),))
     assert cell.tags(KEY)[-1] == "order.replacement_short"
@@ -878,6 +894,16 @@ def test_goods_brought_to_a_counter_settle_the_case_that_was_open_for_them() -> 
     assert (case.stage, case.refunded, case.reference, case.kind) == ("refunded", 90, "C1", "return_refund")
     assert cell.order().returned == (("2", 2),)
     assert brought(cell).outcome == "repeated"
+
+
+def test_goods_that_were_sent_for_a_case_may_be_brought_to_a_counter() -> None:
+    cell = exchanged((("S9", 1),))
+    cell.receive(("S9", 1), document="d-2")
+    send(cell, SendReplacement("c-4", 1, (("S9", 1),)))
+    send(cell, order.Ship("c-5", "T9", "SF"))
+    goods = Return("taobao", "shop1", "o-1", "C9", at(9), "CNY", (ReturnLine("S9", 1, 0),))
+    assert cell.channel(Returned(goods, "return-C9"), KEY).outcome == "accepted"
+    assert cell.order().returned == (("case-1:S9", 1),)
 
 
 def test_goods_brought_to_a_counter_without_a_word_are_a_case_of_their_own() -> None:
