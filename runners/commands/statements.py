@@ -59,6 +59,9 @@ def import_(
         raise Failure(Exit.USAGE, "name the files to take in, for example `orderspine statements import bill.csv …`")
     if day:
         day_given(day)
+    for file in files:
+        if not file.is_file():
+            raise Failure(Exit.USAGE, f"{file} is not there, or is no file; nothing was taken in")
     settings = settings_of(data)
     channel_of(settings, channel)
     taken, failed = asyncio.run(_take_in(settings, files, channel, shop, day))

@@ -20,7 +20,9 @@ from domain.order import OrderNormalized, OrderPaid, OrderReceived, OrderShipped
 from domain.ports import Record
 from domain.time_units import DAY_MS
 from projections import PROJECTIONS
+from runners.commands.common import Exit, Failure
 from runners.commands.kpi import _show_differences
+from runners.commands.statements import import_
 from runners.finance_export import FIELDS, rows, write
 from runners.matching import FILE, BadTolerance, tolerance_of
 from runners.projector import Projector
@@ -67,6 +69,27 @@ def test_a_day_that_is_far_from_the_rows_closes_none(tmp_path: Path, day: str) -
     taken = asyncio.run(take_in(send, bill, By("person", "fin", "finance"), lambda: T0, day))
     assert "wrong" in taken.open
     assert [type(mail.body) for mail in sent] == [TakeLines]
+
+
+def test_a_day_whose_lines_were_not_taken_does_not_count_as_read(tmp_path: Path) -> None:
+    sent: list[Mail] = []
+
+    async def send(mails: Sequence[Mail]) -> list[Reply]:
+        sent.extend(mails)
+        return [Reply(1, "refused", "too much")] * len(mails)
+
+    bill = Statement(written(tmp_path / "bill.csv", wechat([Movement("1", T0, 100)])), "miniprogram", "s")
+    taken = asyncio.run(take_in(send, bill, By("person", "fin", "finance"), lambda: T0))
+    assert (taken.days, taken.open) == ((), "lines of it were refused: too much")
+    assert [type(mail.body) for mail in sent] == [TakeLines]
+
+
+def test_a_statement_that_is_not_there_is_wrong_use_and_nothing_else_is_taken(tmp_path: Path) -> None:
+    there = written(tmp_path / "bill.csv", wechat([Movement("1", T0, 100)]))
+    for wrong in (tmp_path / "bil.csv", tmp_path):
+        with pytest.raises(Failure, match="nothing was taken in") as failure:
+            import_(there, wrong, channel="miniprogram", shop="s", data=tmp_path)
+        assert failure.value.code == Exit.USAGE
 
 
 def test_each_day_on_which_money_moved_has_the_order() -> None:
