@@ -109,6 +109,8 @@ class Movement(msgspec.Struct, frozen=True, gc=False):
     amount: int
     currency: str
     at_ms: int
+    by_hand: bool = False
+    """Whether a person told of it, and no payment service."""
 
 
 class Payments(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +119,8 @@ class Payments(msgspec.Struct, frozen=True, gc=False):
     movements: tuple[Movement, ...] = ()
     refunded: int = 0
     """Sum of what the order's refunds amount to so far, whoever told them."""
+    transferred: int = 0
+    """Of that: what people paid back for after-sales by transfer. No payment service tells of it."""
     accepted: tuple[str, ...] = ()
     """Interceptions of `REASONS` that a person has released: the question is answered."""
 
@@ -128,14 +132,17 @@ _replace = msgspec.structs.replace
 def evolve(state: Payments, event: Event) -> Payments:
     """Return the state after an event of `EVENTS`."""
     assert isinstance(event, PaymentRecorded | PaymentFailed)
-    told = Movement(event.transaction, event.kind, event.amount, event.currency, event.at_ms)
+    told = Movement(event.transaction, event.kind, event.amount, event.currency, event.at_ms, by_hand=not event.service)
     others = tuple(each for each in state.movements if each.transaction != event.transaction)
     return _replace(state, movements=(*others, told))
 
 
-def given_back(state: Payments, amount: int) -> Payments:
+def given_back(state: Payments, amount: int, *, transfer: bool) -> Payments:
     """Return the state after a refund of the order was recorded."""
-    return _replace(state, refunded=state.refunded + amount) if amount else state
+    if not amount:
+        return state
+    transferred = state.transferred + amount if transfer else state.transferred
+    return _replace(state, refunded=state.refunded + amount, transferred=transferred)
 
 
 def resolved(state: Payments, interception: str, decision: str, command: str) -> Payments:
@@ -279,7 +286,10 @@ def judge(state: Payments, stand: Stand) -> Verdict:
                 "cancel the order; release it only if the goods are a present",
             )
         )
-    refund = max(back, stand.channel_refunds) - state.refunded if backs else 0
+    # A transfer that people recorded may be told by hand as well; what a service tells of is other money.
+    again = min(sum(each.amount for each in backs if each.by_hand), state.transferred)
+    news = max(back - again + state.transferred, stand.channel_refunds)
+    refund = news - state.refunded if backs else 0
     return verdict._replace(
         refund=max(refund, 0),
         reference=max(backs, key=lambda each: (each.at_ms, each.transaction)).transaction if refund > 0 else "",

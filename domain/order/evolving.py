@@ -350,7 +350,9 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
 def _after_sale_moved(state: Order, event: Event) -> Order:
     after = after_sale_case.evolve(after_sales_of(state), event)
     commands = _with_command(state, getattr(event, "command", ""))
-    paid = payments.given_back(state.payments, event.amount) if isinstance(event, OrderRefunded) else state.payments
+    paid = state.payments
+    if isinstance(event, OrderRefunded):
+        paid = payments.given_back(paid, event.amount, transfer=event.method == "transfer")
     return _replace(
         state,
         cases=after.cases,

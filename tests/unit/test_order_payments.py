@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.after_sale import OrderRefunded
+from domain.after_sale import ApproveAfterSale, OpenAfterSale, OrderRefunded, RefundAfterSale
 from domain.canonical import Amounts, Snapshot
 from domain.ids import order_key
 from domain.money import AMOUNT_MAX
@@ -329,6 +329,36 @@ def test_a_refund_that_both_tell_counts_once_whoever_is_first() -> None:
         assert cell.order().payments.refunded == 200
         cell.send(KEY, back(100, "r-2"))
         assert cell.order().payments.refunded == 200
+
+
+@pytest.mark.parametrize("transfer_first", [True, False])
+def test_a_transfer_is_other_money_than_what_a_service_gave_back(transfer_first: bool) -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid())
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    acts: list[Any] = [RefundAfterSale("c-4", 1, (("1", 30),), "transfer"), back(50)]
+    cell.send(KEY, OpenAfterSale("c-2", "price_protection", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    for act in acts if transfer_first else reversed(acts):
+        assert cell.send(KEY, act).outcome == "accepted"
+    assert cell.order().payments.refunded == 80
+    assert cell.send(KEY, RefundAfterSale("c-5", 1, (("1", 21),))).outcome == "refused", "20 are left"
+    assert cell.send(KEY, RefundAfterSale("c-6", 1, (("1", 20),))).outcome == "accepted"
+    assert cell.order().payments.refunded == 100
+
+
+def test_a_transfer_that_is_told_by_hand_as_well_counts_once() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid())
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    cell.send(KEY, OpenAfterSale("c-2", "price_protection", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    cell.send(KEY, RefundAfterSale("c-4", 1, (("1", 30),), "transfer"))
+    by_hand = msgspec.structs.replace(back(30, "BANK-7"), service="")
+    cell.send(KEY, by_hand)
+    assert cell.order().payments.refunded == 30
+    cell.send(KEY, msgspec.structs.replace(by_hand, command_id="c-5", transaction="BANK-8", amount=5))
+    assert cell.order().payments.refunded == 35
 
 
 def test_refunds_without_a_payment_service_are_counted_as_the_channel_tells_them() -> None:
