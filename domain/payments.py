@@ -205,6 +205,11 @@ def _moved(kind: Kind) -> bool:
     return kind in ("paid", "refunded")
 
 
+def received(state: Payments, currency: str) -> int:
+    """Return what was paid in a currency, as far as it was told, minor units."""
+    return sum(each.amount for each in state.movements if each.kind == "paid" and each.currency == currency)
+
+
 class Stand(NamedTuple):
     """What must be known of the order to judge its payments."""
 

@@ -270,10 +270,11 @@ def stand_of(state: Order) -> after_sale_acts.Stand:
 
 
 def owed_of(state: Order) -> int:
-    """Return what the buyer owes for an order that goes on account, in minor units."""
+    """Return what the buyer owes for an order that goes on account, in minor units; whoever told of what he paid."""
     if state.status not in PAID or state.kind == "counter":
         return 0
-    return max(state.amounts.payable - state.amounts.paid, 0)
+    amounts = state.amounts
+    return max(amounts.payable - max(amounts.paid, payments.received(state.payments, amounts.currency)), 0)
 
 
 def arrived(state: Order) -> bool:
