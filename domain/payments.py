@@ -269,16 +269,19 @@ def judge(state: Payments, stand: Stand) -> Verdict:
         asked.append(_mismatch(paid, received, stand, "less than is owed"))
     if stand.status == "awaiting_payment":
         accepted = any(each.reason == MISMATCH and each.interception in state.accepted for each in asked)
-        if received and (received >= payable or accepted):
-            verdict = Verdict(paid=received, paid_ms=max(each.at_ms for each in own))
+        if (received and received >= payable) or (paid and accepted):
+            # What finance took in another currency was taken for the price.
+            verdict = Verdict(paid=received or payable, paid_ms=max(each.at_ms for each in own or paid))
         elif received > stand.deposit and stand.presale:
             verdict = Verdict(deposit=received)
-    elif stand.status == "cancelled" and received > back:
+    elif stand.status == "cancelled" and (here := _kept(state)):
+        others = "".join(f"+{amount}{code}" for code, amount in here.items() if code != currency)
+        told = " and ".join(_money(amount, code) for code, amount in here.items())
         asked.append(
             Question(
-                f"{LATE}-{received}-{back}{currency}",
+                f"{LATE}-{received}-{back}{currency}{others}",
                 LATE,
-                f"the order is cancelled; {_money(received - back, currency)} of the customer's money are here",
+                f"the order is cancelled; {told} of the customer's money are here",
                 "refund it, or have it ordered again; its refund lifts this by itself",
             )
         )
@@ -300,6 +303,15 @@ def judge(state: Payments, stand: Stand) -> Verdict:
         reference=max(backs, key=lambda each: (each.at_ms, each.transaction)).transaction if refund > 0 else "",
         questions=tuple(each for each in asked if each.interception not in state.accepted),
     )
+
+
+def _kept(state: Payments) -> dict[str, int]:
+    """Return currency → minor units that were paid and not given back, where there are any."""
+    sums: dict[str, int] = {}
+    for each in state.movements:
+        if _moved(each.kind):
+            sums[each.currency] = sums.get(each.currency, 0) + (each.amount if each.kind == "paid" else -each.amount)
+    return {code: amount for code, amount in sorted(sums.items()) if amount > 0}
 
 
 _BEFORE_SHIPPING = ("awaiting_payment", "paid", "allocating")

@@ -258,6 +258,31 @@ def test_finance_may_take_it_as_it_is(amount: int) -> None:
     assert questions(cell) == []
 
 
+def test_finance_may_take_another_currency_for_the_price() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid(20, currency="USD"))
+    (name, _), *_ = cell.order().interceptions
+    turn = cell.send(KEY, ResolveInterception("decide-1", name, "release"))
+    (told,) = [msgspec.json.decode(each.data) for each in turn.records if each.tag == "order.paid"]
+    assert (told["amount"], told["currency"], told["paid_ms"]) == (100, "CNY", T0)
+    assert (questions(cell), cell.order().status) == ([], "allocating")
+    assert cell.order().allocations[0].listed
+
+
+def test_money_of_another_currency_for_a_cancelled_order_is_asked_about_until_it_is_given_back() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, CancelLines("c-1", (), "changed his mind"))
+    cell.send(KEY, paid(2_000, currency="USD"))
+    assert questions(cell) == ["paid_after_cancelling"]
+    cell.send(KEY, paid(30, "p-2"))
+    turn = cell.send(KEY, paid(30, "r-2", "refunded"))
+    assert questions(cell) == ["paid_after_cancelling"]
+    told = [msgspec.json.decode(each.data) for each in turn.records if each.tag == "order.intercepted"]
+    assert "20.00 USD of the customer's money are here" in told[0]["evidence"]
+    cell.send(KEY, paid(2_000, "r-1", "refunded", "USD"))
+    assert questions(cell) == []
+
+
 def test_what_is_released_for_one_amount_is_asked_again_for_another() -> None:
     cell = cell_of(UNPAID)
     cell.send(KEY, paid(60))
