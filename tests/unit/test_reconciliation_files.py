@@ -1,6 +1,7 @@
 """Files around reconciliation: what is taken for equal, and what finance gets."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from adapters.storage.read_models import ReadModels
 from domain.after_sale import OrderRefunded
 from domain.catalogue import TAGS, encode_event
 from domain.envelope import By, Envelope, encode_envelope
-from domain.finance import TakeLines
-from domain.ids import order_key
+from domain.finance import Line, LineRead, TakeLines
+from domain.ids import finance_key, order_key
 from domain.mail import Mail, Reply
 from domain.matching import EXACT, Tolerance, day_of, days_after
 from domain.order import OrderNormalized, OrderPaid, OrderReceived, OrderShipped
@@ -113,6 +114,24 @@ def test_each_day_on_which_money_moved_has_the_order() -> None:
     days = [days_after(day_of(NOON_MS), each) for each in range(6)]
     found = [[(row["paid"], row["refunded"]) for row in rows(log, read_models, day)] for day in days]
     assert found == [[("15.00", "5.00")], [], [("15.00", "5.00")], [], [("15.00", "5.00")], []]
+
+
+def test_what_statements_say_in_another_currency_is_no_amount_of_the_orders() -> None:
+    log, read_models = MemoryEventLog(), ReadModels("sqlite://")
+    day = day_of(NOON_MS)
+    lines = (Line("1", "paid", 1500, "CNY", NOON_MS, KEY), Line("2", "paid", 30_000, "JPY", NOON_MS, KEY))
+    events = [
+        *((KEY, each) for each in (OrderNormalized(view("1"), "d", "a"), OrderPaid(1500, "CNY", NOON_MS))),
+        *((finance_key("taobao", "s1", day), LineRead("s", each)) for each in lines),
+    ]
+    envelope = encode_envelope(Envelope(NOON_MS, NOON_MS, By("channel", "taobao"), "m", "m", "m"))
+    versions: Counter[str] = Counter()
+    for stream, event in events:
+        versions[stream] += 1
+        log.append([Record(stream, versions[stream], TAGS[type(event)], envelope, encode_event(event), None)])
+    Projector(log, read_models, PROJECTIONS).run()
+    (row,) = rows(log, read_models, day)
+    assert (row["paid"], row["statement_paid"]) == ("15.00", "15.00")
 
 
 def test_what_is_only_late_is_not_unexplained_in_the_figures_either(capsys: pytest.CaptureFixture[str]) -> None:
