@@ -23,7 +23,7 @@ from domain.time_units import DAY_MS
 from projections import PROJECTIONS
 from runners.commands.common import Exit, Failure
 from runners.commands.kpi import _show_differences
-from runners.commands.statements import import_
+from runners.commands.statements import day_given, import_
 from runners.finance_export import FIELDS, rows, write
 from runners.matching import FILE, BadTolerance, tolerance_of
 from runners.projector import Projector
@@ -91,6 +91,36 @@ def test_a_statement_that_is_not_there_is_wrong_use_and_nothing_else_is_taken(tm
         with pytest.raises(Failure, match="nothing was taken in") as failure:
             import_(there, wrong, channel="miniprogram", shop="s", data=tmp_path)
         assert failure.value.code == Exit.USAGE
+
+
+def test_a_day_is_one_of_the_years_in_which_anything_is_told() -> None:
+    assert day_given("2026-02-09") == "2026-02-09"
+    for wrong, why in (
+        ("0001-01-05", "years 2000"),
+        ("9999-12-31", "years 2000"),
+        ("2026-02-30", "no day"),
+        ("x", "no"),
+    ):
+        with pytest.raises(Failure, match=why) as failure:
+            day_given(wrong)
+        assert failure.value.code == Exit.USAGE
+
+
+def test_the_day_of_a_statement_is_one_day_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def taken(*given: object) -> tuple[list[object], list[object]]:
+        asked.append(given[-1])
+        return [], []
+
+    for name, stand_in in (("settings_of", Path), ("channel_of", lambda *_: None), ("_take_in", taken)):
+        monkeypatch.setattr(f"runners.commands.statements.{name}", stand_in)
+    bill = written(tmp_path / "bill.csv", wechat([]))
+    for day in ("2026-02-09", "20260209", "2026-W07-1"):
+        import_(bill, channel="miniprogram", shop="s", day=day, data=tmp_path)
+    assert asked == ["2026-02-09"] * 3
 
 
 def test_each_day_on_which_money_moved_has_the_order() -> None:
