@@ -313,8 +313,11 @@ def _shipped(state: Order, event: OrderShipped) -> Order:
     gone = frozenset([line.id for line, _ in live_lines(state)])
     ruled = state.ruled
     if ruled.gifts or ruled.pre_holds:
-        gone |= {gift_line(gift) for gift in ruled.gifts}
-        ruled = _replace(ruled, pre_holds=())
+        unsent = dict(event.unsent)
+        left = ((gift, gift.units - unsent.get(gift_line(gift), 0)) for gift in ruled.gifts)
+        gifts = tuple(_replace(gift, units=units) for gift, units in left if units > 0)
+        gone |= {gift_line(gift) for gift in gifts}
+        ruled = _replace(ruled, gifts=gifts, pre_holds=())
     return _replace(
         state,
         status="shipped",
