@@ -265,7 +265,7 @@ def stand_of(state: Order) -> after_sale_acts.Stand:
         # What they cost is paid back for the lines that they were sent for.
         lines.setdefault(name, after_sale_acts.Sold(0, units, units, 0, ((resent_sku(name), 1),)))
     given = frozenset(each.asked.approval for each in state.people.approvals.asked if each.verdict == "approved")
-    paid = state.amounts.paid or state.amounts.payable
+    paid = _paid(state) or state.amounts.payable
     return after_sale_acts.Stand(state.status in PAID, lines, paid, state.payments.refunded, approvals=given)
 
 
@@ -273,8 +273,12 @@ def owed_of(state: Order) -> int:
     """Return what the buyer owes for an order that goes on account, in minor units; whoever told of what he paid."""
     if state.status not in PAID or state.kind == "counter":
         return 0
-    amounts = state.amounts
-    return max(amounts.payable - max(amounts.paid, payments.received(state.payments, amounts.currency)), 0)
+    return max(state.amounts.payable - _paid(state), 0)
+
+
+def _paid(state: Order) -> int:
+    """Return what was paid in the order's currency, whoever told of it, in minor units."""
+    return max(state.amounts.paid, payments.received(state.payments, state.amounts.currency))
 
 
 def arrived(state: Order) -> bool:

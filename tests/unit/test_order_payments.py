@@ -372,6 +372,19 @@ def test_a_transfer_is_other_money_than_what_a_service_gave_back(transfer_first:
     assert cell.order().payments.refunded == 100
 
 
+@pytest.mark.parametrize(("amount", "most"), [(60, 60), (160, 160), (100, 100)])
+def test_what_was_paid_may_go_back_no_less_and_no_more(amount: int, most: int) -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid(amount))
+    for name, _ in cell.order().interceptions:
+        cell.send(KEY, ResolveInterception("decide-1", name, "release"))
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    cell.send(KEY, OpenAfterSale("c-2", "refund_only", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    assert cell.send(KEY, RefundAfterSale("c-4", 1, (("", most + 1),))).outcome == "refused"
+    assert cell.send(KEY, RefundAfterSale("c-5", 1, (("", most),))).outcome == "accepted"
+
+
 def test_a_transfer_that_is_told_by_hand_as_well_counts_once() -> None:
     cell = cell_of(UNPAID)
     cell.send(KEY, paid())
