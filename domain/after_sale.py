@@ -1,7 +1,8 @@
 """The language of after-sale (售后): what may be asked, what can have happened, and which rules can be broken.
 
 How cases stand is told in `domain.after_sale_case`, what may be done about them in `domain.after_sale_acts`. Lines of
-an order go by their ids, a gift that came with it by `domain.order.gift_line`. Money is in minor units of the order's
+an order go by their ids, a gift that came with it by `domain.order.gift_line`, goods that were sent for a case by
+`domain.order.questions.resent_line`. Money is in minor units of the order's
 currency.
 """
 

@@ -67,14 +67,14 @@ from domain.after_sale_case import (
 )
 from domain.decider import Command, Event
 from domain.ids import BadId, checked_part
-from domain.stock import Quantities, summed
+from domain.stock import Quantities, is_sku, summed
 
 
 class Sold(NamedTuple):
     """One line of the order (or a gift that came with it), as far as an after-sale must know it."""
 
     units: int
-    """Still wanted, or sent."""
+    """Still wanted, or sent; none of what was sent for a case."""
     gone: int
     """Of these, how many have left."""
     bought: int
@@ -228,11 +228,13 @@ def _receive(command: ReceiveReturn, state: AfterSales, stand: Stand) -> Sequenc
     if not told:
         raise TooManyUnits("of which lines, and how many units, did goods come back?")
     for line in came:
-        if any(not sku for sku, _ in stand.lines[line].parts):
-            raise SkuUnknown(f"line {line} has no SKU yet, so no warehouse can take it back; enter its item first")
+        if any(not is_sku(sku) for sku, _ in stand.lines[line].parts):
+            raise SkuUnknown(f"line {line} has no SKU that a warehouse could take back; enter its item first")
         left = stand.lines[line].gone - dict(state.returned).get(line, 0)
         if came[line] > left:
-            raise TooManyUnits(f"{came[line]} units of line {line} cannot come back: {max(left, 0)} are out")
+            raise TooManyUnits(
+                f"{came[line]} units of line {line} cannot come back: {max(left, 0)} are out{_also_out(state, stand)}"
+            )
     case = _find(state, command.case, _LIVING) if command.case else _awaited(state, told)
     opened: tuple[Event, ...] = ()
     if case is None:
@@ -252,6 +254,17 @@ def _receive(command: ReceiveReturn, state: AfterSales, stand: Stand) -> Sequenc
     warehouse = _warehouse(command.warehouse)
     looked_at = (case.receipts + 1, good, damaged, missing, warehouse)
     return (*opened, ReturnReceived(case.number, *looked_at, command.command_id))
+
+
+def _also_out(state: AfterSales, stand: Stand) -> str:
+    """Return for people what else is out: goods that were sent for cases have ids of their own."""
+    back = dict(state.returned)
+    out = [
+        f"{sold.gone - back.get(name, 0)} of {name}"
+        for name, sold in stand.lines.items()
+        if sold.gone > back.get(name, 0)
+    ]
+    return f" ({', '.join(out)[:200]})" if out else ""
 
 
 def _warehouse(code: str) -> str:

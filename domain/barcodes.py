@@ -11,11 +11,10 @@ import msgspec
 
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
 from domain.picking import CODE_MAX
+from domain.stock import SKU_MAX
 
 PAIRS_MAX = 2_000
 """Most barcodes of one message."""
-SKU_MAX = 200
-"""Longest SKU, in characters."""
 
 Pairs = tuple[tuple[str, str], ...]
 """(barcode, SKU)."""
@@ -84,14 +83,21 @@ class Barcodes(msgspec.Struct, frozen=True):
     """Id of each command that was handled → why it was refused; "" = it was not."""
 
 
+def flaw_of(code: str, sku: str) -> str:
+    """Return why a barcode or a SKU cannot be one; "" where both can."""
+    for what, text, longest in (("barcode", code, CODE_MAX), ("SKU", sku, SKU_MAX)):
+        if not text or text != text.strip() or len(text) > longest or not text.isprintable():
+            return f"{text[:40]!r} is no {what}: it has 1 to {longest} characters, no blanks around it"
+    return ""
+
+
 def _set(command: SetBarcodes, state: Barcodes) -> Sequence[Event]:
     wanted: dict[str, str] = {}
     if not 0 < len(command.barcodes) <= PAIRS_MAX:
         raise BadBarcode(f"a message enters 1 to {PAIRS_MAX:,} barcodes, not {len(command.barcodes):,}")
     for code, sku in command.barcodes:
-        for what, text, longest in (("barcode", code, CODE_MAX), ("SKU", sku, SKU_MAX)):
-            if not text or text != text.strip() or len(text) > longest or not text.isprintable():
-                raise BadBarcode(f"{text[:40]!r} is no {what}: it has 1 to {longest} characters, no blanks around it")
+        if flaw := flaw_of(code, sku):
+            raise BadBarcode(flaw)
         if wanted.setdefault(code, sku) != sku:
             raise BadBarcode(f"the barcode {code} is of two SKUs: {wanted[code]} and {sku}")
     fresh = tuple((code, sku) for code, sku in wanted.items() if state.table.get(code) != sku)

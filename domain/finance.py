@@ -14,6 +14,8 @@ import immutables
 import msgspec
 
 from domain.decider import Command, Decider, DomainError, Event, RefusedBefore
+from domain.money import AMOUNT_MAX
+from domain.timehub import MS_MAX, MS_MIN, YEAR_MAX, YEAR_MIN
 
 LineKind = Literal["paid", "refunded", "fee", "subsidy", "transfer", "unknown"]
 """The customer paid; money went back to him; the channel kept a share; it paid a share of the price; money went between
@@ -23,6 +25,12 @@ LINES_MAX = 500
 """Most lines of one message."""
 JUDGED_MAX = 500
 """Most orders of one message."""
+COUNT_MAX = 10**15
+"""No statement has more lines, and no log more events."""
+LINE_ID_MAX = 500
+"""Longest id of a line, in characters: it stands in keys, and databases have limits."""
+SUM_MAX = 10**18
+"""Largest sum of money of one order, minor units; no database could hold much more."""
 REASON_LENGTH_MAX = 500
 
 
@@ -221,6 +229,14 @@ class TooMuchAtOnce(DomainError):
     """More lines or orders than one message may hold."""
 
 
+class BadLine(DomainError):
+    """A line without an id, of more money than any amount, or of no year of ours."""
+
+
+class BadFigure(DomainError):
+    """A count or a sum that cannot be."""
+
+
 class NoSuchDifference(DomainError):
     """There is no open difference of that id."""
 
@@ -285,6 +301,7 @@ def decide(command: Command, state: Finance, now_ms: int = 0) -> Sequence[Event]
         case CloseStatement():
             if command.statement in state.statements:
                 return ()
+            _check(COUNT_MAX, command.lines, command.refused)
             return (StatementRead(command.statement, command.format, command.settles, command.lines, command.refused),)
         case JudgeOrders():
             return _judge(command, state)
@@ -299,6 +316,11 @@ def _take(command: TakeLines, state: Finance) -> Sequence[Event]:
     events = []
     known = state.lines
     for line in command.lines:
+        if not 0 < len(line.id) <= LINE_ID_MAX or abs(line.amount) > AMOUNT_MAX or not MS_MIN <= line.at_ms <= MS_MAX:
+            raise BadLine(
+                f"line {line.id[:40]!r}: it has an id of 1 to {LINE_ID_MAX} characters, is of at most {AMOUNT_MAX:,} "
+                f"minor units, and of one of the years {YEAR_MIN} to {YEAR_MAX}"
+            )
         before = known.get(line.id, ())
         if line not in before:
             known = known.set(line.id, (*before, line))
@@ -306,11 +328,20 @@ def _take(command: TakeLines, state: Finance) -> Sequence[Event]:
     return events
 
 
+def _check(most: int, *figures: int) -> None:
+    """Refuse figures that cannot be. Raises BadFigure."""
+    if not all(0 <= figure <= most for figure in figures):
+        raise BadFigure(f"a figure is below 0, or above {most:,}")
+
+
 def _judge(command: JudgeOrders, state: Finance) -> Sequence[Event]:
     if len(command.judged) > JUDGED_MAX:
         raise TooMuchAtOnce(f"{len(command.judged)} orders in one message; at most {JUDGED_MAX}")
     if command.as_of < state.as_of or (command.as_of == state.as_of and command.command_id in state.compared):
         return ()
+    _check(COUNT_MAX, command.as_of, command.agreeing)
+    for judged in command.judged:
+        _check(SUM_MAX, *(abs(sum_) for finding in judged.findings for sum_ in (finding.ours, finding.theirs)))
     differing = sum(1 for judged in command.judged if judged.findings)
     events: list[Event] = [
         OrdersCompared(

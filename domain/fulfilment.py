@@ -272,7 +272,7 @@ def _gone(events: Sequence[Event], before: Order, after: Order) -> dict[str, int
                 gone[sku] = gone.get(sku, 0) + left * each
     for gift in after.ruled.gifts:
         if gift_line(gift) in after.shipped and gift_line(gift) not in before.shipped and before.allocations:
-            gone[gift.sku] = gone.get(gift.sku, 0) + gift.units
+            gone[gift.sku] = gone.get(gift.sku, 0) + gift.units - sent.get(gift_line(gift), 0)
     return gone
 
 

@@ -113,6 +113,8 @@ class Money(msgspec.Struct, frozen=True, gc=False):
     moved: tuple[tuple[str, int], ...] = ()
     """(transaction, amount) of payments that payment services told of."""
     refunded: int = 0
+    transferred: int = 0
+    """Of that: by transfer (转账), which goes past the channel: no statement of its has to show it."""
     back: tuple[tuple[str, int], ...] = ()
     """(transaction, amount) of refunds that payment services told of."""
     refund_ms: int = 0
@@ -177,7 +179,9 @@ def _shipped(money: Money, event: OrderShipped | PartiallyShipped, at_ms: int) -
 
 
 def _refunded(money: Money, event: OrderRefunded, at_ms: int) -> Money:
-    return _replace(money, refunded=money.refunded + event.amount, refund_ms=max(money.refund_ms, at_ms))
+    transferred = money.transferred + (event.amount if event.method == "transfer" else 0)
+    refunded, refund_ms = money.refunded + event.amount, max(money.refund_ms, at_ms)
+    return _replace(money, refunded=refunded, transferred=transferred, refund_ms=refund_ms)
 
 
 def _cancelled(money: Money, _: OrderCancelled, at_ms: int) -> Money:
@@ -343,7 +347,7 @@ def _unseen(money: Money, ours: int, cover: Cover, tolerance: Tolerance) -> Find
 
 def _refund(money: Money, sums: _Sums, cover: Cover, tolerance: Tolerance) -> Finding | None:
     ours, theirs = money.given_back, sums.refunded
-    if abs(ours - theirs) <= tolerance.amount:
+    if any(abs(each - theirs) <= tolerance.amount for each in (ours, ours - money.transferred)):
         return None
     if theirs > ours:
         return Finding("refund_not_in_log", ours, theirs)

@@ -109,6 +109,8 @@ class Movement(msgspec.Struct, frozen=True, gc=False):
     amount: int
     currency: str
     at_ms: int
+    by_hand: bool = False
+    """Whether a person told of it, and no payment service."""
 
 
 class Payments(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +119,8 @@ class Payments(msgspec.Struct, frozen=True, gc=False):
     movements: tuple[Movement, ...] = ()
     refunded: int = 0
     """Sum of what the order's refunds amount to so far, whoever told them."""
+    transferred: int = 0
+    """Of that: what people paid back for after-sales by transfer. No payment service tells of it."""
     accepted: tuple[str, ...] = ()
     """Interceptions of `REASONS` that a person has released: the question is answered."""
 
@@ -128,14 +132,17 @@ _replace = msgspec.structs.replace
 def evolve(state: Payments, event: Event) -> Payments:
     """Return the state after an event of `EVENTS`."""
     assert isinstance(event, PaymentRecorded | PaymentFailed)
-    told = Movement(event.transaction, event.kind, event.amount, event.currency, event.at_ms)
+    told = Movement(event.transaction, event.kind, event.amount, event.currency, event.at_ms, by_hand=not event.service)
     others = tuple(each for each in state.movements if each.transaction != event.transaction)
     return _replace(state, movements=(*others, told))
 
 
-def given_back(state: Payments, amount: int) -> Payments:
+def given_back(state: Payments, amount: int, *, transfer: bool) -> Payments:
     """Return the state after a refund of the order was recorded."""
-    return _replace(state, refunded=state.refunded + amount) if amount else state
+    if not amount:
+        return state
+    transferred = state.transferred + amount if transfer else state.transferred
+    return _replace(state, refunded=state.refunded + amount, transferred=transferred)
 
 
 def resolved(state: Payments, interception: str, decision: str, command: str) -> Payments:
@@ -198,6 +205,11 @@ def _moved(kind: Kind) -> bool:
     return kind in ("paid", "refunded")
 
 
+def received(state: Payments, currency: str) -> int:
+    """Return what was paid in a currency, as far as it was told, minor units."""
+    return sum(each.amount for each in state.movements if each.kind == "paid" and each.currency == currency)
+
+
 class Stand(NamedTuple):
     """What must be known of the order to judge its payments."""
 
@@ -257,16 +269,19 @@ def judge(state: Payments, stand: Stand) -> Verdict:
         asked.append(_mismatch(paid, received, stand, "less than is owed"))
     if stand.status == "awaiting_payment":
         accepted = any(each.reason == MISMATCH and each.interception in state.accepted for each in asked)
-        if received and (received >= payable or accepted):
-            verdict = Verdict(paid=received, paid_ms=max(each.at_ms for each in own))
+        if (received and received >= payable) or (paid and accepted):
+            # What finance took in another currency was taken for the price.
+            verdict = Verdict(paid=received or payable, paid_ms=max(each.at_ms for each in own or paid))
         elif received > stand.deposit and stand.presale:
             verdict = Verdict(deposit=received)
-    elif stand.status == "cancelled" and received > back:
+    elif stand.status == "cancelled" and (here := _kept(state)):
+        others = "".join(f"+{amount}{code}" for code, amount in here.items() if code != currency)
+        told = " and ".join(_money(amount, code) for code, amount in here.items())
         asked.append(
             Question(
-                f"{LATE}-{received}-{back}{currency}",
+                f"{LATE}-{received}-{back}{currency}{others}",
                 LATE,
-                f"the order is cancelled; {_money(received - back, currency)} of the customer's money are here",
+                f"the order is cancelled; {told} of the customer's money are here",
                 "refund it, or have it ordered again; its refund lifts this by itself",
             )
         )
@@ -279,12 +294,24 @@ def judge(state: Payments, stand: Stand) -> Verdict:
                 "cancel the order; release it only if the goods are a present",
             )
         )
-    refund = max(back, stand.channel_refunds) - state.refunded if backs else 0
+    # A transfer that people recorded may be told by hand as well; what a service tells of is other money.
+    again = min(sum(each.amount for each in backs if each.by_hand), state.transferred)
+    news = max(back - again + state.transferred, stand.channel_refunds)
+    refund = news - state.refunded if backs else 0
     return verdict._replace(
         refund=max(refund, 0),
         reference=max(backs, key=lambda each: (each.at_ms, each.transaction)).transaction if refund > 0 else "",
         questions=tuple(each for each in asked if each.interception not in state.accepted),
     )
+
+
+def _kept(state: Payments) -> dict[str, int]:
+    """Return currency → minor units that were paid and not given back, where there are any."""
+    sums: dict[str, int] = {}
+    for each in state.movements:
+        if _moved(each.kind):
+            sums[each.currency] = sums.get(each.currency, 0) + (each.amount if each.kind == "paid" else -each.amount)
+    return {code: amount for code, amount in sorted(sums.items()) if amount > 0}
 
 
 _BEFORE_SHIPPING = ("awaiting_payment", "paid", "allocating")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import Command, Event
-from domain.stock import NONE, QUANTITY_MAX, BadQuantity, Floor, Ledger, Reorder, is_known, noted
+from domain.stock import NONE, QUANTITY_MAX, BadQuantity, Floor, Ledger, Reorder, check_skus, is_known, noted
 
 
 class SetReorderLevel(Command, frozen=True):
@@ -84,9 +84,10 @@ def _set(command: SetReorderLevel, state: Ledger, now_ms: int) -> Sequence[Event
     level, target = command.level, command.target
     if not command.sku or not 0 <= level <= QUANTITY_MAX or not level <= target <= QUANTITY_MAX:
         raise BadQuantity(
-            f"SKU {command.sku!r}, level {level}, target {target}: the target is not below the level, and both are "
-            f"from 0 to {QUANTITY_MAX:,}"
+            f"SKU {command.sku[:40]!r}, level {level}, target {target}: the target is not below the level, and both "
+            f"are from 0 to {QUANTITY_MAX:,}"
         )
+    check_skus((command.sku,), state)
     return (ReorderLevelSet(command.document, command.sku, level, target, now_ms),)
 
 

@@ -143,7 +143,18 @@ def _promotions(book: Book, scope: Scope, kits: tuple[Kit, ...]) -> tuple[tuple[
         if saved > 0:
             left -= saved
             savings.append(Saving(offer.rule, saved))
-    return tuple(gifts), tuple(savings)
+    return tuple(gifts) if len(gifts) < 2 else _together(gifts), tuple(savings)  # noqa: PLR2004
+
+
+def _together(gifts: list[Gift]) -> tuple[Gift, ...]:
+    """Return one gift for each rule and SKU, by which it goes where lines do; of several warehouses the first."""
+    found: dict[tuple[str, str], Gift] = {}
+    for gift in gifts:
+        known = found.setdefault((gift.rule, gift.sku), gift)
+        if known is not gift:
+            units, warehouse = known.units + gift.units, known.warehouse or gift.warehouse
+            found[gift.rule, gift.sku] = Gift(gift.rule, gift.sku, units, warehouse)
+    return tuple(found.values())
 
 
 def _reached(offer: Offer, lines: list[Line], currency: str) -> list[tuple[Step, int]]:

@@ -20,6 +20,7 @@ from domain.stock import (
     NotEnoughOnHand,
     Quantities,
     StockAdjusted,
+    check_skus,
     covering,
     evolve,
     is_known,
@@ -251,9 +252,10 @@ def _count(command: CountStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     for sku, found in command.lines:
         if not sku or sku in seen or not 0 <= found <= QUANTITY_MAX:
             raise BadCount(
-                f"{found} units of SKU {sku!r}: a count names each SKU once, with 0 to {QUANTITY_MAX:,} units"
+                f"{found} units of SKU {sku[:40]!r}: a count names each SKU once, with 0 to {QUANTITY_MAX:,} units"
             )
         seen.add(sku)
+        check_skus((sku,), state)
         level = state.levels.get(sku, NONE)
         least = level.on_hand - level.available
         if found < least:
@@ -298,7 +300,7 @@ def _mark_damaged(command: MarkDamaged, state: Ledger, now_ms: int) -> Sequence[
         return ()
     level = state.levels.get(command.sku, NONE)
     if not command.sku or command.delta == 0 or abs(command.delta) > QUANTITY_MAX:
-        raise BadQuantity(f"{command.delta} damaged units of SKU {command.sku!r}")
+        raise BadQuantity(f"{command.delta} damaged units of SKU {command.sku[:40]!r}")
     if not -level.damaged <= command.delta <= level.available:
         raise NotEnoughOnHand(
             f"{command.sku}: {command.delta:+} damaged; {level.available} are available, {level.damaged} damaged. "

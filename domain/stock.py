@@ -5,6 +5,7 @@ is for paid orders, *pre-reserved* for gifts of orders that are not paid yet; pi
 are units. What people do on the shelves (count, move, set damaged goods apart) is in `domain.shelf`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ DOCUMENTS_KEPT_MS = 400 * DAY_MS
 """How long document numbers are remembered, to know a repeated receipt when it comes again."""
 QUANTITY_MAX = 10**9
 """No real count comes near it; more is a slip of the keyboard or of a unit."""
+SKU_MAX = 200
+"""Longest SKU, in characters: it stands in keys of read models and buckets, and databases and brokers have limits."""
+DOCUMENT_MAX = 500
+"""Longest number of a document, in characters: it is remembered for `DOCUMENTS_KEPT_MS`."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Quantities = tuple[tuple[str, int], ...]
 """(SKU, quantity) pairs."""
@@ -273,8 +279,16 @@ class BadQuantity(DomainError):
     """A quantity that cannot be: zero, negative or absurd."""
 
 
+class BadSku(DomainError):
+    """No goods can go by it: it is too long, or has characters that nobody can type."""
+
+
 class MissingDocument(DomainError):
     """Without a document number of its author's a repeat could not be told from another act."""
+
+
+class BadDocument(DomainError):
+    """No document can have this number: it is too long, or has characters that nobody can type."""
 
 
 class WrongActor(DomainError):
@@ -651,22 +665,53 @@ def summed(lines: Iterable[tuple[str, int]]) -> Quantities:
     total: dict[str, int] = {}
     for sku, quantity in lines:
         if not 0 < quantity <= QUANTITY_MAX or not sku:
-            raise BadQuantity(f"{quantity} units of SKU {sku!r}: need a SKU and a quantity from 1 to {QUANTITY_MAX}")
+            raise BadQuantity(
+                f"{quantity} units of SKU {sku[:40]!r}: need a SKU and a quantity from 1 to {QUANTITY_MAX}"
+            )
         total[sku] = total.get(sku, 0) + quantity
     return tuple(total.items())
 
 
+def is_sku(text: str) -> bool:
+    """Whether goods can go by it."""
+    return 0 < len(text) <= SKU_MAX and _CONTROLS.search(text) is None
+
+
+def check_skus(skus: Iterable[str], state: Ledger) -> None:
+    """Refuse what can be no SKU, unless the ledger has it already: then it must be possible to clear it away.
+
+    Raises:
+        BadSku: it is one.
+    """
+    for sku in skus:
+        if sku not in state.levels and not is_sku(sku):
+            raise BadSku(f"{sku[:40]!r} is no SKU: it has 1 to {SKU_MAX} characters, and no control characters")
+
+
 def is_known(document: str, state: Ledger) -> bool:
-    """Whether a document was handled before. Raises MissingDocument where there is no number to tell."""
+    """Whether a document was handled before.
+
+    Raises:
+        MissingDocument: there is no number to tell.
+        BadDocument: it can be none.
+    """
     if not document:
         raise MissingDocument("the message has no document number; its author must give it one")
-    return document in state.documents
+    if document in state.documents:
+        return True
+    if len(document) > DOCUMENT_MAX or _CONTROLS.search(document):
+        raise BadDocument(
+            f"{document[:40]!r} is no document number: it has 1 to {DOCUMENT_MAX} characters, and no control characters"
+        )
+    return False
 
 
 def _decide_receive(command: ReceiveStock, state: Ledger, now_ms: int) -> Sequence[Event]:
     if is_known(command.document, state):
         return ()
-    return _with_covering((StockReceived(command.document, some_lines(command.lines), now_ms, command.arrival),), state)
+    lines = some_lines(command.lines)
+    check_skus((sku for sku, _ in lines), state)
+    return _with_covering((StockReceived(command.document, lines, now_ms, command.arrival),), state)
 
 
 def covering(state: Ledger) -> list[PromiseCovered]:
@@ -688,7 +733,7 @@ def _on_shelf(state: Ledger, lines: Quantities, keep: Mapping[str, int] = NOTHIN
 
 
 def _decide_take_back(command: TakeBack, state: Ledger, now_ms: int) -> Sequence[Event]:
-    if is_known(command.document, state):
+    if command.document in state.documents:
         return ()
     document, order = command.document, command.order
     good, damaged = summed(command.good), summed(command.damaged)
@@ -706,7 +751,9 @@ def _decide_expect(command: ExpectStock, state: Ledger, now_ms: int) -> Sequence
         return ()
     if not command.arrival or len(command.arrival) > ARRIVAL_MAX or not 0 < command.due_ms <= MS_MAX:
         raise BadArrival(f"an arrival has a name of 1 to {ARRIVAL_MAX} characters and a day: {command.arrival[:40]!r}")
-    return (StockExpected(command.document, command.arrival, summed(command.lines), command.due_ms, now_ms),)
+    lines = summed(command.lines)
+    check_skus((sku for sku, _ in lines), state)
+    return (StockExpected(command.document, command.arrival, lines, command.due_ms, now_ms),)
 
 
 ARRIVAL_MAX = 100
@@ -732,7 +779,8 @@ def _decide_adjust(command: AdjustStock, state: Ledger, now_ms: int) -> Sequence
     if is_known(command.document, state):
         return ()
     if command.delta == 0 or abs(command.delta) > QUANTITY_MAX or not command.sku:
-        raise BadQuantity(f"an adjustment of {command.delta} units of SKU {command.sku!r}")
+        raise BadQuantity(f"an adjustment of {command.delta} units of SKU {command.sku[:40]!r}")
+    check_skus((command.sku,), state)
     level = state.levels.get(command.sku, NONE)
     if level.available + command.delta < 0:
         raise NotEnoughOnHand(
@@ -755,8 +803,10 @@ def _decide_protect(command: ProtectStock, state: Ledger, now_ms: int) -> Sequen
         or level.available + level.protected < command.quantity
     ):
         raise BadQuantity(
-            f"cannot protect {command.quantity} units of {command.sku!r}: {level.available + level.protected} are free"
+            f"cannot protect {command.quantity} units of {command.sku[:40]!r}: "
+            f"{level.available + level.protected} are free"
         )
+    check_skus((command.sku,), state)
     return _with_covering((StockProtected(command.document, command.sku, command.quantity, now_ms),), state)
 
 

@@ -14,6 +14,8 @@ from domain.decider import Command, Decider, DomainError, Event
 DIFFER_MAX = 200
 """Most differences that a record names; the rest is counted."""
 REMEMBERED_MAX = 1_000
+COUNT_MAX = 10**15
+"""No log has more events, orders or rows; what counts more has miscounted, and no database could hold it."""
 
 
 class Differing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -35,7 +37,10 @@ class RecordCheck(Command, frozen=True):
     rows: int
     differing_orders: int
     differ: tuple[Differing, ...]
+    """Those that are named."""
     position: int
+    differing: int = 0
+    """How many there are, where there are more than are named."""
 
 
 class ViewsCompared(Event, frozen=True):
@@ -68,6 +73,10 @@ class WrongActor(DomainError):
     """Views know no such command."""
 
 
+class BadCheck(DomainError):
+    """A check that counts less than nothing, or more than there can be."""
+
+
 class Views(msgspec.Struct, frozen=True, gc=False):
     """State: which checks were recorded, the last ones."""
 
@@ -85,6 +94,9 @@ def decide(command: Command, state: Views, now_ms: int = 0) -> Sequence[Event]:
         raise WrongActor(f"{type(command).__name__} is nothing that could be recorded of views")
     if command.command_id in state.commands:
         return ()
+    counts = (command.orders, command.rows, command.differing_orders, command.position, command.differing)
+    if not all(0 <= count <= COUNT_MAX for count in counts):
+        raise BadCheck(f"a check counts from 0 to {COUNT_MAX:,} orders, rows and events")
     return (
         ViewsCompared(
             command.orders,
@@ -93,7 +105,7 @@ def decide(command: Command, state: Views, now_ms: int = 0) -> Sequence[Event]:
             command.position,
             command.command_id,
             command.differ[:DIFFER_MAX],
-            len(command.differ),
+            max(command.differing, len(command.differ)),
         ),
     )
 

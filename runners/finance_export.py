@@ -91,7 +91,7 @@ def write(file: Path, found: Iterator[dict[str, str]]) -> int:
 
 
 def _row(
-    day: str, key: str, money: Money, facts: Sequence[Any], said: Mapping[str, int], differing: int
+    day: str, key: str, money: Money, facts: Sequence[Any], said: Mapping[tuple[str, str], int], differing: int
 ) -> dict[str, str]:
     channel, shop, number = parts_of(key)
     state: Order = fold(order, facts)
@@ -100,7 +100,7 @@ def _row(
     amounts = {
         "paid": money.received,
         "refunded": money.given_back,
-        **{f"statement_{name}": said.get(kind, 0) for name, kind in _KINDS},
+        **{f"statement_{name}": said.get((kind, currency), 0) for name, kind in _KINDS},
     }
     return {
         "day": day,
@@ -118,10 +118,11 @@ def _row(
 _KINDS: Final = (("paid", "paid"), ("refunded", "refunded"), ("subsidy", "subsidy"), ("fees", "fee"))
 
 
-def _sums(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, int]]:
+def _sums(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[tuple[str, str], int]]:
+    """Return order → (kind, currency) → minor units."""
     # Where statements contradict each other, the movement that the match goes by (`domain.matching.judge`): the last.
     true = {(line["key"], line["line"]): line for line in sorted(lines, key=itemgetter("kind", "amount", "currency"))}
-    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    found: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
     for line in true.values():
-        found[line["key"]][line["kind"]] += line["amount"]
+        found[line["key"]][line["kind"], line["currency"]] += line["amount"]
     return found

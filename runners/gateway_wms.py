@@ -51,6 +51,8 @@ UNKNOWN_ORDER = "unknown-delivery-order"
 UNKNOWN_WAREHOUSE = "unknown-warehouse"
 _KEPT = frozenset({BAD_XML, BAD_REQUEST, UNKNOWN_ORDER, UNKNOWN_WAREHOUSE})
 """Codes of failures after which the body is kept."""
+REASON_MAX = 500
+"""Characters that are kept of why stock changed."""
 
 log = structlog.get_logger(__name__)
 
@@ -189,27 +191,29 @@ class WarehouseCalls:
         except FileNotFoundError:
             raise Busy("there is no log yet") from None
         bodies: list[tuple[str, Body]] = []
-        for (warehouse, document, sku, kind, order), units in counted.items():
+        for (warehouse, document, sku), parts in counted.items():
             ours = settings.ours(warehouse)
             assert ours is not None, "it was looked up before"
             number = f"wms/{settings.name}/{document}/{sku}"
-            if units > 0 and kind in _INBOUND:
+            units = sum(part.units for part in parts)
+            if units > 0 and all(part.kind in _INBOUND for part in parts):
                 bodies.append((warehouse_key(ours), ReceiveStock(number, ((sku, units),))))
             elif units:
-                reason = f"{settings.name}: {kind} {order}".strip()
+                words = dict.fromkeys(f"{part.kind} {part.order}".strip() for part in parts)
+                reason = f"{settings.name}: {', '.join(words)}"[:REASON_MAX]
                 bodies.append((warehouse_key(ours), AdjustStock(number, sku, units, reason)))
         if bodies:
             await self._sent(settings, bodies, correlation)
 
-    def _counted(self, found: Sequence[Change]) -> dict[tuple[str, str, str, str, str], int]:
-        """Return units by (warehouse, document, SKU, kind, order): goods we count, by documents that are not ours."""
+    def _counted(self, found: Sequence[Change]) -> dict[tuple[str, str, str], list[Change]]:
+        """Return changes by (warehouse, document, SKU): of goods we count, by documents that are not ours."""
         index = self._deliveries()
-        units: defaultdict[tuple[str, str, str, str, str], int] = defaultdict(int)
+        counted: defaultdict[tuple[str, str, str], list[Change]] = defaultdict(list)
         for change in found:
             # What left for a delivery order is deducted when that is confirmed.
             if change.sellable and not (change.order and index.find(change.order)):
-                units[change.warehouse, change.document, change.sku, change.kind, change.order] += change.units
-        return units
+                counted[change.warehouse, change.document, change.sku].append(change)
+        return counted
 
     async def _sent(self, settings: WmsSettings, bodies: "Sequence[tuple[str, Body]]", correlation: str) -> None:
         """Have acts committed.

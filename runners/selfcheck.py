@@ -29,7 +29,7 @@ from domain.order import (
     order,
 )
 from domain.time_units import HOUR_MS
-from domain.views import Differing, RecordCheck
+from domain.views import DIFFER_MAX, Differing, RecordCheck
 from projections.after_sales import AfterSaleCases
 from projections.base import Projection, in_current_shape
 from projections.desk import Desk
@@ -63,7 +63,10 @@ class Checked(NamedTuple):
     orders: int
     rows: int
     differ: tuple[Differing, ...]
+    """Those that are listed."""
     notes: tuple[str, ...] = ()
+    more: int = 0
+    """How many others there are."""
 
     @property
     def differing_orders(self) -> int:
@@ -117,7 +120,7 @@ def check_all(log: Any, views: ReadModels, scratch: Path, live_file: Path | None
             if said:
                 differ.append(Differing("channel", key, said))
     more = (f"{result.more} further differences are not listed",) if result.more else ()
-    return Checked(head, len(keys), sum(result.rows.values()), tuple(differ), (*result.notes, *more))
+    return Checked(head, len(keys), sum(result.rows.values()), tuple(differ), (*result.notes, *more), result.more)
 
 
 def mail_of(checked: Checked, by: By, now_ms: int) -> Mail:
@@ -128,8 +131,9 @@ def mail_of(checked: Checked, by: By, now_ms: int) -> Mail:
         checked.orders,
         checked.rows,
         checked.differing_orders,
-        checked.differ[:1_000],
+        checked.differ[:DIFFER_MAX],
         checked.position,
+        len(checked.differ) + checked.more,
     )
     return Mail(VIEWS_KEY, command, now_ms, by, "self-check")
 

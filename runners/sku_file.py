@@ -55,7 +55,9 @@ def read_skus(raw: bytes) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _wrong(item: str, variant: str, sku: str) -> str:
-    for what, text in (("item", item), ("SKU", sku)):
+    if not item:
+        return "no item"
+    for what, text in (("item", f"{item}/{variant}" if variant else item), ("SKU", sku)):
         if not text:
             return f"no {what}"
         if len(text) > TEXT_MAX:

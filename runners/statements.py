@@ -80,6 +80,8 @@ async def take_in(send: Send, statement: Statement, by: By, now_ms: Callable[[],
         held = 0
         for reply in await send(mails) if mails else ():
             taken.outcomes[reply.outcome] += 1
+            if reply.outcome not in ("accepted", "repeated"):
+                taken.open = taken.open or f"lines of it were {reply.outcome}: {reply.reason}"
 
     for row in statement.rows():
         if row.problem:
@@ -95,7 +97,7 @@ async def take_in(send: Send, statement: Statement, by: By, now_ms: Callable[[],
     await flush()
     taken.rows, taken.refused, taken.lines = statement.read, statement.refused, sum(days.values())
     told = sorted({*days, *((day,) if day else ())})
-    taken.open = statement.cut or _span_problem(told)
+    taken.open = taken.open or statement.cut or _span_problem(told)
     if not taken.open:
         first, last = told[0], told[-1]
         span = [first]

@@ -10,7 +10,7 @@ from domain.decider import Command, Event
 from domain.order.approving import follow_approvals
 from domain.order.cancelling import cut_lines
 from domain.order.commands import ReturnGoods
-from domain.order.questions import after_sales_of, live_lines, stand_of
+from domain.order.questions import after_sales_of, live_lines, resent_sku, stand_of
 from domain.order.refusals import IllegalTransition, OrderOnHold, UnknownLine
 from domain.order.state import Order
 from domain.order.steps import Steps, issue_pick_lists
@@ -79,16 +79,21 @@ def _return_goods(command: ReturnGoods, state: Order, now_ms: int) -> Sequence[E
     if state.status not in ("shipped", "completed"):
         raise IllegalTransition(f"goods of an order that is {state.status} cannot come back")
     back = dict(state.returned)
-    left = {line.id: units - back.get(line.id, 0) for line, units in live_lines(state)}
+    out = [(line.id, units) for line, units in live_lines(state)] + list(state.replaced)
+    left = {name: units - back.get(name, 0) for name, units in out}
     taken: dict[str, int] = {}
     for sku, quantity, _ in command.lines:
         missing = quantity
-        for line in state.lines:
-            same = (line.sku or line.item) == sku or (line.item == sku and line.id in state.mapped)
-            if same and missing > 0 and (units := min(left.get(line.id, 0), missing)) > 0:
-                left[line.id] -= units
+        same = [
+            line.id
+            for line in state.lines
+            if (line.sku or line.item) == sku or (line.item == sku and line.id in state.mapped)
+        ]
+        for name in (*same, *(name for name, _ in state.replaced if resent_sku(name) == sku)):
+            if missing > 0 and (units := min(left.get(name, 0), missing)) > 0:
+                left[name] -= units
                 missing -= units
-                taken[line.id] = taken.get(line.id, 0) + units
+                taken[name] = taken.get(name, 0) + units
         if missing or quantity <= 0:
             raise UnknownLine(f"{quantity} × {sku} came back, but so many were not bought or have come back already")
     if not taken:

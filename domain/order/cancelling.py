@@ -10,7 +10,7 @@ from domain.order.approving import follow_approvals
 from domain.order.basics import Quantities
 from domain.order.commands import CancelLines
 from domain.order.events import LinesCancelled, OrderCancelled, OrderShipped
-from domain.order.questions import live_lines, needs, some_left, stand_of, still_here
+from domain.order.questions import gift_line, live_lines, needs, some_left, stand_of, still_here
 from domain.order.refusals import IllegalTransition, UnknownLine
 from domain.order.risks import look_for_locks, look_for_risks
 from domain.order.state import Order
@@ -45,8 +45,12 @@ def cancel(steps: Steps, reason: str, at_ms: int, command: str = "") -> None:
 
 def ship_what_left(steps: Steps, at_ms: int, command: str) -> None:
     """Note that nothing more will follow what is on its way."""
-    guard(steps.state, "shipped")
-    steps.add(OrderShipped((), at_ms, "", command), *resolve_all(steps.state, "nothing_left"))
+    state = steps.state
+    guard(state, "shipped")
+    sent = dict(state.sent)
+    gifts = [(gift_line(gift), gift.units) for gift in state.ruled.gifts if gift_line(gift) not in state.shipped]
+    unsent = tuple((name, left) for name, units in gifts if (left := units - sent.get(name, 0)) > 0)
+    steps.add(OrderShipped((), at_ms, "", command, unsent), *resolve_all(state, "nothing_left"))
 
 
 def _cancel_lines(command: CancelLines, state: Order, now_ms: int) -> Sequence[Event]:

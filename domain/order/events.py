@@ -250,6 +250,8 @@ class OrderShipped(Event, frozen=True):
     allocation: str = ""
     command: str = ""
     """Id of our own act; "" where the channel said so."""
+    unsent: Quantities = ()
+    """(id as of a line, units) of gifts that stay here, where the rest of the order was cancelled."""
 
 
 class OrderCompleted(Event, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from domain import after_sale_case, payments, people, picking, service_work, tracking
-from domain.after_sale import OrderRefunded
+from domain.after_sale import OrderRefunded, ReplacementShipped
 from domain.canonical import Line
 from domain.decider import Event
 from domain.delivery import DeliveryConfirmed, added
@@ -69,6 +69,7 @@ from domain.order.questions import (
     left_by_line,
     live_lines,
     needs,
+    resent_line,
     units_of,
 )
 from domain.order.state import Order, Waiting
@@ -312,8 +313,11 @@ def _shipped(state: Order, event: OrderShipped) -> Order:
     gone = frozenset([line.id for line, _ in live_lines(state)])
     ruled = state.ruled
     if ruled.gifts or ruled.pre_holds:
-        gone |= {gift_line(gift) for gift in ruled.gifts}
-        ruled = _replace(ruled, pre_holds=())
+        unsent = dict(event.unsent)
+        left = ((gift, gift.units - unsent.get(gift_line(gift), 0)) for gift in ruled.gifts)
+        gifts = tuple(_replace(gift, units=units) for gift, units in left if units > 0)
+        gone |= {gift_line(gift) for gift in gifts}
+        ruled = _replace(ruled, gifts=gifts, pre_holds=())
     return _replace(
         state,
         status="shipped",
@@ -349,7 +353,9 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
 def _after_sale_moved(state: Order, event: Event) -> Order:
     after = after_sale_case.evolve(after_sales_of(state), event)
     commands = _with_command(state, getattr(event, "command", ""))
-    paid = payments.given_back(state.payments, event.amount) if isinstance(event, OrderRefunded) else state.payments
+    paid = state.payments
+    if isinstance(event, OrderRefunded):
+        paid = payments.given_back(paid, event.amount, transfer=event.method == "transfer")
     return _replace(
         state,
         cases=after.cases,
@@ -357,7 +363,17 @@ def _after_sale_moved(state: Order, event: Event) -> Order:
         returned=after.returned,
         payments=paid,
         commands=commands,
+        replaced=_replaced(state, event) if isinstance(event, ReplacementShipped) else state.replaced,
     )
+
+
+def _replaced(state: Order, event: ReplacementShipped) -> Quantities:
+    """Return what was sent for cases, with what leaves for this one now."""
+    case = after_sale_case.case_numbered(after_sales_of(state), event.case)
+    if case is None or case.replacement is None:
+        return state.replaced
+    lines = tuple((resent_line(event.case, sku), units) for sku, units in case.replacement.lines)
+    return after_sale_case.added(state.replaced, lines)
 
 
 def _service_moved(state: Order, event: Any) -> Order:

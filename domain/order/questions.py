@@ -66,6 +66,16 @@ def gift_line(gift: Gift) -> str:
     return f"gift:{gift.rule}:{gift.sku}"
 
 
+def resent_line(case: int, sku: str) -> str:
+    """Return the id that goods which were sent for a case go by where lines do."""
+    return f"case-{case}:{sku}"
+
+
+def resent_sku(line_id: str) -> str:
+    """Return the SKU of such goods."""
+    return line_id.partition(":")[2]
+
+
 def goods(state: Order) -> list[tuple[str, str, int]]:
     """Return (line id, SKU, units) of what must still leave: kits by their parts, gifts as lines of their own."""
     shipped = state.shipped
@@ -251,16 +261,24 @@ def stand_of(state: Order) -> after_sale_acts.Stand:
     for gift in state.ruled.gifts:
         gone = gift.units if gift_line(gift) in state.shipped else sent.get(gift_line(gift), 0)
         lines[gift_line(gift)] = after_sale_acts.Sold(gift.units, gone, gift.units, 0, ((gift.sku, 1),))
+    for name, units in state.replaced:
+        # What they cost is paid back for the lines that they were sent for.
+        lines.setdefault(name, after_sale_acts.Sold(0, units, units, 0, ((resent_sku(name), 1),)))
     given = frozenset(each.asked.approval for each in state.people.approvals.asked if each.verdict == "approved")
-    paid = state.amounts.paid or state.amounts.payable
+    paid = _paid(state) or state.amounts.payable
     return after_sale_acts.Stand(state.status in PAID, lines, paid, state.payments.refunded, approvals=given)
 
 
 def owed_of(state: Order) -> int:
-    """Return what the buyer owes for an order that goes on account, in minor units."""
+    """Return what the buyer owes for an order that goes on account, in minor units; whoever told of what he paid."""
     if state.status not in PAID or state.kind == "counter":
         return 0
-    return max(state.amounts.payable - state.amounts.paid, 0)
+    return max(state.amounts.payable - _paid(state), 0)
+
+
+def _paid(state: Order) -> int:
+    """Return what was paid in the order's currency, whoever told of it, in minor units."""
+    return max(state.amounts.paid, payments.received(state.payments, state.amounts.currency))
 
 
 def arrived(state: Order) -> bool:

@@ -90,6 +90,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """(line id, units) that came back, to a counter or a warehouse."""
     cases: tuple[Case, ...] = ()
     """After-sales, each as far as it has got."""
+    replaced: Quantities = ()
+    """(id, units) of what was sent for cases, sorted; ids as `resent_line` makes them."""
     deposit: int = 0
     overdue_ms: int = 0
     """The payment deadline that has passed and was dealt with, UTC ms."""

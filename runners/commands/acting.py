@@ -56,6 +56,24 @@ class OnOrder(NamedTuple):
     """The act's id."""
     json: bool
 
+    def currency(self) -> str:
+        """Return the order's currency, in which people name amounts.
+
+        Raises:
+            Failure: it is not known.
+        """
+        from runners.bootstrap import open_read_models  # noqa: PLC0415
+
+        with closing(open_read_models(self.settings)) as views:
+            amounts = (views.order(self.key) or {}).get("amounts") or {}
+        if not amounts.get("currency"):
+            raise Failure(
+                Exit.REFUSED,
+                f"the currency of {orders_named(self.key)} is not known in {self.settings.data} yet. If it came in "
+                "just now, try again in a second",
+            )
+        return str(amounts["currency"])
+
     def send(self, body: "Body", by: "str | By", verb: str, what: str, **more: Any) -> Exit:
         """Send it, say what became of it, and return how the verb ends; see `mail_of`."""
         mail = mail_of(self.key, body, by, verb)

@@ -1,7 +1,6 @@
 """`after-sale`, `return`: what customers want put right, from the wish to the money or goods sent back."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -242,13 +241,10 @@ def _pairs(texts: tuple[str, ...], where: str) -> tuple[tuple[str, int], ...]:
 
 def _money(text: str, on: OnOrder) -> tuple[str, int]:
     from domain.money import BadMoney, minor  # noqa: PLC0415
-    from runners.bootstrap import open_read_models  # noqa: PLC0415
 
     line, _, amount = (part.strip() for part in text.rpartition("="))
-    with closing(open_read_models(on.settings)) as views:
-        found = views.order(on.key) or {}
     try:
-        value = minor(amount, (found.get("amounts") or {}).get("currency", "CNY"))
+        value = minor(amount, on.currency())
     except BadMoney as error:
         raise Failure(Exit.USAGE, f"--amount {text[:40]!r}: {error}") from error
     if value <= 0:

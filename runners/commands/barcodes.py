@@ -128,6 +128,7 @@ def list_(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
 
 def read_barcodes(raw: bytes) -> tuple[list[tuple[str, str]], list[str]]:
     """Return (barcode, SKU) of each row, and what is wrong with the file, by row."""
+    from domain.barcodes import flaw_of  # noqa: PLC0415
     from runners.sku_file import DESTROYED, decoded  # noqa: PLC0415
 
     text = decoded(raw)
@@ -154,6 +155,8 @@ def read_barcodes(raw: bytes) -> tuple[list[tuple[str, str]], list[str]]:
             errors.append(
                 f"row {number}: the barcode {code} was destroyed by a spreadsheet: export this column as text"
             )
+        elif flaw := flaw_of(code, sku):
+            errors.append(f"row {number}: {flaw}")
         elif pairs.setdefault(code, sku) != sku:
             errors.append(f"row {number}: {code} is {sku} here and {pairs[code]} above")
     if not pairs and not errors:

@@ -146,8 +146,8 @@ def record_payment(
     /,
     *,
     transaction: Annotated[str, Parameter(help="Number of the payment (of a refund: the refund's): it counts once.")],
-    amount: Annotated[str, Parameter(help="In the order's currency, for example 199.00.")],
-    currency: Annotated[str, Parameter(help="Its currency, ISO 4217.")] = "CNY",
+    amount: Annotated[str, Parameter(help="For example 199.00.")],
+    currency: Annotated[str, Parameter(help="Its currency, ISO 4217. Left out: the order's.")] = "",
     kind: Annotated[
         Literal["paid", "failed", "timed_out", "refunded", "refund_failed"], Parameter(help="What happened.")
     ] = "paid",
@@ -160,6 +160,7 @@ def record_payment(
     from domain.payments import RecordPayment  # noqa: PLC0415
 
     on = sending.on(order)
+    currency = currency or on.currency()
     try:
         units = minor(amount, currency)
     except BadMoney as error:

@@ -1,7 +1,6 @@
 """`stock count`, `move`, `damage`, `scrap`, `reorder`, `low`: what people do at the shelves of a warehouse."""
 
 from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,12 +51,12 @@ def count(
     """Shelves were counted: put on hand right, but never below what is promised. SKUs left out stay as they are."""
     if bool(lines) is (file is not None):
         raise Failure(Exit.USAGE, "say what was found, `orderspine stock count SKU-1=17`, or name a --file; not both")
+    # The same figures are another count when they are counted on another day: a file's content makes no number.
+    own = command_id_of(document)
     if file is not None:
-        rows, raw = read_file(file, warehouse, least=0)
-        own = document or f"count-{sha256(raw).hexdigest()[:16]}"
+        rows, _ = read_file(file, warehouse, least=0)
     else:
         rows = [Row(warehouse, *pair_of(text, "SKU=FOUND", least=0)) for text in lines]
-        own = command_id_of(document)
     settings = settings_of(data)
     mails = _counts(rows, own)
     replies, position = send(settings, mails)

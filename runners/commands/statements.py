@@ -58,7 +58,10 @@ def import_(
     if not files:
         raise Failure(Exit.USAGE, "name the files to take in, for example `orderspine statements import bill.csv …`")
     if day:
-        day_given(day)
+        day = day_given(day)
+    for file in files:
+        if not file.is_file():
+            raise Failure(Exit.USAGE, f"{file} is not there, or is no file; nothing was taken in")
     settings = settings_of(data)
     channel_of(settings, channel)
     taken, failed = asyncio.run(_take_in(settings, files, channel, shop, day))
@@ -119,10 +122,15 @@ def day_given(text: str) -> str:
     """
     from datetime import date  # noqa: PLC0415
 
+    from domain.timehub import YEAR_MAX, YEAR_MIN  # noqa: PLC0415
+
     try:
-        return date.fromisoformat(text).isoformat()
+        found = date.fromisoformat(text)
     except ValueError:
-        raise Failure(Exit.USAGE, f"{text!r} is no day: write it like 2026-02-09") from None
+        raise Failure(Exit.USAGE, f"{text[:40]!r} is no day: write it like 2026-02-09") from None
+    if not YEAR_MIN <= found.year <= YEAR_MAX:
+        raise Failure(Exit.USAGE, f"{text!r} is of none of the years {YEAR_MIN} to {YEAR_MAX}")
+    return found.isoformat()
 
 
 async def _take_in(

@@ -237,7 +237,7 @@ def read_file(file: Path, warehouse: str, *, least: int = 1) -> tuple[list[Row],
 
 def read_rows(raw: bytes, warehouse: str, *, least: int = 1) -> tuple[list[Row], list[str]]:
     """Return the rows of a stock file, and what is wrong with it, by row."""
-    from domain.stock import QUANTITY_MAX  # noqa: PLC0415
+    from domain.stock import QUANTITY_MAX, SKU_MAX, is_sku  # noqa: PLC0415
 
     try:
         text = raw.decode("utf-8-sig")
@@ -262,6 +262,9 @@ def read_rows(raw: bytes, warehouse: str, *, least: int = 1) -> tuple[list[Row],
         sku, quantity = values.get("sku", ""), values.get("quantity", "")
         if not sku:
             errors.append(f"row {number}: no SKU")
+        elif not is_sku(sku):
+            wanted = f"at most {SKU_MAX} characters, and no control characters"
+            errors.append(f"row {number}: {sku[:DIGITS_MAX]!r} is no SKU, which has {wanted}")
         elif not (
             quantity.isascii()
             and quantity.isdigit()

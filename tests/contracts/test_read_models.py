@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import psycopg
 import pytest
@@ -12,9 +13,12 @@ from sqlalchemy import event
 
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
+from domain.ids import warehouse_key
+from domain.stock import ReceiveStock
 from projections import PROJECTIONS
 from projections.orders import TABLE
 from runners.projector import Projector
+from tests.colleagues import LI
 from tests.contracts.read_models_contract import ReadModelsContract
 from tests.trade import Trade, trade_day
 
@@ -48,6 +52,17 @@ def test_both_databases_hold_the_same_rows(tmp_path: Path, postgres_dsn: str, po
         read_models.close()
     assert found[0] == found[1]
     assert len(found[0]) > 10
+
+
+def test_a_long_sku_stops_no_read_model(postgres_dsn: str, postgres_schema: str) -> None:
+    log = MemoryEventLog()
+    trade = Trade(log)
+    skus = ["".join(chr(0x20000 + crc32(b"%d" % place) % 0x8000) for place in range(size)) for size in (200, 3_000)]
+    for number, sku in enumerate(skus):
+        trade.send(warehouse_key("A"), ReceiveStock(f"d-{number}", ((sku, 1),)), by=LI)
+    with closing(ReadModels(postgres_dsn, f"{postgres_schema}_read")) as read_models:
+        Projector(log, read_models, PROJECTIONS).run()
+        assert [row["sku"] for row in read_models.inventory()] == skus[:1]
 
 
 def test_an_order_number_is_found_by_its_index_on_postgres(postgres_dsn: str, postgres_schema: str) -> None:

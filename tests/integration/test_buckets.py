@@ -18,6 +18,8 @@ from adapters.nats.feed import Feed, Place
 from adapters.nats.streams import last_seq
 from adapters.storage.memory_log import MemoryEventLog
 from adapters.storage.read_models import ReadModels
+from domain.ids import PART_BYTES_MAX, warehouse_key
+from domain.stock import SKU_MAX, ReceiveStock
 from projections import PROJECTIONS
 from projections.base import Projection
 from projections.desk import Desk
@@ -130,6 +132,17 @@ async def test_feed_and_bucket_both_end_with_the_content_of_the_read_model(cell:
         before = {key: document for key, document in expected.items() if document["position"] <= (place.position or 0)}
         assert before | (await fed(feed, place))[0] == later, "resumed where it was"
     await feed.close()
+    await nc.close()
+
+
+async def test_the_longest_sku_of_the_longest_warehouse_reaches_the_bucket(cell: World) -> None:
+    code, sku = "库" * (PART_BYTES_MAX // 3), "𠀀" * SKU_MAX
+    cell.trade.send(warehouse_key(code), ReceiveStock("d-1", ((sku, 1),)), by=LI)
+    known = await cell.admit("w", "inventory")
+    await cell.level()
+    nc = await guest(known)
+    (document,) = (await Watcher(nc, "main_inventory").until("life", cell.log.tracked().head)).values()
+    assert (document["warehouse"], document["sku"]) == (code, sku)
     await nc.close()
 
 

@@ -62,13 +62,13 @@ class Merchant:
         assert place is not None
         return place.url
 
-    def push(self, number: str, status: str = "awaiting_payment", minute: int = 0) -> None:
+    def push(self, number: str, status: str = "awaiting_payment", minute: int = 0, currency: str = "CNY") -> None:
         """Let the merchant's own shop push an order of 25.00."""
         order = {
             "order_no": number,
             "shop": "web",
             "status": status,
-            "currency": "CNY",
+            "currency": currency,
             "ordered_at": "2026-01-10T10:00:00+08:00",
             "modified_at": f"2026-01-10T10:{minute:02}:00+08:00",
             "payable": "25.00",
@@ -230,6 +230,19 @@ def test_a_wrong_amount_is_stopped_for_finance_and_may_be_released(merchant: Mer
     )
     assert again.code == 1
     assert "told before" in again.err + again.out
+
+
+def test_what_finance_records_is_in_the_orders_currency_unless_it_says_otherwise(merchant: Merchant) -> None:
+    merchant.push("C-2", currency="USD")
+    until(lambda: merchant.order("C-2").get("amounts"), 20.0)
+    merchant.say("record-payment", "generic:web:C-2", "--transaction", "BANK-9", "--amount", "25.00")
+    merchant.sees("C-2", "order.paid")
+    assert not merchant.order("C-2").get("interceptions")
+    unknown = orderspine(
+        *("record-payment", "generic:web:C-3", "--transaction", "BANK-10", "--amount", "25.00", "--early"),
+        *("--data", merchant.data),
+    )
+    assert (unknown.code, "currency" in unknown.err) == (1, True)
 
 
 def test_what_is_forged_old_or_for_nobody_leaves_no_trace(merchant: Merchant) -> None:

@@ -123,6 +123,10 @@ def test_shelves_are_counted_moved_and_bought_again(up: Running, tmp_path: Path)
     counted = up.run("stock", "count", "--file", file, "--json")
     assert counted.code == 1
     assert "CAP: 3 counted, 4 promised" in counted.json["counts"][0]["reason"]
+    again = up.run("stock", "count", "--file", file, "--json")
+    assert (again.code, again.json["counts"][0]["outcome"]) == (1, "accepted"), "the same figures, counted once more"
+    named = [up.run("stock", "count", "--file", file, "--document", "c-1", "--json").json["counts"] for _ in range(2)]
+    assert [each[0]["outcome"] for each in named] == ["accepted", "repeated"]
     assert up.run("stock", "count", "SOCK=8").code == 0
     assert up.run("stock", "move", "SOCK=7", "--to", "B").code == 1
     assert up.run("stock", "move", "CAP=2", "SOCK=6", "--to", "B", "--document", "m-1").code == 0

@@ -189,6 +189,12 @@ async def test_changes_of_stock_are_booked_once_by_their_document(world: World) 
     # Half of one document twice in a message is one document.
     assert await report(item("OB-5", 1), item("OB-5", 2)) == "0"
     assert world.facts(LEDGER, StockReceived)[-1].lines == (("SKU-1", 3),)
+    # So are its parts for several orders, or of several kinds.
+    assert await report(item("OB-8", 1), item("OB-8", 4, orderCode="PO-other")) == "0"
+    assert world.facts(LEDGER, StockReceived)[-1].lines == (("SKU-1", 5),)
+    assert await report(item("OB-9", 1), item("OB-9", -4, "QTCK")) == "0"
+    told = world.facts(LEDGER, StockAdjusted)[-1]
+    assert (told.delta, told.reason) == (-3, "north: CGRK PO-OB-9, QTCK PO-OB-9")
     # Below what is promised: told as refused, and a later try works.
     assert await report(item("OB-6", -5_000, "QTCK")) == "refused"
     assert await report({**item("OB-7", 1), "warehouseCode": "HZ99"}) == "unknown-warehouse"

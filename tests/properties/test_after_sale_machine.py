@@ -37,9 +37,10 @@ STOCK = {"SA": 9, "SB": 9, "P1": 20}
 LINES = (line("1", "SA", 3), line("2", "SB", 2), line("3", "SK", 1))
 KITS = Ruling(1, kits=(Kit("3", (("P1", 2),)),))
 PARTS = {"1": (("SA", 1),), "2": (("SB", 1),), "3": (("P1", 2),)}
+RESENT = ("case-1:SA", "case-1:SB", "case-2:SA", "case-2:P1")
 
-pairs = st.lists(st.tuples(st.sampled_from(("1", "2", "3", "9")), st.integers(0, 3)), max_size=3).map(tuple)
-some = st.lists(st.tuples(st.sampled_from(("1", "2", "3")), st.integers(1, 2)), max_size=2).map(tuple)
+pairs = st.lists(st.tuples(st.sampled_from(("1", "2", "3", "9", *RESENT)), st.integers(0, 3)), max_size=3).map(tuple)
+some = st.lists(st.tuples(st.sampled_from(("1", "2", "3", *RESENT)), st.integers(1, 2)), max_size=2).map(tuple)
 picks = st.integers(0, 5)
 """Which of the cases there are; sometimes none."""
 names: st.SearchStrategy[Any] = st.sampled_from(tuple(KINDS))
@@ -81,7 +82,8 @@ class AfterSaleMachine(RuleBasedStateMachine):
                 case ReturnReceived():
                     for taken, kept in ((event.good, self.back), (event.damaged, self.damaged)):
                         for name, units in taken:
-                            kept.update({sku: units * each for sku, each in PARTS[name]})
+                            parts = PARTS.get(name, ((name.partition(":")[2], 1),))
+                            kept.update({sku: units * each for sku, each in parts})
                 case OrderRefunded() if event.method:
                     self.paid_back += event.amount
                     assert self.paid_back <= self.view.amounts.payable
@@ -193,6 +195,8 @@ class AfterSaleMachine(RuleBasedStateMachine):
     def no_more_came_back_than_had_left(self) -> None:
         if KEY not in self.cell.states:
             return
+        for sku in STOCK:
+            assert self.back[sku] + self.damaged[sku] <= self.left[sku]
         sold = order.stand_of(self.state).lines
         for name, units in self.state.returned:
             assert units <= sold[name].bought

@@ -40,6 +40,7 @@ from domain.order import LinesCancelled, OrderCancelled, OrderPaid, OrderShipped
 from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Gift, Kit, Ruling
 from domain.shelf import SetPicking
+from domain.stock import SKU_MAX
 from tests.spec import T0, WAREHOUSE, Cell, Spec, at, line, normalized, replayed, snapshot, taking
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -413,6 +414,12 @@ def test_two_cases_that_await_the_same_line_must_be_told_apart() -> None:
     spec.when(ReceiveReturn("x", 0, (("2", 1),))).then_raises(after_sale.WhichCase)
 
 
+@pytest.mark.parametrize("sku", ["", "S" * (SKU_MAX + 1), "S\n1"])
+def test_what_no_warehouse_can_have_cannot_be_taken_back(sku: str) -> None:
+    spec = Spec(order.order).given(*normalized(snapshot(lines=(line("1", sku),))), OrderPaid(1, "CNY", T0))
+    spec.given(OrderShipped((), T0)).when(ReceiveReturn("x", 0, (("1", 1),))).then_raises(after_sale.SkuUnknown)
+
+
 def test_a_line_without_a_sku_cannot_be_taken_back_or_sent_again() -> None:
     spec = Spec(order.order).given(*normalized(snapshot(lines=(line("1", ""),))), OrderPaid(1, "CNY", T0))
     spec.given(OrderShipped((), T0), opened("exchange", (("1", 1),)), AfterSaleApproved(1, "c-1"))
@@ -582,6 +589,22 @@ def test_another_size_may_be_sent() -> None:
     assert (figures(cell, "S1"), figures(cell, "S2")) == ((9, 2, 0), (7, 0, 0))
     assert send(cell, order.Ship("c-4", "T9", "SF", f"pick-{KEY}/case-1-1")).outcome == "accepted"
     assert figures(cell, "S1") == (7, 0, 0)
+
+
+def test_goods_that_were_sent_for_a_case_come_back_by_a_name_of_their_own() -> None:
+    cell = exchanged((("S1", 2),))
+    send(cell, ReceiveReturn("c-4", 1, (("2", 2),)))
+    assert cell.send(KEY, ReceiveReturn("c-5", 0, (("case-1:S1", 1),))).outcome == "refused", "they have not left"
+    send(cell, order.Ship("c-6", "T9", "SF"))
+    assert (figures(cell, "S1"), figures(cell, "S2")) == ((7, 0, 0), (9, 0, 0))
+    turn = cell.send(KEY, ReceiveReturn("c-7", 0, (("2", 2),)))
+    assert (turn.outcome, "2 of case-1:S1" in turn.reason) == ("refused", True)
+    assert send(cell, ReceiveReturn("c-8", 0, (("case-1:S1", 1),))).outcome == "accepted"
+    assert send(cell, OpenAfterSale("c-9", "exchange", "quality", (("case-1:S1", 1),))).outcome == "accepted"
+    assert send(cell, ReceiveReturn("c-10", 3, (), (("case-1:S1", 1),))).outcome == "accepted"
+    assert (figures(cell, "S1"), cell.order().returned) == ((9, 0, 1), (("2", 2), ("case-1:S1", 2)))
+    assert cell.send(KEY, ReceiveReturn("c-11", 0, (("case-1:S1", 1),))).outcome == "refused", "all of it is back"
+    assert send(cell, RefundAfterSale("c-12", 1)).outcome == "accepted", "money goes back for what was bought"
 
 
 def test_what_no_warehouse_has_is_told_and_may_be_asked_for_again() -> None:
@@ -871,6 +894,16 @@ def test_goods_brought_to_a_counter_settle_the_case_that_was_open_for_them() -> 
     assert (case.stage, case.refunded, case.reference, case.kind) == ("refunded", 90, "C1", "return_refund")
     assert cell.order().returned == (("2", 2),)
     assert brought(cell).outcome == "repeated"
+
+
+def test_goods_that_were_sent_for_a_case_may_be_brought_to_a_counter() -> None:
+    cell = exchanged((("S9", 1),))
+    cell.receive(("S9", 1), document="d-2")
+    send(cell, SendReplacement("c-4", 1, (("S9", 1),)))
+    send(cell, order.Ship("c-5", "T9", "SF"))
+    goods = Return("taobao", "shop1", "o-1", "C9", at(9), "CNY", (ReturnLine("S9", 1, 0),))
+    assert cell.channel(Returned(goods, "return-C9"), KEY).outcome == "accepted"
+    assert cell.order().returned == (("case-1:S9", 1),)
 
 
 def test_goods_brought_to_a_counter_without_a_word_are_a_case_of_their_own() -> None:

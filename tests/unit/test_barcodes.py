@@ -93,6 +93,9 @@ def test_a_file_is_read_in_either_language() -> None:
         ("sku,barcode\nS1\n", "row 2: no barcode"),
         ("sku,barcode\nS1,6.90123E+12\n", "row 2: the barcode 6.90123E+12 was destroyed"),
         ("sku,barcode\nS1,690\nS2,690\n", "row 3: 690 is S2 here and S1 above"),
+        (f"sku,barcode\nS1,{'9' * 81}\n", "row 2: '9999"),
+        (f"sku,barcode\n{'S' * 201},690\n", "row 2: 'SSSS"),
+        ("sku,barcode\nS1,69\x1b0\n", "row 2: '69\\x1b0' is no barcode"),
         ('sku,barcode\n"S1,690', "not a CSV file"),
     ],
 )

@@ -25,6 +25,7 @@ from domain.decider import RefusedBefore
 from domain.handled import MissingCommandId
 from domain.ids import BUYERS_KEY, RULEBOOK_KEY, buyer_of, order_key
 from domain.order import CancelLines, ScanOut, order, owed_of
+from domain.payments import RecordPayment
 from domain.rulebook import ChangeRules
 from domain.trail import RECENT_MS, DuplicateSuspected, NoteOrder, OrderNoted, trail
 from tests.spec import T0, Cell, Spec, line, normalized, replayed, snapshot
@@ -192,6 +193,20 @@ def test_a_buyer_owes_what_is_left_to_pay_of_what_goes_on(status: Any, kind: Any
     state = Spec(order).given(*normalized(snapshot(status, kind=kind, lines=(line("1", quantity=4),)))).state
     amounts = msgspec.structs.replace(state.amounts, payable=400, paid=paid)
     assert owed_of(msgspec.structs.replace(state, status=status, amounts=amounts)) == owed
+
+
+def test_credit_is_freed_by_what_finance_records_as_paid() -> None:
+    cell = ruled()
+    ordered(cell, "o-1", payable=700)
+    key = order_key("taobao", "shop1", "o-1")
+    cell.send(key, ScanOut("c-1", "T1", "SF"))
+    for number, amount, currency in (("BANK-1", 300, "CNY"), ("BANK-2", 900, "USD"), ("BANK-3", 400, "CNY")):
+        cell.send(key, RecordPayment(f"pay-{number}", number, amount, currency, "paid", T0))
+    owes = [msgspec.json.decode(each.data)["owed"] for each in cell.records if each.tag == "buyers.owes"]
+    assert owes == [700, 400, 0]
+    ordered(cell, "o-2", 60, payable=900)
+    assert reasons(cell, "o-2") == []
+    assert replayed(cell.records) == cell.living
 
 
 def test_credit_is_used_by_orders_on_account_and_freed_when_they_are_cancelled() -> None:

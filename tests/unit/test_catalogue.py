@@ -102,7 +102,7 @@ SAMPLES: dict[str, Event] = {
     ),
     "order.partially_shipped": order.PartiallyShipped(("1",), PARCELS, T0),
     "order.partially_shipped.own": order.PartiallyShipped(("1",), PARCELS, T0, "o/1-1", (("1", 2), ("2", 1)), "c-22"),
-    "order.shipped": order.OrderShipped(PARCELS, T0, "o/1", "c-2"),
+    "order.shipped": order.OrderShipped(PARCELS, T0, "o/1", "c-2", (("gift:g:G1", 1),)),
     "order.completed": order.OrderCompleted(T0),
     "order.cancelled": order.OrderCancelled("too late", "c-3"),
     "order.lines_cancelled": order.LinesCancelled((("1", 1),), "one less", "c-4"),

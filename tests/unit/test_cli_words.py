@@ -80,6 +80,14 @@ def test_a_quantity_that_cannot_be_counted_is_named_with_its_row(quantity: str) 
     assert len(error) < 120
 
 
+@pytest.mark.parametrize("sku", ["S" * 201, "S\x1b[2J", '"A\nB"'])
+def test_a_sku_that_no_ledger_takes_is_named_with_its_row(sku: str) -> None:
+    rows, (error,) = read_rows(f"sku,quantity\nA,1\n{sku},1\n".encode(), "A")
+    assert [row.sku for row in rows] == ["A"]
+    assert error.startswith("row 3: ")
+    assert "is no SKU, which has at most 200 characters" in error
+
+
 def test_a_long_import_becomes_numbered_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runners.commands.stock.LINES_MAX", 2)
     rows, _ = read_rows(b"sku,quantity,warehouse\na,1,A\nb,1,B\nc,1,A\nd,1,A\n", "A")

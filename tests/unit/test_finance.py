@@ -1,11 +1,19 @@
 """Finance: lines are a set, differences open, are explained, and resolve themselves."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
-from domain.decider import RefusedBefore, fold
+from domain.decider import Command, RefusedBefore, fold
 from domain.finance import (
+    COUNT_MAX,
     JUDGED_MAX,
+    LINE_ID_MAX,
     LINES_MAX,
+    SUM_MAX,
+    BadFigure,
+    BadLine,
     CloseStatement,
     DifferenceExplained,
     DifferenceOpened,
@@ -28,6 +36,7 @@ from domain.finance import (
     finance,
 )
 from domain.ids import finance_key
+from domain.money import AMOUNT_MAX
 from domain.stock import ReceiveStock
 from tests.spec import T0, Cell
 
@@ -52,6 +61,31 @@ def test_a_line_counts_once_in_whatever_statement_it_comes() -> None:
     state = after(TakeLines("s1", (FIRST,)))
     assert decide(TakeLines("s2", (FIRST, SECOND)), state) == [LineRead("s2", SECOND)]
     assert decide(TakeLines("s1", (FIRST, FIRST)), state) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"id": ""}, {"id": "x" * (LINE_ID_MAX + 1)}, {"amount": AMOUNT_MAX + 1}, {"amount": -AMOUNT_MAX - 1},
+     {"at_ms": -1}, {"at_ms": 2**62}],
+)  # fmt: skip
+def test_a_line_that_no_database_could_hold_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadLine):
+        decide(TakeLines("s1", (FIRST, msgspec.structs.replace(SECOND, **changes))), Finance())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CloseStatement("s1", "f", False, COUNT_MAX + 1, 0),
+        CloseStatement("s1", "f", False, 1, -1),
+        judged(COUNT_MAX + 1, LESS),
+        judged(1, Finding("amount_differs", SUM_MAX + 1, 90, "CNY")),
+        judged(1, LESS, Finding("amount_differs", 1, -SUM_MAX - 1, "CNY", "x")),
+    ],
+)
+def test_a_figure_that_no_database_could_hold_is_refused(command: Command) -> None:
+    with pytest.raises(BadFigure):
+        decide(command, Finance())
 
 
 def test_lines_that_contradict_each_other_are_both_kept_in_any_order() -> None:

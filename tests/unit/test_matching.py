@@ -52,6 +52,14 @@ def reasons(money: Money, lines: Sequence[Line], cover: Cover = BILLS, today: st
     return [each.reason for each in found]
 
 
+def test_a_refund_by_transfer_need_be_in_no_statement() -> None:
+    money = evolve(PAID, OrderRefunded(("1",), 500, "", "c-1", 1, method="transfer"), T0)
+    money = evolve(money, OrderRefunded(("1",), 300, "", "c-2", 1, method="original"), T0)
+    for theirs, reason in ((300, []), (800, []), (500, ["refund_missing"]), (900, ["refund_not_in_log"])):
+        assert reasons(money, [said("paid", 19_900), said("refunded", theirs)]) == reason
+    assert reasons(money, [said("paid", 19_900)]) == ["refund_missing"], "what went back as it was paid is in none"
+
+
 def test_what_agrees_is_no_difference() -> None:
     assert reasons(PAID, [said("paid", 19_900), said("fee", 119)]) == []
 

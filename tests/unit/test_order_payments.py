@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.after_sale import OrderRefunded
+from domain.after_sale import ApproveAfterSale, OpenAfterSale, OrderRefunded, RefundAfterSale
 from domain.canonical import Amounts, Snapshot
 from domain.ids import order_key
 from domain.money import AMOUNT_MAX
@@ -258,6 +258,31 @@ def test_finance_may_take_it_as_it_is(amount: int) -> None:
     assert questions(cell) == []
 
 
+def test_finance_may_take_another_currency_for_the_price() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid(20, currency="USD"))
+    (name, _), *_ = cell.order().interceptions
+    turn = cell.send(KEY, ResolveInterception("decide-1", name, "release"))
+    (told,) = [msgspec.json.decode(each.data) for each in turn.records if each.tag == "order.paid"]
+    assert (told["amount"], told["currency"], told["paid_ms"]) == (100, "CNY", T0)
+    assert (questions(cell), cell.order().status) == ([], "allocating")
+    assert cell.order().allocations[0].listed
+
+
+def test_money_of_another_currency_for_a_cancelled_order_is_asked_about_until_it_is_given_back() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, CancelLines("c-1", (), "changed his mind"))
+    cell.send(KEY, paid(2_000, currency="USD"))
+    assert questions(cell) == ["paid_after_cancelling"]
+    cell.send(KEY, paid(30, "p-2"))
+    turn = cell.send(KEY, paid(30, "r-2", "refunded"))
+    assert questions(cell) == ["paid_after_cancelling"]
+    told = [msgspec.json.decode(each.data) for each in turn.records if each.tag == "order.intercepted"]
+    assert "20.00 USD of the customer's money are here" in told[0]["evidence"]
+    cell.send(KEY, paid(2_000, "r-1", "refunded", "USD"))
+    assert questions(cell) == []
+
+
 def test_what_is_released_for_one_amount_is_asked_again_for_another() -> None:
     cell = cell_of(UNPAID)
     cell.send(KEY, paid(60))
@@ -329,6 +354,49 @@ def test_a_refund_that_both_tell_counts_once_whoever_is_first() -> None:
         assert cell.order().payments.refunded == 200
         cell.send(KEY, back(100, "r-2"))
         assert cell.order().payments.refunded == 200
+
+
+@pytest.mark.parametrize("transfer_first", [True, False])
+def test_a_transfer_is_other_money_than_what_a_service_gave_back(transfer_first: bool) -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid())
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    acts: list[Any] = [RefundAfterSale("c-4", 1, (("1", 30),), "transfer"), back(50)]
+    cell.send(KEY, OpenAfterSale("c-2", "price_protection", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    for act in acts if transfer_first else reversed(acts):
+        assert cell.send(KEY, act).outcome == "accepted"
+    assert cell.order().payments.refunded == 80
+    assert cell.send(KEY, RefundAfterSale("c-5", 1, (("1", 21),))).outcome == "refused", "20 are left"
+    assert cell.send(KEY, RefundAfterSale("c-6", 1, (("1", 20),))).outcome == "accepted"
+    assert cell.order().payments.refunded == 100
+
+
+@pytest.mark.parametrize(("amount", "most"), [(60, 60), (160, 160), (100, 100)])
+def test_what_was_paid_may_go_back_no_less_and_no_more(amount: int, most: int) -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid(amount))
+    for name, _ in cell.order().interceptions:
+        cell.send(KEY, ResolveInterception("decide-1", name, "release"))
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    cell.send(KEY, OpenAfterSale("c-2", "refund_only", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    assert cell.send(KEY, RefundAfterSale("c-4", 1, (("", most + 1),))).outcome == "refused"
+    assert cell.send(KEY, RefundAfterSale("c-5", 1, (("", most),))).outcome == "accepted"
+
+
+def test_a_transfer_that_is_told_by_hand_as_well_counts_once() -> None:
+    cell = cell_of(UNPAID)
+    cell.send(KEY, paid())
+    cell.send(KEY, ScanOut("c-1", "T1", "SF"))
+    cell.send(KEY, OpenAfterSale("c-2", "price_protection", "price"))
+    cell.send(KEY, ApproveAfterSale("c-3", 1))
+    cell.send(KEY, RefundAfterSale("c-4", 1, (("1", 30),), "transfer"))
+    by_hand = msgspec.structs.replace(back(30, "BANK-7"), service="")
+    cell.send(KEY, by_hand)
+    assert cell.order().payments.refunded == 30
+    cell.send(KEY, msgspec.structs.replace(by_hand, command_id="c-5", transaction="BANK-8", amount=5))
+    assert cell.order().payments.refunded == 35
 
 
 def test_refunds_without_a_payment_service_are_counted_as_the_channel_tells_them() -> None:

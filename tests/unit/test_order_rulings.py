@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from domain import approvals, order, stock
+from domain.after_sale import ReceiveReturn
 from domain.cell import Message, Missing, Turn, run_turn
 from domain.ids import order_key
 from domain.mail import Mail
@@ -385,6 +386,24 @@ def test_a_gift_from_another_warehouse_leaves_in_a_parcel_of_its_own() -> None:
     assert (cell.order().status, order.needs(cell.order())) == ("allocating", (("G1", 1),))
     send(cell, order.Ship("c-2", "T2", "SF", "B"))
     assert (cell.order().status, figures(cell, "G1", "B")) == ("shipped", (0, 0, 0))
+
+
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_a_gift_that_stays_here_when_the_rest_is_cancelled_has_not_left(by_channel: bool) -> None:
+    cell = stocked({"S1": 9, "S2": 9}, {"G1": 3})
+    ruling = Ruling(1, gifts=(Gift("g", "G1", 2, "B"),))
+    cell.take(snapshot("paid", 2, TWO), ruling=ruling)
+    send(cell, order.Ship("c-1", "T1", "SF", "A"))
+    assert (cell.order().status, figures(cell, "G1", "B")) == ("allocating", (3, 2, 0))
+    if by_channel:
+        cell.take(snapshot("cancelled", 5, TWO), ruling=ruling)
+    else:
+        send(cell, order.CancelLines("c-2", (), "changed his mind"))
+    after = cell.order()
+    assert (after.status, after.ruled.gifts, figures(cell, "G1", "B")) == ("shipped", (), (3, 0, 0))
+    back = ReceiveReturn("c-3", 0, (("gift:g:G1", 1),))
+    assert cell.send(order_key("taobao", "shop1", "o-1"), back).outcome == "refused"
+    assert replayed(cell.records) == cell.living
 
 
 def test_a_gift_from_another_warehouse_has_its_own_parcel_in_an_order_that_comes_paid() -> None:

@@ -1,6 +1,7 @@
 """Files around reconciliation: what is taken for equal, and what finance gets."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,15 +13,17 @@ from adapters.storage.read_models import ReadModels
 from domain.after_sale import OrderRefunded
 from domain.catalogue import TAGS, encode_event
 from domain.envelope import By, Envelope, encode_envelope
-from domain.finance import TakeLines
-from domain.ids import order_key
+from domain.finance import Line, LineRead, TakeLines
+from domain.ids import finance_key, order_key
 from domain.mail import Mail, Reply
 from domain.matching import EXACT, Tolerance, day_of, days_after
 from domain.order import OrderNormalized, OrderPaid, OrderReceived, OrderShipped
 from domain.ports import Record
 from domain.time_units import DAY_MS
 from projections import PROJECTIONS
+from runners.commands.common import Exit, Failure
 from runners.commands.kpi import _show_differences
+from runners.commands.statements import day_given, import_
 from runners.finance_export import FIELDS, rows, write
 from runners.matching import FILE, BadTolerance, tolerance_of
 from runners.projector import Projector
@@ -69,6 +72,57 @@ def test_a_day_that_is_far_from_the_rows_closes_none(tmp_path: Path, day: str) -
     assert [type(mail.body) for mail in sent] == [TakeLines]
 
 
+def test_a_day_whose_lines_were_not_taken_does_not_count_as_read(tmp_path: Path) -> None:
+    sent: list[Mail] = []
+
+    async def send(mails: Sequence[Mail]) -> list[Reply]:
+        sent.extend(mails)
+        return [Reply(1, "refused", "too much")] * len(mails)
+
+    bill = Statement(written(tmp_path / "bill.csv", wechat([Movement("1", T0, 100)])), "miniprogram", "s")
+    taken = asyncio.run(take_in(send, bill, By("person", "fin", "finance"), lambda: T0))
+    assert (taken.days, taken.open) == ((), "lines of it were refused: too much")
+    assert [type(mail.body) for mail in sent] == [TakeLines]
+
+
+def test_a_statement_that_is_not_there_is_wrong_use_and_nothing_else_is_taken(tmp_path: Path) -> None:
+    there = written(tmp_path / "bill.csv", wechat([Movement("1", T0, 100)]))
+    for wrong in (tmp_path / "bil.csv", tmp_path):
+        with pytest.raises(Failure, match="nothing was taken in") as failure:
+            import_(there, wrong, channel="miniprogram", shop="s", data=tmp_path)
+        assert failure.value.code == Exit.USAGE
+
+
+def test_a_day_is_one_of_the_years_in_which_anything_is_told() -> None:
+    assert day_given("2026-02-09") == "2026-02-09"
+    for wrong, why in (
+        ("0001-01-05", "years 2000"),
+        ("9999-12-31", "years 2000"),
+        ("2026-02-30", "no day"),
+        ("x", "no"),
+    ):
+        with pytest.raises(Failure, match=why) as failure:
+            day_given(wrong)
+        assert failure.value.code == Exit.USAGE
+
+
+def test_the_day_of_a_statement_is_one_day_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def taken(*given: object) -> tuple[list[object], list[object]]:
+        asked.append(given[-1])
+        return [], []
+
+    for name, stand_in in (("settings_of", Path), ("channel_of", lambda *_: None), ("_take_in", taken)):
+        monkeypatch.setattr(f"runners.commands.statements.{name}", stand_in)
+    bill = written(tmp_path / "bill.csv", wechat([]))
+    for day in ("2026-02-09", "20260209", "2026-W07-1"):
+        import_(bill, channel="miniprogram", shop="s", day=day, data=tmp_path)
+    assert asked == ["2026-02-09"] * 3
+
+
 def test_each_day_on_which_money_moved_has_the_order() -> None:
     """An order that was paid on one day and refunded on two more is handed over for each of them, whenever asked."""
     log, read_models = MemoryEventLog(), ReadModels("sqlite://")
@@ -90,6 +144,24 @@ def test_each_day_on_which_money_moved_has_the_order() -> None:
     days = [days_after(day_of(NOON_MS), each) for each in range(6)]
     found = [[(row["paid"], row["refunded"]) for row in rows(log, read_models, day)] for day in days]
     assert found == [[("15.00", "5.00")], [], [("15.00", "5.00")], [], [("15.00", "5.00")], []]
+
+
+def test_what_statements_say_in_another_currency_is_no_amount_of_the_orders() -> None:
+    log, read_models = MemoryEventLog(), ReadModels("sqlite://")
+    day = day_of(NOON_MS)
+    lines = (Line("1", "paid", 1500, "CNY", NOON_MS, KEY), Line("2", "paid", 30_000, "JPY", NOON_MS, KEY))
+    events = [
+        *((KEY, each) for each in (OrderNormalized(view("1"), "d", "a"), OrderPaid(1500, "CNY", NOON_MS))),
+        *((finance_key("taobao", "s1", day), LineRead("s", each)) for each in lines),
+    ]
+    envelope = encode_envelope(Envelope(NOON_MS, NOON_MS, By("channel", "taobao"), "m", "m", "m"))
+    versions: Counter[str] = Counter()
+    for stream, event in events:
+        versions[stream] += 1
+        log.append([Record(stream, versions[stream], TAGS[type(event)], envelope, encode_event(event), None)])
+    Projector(log, read_models, PROJECTIONS).run()
+    (row,) = rows(log, read_models, day)
+    assert (row["paid"], row["statement_paid"]) == ("15.00", "15.00")
 
 
 def test_what_is_only_late_is_not_unexplained_in_the_figures_either(capsys: pytest.CaptureFixture[str]) -> None:

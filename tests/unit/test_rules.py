@@ -161,7 +161,16 @@ def test_gifts_by_units(rule: str, units: int, gift: int) -> None:
     lines = (sold("X", units, 100), sold("Y", 50, 100), sold("Z", 50, 0, gift=True))
     gifts, savings = given(f'promotion; buy = \'sku in ("X", "Z")\'; {rule}', *lines)
     assert (sum(each.units for each in gifts), savings) == (gift, ())
-    assert {(each.rule, each.sku) for each in gifts} <= {("r2", "G")}
+    assert [(each.rule, each.sku) for each in gifts] == [("r2", "G")] * bool(gift), "one gift, which goes by one name"
+
+
+def test_what_one_rule_gives_of_a_sku_is_one_gift() -> None:
+    rule = "promotion; every = 1; gift = {units = 1}"
+    gifts, _ = given(rule, sold("A", 3, 1), sold("K", 2, 1))
+    assert gifts == (Gift("r2", "A", 5), Gift("r2", "B", 4)), "by itself, and in a kit"
+    tiers = "tiers = [{over = 1, gift = {sku = 'G'}}, {over = 2, gift = {sku = 'G', units = 2, warehouse = 'B'}}]"
+    gifts, _ = given(f"promotion; each = true; {tiers}", sold("X", 9, 1))
+    assert gifts == (Gift("r2", "G", 3, "B"),)
 
 
 def test_buying_gives_the_same_goods_each_sku_for_itself_and_no_more_than_is_said() -> None:

@@ -1,16 +1,18 @@
 """What a channel says last of an order, and its state: the one may be behind, never ahead."""
 
+import msgspec
 import pytest
 
 from domain.canonical import Status
 from domain.catalogue import TAGS
+from domain.envelope import By
 from domain.order import OrderReceived, ResolveInterception, ScanOut, Ship
 from domain.ports import Recorded
 from domain.time_units import DAY_MS, MINUTE_MS
-from domain.views import DIFFER_MAX, Differing, RecordCheck, Views, ViewsCompared, decide, evolve
+from domain.views import COUNT_MAX, DIFFER_MAX, BadCheck, Differing, RecordCheck, Views, ViewsCompared, decide, evolve
 from runners.daily import CATCH_UP_DAYS, days_due
-from runners.selfcheck import ALIVE, channel_differs
-from tests.spec import Cell, line, snapshot
+from runners.selfcheck import ALIVE, Checked, channel_differs, mail_of
+from tests.spec import T0, Cell, line, snapshot
 
 KEY = "order-taobao:shop1:o-1"
 
@@ -79,6 +81,24 @@ def test_a_check_names_so_many_and_counts_all() -> None:
     assert isinstance(event, ViewsCompared)
     assert (len(event.differ), event.differing, event.differing_orders) == (DIFFER_MAX, DIFFER_MAX + 5, 205)
     assert decide(command, evolve(Views(), event)) == ()
+
+
+def test_of_a_check_that_finds_thousands_all_are_counted() -> None:
+    differ = tuple(Differing("orders_v6", str(each), "state") for each in range(1_500))
+    mail = mail_of(Checked(7, 2_000, 9_000, differ, (), 40), By("rule", "self-check"), T0)
+    assert isinstance(mail.body, RecordCheck)
+    (event,) = decide(mail.body, Views())
+    assert isinstance(event, ViewsCompared)
+    assert (event.differing_orders, event.differing) == (1_500, 1_540)
+
+
+@pytest.mark.parametrize("field", ["orders", "rows", "differing_orders", "position", "differing"])
+@pytest.mark.parametrize("count", [-1, COUNT_MAX + 1])
+def test_a_check_counts_what_there_can_be(field: str, count: int) -> None:
+    most = RecordCheck("c-1", COUNT_MAX, COUNT_MAX, 0, (), COUNT_MAX)
+    assert decide(most, Views())
+    with pytest.raises(BadCheck):
+        decide(msgspec.structs.replace(most, **{field: count}), Views())
 
 
 def test_a_day_is_due_when_its_statements_can_be_there() -> None:

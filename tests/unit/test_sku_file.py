@@ -28,6 +28,8 @@ def test_the_usual_files_are_read(raw: bytes) -> None:
         (b"item,sku\n6.5E+11,S\n", "destroyed by a spreadsheet"),
         (b"item,sku\n1,S\n1,T\n", "row 3: 1 is T here and S above"),
         (b"item,sku\n" + b"1" * 201 + b",S\n", "longer than"),
+        (b"item,sku_id,outer_sku_id\n" + b"1" * 150 + b"," + b"2" * 150 + b",S\n", "the item is longer than"),
+        (b"item,sku_id,outer_sku_id\n,2,S\n", "row 2: no item"),
         (b'item,sku\n"1,S\n', "not a CSV file"),
         (b"\xff\xfe\x00", "neither"),
     ],

@@ -6,12 +6,18 @@ import pytest
 
 from domain.decider import Command
 from domain.order import ScanOut
+from domain.reorder import SetReorderLevel
+from domain.shelf import CountStock, StockCounted
 from domain.stock import (
+    DOCUMENT_MAX,
     DOCUMENTS_KEPT_MS,
     QUANTITY_MAX,
+    SKU_MAX,
     AdjustStock,
     BadArrival,
+    BadDocument,
     BadQuantity,
+    BadSku,
     ExpectStock,
     Held,
     Issue,
@@ -119,6 +125,30 @@ def test_a_document_needs_a_number(command: Command) -> None:
 )
 def test_quantities_that_cannot_be_are_refused(command: Command) -> None:
     ten().when(command).then_raises(BadQuantity)
+
+
+@pytest.mark.parametrize("sku", ["S" * (SKU_MAX + 1), "S\n1", "S\x001", "\x1b[2J"])
+def test_what_nobody_can_type_is_no_sku(sku: str) -> None:
+    for command in (
+        ReceiveStock("d-1", (("S2", 1), (sku, 1))),
+        ExpectStock("d-1", "PO-1", ((sku, 1),), T0),
+        AdjustStock("d-1", sku, 1, ""),
+        ProtectStock("d-1", sku, 0),
+        CountStock("d-1", ((sku, 1),)),
+        SetReorderLevel("d-1", sku, 1, 2),
+    ):
+        ten().when(command).then_raises(BadSku)
+
+
+def test_a_sku_that_a_ledger_took_before_can_be_cleared_away() -> None:
+    odd = "S\n1"
+    spec = ten().given(StockReceived("d-0", ((odd, 3),), T0))
+    spec.when(CountStock("d-1", ((odd, 0),))).then_some(StockCounted, StockAdjusted)
+
+
+@pytest.mark.parametrize("document", ["d" * (DOCUMENT_MAX + 1), "d\n1", "d\x001"])
+def test_what_nobody_can_type_is_no_document(document: str) -> None:
+    ten().when(ReceiveStock(document, (("S1", 1),))).then_raises(BadDocument)
 
 
 def test_a_count_cannot_take_away_what_is_promised() -> None:
