@@ -15,9 +15,10 @@ from adapters.platforms.connection import MissingSecret
 from domain.canonical import Translated
 from domain.catalogue import decode_event
 from domain.cell import Taken
+from domain.delivery import ConfirmDelivery, Packed
 from domain.ids import RULEBOOK_KEY, order_key
 from domain.mail import ChannelPayload, Mail
-from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
@@ -178,6 +179,43 @@ async def test_each_parcel_of_a_split_order_is_told_and_the_last_one_as_the_last
         (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
     ]
     assert told == [("SF0", False, [1]), ("SF1", True, [1])]
+
+
+async def test_an_order_is_told_as_whole_when_the_channels_own_lines_have_left_and_gifts_are_not_told(
+    place: Place,
+) -> None:
+    apart = 'format = 1\n[[route]]\nid = "gifts"\nlines = "gift"\nwarehouses = ["B"]\n[[promotion]]\nid = "give"\n'
+    apart += 'every = 1\ngift = { sku = "G", units = 1 }\n[[warehouse]]\ncode = "A"\n[[warehouse]]\ncode = "B"\n'
+    place.story.send(RULEBOOK_KEY, ChangeRules("r-1", apart, "for the test"))
+    place.story.send("warehouse-B", ReceiveStock("b", (("G", 9),)))
+    for number, codes in enumerate(("AB", "BA"), 1):
+        place.story.take(number, "paid")
+        for code in codes:
+            place.story.send(key_of(number), ScanOut(f"scan-{number}{code}", f"{code}{number}", "SF", code))
+    await place.go(3)
+    assert [(notice.tracking, notice.whole) for notice in place.platform.notices] == [("A1", True), ("A2", True)]
+
+
+async def test_units_that_we_cancelled_are_not_told_as_sent(place: Place) -> None:
+    place.story.take(1, "paid")
+    place.story.send(key_of(1), CancelLines("less", (("1-1", 1),), "one is enough"))
+    place.story.send(key_of(1), ScanOut("scan-1", "SF1", "SF"))
+    await place.go(2)
+    (notice,) = place.platform.notices
+    assert [(line.line, line.quantity) for line in notice.lines] == [("1-1", 1)]
+
+
+async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(place: Place) -> None:
+    place.story.take(1, "paid", quantity=3)
+    (allocation,) = place.story.states[key_of(1)].state.allocations
+    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
+    done = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),))
+    place.story.send(key_of(1), done)
+    await place.go(2)
+    told = [
+        (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
+    ]
+    assert sorted(told) == [("SF1", False, [1]), ("SF2", True, [2])]
 
 
 async def test_what_the_channel_said_itself_is_not_told_back(place: Place) -> None:
