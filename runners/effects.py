@@ -104,10 +104,15 @@ class Effects:
             self._policies.refresh()
         wanted = self._looking.look(events, now)
         # What is learnt of late may have been tried by a runner whose notes were lost, or behind a log's old state.
-        begun = [job._replace(doubt=1) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
+        begun = [self._late(job, now) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
         self._position = events[-1].position if events else 0
         self._jobs.follow(generation, self._position, begun, wanted.ended, wanted.given_up, anew=anew)
         return len(events)
+
+    def _late(self, job: Job, now_ms: int) -> Job:
+        """Return an act that is learnt of late: in doubt, and with all its time still before it where it keeps."""
+        kind = self._kinds.of(job)
+        return job._replace(doubt=1, at_ms=now_ms if kind.within_ms > kind.give_up_ms else job.at_ms)
 
     def start_due(self) -> None:
         """Begin acts whose time has come, as many as may run at once."""
@@ -180,7 +185,9 @@ class Effects:
         except OutcomeUnknown as error:
             return await self._later(job, str(error), doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
         except NotYet as error:
-            return await self._later(job._replace(tries=job.tries - 1), str(error), doubt=doubt, wait_s=NOT_YET_S)
+            # However long that takes: those outside have all their time from its end on.
+            waiting = job._replace(tries=job.tries - 1, at_ms=_now_ms())
+            return await self._later(waiting, str(error), doubt=doubt, wait_s=NOT_YET_S)
         except PlatformBusy as busy:
             self._close_for(job.circuit, busy.retry_after_s)
             policy = self._policies.of(job.effect)

@@ -71,7 +71,8 @@ class Job(NamedTuple):
     document: bytes
     """JSON of what is told. Not personal."""
     at_ms: int
-    """When the event happened."""
+    """Since when those outside are to be told: when the event happened, was learnt of late, was asked for again, or
+    nothing here at home held it up any more."""
     due_ms: int
     """When it is to be tried (again)."""
     tries: int = 0
@@ -187,9 +188,9 @@ class Jobs:
         """Keep how a job stands now."""
         with self._lock, transaction(self._db):
             self._db.execute(
-                """UPDATE jobs SET due_ms = ?, tries = ?, doubt = ?, reason = ?, ending = ?
+                """UPDATE jobs SET at_ms = ?, due_ms = ?, tries = ?, doubt = ?, reason = ?, ending = ?
                 WHERE key = ? AND effect = ?""",
-                (job.due_ms, job.tries, job.doubt, job.reason, job.ending, job.key, job.effect),
+                (job.at_ms, job.due_ms, job.tries, job.doubt, job.reason, job.ending, job.key, job.effect),
             )
 
     def again(self, job: Job) -> None:

@@ -27,7 +27,7 @@ from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects, backoff_s
 from runners.effects_erp import ErpRows
-from runners.effects_kind import Gone
+from runners.effects_kind import Gone, NotYet
 from runners.effects_kinds import Kinds
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job, Jobs
@@ -416,6 +416,23 @@ async def test_old_events_are_told_to_nobody(place: Place) -> None:
     place.late_ms = 8 * 24 * HOUR
     await place.go(2)
     assert place.platform.calls == 0
+
+
+async def test_what_is_learnt_of_after_days_is_waited_for_as_long_as_what_is_new(place: Place) -> None:
+    place.ship(1)
+    place.late_ms = 5 * 24 * HOUR
+    place.platform.asked = [PlatformBusy("later")]
+    place.platform.script = [fail(PlatformBusy("later"))]
+    await place.go(3)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+
+
+async def test_what_is_held_up_at_home_is_not_given_up_and_has_all_its_time_afterwards(place: Place) -> None:
+    place.platform.script = [fail(NotYet("the order is held"))] * 5 + [fail(PlatformBusy("later"))]
+    place.ship(1)
+    await place.go(8, step_ms=24 * HOUR)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+    assert [type(end) for end in place.ends(1)][-1] is EffectSucceeded
 
 
 async def test_a_report_of_the_runner_is_the_orders_own_event(place: Place) -> None:
