@@ -480,8 +480,12 @@ def sold(place: Place, hears: set[str], *rows: str) -> Sequence[ErpRecord]:
     view = TakeSnapshot(found.snapshot, sha256(piece.raw).hexdigest(), "", "", b"")
     before = place.story.log.tracked().head
     place.story.send(key, ChannelPayload("pos", piece.shop, piece.order_no), Taken(view))
-    looking = Looking(place.story.log, [Erp(hears)])
-    wanted = looking.look(place.story.log.read(before, 100), place.story.now)
+    return heard(place, hears, before)
+
+
+def heard(place: Place, hears: set[str], after: int = 0) -> Sequence[ErpRecord]:
+    """What the ERP is to be told of what happened after a position."""
+    wanted = Looking(place.story.log, [Erp(hears)]).look(place.story.log.read(after, 100), place.story.now)
     return [msgspec.json.decode(job.document, type=ErpRecord) for job in wanted.begun]
 
 
@@ -507,6 +511,16 @@ async def test_goods_that_a_later_export_adds_to_a_counter_sale_are_told_to_the_
     assert all([line.amount for line in each.lines] == [1000, 2000] for each in told)
     assert sold(place, hears, *ROWS) == [], "the same again is no change"
     assert sold(place, hears, ROWS[0]) == [], "and a smaller view is an old one"
+
+
+async def test_the_erp_is_not_told_that_cancelled_units_were_shipped(place: Place) -> None:
+    place.story.take(1, "paid", quantity=3)
+    place.story.send(key_of(1), CancelLines("less", (("1-1", 1),), "two are enough"))
+    place.story.send(key_of(1), ScanOut("scan-1", "SF1", "SF"))
+    told = [
+        (each.status, line.quantity, line.amount) for each in heard(place, {"paid", "shipped"}) for line in each.lines
+    ]
+    assert told == [("paid", 3, 2_970), ("shipped", 2, 1_980)]
 
 
 async def test_a_counter_sale_that_is_voided_is_told_as_cancelled_only(place: Place) -> None:
