@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,11 +26,13 @@ from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, Platfo
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.daily import keep_checking
-from runners.effects_kind import Gone, NotYet
+from runners.effects_kind import Gone, Kind, NotYet
 from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_rules import Policies
 from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
+from runners.log_pages import pages
+from runners.moments import position_at
 from runners.pulling_mail import AWAY, Mailroom
 from runners.settings import Settings, load_settings
 from runners.wms_compare import keep_comparing
@@ -89,6 +92,11 @@ class Effects:
         """Take over changed settings: what was shut is tried again."""
         if await self._kinds.refresh():
             self._shut.clear()
+            for kind in self._kinds.all:
+                now, before = kind.resting(), self._jobs.resting(kind.name)
+                if now != before:
+                    missed = await asyncio.to_thread(self._missed, kind, before - now)
+                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed)
 
     def follow(self) -> int:
         """Look at the next events; return how many there were. Synchronous."""
@@ -108,6 +116,19 @@ class Effects:
         self._position = events[-1].position if events else 0
         self._jobs.follow(generation, self._position, begun, wanted.ended, wanted.given_up, anew=anew)
         return len(events)
+
+    def _missed(self, kind: Kind, targets: Collection[str]) -> list[Job]:
+        """Return what the log asked for while these were told nothing. Synchronous."""
+        if not targets or self._log.tracked().generation != self._generation:
+            return []  # all of it is still to be followed
+        now, looking = _now_ms(), Looking(self._log, [kind])
+        missed: dict[tuple[str, str], Job] = {}
+        for events in pages(self._log, self._position, position_at(self._log, now - kind.within_ms)):
+            wanted = looking.look(events, now)
+            missed |= {(job.key, job.effect): self._late(job, now) for job in wanted.begun if job.target in targets}
+            for ended in wanted.ended:
+                missed.pop(ended, None)
+        return list(missed.values())
 
     def _late(self, job: Job, now_ms: int) -> Job:
         """Return an act that is learnt of late: in doubt, and with all its time still before it where it keeps."""

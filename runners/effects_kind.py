@@ -103,6 +103,10 @@ class Kind(ABC):
             Unusable, OSError: everything stays as it was.
         """
 
+    def resting(self) -> frozenset[str]:
+        """Return the targets that are told nothing now, and hear of what they have missed when they are told again."""
+        return frozenset()
+
     @abstractmethod
     def asked_by(self, happened: Happened, now_ms: int) -> list[Job]:
         """Return the acts that an event with one of `tags` asks for."""

@@ -36,6 +36,7 @@ class ShipNotices(Kind):
         self._data = data
         self._now_ms = now_ms
         self._connections: dict[str, Connection] = {}
+        self._off: frozenset[str] = frozenset()
         self._platforms: dict[str, Platform] = {}
 
     @property
@@ -46,12 +47,18 @@ class ShipNotices(Kind):
     async def refresh(self) -> None:
         """Read the connections anew; see `Kind.refresh`."""
         try:
-            found = {each.name: each for each in connections.load(self._data) if each.enabled}
+            there = connections.load(self._data)
         except connections.BadConnections as error:
             raise Unusable(str(error)) from error
+        found = {each.name: each for each in there if each.enabled}
         for name in [name for name in self._platforms if found.get(name) != self._connections.get(name)]:
             await _close(self._platforms.pop(name))
         self._connections = found
+        self._off = frozenset(each.name for each in there if not each.enabled)
+
+    def resting(self) -> frozenset[str]:
+        """Return the connections that are switched off, as all are after a restore."""
+        return self._off
 
     def seller_of(self, channel: str, shop: str) -> str | None:
         """Return the name of the connection that tells this shop's platform what we did; None where there is none."""

@@ -30,6 +30,9 @@ _GIVEN_UP = """CREATE TABLE IF NOT EXISTS given_up (
     key TEXT NOT NULL, effect TEXT NOT NULL, stream TEXT NOT NULL, reason TEXT NOT NULL, tries INTEGER NOT NULL,
     at_ms INTEGER NOT NULL, PRIMARY KEY (key, effect)
 ) STRICT"""
+_RESTING = """CREATE TABLE IF NOT EXISTS resting (
+    effect TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (effect, target)
+) STRICT"""
 GIVEN_UP_MAX = 1_000
 """Acts that failed for good of which so many are remembered here, the latest; their orders remember all."""
 _FIELDS = "key, effect, target, stream, document, at_ms, due_ms, tries, doubt, reason, ending"
@@ -102,7 +105,8 @@ class Jobs:
         self._lock = Lock()
         self._db = opened(data / FILE, "followed", _TABLES, read_only=read_only)
         if not read_only:
-            self._db.execute(_GIVEN_UP)  # files of earlier builds have none
+            for table in (_GIVEN_UP, _RESTING):  # files of earlier builds have none
+                self._db.execute(table)
 
     def close(self) -> None:
         """Release the file."""
@@ -152,6 +156,19 @@ class Jobs:
                     (GIVEN_UP_MAX,),
                 )
             self._db.execute("UPDATE followed SET generation = ?, position = ?", (generation, position))
+
+    def resting(self, effect: str) -> frozenset[str]:
+        """Return the targets of a kind of act that were told nothing when that was looked at last."""
+        with self._lock:
+            rows = self._db.execute("SELECT target FROM resting WHERE effect = ?", (effect,)).fetchall()
+        return frozenset(target for (target,) in rows)
+
+    def rest(self, effect: str, targets: Collection[str], missed: Sequence[Job]) -> None:
+        """Note the targets that are told nothing now, in one step with what those who were and are told now missed."""
+        with self._lock, transaction(self._db):
+            self._db.execute("DELETE FROM resting WHERE effect = ?", (effect,))
+            self._db.executemany("INSERT INTO resting VALUES (?, ?)", [(effect, target) for target in targets])
+            self._db.executemany(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", missed)
 
     def due(self, now_ms: int, limit: int, effects: Collection[str], busy: Collection[str] = ()) -> list[Job]:
         """Return acts of these kinds whose time has come, the longest due first, none for the circuits in `busy`."""

@@ -56,6 +56,9 @@ class Platform(ShipNotices):
     async def refresh(self) -> None:
         pass
 
+    def resting(self) -> frozenset[str]:
+        return frozenset(() if self.sells else {"flagship"})
+
     def seller_of(self, channel: str, shop: str) -> str | None:
         return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
 
@@ -231,6 +234,38 @@ async def test_an_order_of_a_shop_nobody_is_connected_to_asks_for_nothing(place:
     await place.go(2)
     assert place.jobs.waiting() == []
     assert place.ends(1) == []
+
+
+async def test_a_shop_that_was_switched_off_hears_of_the_parcels_of_that_time_once_it_is_on(place: Place) -> None:
+    """A restored copy has all shops switched off, and may have parcels of which nobody had been told yet."""
+    place.ship(1)
+    await place.go(2)
+    place.platform.sells = False
+    place.settings_change()
+    await place.go(1)
+    place.ship(2)
+    await place.go(1)
+    place.restart()
+    await place.go(1)
+    assert place.jobs.waiting() == []
+    place.platform.sells = True
+    (place.directory / CONNECTIONS_FILE).unlink()
+    await place.go(2)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001", "10002"]
+    assert [len(place.ends(number)) for number in (1, 2)] == [1, 1]
+
+
+async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_switched_on(place: Place) -> None:
+    place.platform.script = [fail(PlatformRefused("unknown carrier"))]
+    place.ship(1)
+    await place.go(2)
+    (failed,) = place.jobs.given_up()
+    again = Job(failed.key, failed.effect, "flagship", failed.stream, b"{}", place.story.now, 1 << 60)
+    place.jobs.again(again)
+    place.jobs.rest("ship_notice", ["flagship"], [])
+    place.settings_change()
+    await place.go(1)
+    assert [job.key for job in place.jobs.waiting()] == [failed.key]
 
 
 async def test_a_busy_platform_is_waited_for_and_told_once(place: Place) -> None:
