@@ -82,6 +82,7 @@ class Effects:
         """Circuit → failures in a row."""
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
         """(key, effect) → circuit ("" = it is over, and being recorded), and what is under way."""
+        self._in_turn = frozenset(kind.name for kind in kinds.all if kind.in_turn)
         self._lanes = [
             names
             for urgent in (True, False)
@@ -152,7 +153,7 @@ class Effects:
         full = True
         while full:  # a target with a long list must not hide those behind it
             full = False
-            for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, lane, shut):
+            for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, lane, shut, self._in_turn):
                 if each.total() >= AT_ONCE:
                     return
                 if (job.key, job.effect) in self._running or job.circuit in shut:

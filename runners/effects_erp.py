@@ -43,6 +43,7 @@ class ErpRows(Kind):
 
     name = "erp"
     files = (ERP_FILE,)
+    in_turn = True
 
     def __init__(self, data: Path) -> None:
         """Nothing is read yet."""

@@ -83,6 +83,8 @@ class Kind(ABC):
     """In the data directory: when one of them changes, `refresh` is called."""
     urgent: ClassVar[bool] = False
     """Whether its acts go in a lane of their own, before all others."""
+    in_turn: ClassVar[bool] = False
+    """Whether its acts for one order are done one after the other, as they were asked for."""
     within_ms: ClassVar[int] = ACT_WITHIN_MS
     """Events that are older ask for nothing."""
     give_up_ms: ClassVar[int] = 3 * DAY_MS

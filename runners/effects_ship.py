@@ -30,6 +30,7 @@ class ShipNotices(Kind):
 
     name = "ship_notice"
     files = (connections.FILE,)
+    in_turn = True  # the last parcel ends the order on some platforms, and those behind it are refused
 
     def __init__(self, data: Path, now_ms: Callable[[], int]) -> None:
         """Nothing is read yet."""

@@ -33,6 +33,7 @@ _GIVEN_UP = """CREATE TABLE IF NOT EXISTS given_up (
 _RESTING = """CREATE TABLE IF NOT EXISTS resting (
     effect TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (effect, target)
 ) STRICT"""
+_BY_STREAM = "CREATE INDEX IF NOT EXISTS jobs_stream ON jobs (stream, effect)"
 GIVEN_UP_MAX = 1_000
 """Acts that failed for good of which so many are remembered here, the latest; their orders remember all."""
 _FIELDS = "key, effect, target, stream, document, at_ms, due_ms, tries, doubt, reason, ending"
@@ -105,8 +106,8 @@ class Jobs:
         self._lock = Lock()
         self._db = opened(data / FILE, "followed", _TABLES, read_only=read_only)
         if not read_only:
-            for table in (_GIVEN_UP, _RESTING):  # files of earlier builds have none
-                self._db.execute(table)
+            for made in (_GIVEN_UP, _RESTING, _BY_STREAM):  # files of earlier builds have none
+                self._db.execute(made)
 
     def close(self) -> None:
         """Release the file."""
@@ -170,14 +171,28 @@ class Jobs:
             self._db.executemany("INSERT INTO resting VALUES (?, ?)", [(effect, target) for target in targets])
             self._db.executemany(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", missed)
 
-    def due(self, now_ms: int, limit: int, effects: Collection[str], busy: Collection[str] = ()) -> list[Job]:
-        """Return acts of these kinds whose time has come, the longest due first, none for the circuits in `busy`."""
-        kinds, marks = ", ".join("?" * len(effects)), ", ".join("?" * len(busy))
+    def due(
+        self,
+        now_ms: int,
+        limit: int,
+        effects: Collection[str],
+        busy: Collection[str] = (),
+        in_turn: Collection[str] = (),
+    ) -> list[Job]:
+        """Return acts of these kinds whose time has come, the longest due first.
+
+        None for the circuits in `busy`; of the kinds in `in_turn` none before those of the same stream and target that
+        were asked for earlier have come to their end.
+        """
+        kinds, marks, turns = (", ".join("?" * len(each)) for each in (effects, busy, in_turn))
         with self._lock:
             rows = self._db.execute(
                 f"SELECT {_FIELDS} FROM jobs WHERE due_ms <= ? AND effect IN ({kinds}) "  # noqa: S608  marks only
-                f"AND effect || ':' || target NOT IN ({marks}) ORDER BY due_ms, key LIMIT ?",
-                (now_ms, *effects, *busy, limit),
+                f"AND effect || ':' || target NOT IN ({marks}) "
+                f"AND (ending <> x'' OR effect NOT IN ({turns}) OR NOT EXISTS (SELECT 1 FROM jobs AS other "
+                "WHERE other.stream = jobs.stream AND other.effect = jobs.effect AND other.target = jobs.target "
+                "AND other.rowid < jobs.rowid AND other.ending = x'')) ORDER BY due_ms, key LIMIT ?",
+                (now_ms, *effects, *busy, *in_turn, limit),
             ).fetchall()
         return [Job(*row) for row in rows]
 
