@@ -243,6 +243,22 @@ async def test_a_socket_that_is_shut_does_not_stop_the_pulls(office: Office) -> 
             await wait_for(has(office, "1"))
 
 
+async def test_one_order_that_the_platform_stumbles_over_does_not_hold_up_those_that_are_pushed_later(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling_line, "BACKOFF_S_MIN", 60.0)
+    office.connection = msgspec.structs.replace(office.connection, pull_every_s=0)
+    office.platform.fault("busy 7")
+    office.platform.change(8, NOW_MS)
+    office.pulls.follow("g", 1, [Hinted("flagship", "7", 1, NOW_MS, NOW_MS)])
+    line = office.line()
+    async with running(line):
+        await wait_for(lambda: bool(office.platform.calls("order 7")))
+        office.pulls.follow("g", 2, [Hinted("flagship", "8", 2, NOW_MS, NOW_MS)])
+        line.wake()
+        await wait_for(has(office, "8"), 5.0)
+
+
 async def test_an_app_that_may_not_fetch_single_orders_pulls_all_the_same(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
