@@ -14,7 +14,7 @@ from domain.canonical import Parcel, SourceTime, Status
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.tracking import TrackState
 
-VERSION = 6
+VERSION = 7
 """Of the read model: raised with every change of its fold or its tables."""
 
 

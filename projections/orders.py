@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Tab
 
 from domain.after_sale_case import case_of_allocation
 from domain.ids import token_of
+from domain.order.questions import holds_of
 from domain.ports import Recorded
 from projections.base import FIXED, Change, Projection, Public, versioned
 from projections.order_document import VERSION, Document
@@ -109,7 +110,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         view.ordered_at.local,
         view.amounts.currency,
         document.amount_paid,
-        1 if view.holds or document.interceptions or document.approvals else 0,
+        1 if holds_of(entry.state) or document.interceptions or document.approvals else 0,
         document.quarantine.item if document.quarantine else "",
         list_of(own[0]) if own else "",
         document.source_tag,

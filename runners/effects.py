@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,11 +26,13 @@ from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, Platfo
 from runners.aio import run
 from runners.background import POLL_S, Background, Link
 from runners.daily import keep_checking
-from runners.effects_kind import Gone, NotYet
+from runners.effects_kind import Gone, Kind, NotYet
 from runners.effects_kinds import Kinds, all_kinds
 from runners.effects_rules import Policies
 from runners.effects_store import Ending, Job, Jobs
 from runners.effects_wanted import Looking
+from runners.log_pages import pages
+from runners.moments import position_at
 from runners.pulling_mail import AWAY, Mailroom
 from runners.settings import Settings, load_settings
 from runners.wms_compare import keep_comparing
@@ -79,6 +82,7 @@ class Effects:
         """Circuit → failures in a row."""
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
         """(key, effect) → circuit ("" = it is over, and being recorded), and what is under way."""
+        self._in_turn = frozenset(kind.name for kind in kinds.all if kind.in_turn)
         self._lanes = [
             names
             for urgent in (True, False)
@@ -89,6 +93,11 @@ class Effects:
         """Take over changed settings: what was shut is tried again."""
         if await self._kinds.refresh():
             self._shut.clear()
+            for kind in self._kinds.all:
+                now, before = kind.resting(), self._jobs.resting(kind.name)
+                if now != before:
+                    missed = await asyncio.to_thread(self._missed, kind, before - now)
+                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed)
 
     def follow(self) -> int:
         """Look at the next events; return how many there were. Synchronous."""
@@ -104,10 +113,28 @@ class Effects:
             self._policies.refresh()
         wanted = self._looking.look(events, now)
         # What is learnt of late may have been tried by a runner whose notes were lost, or behind a log's old state.
-        begun = [job._replace(doubt=1) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
+        begun = [self._late(job, now) if anew or now - job.at_ms > LATE_MS else job for job in wanted.begun]
         self._position = events[-1].position if events else 0
         self._jobs.follow(generation, self._position, begun, wanted.ended, wanted.given_up, anew=anew)
         return len(events)
+
+    def _missed(self, kind: Kind, targets: Collection[str]) -> list[Job]:
+        """Return what the log asked for while these were told nothing. Synchronous."""
+        if not targets or self._log.tracked().generation != self._generation:
+            return []  # all of it is still to be followed
+        now, looking = _now_ms(), Looking(self._log, [kind])
+        missed: dict[tuple[str, str], Job] = {}
+        for events in pages(self._log, self._position, position_at(self._log, now - kind.within_ms)):
+            wanted = looking.look(events, now)
+            missed |= {(job.key, job.effect): self._late(job, now) for job in wanted.begun if job.target in targets}
+            for ended in wanted.ended:
+                missed.pop(ended, None)
+        return list(missed.values())
+
+    def _late(self, job: Job, now_ms: int) -> Job:
+        """Return an act that is learnt of late: in doubt, and with all its time still before it where it keeps."""
+        kind = self._kinds.of(job)
+        return job._replace(doubt=1, at_ms=now_ms if kind.within_ms > kind.give_up_ms else job.at_ms)
 
     def start_due(self) -> None:
         """Begin acts whose time has come, as many as may run at once."""
@@ -126,7 +153,7 @@ class Effects:
         full = True
         while full:  # a target with a long list must not hide those behind it
             full = False
-            for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, lane, shut):
+            for job in self._jobs.due(_now_ms(), 4 * AT_ONCE, lane, shut, self._in_turn):
                 if each.total() >= AT_ONCE:
                     return
                 if (job.key, job.effect) in self._running or job.circuit in shut:
@@ -180,7 +207,9 @@ class Effects:
         except OutcomeUnknown as error:
             return await self._later(job, str(error), doubt=1, wait_s=self._kinds.of(job).ask_after_s(job))
         except NotYet as error:
-            return await self._later(job._replace(tries=job.tries - 1), str(error), doubt=doubt, wait_s=NOT_YET_S)
+            # However long that takes: those outside have all their time from its end on.
+            waiting = job._replace(tries=job.tries - 1, at_ms=_now_ms())
+            return await self._later(waiting, str(error), doubt=doubt, wait_s=NOT_YET_S)
         except PlatformBusy as busy:
             self._close_for(job.circuit, busy.retry_after_s)
             policy = self._policies.of(job.effect)

@@ -12,11 +12,13 @@ from adapters.platforms.connection import Connection
 from domain.after_sale import OrderRefunded
 from domain.canonical import Snapshot
 from domain.order import OrderAmended, OrderShipped
+from domain.order.questions import live_lines
 from domain.platforms import NotAuthorised
 from runners import settings_file
 from runners.connection_keys import FileKeys
 from runners.effects_kind import Gone, Happened, Kind, Unusable, last_view
 from runners.effects_store import Job
+from runners.wms_orders import state_of
 
 ERP_FILE = "erp.json"
 ERP_WORDS: Mapping[str, str] = {
@@ -31,6 +33,8 @@ _AMENDED = "order.amended"
 """Of amended orders it is told only of a counter sale that was complete before: goods of it follow."""
 _LAST_WORDS = ("completed", "shipped", "paid")
 """A counter sale is all of these at once; an ERP hears of its change by the last of them that it wants to hear."""
+_AS_ORDERED = frozenset({"cancelled", "refunded"})
+"""Of these it hears with the lines as they were ordered; of all others with what is still wanted of them."""
 _ENDS_OF_SALE = frozenset({"order.completed", "order.cancelled"})
 
 
@@ -39,6 +43,7 @@ class ErpRows(Kind):
 
     name = "erp"
     files = (ERP_FILE,)
+    in_turn = True
 
     def __init__(self, data: Path) -> None:
         """Nothing is read yet."""
@@ -78,6 +83,9 @@ class ErpRows(Kind):
             word = ERP_WORDS[tag]
         snapshot = happened.snapshot
         assert snapshot is not None, "an order to which this happened has been seen"
+        lines = _lines(snapshot, fact) if word in _AS_ORDERED else _wanted_lines(happened, snapshot)
+        if not lines:
+            return []
         tracking = next((parcel.tracking for parcel in fact.parcels), "") if isinstance(fact, OrderShipped) else ""
         record = ErpRecord(
             happened.key,
@@ -89,7 +97,7 @@ class ErpRows(Kind):
             snapshot.customer,
             snapshot.amounts.currency,
             tracking,
-            _lines(snapshot, fact),
+            lines,
         )
         stream, at_ms = happened.recorded.stream, happened.envelope.at
         return [Job(happened.key, self.name, self.name, stream, msgspec.json.encode(record), at_ms, now_ms)]
@@ -146,6 +154,17 @@ def _lines(snapshot: Snapshot, fact: Any = None) -> tuple[ErpLine, ...]:
         ErpLine(line.sku or line.item, line.name, line.quantity, line.unit_price, line.amount)
         for line in snapshot.lines
         if _concerned(fact, line.id)
+    )
+
+
+def _wanted_lines(happened: Happened, snapshot: Snapshot) -> tuple[ErpLine, ...]:
+    """Return the lines without what channel or people cancelled of them; their amounts by the units that are left."""
+    story = [each for each in happened.story if each.version <= happened.recorded.version]
+    wanted = {line.id: units for line, units in live_lines(state_of(story))}
+    return tuple(
+        ErpLine(line.sku or line.item, line.name, units, line.unit_price, line.amount * units // line.quantity)
+        for line in snapshot.lines
+        if (units := wanted.get(line.id, 0))
     )
 
 

@@ -83,6 +83,8 @@ class Kind(ABC):
     """In the data directory: when one of them changes, `refresh` is called."""
     urgent: ClassVar[bool] = False
     """Whether its acts go in a lane of their own, before all others."""
+    in_turn: ClassVar[bool] = False
+    """Whether its acts for one order are done one after the other, as they were asked for."""
     within_ms: ClassVar[int] = ACT_WITHIN_MS
     """Events that are older ask for nothing."""
     give_up_ms: ClassVar[int] = 3 * DAY_MS
@@ -102,6 +104,10 @@ class Kind(ABC):
         Raises:
             Unusable, OSError: everything stays as it was.
         """
+
+    def resting(self) -> frozenset[str]:
+        """Return the targets that are told nothing now, and hear of what they have missed when they are told again."""
+        return frozenset()
 
     @abstractmethod
     def asked_by(self, happened: Happened, now_ms: int) -> list[Job]:

@@ -23,28 +23,35 @@ log = structlog.get_logger(__name__)
 
 
 class BookRules:
-    """Reads the rule book from the log whenever it is asked: a change counts from its own place on."""
+    """Reads the rule book from the log: once for each batch, since a change counts from its own place on."""
 
     def __init__(self, event_log: "EventLog") -> None:
         """Nothing is read yet."""
         self._log = event_log
+        self._upto = -1
+        """Position of the log up to which all changes are known."""
+        self._changes: list[tuple[int, str]] = []
+        """(position, text) of each book there was."""
 
     def tags(self) -> frozenset[str]:
         """Return every tag that a rule may be about in what is still to be read."""
-        texts = ["", *(text for _, text in self._changes()[-LATEST:])]
+        self._read()
+        texts = ["", *(text for _, text in self._changes[-LATEST:])]
         return frozenset[str]().union(*(rule.on for text in texts for rule in _rules(text)))
 
     def at(self, position: int) -> Sequence[NoticeRule]:
         """Return the rules that an event at this position is told by, in their order."""
-        texts = [text for place, text in self._changes() if place <= position]
+        if position > self._upto:
+            self._read()
+        texts = [text for place, text in self._changes if place <= position]
         return _rules(texts[-1] if texts else "")
 
-    def _changes(self) -> list[tuple[int, str]]:
+    def _read(self) -> None:
+        self._upto = self._log.tracked().head
         loaded = self._log.select_many([RULEBOOK_KEY]).get(RULEBOOK_KEY)
-        if loaded is None:
-            return []
-        facts = ((each.position, decode_event(each.tag, each.data)) for each in loaded.events)
-        return [(position, fact.text) for position, fact in facts if isinstance(fact, RulesChanged)]
+        events = loaded.events if loaded is not None else ()
+        facts = ((each.position, decode_event(each.tag, each.data)) for each in events)
+        self._changes = [(position, fact.text) for position, fact in facts if isinstance(fact, RulesChanged)]
 
 
 class Policies:

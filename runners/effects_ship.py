@@ -1,6 +1,6 @@
 """Ship notices: a parcel that left by our own hand is told to the order's channel."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ import structlog
 from adapters.platforms import connect
 from adapters.platforms.connection import Connection, MissingSecret
 from domain.canonical import Parcel, Snapshot
-from domain.catalogue import decode_event
+from domain.delivery import of_pick_list
 from domain.ids import parts_of
-from domain.order import OrderShipped, PartiallyShipped
+from domain.order import Order, OrderShipped, PartiallyShipped, order
+from domain.order.questions import still_here
 from domain.platforms import Platform, Seller, ShipNotice, ShippedLine
 from runners import connections
 from runners.connection_keys import FileKeys
 from runners.effects_kind import Gone, Happened, Kind, Unusable
 from runners.effects_store import Job
+from runners.wms_orders import state_of
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +30,14 @@ class ShipNotices(Kind):
 
     name = "ship_notice"
     files = (connections.FILE,)
+    in_turn = True  # the last parcel ends the order on some platforms, and those behind it are refused
 
     def __init__(self, data: Path, now_ms: Callable[[], int]) -> None:
         """Nothing is read yet."""
         self._data = data
         self._now_ms = now_ms
         self._connections: dict[str, Connection] = {}
+        self._off: frozenset[str] = frozenset()
         self._platforms: dict[str, Platform] = {}
 
     @property
@@ -44,12 +48,18 @@ class ShipNotices(Kind):
     async def refresh(self) -> None:
         """Read the connections anew; see `Kind.refresh`."""
         try:
-            found = {each.name: each for each in connections.load(self._data) if each.enabled}
+            there = connections.load(self._data)
         except connections.BadConnections as error:
             raise Unusable(str(error)) from error
+        found = {each.name: each for each in there if each.enabled}
         for name in [name for name in self._platforms if found.get(name) != self._connections.get(name)]:
             await _close(self._platforms.pop(name))
         self._connections = found
+        self._off = frozenset(each.name for each in there if not each.enabled)
+
+    def resting(self) -> frozenset[str]:
+        """Return the connections that are switched off, as all are after a restore."""
+        return self._off
 
     def seller_of(self, channel: str, shop: str) -> str | None:
         """Return the name of the connection that tells this shop's platform what we did; None where there is none."""
@@ -78,13 +88,14 @@ class ShipNotices(Kind):
             return []
         snapshot = happened.snapshot
         assert snapshot is not None, "an order that was shipped by us has been seen"
-        sent = _sent_before(happened)
-        units = dict(fact.units) if isinstance(fact, PartiallyShipped) else {}
+        before = state_of([each for each in happened.story if each.version < happened.recorded.version])
+        contents = _contents(fact, parcels, snapshot, before)
+        # A parcel of our gifts alone is none of the channel's: it has no lines for them.
+        told = [number for number, lines in enumerate(contents) if lines or not snapshot.lines]
+        last = told[-1] if told and not still_here(order.evolve(before, fact)) else -1
         jobs = []
-        for number, parcel in enumerate(parcels):
-            lines = _in_parcel(parcel, snapshot, units, sent)
-            if not lines and sent:
-                continue  # our gift alone: the channel has no line for it
+        for number in told:
+            parcel = parcels[number]
             key = happened.key + (f"#{number}" if number else "")
             notice = ShipNotice(
                 # Platforms bound the length of such keys.
@@ -93,8 +104,8 @@ class ShipNotices(Kind):
                 parcel.carrier,
                 parcel.tracking,
                 fact.shipped_ms,
-                lines,
-                isinstance(fact, OrderShipped) and number == len(parcels) - 1,
+                contents[number],
+                number == last,
                 _plain(snapshot.attributes),
             )
             document = msgspec.json.encode(notice)
@@ -136,33 +147,43 @@ class ShipNotices(Kind):
 _TAGS = frozenset({"order.shipped", "order.partially_shipped"})
 
 
-def _sent_before(happened: Happened) -> dict[str, int]:
-    """Return line id → units that left in earlier parcels of ours."""
-    sent: dict[str, int] = {}
-    for each in happened.story:
-        if each.tag == "order.partially_shipped" and each.version < happened.recorded.version:
-            fact = decode_event(each.tag, each.data)
-            for line, units in fact.units if isinstance(fact, PartiallyShipped) and fact.command else ():
-                sent[line] = sent.get(line, 0) + units
-    return sent
-
-
-def _in_parcel(
-    parcel: Parcel, snapshot: Snapshot, units: Mapping[str, int], sent: Mapping[str, int]
-) -> tuple[ShippedLine, ...]:
-    """Return the lines of a parcel; one that names none holds all that had not left before.
+def _contents(
+    fact: OrderShipped | PartiallyShipped, parcels: Sequence[Parcel], snapshot: Snapshot, before: Order
+) -> list[tuple[ShippedLine, ...]]:
+    """Return the channel's lines in each parcel; one that names none holds all that had not left before.
 
     Args:
-        parcel: what left.
+        fact: that they left.
+        parcels: of it, those with a number.
         snapshot: the channel's view of the order.
-        units: line id → units in it, where a line goes in several parcels.
-        sent: line id → units that left before.
+        before: the order before they left.
     """
-    return tuple(
-        ShippedLine(line.id, units.get(line.id, line.quantity - sent.get(line.id, 0)), line.item, line.sku, line.name)
-        for line in snapshot.lines
-        if (line.id in parcel.lines if parcel.lines or sent else line.state == "open")
-    )
+    left = still_here(before)
+    if isinstance(fact, PartiallyShipped):
+        left |= {line: units for line, units in fact.units if line in left}
+    packed: dict[str, dict[str, int]] = {}
+    """Tracking number → SKU → units, where the warehouse says it."""
+    for packet in of_pick_list(before.deliveries, f"pick-{fact.allocation}").parcels if len(parcels) > 1 else ():
+        inside = packed.setdefault(packet.tracking, {})
+        for sku, units in packet.lines:
+            inside[sku] = inside.get(sku, 0) + units
+    found = []
+    for parcel in parcels:
+        inside = packed.get(parcel.tracking, {})
+        lines = []
+        for line in snapshot.lines:
+            if parcel.lines and line.id not in parcel.lines:
+                continue
+            units = left.get(line.id, 0)
+            if line.sku in inside:
+                # The rest of the line is in other parcels.
+                units = min(units, inside[line.sku])
+                inside[line.sku] -= units
+                left[line.id] = left.get(line.id, 0) - units
+            if units > 0:
+                lines.append(ShippedLine(line.id, units, line.item, line.sku, line.name))
+        found.append(tuple(lines))
+    return found
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, str]:

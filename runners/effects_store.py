@@ -30,6 +30,10 @@ _GIVEN_UP = """CREATE TABLE IF NOT EXISTS given_up (
     key TEXT NOT NULL, effect TEXT NOT NULL, stream TEXT NOT NULL, reason TEXT NOT NULL, tries INTEGER NOT NULL,
     at_ms INTEGER NOT NULL, PRIMARY KEY (key, effect)
 ) STRICT"""
+_RESTING = """CREATE TABLE IF NOT EXISTS resting (
+    effect TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (effect, target)
+) STRICT"""
+_BY_STREAM = "CREATE INDEX IF NOT EXISTS jobs_stream ON jobs (stream, effect)"
 GIVEN_UP_MAX = 1_000
 """Acts that failed for good of which so many are remembered here, the latest; their orders remember all."""
 _FIELDS = "key, effect, target, stream, document, at_ms, due_ms, tries, doubt, reason, ending"
@@ -71,7 +75,8 @@ class Job(NamedTuple):
     document: bytes
     """JSON of what is told. Not personal."""
     at_ms: int
-    """When the event happened."""
+    """Since when those outside are to be told: when the event happened, was learnt of late, was asked for again, or
+    nothing here at home held it up any more."""
     due_ms: int
     """When it is to be tried (again)."""
     tries: int = 0
@@ -101,7 +106,8 @@ class Jobs:
         self._lock = Lock()
         self._db = opened(data / FILE, "followed", _TABLES, read_only=read_only)
         if not read_only:
-            self._db.execute(_GIVEN_UP)  # files of earlier builds have none
+            for made in (_GIVEN_UP, _RESTING, _BY_STREAM):  # files of earlier builds have none
+                self._db.execute(made)
 
     def close(self) -> None:
         """Release the file."""
@@ -152,14 +158,41 @@ class Jobs:
                 )
             self._db.execute("UPDATE followed SET generation = ?, position = ?", (generation, position))
 
-    def due(self, now_ms: int, limit: int, effects: Collection[str], busy: Collection[str] = ()) -> list[Job]:
-        """Return acts of these kinds whose time has come, the longest due first, none for the circuits in `busy`."""
-        kinds, marks = ", ".join("?" * len(effects)), ", ".join("?" * len(busy))
+    def resting(self, effect: str) -> frozenset[str]:
+        """Return the targets of a kind of act that were told nothing when that was looked at last."""
+        with self._lock:
+            rows = self._db.execute("SELECT target FROM resting WHERE effect = ?", (effect,)).fetchall()
+        return frozenset(target for (target,) in rows)
+
+    def rest(self, effect: str, targets: Collection[str], missed: Sequence[Job]) -> None:
+        """Note the targets that are told nothing now, in one step with what those who were and are told now missed."""
+        with self._lock, transaction(self._db):
+            self._db.execute("DELETE FROM resting WHERE effect = ?", (effect,))
+            self._db.executemany("INSERT INTO resting VALUES (?, ?)", [(effect, target) for target in targets])
+            self._db.executemany(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", missed)
+
+    def due(
+        self,
+        now_ms: int,
+        limit: int,
+        effects: Collection[str],
+        busy: Collection[str] = (),
+        in_turn: Collection[str] = (),
+    ) -> list[Job]:
+        """Return acts of these kinds whose time has come, the longest due first.
+
+        None for the circuits in `busy`; of the kinds in `in_turn` none before those of the same stream and target that
+        were asked for earlier have come to their end.
+        """
+        kinds, marks, turns = (", ".join("?" * len(each)) for each in (effects, busy, in_turn))
         with self._lock:
             rows = self._db.execute(
                 f"SELECT {_FIELDS} FROM jobs WHERE due_ms <= ? AND effect IN ({kinds}) "  # noqa: S608  marks only
-                f"AND effect || ':' || target NOT IN ({marks}) ORDER BY due_ms, key LIMIT ?",
-                (now_ms, *effects, *busy, limit),
+                f"AND effect || ':' || target NOT IN ({marks}) "
+                f"AND (ending <> x'' OR effect NOT IN ({turns}) OR NOT EXISTS (SELECT 1 FROM jobs AS other "
+                "WHERE other.stream = jobs.stream AND other.effect = jobs.effect AND other.target = jobs.target "
+                "AND other.rowid < jobs.rowid AND other.ending = x'')) ORDER BY due_ms, key LIMIT ?",
+                (now_ms, *effects, *busy, *in_turn, limit),
             ).fetchall()
         return [Job(*row) for row in rows]
 
@@ -187,9 +220,9 @@ class Jobs:
         """Keep how a job stands now."""
         with self._lock, transaction(self._db):
             self._db.execute(
-                """UPDATE jobs SET due_ms = ?, tries = ?, doubt = ?, reason = ?, ending = ?
+                """UPDATE jobs SET at_ms = ?, due_ms = ?, tries = ?, doubt = ?, reason = ?, ending = ?
                 WHERE key = ? AND effect = ?""",
-                (job.due_ms, job.tries, job.doubt, job.reason, job.ending, job.key, job.effect),
+                (job.at_ms, job.due_ms, job.tries, job.doubt, job.reason, job.ending, job.key, job.effect),
             )
 
     def again(self, job: Job) -> None:

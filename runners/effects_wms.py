@@ -18,7 +18,8 @@ from adapters.wms.settings import FILE, BadWms, WmsSettings
 from domain.canonical import Personal, Snapshot
 from domain.catalogue import decode_event
 from domain.money import format_minor
-from domain.order import OrderAmended, OrderNormalized, on_hold
+from domain.order import Allocation, Order, OrderAmended, OrderNormalized, on_hold
+from domain.order.questions import some_left, still_here
 from domain.platforms import PlatformRefused
 from domain.wms import DeliveryOrder, Receiver, WmsLine
 from runners.bootstrap import existing_vault, open_log
@@ -224,7 +225,7 @@ class WmsCreates(_OfWarehouses):
             snapshot.ordered_at.utc_ms,
             snapshot.paid_at.utc_ms if snapshot.paid_at else 0,
             bool(state.ruled.priority),
-            _to_collect(snapshot),
+            _to_collect(snapshot, state, allocation),
         )
 
     def _receiver(self, stream: str, sealed: bytes | None) -> Receiver:
@@ -256,12 +257,35 @@ class WmsCancels(_OfWarehouses):
             return await wms.cancel(asked.code, asked.warehouse)
 
 
-def _to_collect(snapshot: Snapshot) -> str:
-    """Return what is paid on delivery: of an order that may go and of which nothing is paid."""
+def _to_collect(snapshot: Snapshot, state: Order, allocation: Allocation) -> str:
+    """Return what is paid on delivery of this part of an order: of one that may go and of which nothing is paid."""
     amounts = snapshot.amounts
     if amounts.paid or snapshot.paid_at is not None or not amounts.payable:
         return ""
-    return format_minor(amounts.payable, amounts.currency)
+    due = amounts.payable
+    if allocation.units or state.cancelled:
+        due = _share(snapshot, state, allocation)
+    return format_minor(due, amounts.currency) if due > 0 else ""
+
+
+def _share(snapshot: Snapshot, state: Order, allocation: Allocation) -> int:
+    """Return what of the payable amount is for an allocation's units: no parcel collects what another one does.
+
+    What is no line's (freight) goes with the first allocation.
+    """
+    before = dict(state.sent)
+    earlier = state.allocations[: [each.id for each in state.allocations].index(allocation.id)]
+    for line_id, units in (pair for each in earlier for pair in each.units):
+        before[line_id] = before.get(line_id, 0) + units
+    mine = dict(allocation.units) or still_here(state)
+    due = 0
+    for line in snapshot.lines:
+        begin = before.get(line.id, 0) if allocation.units else 0
+        end = begin + mine.get(line.id, 0)
+        due += line.amount * end // line.quantity - line.amount * begin // line.quantity
+    if not earlier and not some_left(state):
+        due += snapshot.amounts.payable - sum(line.amount for line in snapshot.lines if line.state != "cancelled")
+    return due
 
 
 def receiver_of(given: Mapping[str, str]) -> Receiver:

@@ -8,6 +8,7 @@ from runners.history import Clock
 from runners.log_pages import pages
 
 if TYPE_CHECKING:
+    from domain.ports import EventLog
     from runners.replay import ReplayLog
 
 
@@ -41,7 +42,7 @@ class Counting:
         return getattr(self._log, name)
 
 
-def position_at(log: "ReplayLog", time_ms: int, clock: Clock = "at") -> int:
+def position_at(log: "ReplayLog | EventLog", time_ms: int, clock: Clock = "at") -> int:
     """Return the position of the last event before the first one that is later than a moment, UTC ms; 0 = none.
 
     Recorded times are searched as if they never went back, which they do only where a broker's clock did. Observed

@@ -74,8 +74,9 @@ class Fetching:
         for error in sorted(worse, key=lambda error: not isinstance(error, NotAuthorised | MissingSecret)):
             raise error
         asked = [error for error in busy if error.retry_after_s is not None]
-        if asked or (busy and len(busy) == len(due)):
-            raise (asked or busy)[0]  # it means all of us
+        # It means all of us; one alone may be an order that the platform stumbles over each time: it waits by itself.
+        if asked or len(busy) == len(due) > 1:
+            raise (asked or busy)[0]
         following = await asyncio.to_thread(self._pulls.hints_next, name)
         return math.inf if following is None else max(0.0, (following - self._now_ms()) / 1000)
 

@@ -186,10 +186,15 @@ class Line:
         await asyncio.sleep(random.uniform(0, START_SPREAD_S))  # noqa: S311  spread, no secret
         failures = away = 0
         while True:
+            stamp = self._keys.stamp()
             try:
                 wait_s = await once()
-            except (NotAuthorised, MissingSecret):
-                raise
+            except (NotAuthorised, MissingSecret) as error:
+                if what != "hints" or not self.connection.pull_every_s:
+                    raise
+                # An app may pull without the right to single orders; where nothing is allowed, the pull ends it.
+                await self._stopped(what, str(error), ACCESS_S, stamp)
+                continue
             except AWAY as error:
                 self._log.info("pull.waits", what=what, reason=str(error))
                 away += 1

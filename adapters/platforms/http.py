@@ -23,6 +23,8 @@ from domain.platforms import OutcomeUnknown, PlatformBusy, PlatformRefused
 ANSWER_BYTES_MAX: Final = 32 << 20
 WAIT_S_MAX: Final = 30.0
 """A wait that the platform asks for is waited here up to this long; a longer one is the caller's (`PlatformBusy`)."""
+ASKED_S_MAX: Final = 3_600.0
+"""No longer wait is believed: one in milliseconds, or by a clock that is wrong, would last for years."""
 _BACKOFF_S: Final = 0.5
 _WHOLE_CALL: Final = 4
 """One attempt may take this many times the timeout in all: a peer that sends a byte now and then must end too."""
@@ -132,7 +134,7 @@ class Http:
         Raises:
             PlatformBusy: no connection, or status 408, 425, 429 or 5xx, to the last try.
             OutcomeUnknown: it is not repeatable, left, and no answer or status 5xx came.
-            PlatformRefused: the answer is larger than 32 MB.
+            PlatformRefused: the answer is larger than 32 MB, or packed several times over.
         """
         target = self._target(url)
         where = host_of(target)
@@ -209,6 +211,9 @@ class Http:
         query = httpx.QueryParams(list(params.items() if isinstance(params, Mapping) else params)) if params else None
         request = self._client.stream(method, target, params=query, headers=dict(headers or {}), content=content)
         async with request as response:
+            if "," in response.headers.get("content-encoding", ""):
+                # Each packing can swell what it holds a thousand times, all of it before a byte can be counted here.
+                raise PlatformRefused(f"the answer of {where} is packed several times over", "look at what sends it")
             body = await _limited(response.aiter_bytes(), where)
             return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
 
@@ -233,16 +238,16 @@ def host_of(url: str) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that an answer asks to wait (seconds or a date), None where it does not."""
+    """Return the seconds that an answer asks to wait (seconds or a date), an hour at most; None where it does not."""
     asked = headers.get("retry-after", "").strip()
     if asked.replace(".", "", 1).isdecimal() and asked.isascii():
-        return float(asked)
+        return min(float(asked), ASKED_S_MAX)
     with contextlib.suppress(ValueError, TypeError):
         then = parsedate_to_datetime(asked)
         # Against the platform's own clock where it tells it: ours may be wrong.
         said = headers.get("date", "")
         now = parsedate_to_datetime(said) if said else datetime.now(UTC)
-        return max(0.0, (then - now).total_seconds())
+        return min(max(0.0, (then - now).total_seconds()), ASKED_S_MAX)
     return None
 
 

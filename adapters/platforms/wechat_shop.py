@@ -31,7 +31,6 @@ RULES: Final = PullRules(
 )
 NARROW: Final = "31042"
 """Too many orders in the window: it is to be made narrower."""
-SHIPPED_ALREADY: Final = "109001"
 # [inferred] What WeChat says to a number that the shop does not have: no code of ours is published, the words vary.
 UNKNOWN_ORDER: Final = ("订单不存在", "order not exist", "order not found")
 EXPRESS: Final = 1
@@ -172,8 +171,9 @@ class WechatShopSeller:
         asked = {"order_id": notice.order_no, "delivery_list": [parcel]}
         try:
             await self._client.call(SEND, asked, repeatable=False)
-        except PlatformRefused as refused:
-            if refused.code != SHIPPED_ALREADY and not await self.knows(notice):
+        except PlatformRefused:
+            # "Has been delivered" (109001) is said of a parcel that is told twice, and of one not known there, too.
+            if not await self.knows(notice):
                 raise
         return ""
 

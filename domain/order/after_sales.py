@@ -10,7 +10,7 @@ from domain.decider import Command, Event
 from domain.order.approving import follow_approvals
 from domain.order.cancelling import cut_lines
 from domain.order.commands import ReturnGoods
-from domain.order.questions import after_sales_of, live_lines, resent_sku, stand_of
+from domain.order.questions import after_sales_of, holds_of, live_lines, resent_sku, stand_of
 from domain.order.refusals import IllegalTransition, OrderOnHold, UnknownLine
 from domain.order.state import Order
 from domain.order.steps import Steps, issue_pick_lists
@@ -127,8 +127,8 @@ def _act_on_after_sale(command: Command, state: Order, now_ms: int) -> Sequence[
 
 def check_stopped(state: Order) -> None:
     """Refuse what must not leave while something stops the order. Raises OrderOnHold."""
-    if state.holds or state.interceptions:
-        why = ", ".join((*state.holds, *(reason for _, reason in state.interceptions)))
+    if holds_of(state) or state.interceptions:
+        why = ", ".join((*holds_of(state), *(reason for _, reason in state.interceptions)))
         raise OrderOnHold(f"held ({why}); resolve it first")
 
 

@@ -52,6 +52,8 @@ def live_lines(state: Order) -> list[tuple[Line, int]]:
     ]
 
 
+PARTLY_SHIPPED = "line_partly_shipped"
+"""A hold: a channel that tells no units says that a line has left in part."""
 PRE_HOLD = "/pre-"
 """What tells pre-reservations from allocations, in their ids."""
 
@@ -151,10 +153,17 @@ def unmapped(state: Order) -> tuple[tuple[str, str], ...]:
     )
 
 
+def holds_of(state: Order) -> tuple[str, ...]:
+    """Return what the channel holds the order for; not that a line has left in part, where we sent that part."""
+    if not state.sent:
+        return state.holds
+    return tuple(hold for hold in state.holds if hold != PARTLY_SHIPPED)
+
+
 def on_hold(state: Order) -> bool:
     """Whether something blocks shipping: a hold, an interception, a refund asked for, an approval that is not given."""
     return bool(
-        state.holds
+        holds_of(state)
         or state.interceptions
         or (state.cases and _refund_asked(state))
         or (state.people.approvals.asked and approvals.blocking(state.people.approvals))
@@ -164,7 +173,9 @@ def on_hold(state: Order) -> bool:
 def why_held(state: Order) -> str:
     """Return for people what blocks shipping."""
     asked = (f"approval {each.asked.approval} is {each.verdict}" for each in approvals.blocking(state.people.approvals))
-    return ", ".join((*state.holds, *(reason for _, reason in state.interceptions), *asked)) or "a refund is asked for"
+    return (
+        ", ".join((*holds_of(state), *(reason for _, reason in state.interceptions), *asked)) or "a refund is asked for"
+    )
 
 
 def _refund_asked(state: Order) -> bool:

@@ -15,9 +15,10 @@ from adapters.platforms.connection import MissingSecret
 from domain.canonical import Translated
 from domain.catalogue import decode_event
 from domain.cell import Taken
+from domain.delivery import ConfirmDelivery, Packed
 from domain.ids import RULEBOOK_KEY, order_key
 from domain.mail import ChannelPayload, Mail
-from domain.order import EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
@@ -26,7 +27,7 @@ from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects, backoff_s
 from runners.effects_erp import ErpRows
-from runners.effects_kind import Gone
+from runners.effects_kind import Gone, NotYet
 from runners.effects_kinds import Kinds
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job, Jobs
@@ -54,6 +55,9 @@ class Platform(ShipNotices):
 
     async def refresh(self) -> None:
         pass
+
+    def resting(self) -> frozenset[str]:
+        return frozenset(() if self.sells else {"flagship"})
 
     def seller_of(self, channel: str, shop: str) -> str | None:
         return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
@@ -180,6 +184,57 @@ async def test_each_parcel_of_a_split_order_is_told_and_the_last_one_as_the_last
     assert told == [("SF0", False, [1]), ("SF1", True, [1])]
 
 
+async def test_an_order_is_told_as_whole_when_the_channels_own_lines_have_left_and_gifts_are_not_told(
+    place: Place,
+) -> None:
+    apart = 'format = 1\n[[route]]\nid = "gifts"\nlines = "gift"\nwarehouses = ["B"]\n[[promotion]]\nid = "give"\n'
+    apart += 'every = 1\ngift = { sku = "G", units = 1 }\n[[warehouse]]\ncode = "A"\n[[warehouse]]\ncode = "B"\n'
+    place.story.send(RULEBOOK_KEY, ChangeRules("r-1", apart, "for the test"))
+    place.story.send("warehouse-B", ReceiveStock("b", (("G", 9),)))
+    for number, codes in enumerate(("AB", "BA"), 1):
+        place.story.take(number, "paid")
+        for code in codes:
+            place.story.send(key_of(number), ScanOut(f"scan-{number}{code}", f"{code}{number}", "SF", code))
+    await place.go(3)
+    assert [(notice.tracking, notice.whole) for notice in place.platform.notices] == [("A1", True), ("A2", True)]
+
+
+async def test_units_that_we_cancelled_are_not_told_as_sent(place: Place) -> None:
+    place.story.take(1, "paid")
+    place.story.send(key_of(1), CancelLines("less", (("1-1", 1),), "one is enough"))
+    place.story.send(key_of(1), ScanOut("scan-1", "SF1", "SF"))
+    await place.go(2)
+    (notice,) = place.platform.notices
+    assert [(line.line, line.quantity) for line in notice.lines] == [("1-1", 1)]
+
+
+async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(place: Place) -> None:
+    place.story.take(1, "paid", quantity=3)
+    (allocation,) = place.story.states[key_of(1)].state.allocations
+    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
+    done = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),))
+    place.story.send(key_of(1), done)
+    await place.go(3)
+    told = [
+        (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
+    ]
+    assert told == [("SF1", False, [1]), ("SF2", True, [2])]
+
+
+async def test_a_parcel_is_not_told_before_one_that_left_earlier(place: Place) -> None:
+    """Some platforms take none after the last: told first, it would keep the others from the customer."""
+    place.story.take(1, "paid", quantity=3)
+    (allocation,) = place.story.states[key_of(1)].state.allocations
+    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
+    done = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),))
+    place.story.send(key_of(1), done)
+    place.ship(2)
+    place.platform.script = [fail(OutcomeUnknown("no answer"))]
+    await place.go(5)
+    assert [notice.tracking for notice in place.platform.notices] == ["SF2", "SF1", "SF2"]
+    assert [notice.order_no for notice in place.platform.notices] == ["10002", "10001", "10001"]
+
+
 async def test_what_the_channel_said_itself_is_not_told_back(place: Place) -> None:
     place.story.take(1, "paid")
     place.story.take(1, "shipped")
@@ -193,6 +248,38 @@ async def test_an_order_of_a_shop_nobody_is_connected_to_asks_for_nothing(place:
     await place.go(2)
     assert place.jobs.waiting() == []
     assert place.ends(1) == []
+
+
+async def test_a_shop_that_was_switched_off_hears_of_the_parcels_of_that_time_once_it_is_on(place: Place) -> None:
+    """A restored copy has all shops switched off, and may have parcels of which nobody had been told yet."""
+    place.ship(1)
+    await place.go(2)
+    place.platform.sells = False
+    place.settings_change()
+    await place.go(1)
+    place.ship(2)
+    await place.go(1)
+    place.restart()
+    await place.go(1)
+    assert place.jobs.waiting() == []
+    place.platform.sells = True
+    (place.directory / CONNECTIONS_FILE).unlink()
+    await place.go(2)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001", "10002"]
+    assert [len(place.ends(number)) for number in (1, 2)] == [1, 1]
+
+
+async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_switched_on(place: Place) -> None:
+    place.platform.script = [fail(PlatformRefused("unknown carrier"))]
+    place.ship(1)
+    await place.go(2)
+    (failed,) = place.jobs.given_up()
+    again = Job(failed.key, failed.effect, "flagship", failed.stream, b"{}", place.story.now, 1 << 60)
+    place.jobs.again(again)
+    place.jobs.rest("ship_notice", ["flagship"], [])
+    place.settings_change()
+    await place.go(1)
+    assert [job.key for job in place.jobs.waiting()] == [failed.key]
 
 
 async def test_a_busy_platform_is_waited_for_and_told_once(place: Place) -> None:
@@ -380,6 +467,23 @@ async def test_old_events_are_told_to_nobody(place: Place) -> None:
     assert place.platform.calls == 0
 
 
+async def test_what_is_learnt_of_after_days_is_waited_for_as_long_as_what_is_new(place: Place) -> None:
+    place.ship(1)
+    place.late_ms = 5 * 24 * HOUR
+    place.platform.asked = [PlatformBusy("later")]
+    place.platform.script = [fail(PlatformBusy("later"))]
+    await place.go(3)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+
+
+async def test_what_is_held_up_at_home_is_not_given_up_and_has_all_its_time_afterwards(place: Place) -> None:
+    place.platform.script = [fail(NotYet("the order is held"))] * 5 + [fail(PlatformBusy("later"))]
+    place.ship(1)
+    await place.go(8, step_ms=24 * HOUR)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+    assert [type(end) for end in place.ends(1)][-1] is EffectSucceeded
+
+
 async def test_a_report_of_the_runner_is_the_orders_own_event(place: Place) -> None:
     place.ship(1)
     await place.go(1)
@@ -425,8 +529,12 @@ def sold(place: Place, hears: set[str], *rows: str) -> Sequence[ErpRecord]:
     view = TakeSnapshot(found.snapshot, sha256(piece.raw).hexdigest(), "", "", b"")
     before = place.story.log.tracked().head
     place.story.send(key, ChannelPayload("pos", piece.shop, piece.order_no), Taken(view))
-    looking = Looking(place.story.log, [Erp(hears)])
-    wanted = looking.look(place.story.log.read(before, 100), place.story.now)
+    return heard(place, hears, before)
+
+
+def heard(place: Place, hears: set[str], after: int = 0) -> Sequence[ErpRecord]:
+    """What the ERP is to be told of what happened after a position."""
+    wanted = Looking(place.story.log, [Erp(hears)]).look(place.story.log.read(after, 100), place.story.now)
     return [msgspec.json.decode(job.document, type=ErpRecord) for job in wanted.begun]
 
 
@@ -452,6 +560,16 @@ async def test_goods_that_a_later_export_adds_to_a_counter_sale_are_told_to_the_
     assert all([line.amount for line in each.lines] == [1000, 2000] for each in told)
     assert sold(place, hears, *ROWS) == [], "the same again is no change"
     assert sold(place, hears, ROWS[0]) == [], "and a smaller view is an old one"
+
+
+async def test_the_erp_is_not_told_that_cancelled_units_were_shipped(place: Place) -> None:
+    place.story.take(1, "paid", quantity=3)
+    place.story.send(key_of(1), CancelLines("less", (("1-1", 1),), "two are enough"))
+    place.story.send(key_of(1), ScanOut("scan-1", "SF1", "SF"))
+    told = [
+        (each.status, line.quantity, line.amount) for each in heard(place, {"paid", "shipped"}) for line in each.lines
+    ]
+    assert told == [("paid", 3, 2_970), ("shipped", 2, 1_980)]
 
 
 async def test_a_counter_sale_that_is_voided_is_told_as_cancelled_only(place: Place) -> None:

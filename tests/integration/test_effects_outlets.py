@@ -60,6 +60,14 @@ async def test_a_shops_parcels_are_told_whichever_of_its_connections_comes_first
         await notices.close()
 
 
+async def test_shops_that_are_switched_off_rest(tmp_path: Path) -> None:
+    save(tmp_path, [Connection("own", "generic", "own", enabled=False), Connection("other", "generic", "other")])
+    notices = ShipNotices(tmp_path, lambda: 0)
+    await notices.refresh()
+    assert (notices.resting(), notices.seller_of("generic", "own")) == (frozenset({"own"}), None)
+    await notices.close()
+
+
 def test_two_fields_of_an_erp_cannot_share_a_name() -> None:
     with pytest.raises(BadErp, match="NO"):
         read_settings(b'{"kind": "csv", "folder": "erp", "names": {"order_no": "NO", "tracking": "NO"}}', "erp.json")

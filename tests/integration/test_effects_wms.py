@@ -15,8 +15,11 @@ from adapters.storage.vault import SqliteVault
 from adapters.wms.settings import FILE, WmsSettings
 from domain.catalogue import decode_event
 from domain.cell import Taken
+from domain.ids import RULEBOOK_KEY
 from domain.mail import ChannelPayload, Mail
 from domain.order import CancelLines, EffectFailed, EffectSucceeded, ResolveInterception, TakeSnapshot
+from domain.rulebook import ChangeRules
+from domain.stock import AdjustStock, ReceiveStock
 from runners import wms_settings
 from runners.effects import Effects
 from runners.effects_kinds import Kinds, all_kinds
@@ -338,9 +341,9 @@ async def test_the_secret_is_read_at_each_call(place: Place) -> None:
     assert place.sim.created == [code_of_order(1)]
 
 
-async def test_goods_that_are_paid_on_delivery_say_what_to_collect(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def bodies(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the warehouse is told."""
     bodies: list[bytes] = []
     handle = place.sim._handle
 
@@ -349,10 +352,39 @@ async def test_goods_that_are_paid_on_delivery_say_what_to_collect(
         return handle(method, request)
 
     monkeypatch.setattr(place.sim, "_handle", overheard)
+    return bodies
+
+
+def collected(bodies: list[bytes]) -> list[str]:
+    created = [body.decode() for body in bodies if b"<deliveryOrder>" in body]
+    return [body.partition("<arAmount>")[2].partition("<")[0] for body in created]
+
+
+async def test_parts_of_an_order_that_is_paid_on_delivery_collect_their_own_shares(
+    place: Place, bodies: list[bytes]
+) -> None:
+    split = 'format = 1\n[[route]]\nid = "both"\nwarehouses = ["A", "B"]\nsplit = "units"\n'
+    split += '[[warehouse]]\ncode = "A"\n[[warehouse]]\ncode = "B"\n'
+    place.story.send(RULEBOOK_KEY, ChangeRules("r-1", split, "for the test"))
+    level = place.story.states["warehouse-A"].state.levels["SKU2"]
+    place.story.send("warehouse-A", AdjustStock("less", "SKU2", 1 - level.on_hand, "one is left"))
+    place.story.send("warehouse-B", ReceiveStock("b", (("SKU2", 1),)))
+    hold(place, 2, paid=0)
+    await place.go(2)
+    assert collected(bodies) == ["9.90"], "the other half is collected with the parcel of warehouse B"
+
+
+async def test_what_was_cancelled_is_not_collected_on_delivery(place: Place, bodies: list[bytes]) -> None:
+    hold(place, 2, "risk_review", paid=0)
+    place.story.send(key_of(2), CancelLines("less", (("2-1", 1),), "one is enough"))
+    hold(place, 2, paid=0)
+    await place.go(2)
+    assert collected(bodies) == ["9.90"]
+
+
+async def test_goods_that_are_paid_on_delivery_say_what_to_collect(place: Place, bodies: list[bytes]) -> None:
     place.story.take(1, "paid")
     hold(place, 2, paid=0)
     await place.go(2)
-    created = [body.decode() for body in bodies if b"<deliveryOrder>" in body]
-    assert len(created) == 2
-    collected = [body for body in created if "<arAmount>19.80</arAmount>" in body]
-    assert [code_of_order(2) in body for body in collected] == [True]
+    assert sorted(collected(bodies)) == ["", "19.80"]
+    assert [code_of_order(2) in body.decode() for body in bodies if b"19.80" in body] == [True]

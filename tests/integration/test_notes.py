@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -25,6 +26,7 @@ from domain.rulebook import ChangeRules
 from runners.effects import Effects
 from runners.effects_kinds import Kinds
 from runners.effects_notes import Notes
+from runners.effects_rules import BookRules
 from runners.effects_store import Jobs
 from runners.receivers import editing
 from runners.settings import load_settings
@@ -178,6 +180,23 @@ async def test_the_rule_book_says_who_is_told_from_its_place_in_the_log_on(place
     ((note, _),) = place.way("keeper").arrived
     assert note.title.startswith("10013 ")
     assert note.text.startswith("19.80 CNY receive or move stock")
+
+
+async def test_the_rule_book_is_read_once_for_many_events(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All the books there ever were are read: for each event that would be a little longer with each change."""
+    for number in range(1, 6):
+        place.story.take(number, "paid")
+    rules = BookRules(place.story.log)
+    looks = Mock(wraps=place.story.log.select_many)
+    monkeypatch.setattr(place.story.log, "select_many", looks)
+    assert rules.tags()
+    for position in range(1, place.story.log.tracked().head + 1):
+        assert rules.at(position)
+    assert looks.call_count == 1
+    place.story.send(RULEBOOK_KEY, ChangeRules("c-1", "format = 1\n", "nothing of its own"))
+    looks.reset_mock()
+    assert rules.at(place.story.log.tracked().head)
+    assert looks.call_count == 1
 
 
 async def test_the_keeper_hears_of_a_pick_list(place: Place) -> None:

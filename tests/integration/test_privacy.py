@@ -18,6 +18,7 @@ from domain.mail import ChannelPayload
 from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused, TimerSet
 from domain.privacy import ErasureDelayed, ForgettingAsked, ForgettingAwaited, PersonForgotten, PrivacyRefused
 from domain.talk import Comment
+from projections.order_document import VERSION
 from runners import erasures
 from runners.audit import Verified, verify
 from runners.audited import scan_of
@@ -140,7 +141,7 @@ async def test_nothing_leads_from_the_customer_to_his_orders_any_more(place: Cel
         text = json.dumps(
             [
                 row
-                for table in ("orders_v6", "order_views_v6", "order_search_v6")
+                for table in (f"orders_v{VERSION}", f"order_views_v{VERSION}", f"order_search_v{VERSION}")
                 for row in db.execute(
                     f"SELECT * FROM {table}"  # noqa: S608
                 )

@@ -21,7 +21,7 @@ from runners.pulling import Wiring
 from runners.pulling_line import Line, backoff_s
 from runners.pulling_log import LogFollower
 from runners.pulling_store import Hinted
-from tests.fake_platform import FolderListener, FolderPlatform, hint
+from tests.fake_platform import FolderListener, FolderPlatform, FolderPuller, hint
 from tests.integration.following import wait_for
 from tests.pulling_world import NOW_MS, Office
 
@@ -241,6 +241,47 @@ async def test_a_socket_that_is_shut_does_not_stop_the_pulls(office: Office) -> 
             office.platform.change(1, NOW_MS - 1000)
             office.clock.ms += 10
             await wait_for(has(office, "1"))
+
+
+async def test_one_order_that_the_platform_stumbles_over_does_not_hold_up_those_that_are_pushed_later(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling_line, "BACKOFF_S_MIN", 60.0)
+    office.connection = msgspec.structs.replace(office.connection, pull_every_s=0)
+    office.platform.fault("busy 7")
+    office.platform.change(8, NOW_MS)
+    office.pulls.follow("g", 1, [Hinted("flagship", "7", 1, NOW_MS, NOW_MS)])
+    line = office.line()
+    async with running(line):
+        await wait_for(lambda: bool(office.platform.calls("order 7")))
+        office.pulls.follow("g", 2, [Hinted("flagship", "8", 2, NOW_MS, NOW_MS)])
+        line.wake()
+        await wait_for(has(office, "8"), 5.0)
+
+
+async def test_an_app_that_may_not_fetch_single_orders_pulls_all_the_same(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = FolderPuller.changed
+
+    async def order(*_: object) -> bytes | None:
+        raise NotAuthorised("the app has no permission for single orders")
+
+    async def changed(self: FolderPuller, window: Window) -> AsyncIterator[list[bytes]]:
+        await asyncio.sleep(0.2)  # longer than the refusal takes
+        async for page in pages(self, window):
+            yield page
+
+    monkeypatch.setattr(FolderPuller, "order", order)
+    monkeypatch.setattr(FolderPuller, "changed", changed)
+    office.platform.change(1, NOW_MS - 1000)
+    office.pulls.begin(office.connection, NOW_MS - 5000, NOW_MS)
+    office.pulls.follow("g", 1, [Hinted("flagship", "7", 1, NOW_MS, NOW_MS)])
+    async with running(office.line()):
+        await wait_for(has(office, "1"))
+        assert "no permission for single orders" in problem(office, "hints")
+        assert not problem(office, "access")
+    assert office.pulls.hints_waiting("flagship") == 1
 
 
 async def test_a_comparison_that_was_asked_for_is_made_and_recorded(office: Office) -> None:

@@ -28,7 +28,7 @@ from domain.wms import DeliveryOrder, Receiver, WmsStock, base_of, code_of
 from runners import effects
 from runners.effects_kinds import Kinds
 from runners.effects_ship import ShipNotices
-from runners.effects_store import _GIVEN_UP, _TABLES, Job, Jobs
+from runners.effects_store import _BY_STREAM, _GIVEN_UP, _RESTING, _TABLES, Job, Jobs
 from runners.effects_wms import Warehouses, WmsCancels, WmsCreates
 from runners.post import NoAnswer
 from runners.pulling_mail import Sent
@@ -238,8 +238,8 @@ class Notes(Jobs):
     def __init__(self) -> None:
         self._lock = Lock()
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        for table in (*_TABLES, _GIVEN_UP):
-            self._db.execute(table)
+        for made in (*_TABLES, _GIVEN_UP, _RESTING, _BY_STREAM):
+            self._db.execute(made)
 
 
 class SimWarehouses(Warehouses):
@@ -279,6 +279,7 @@ class SimNotices(ShipNotices):
     """Ship notices, to channels that have a seller's side."""
 
     def __init__(self, sellers: dict[str, SimSeller]) -> None:
+        super().__init__(Path(), lambda: 0)
         self._sellers = sellers
 
     async def refresh(self) -> None: ...

@@ -53,6 +53,14 @@ def test_every_stopped_order_is_told_with_reason_evidence_and_advice_to_its_role
         assert part in note.text
 
 
+def test_a_title_of_several_lines_is_told_as_one() -> None:
+    """A mail's subject cannot have two: the receiver of such a note was shut out, and all his other notes with it."""
+    (note,) = told(
+        STOPPED, NoticeRule("r", frozenset({"order.intercepted"}), ("keeper",), "\nstopped:\r\n {reason}\n", "")
+    )
+    assert note.title == "stopped: stock_short"
+
+
 def test_an_act_that_was_given_up_is_told_once_whether_it_stops_the_order_or_not() -> None:
     failed = order.EffectFailed("ship_notice", "o@7", "unknown carrier")
     stopped = order.OrderIntercepted("effect_failed-ship_notice-7", "effect_failed", "x", "y", "operations", T0)

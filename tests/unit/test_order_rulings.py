@@ -173,6 +173,21 @@ def test_goods_that_left_beside_a_plan_are_not_taken_out_of_what_it_holds() -> N
     assert (figures(cell, "S1"), figures(cell, "S2", "B")) == ((8, 1, 0), (9, 3, 0))
 
 
+def test_a_channel_that_says_what_we_told_it_does_not_hold_the_rest_of_a_line() -> None:
+    """JD, WeChat and Shopify hold an order of which they know that a line left in part, and no more than that."""
+    cell = sent_in_part()
+    cell.take(snapshot("allocating", 2, (line("1", quantity=10),), holds=("line_partly_shipped",)))
+    assert send(cell, order.Ship("c-2", "T2", "SF")).outcome == "accepted"
+    assert cell.order().status == "shipped"
+
+
+@pytest.mark.parametrize("hold", ["line_partly_shipped", "risk_review"])
+def test_a_hold_that_we_did_not_bring_about_stops_what_is_left(hold: str) -> None:
+    cell = sent_in_part() if hold == "risk_review" else stocked({"S1": 10}, {})
+    cell.take(snapshot("allocating", 2, (line("1", quantity=10),), holds=(hold,)))
+    assert "held" in send(cell, order.Ship("c-2", "T2", "SF")).reason
+
+
 def test_even_units_of_a_line_are_shared_where_the_route_allows_it() -> None:
     units = Ruling(1, routes=(Route("big", warehouses=BOTH, split="units"),))
     cell = stocked({"S2": 2}, {"S2": 2})

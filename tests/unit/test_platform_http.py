@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -246,6 +247,16 @@ async def test_an_answer_that_is_too_large_is_refused(
             await client.call("GET", "/", repeatable=True)
 
 
+async def test_an_answer_that_is_packed_twice_is_refused_before_it_is_unpacked(connect: Callable[..., Http]) -> None:
+    packed = gzip.compress(gzip.compress(b"x"))
+    for headers in ((("Content-Encoding", "gzip, gzip"),), (("Content-Encoding", "gzip"),) * 2):
+        async with Served(answering(Reply(packed, headers=headers))) as served:
+            with pytest.raises(PlatformRefused, match="packed"):
+                await connect(served.url).call("GET", "/", repeatable=True)
+    async with Served(answering(Reply(gzip.compress(b"x"), headers=(("Content-Encoding", "gzip"),)))) as served:
+        assert (await connect(served.url).call("GET", "/", repeatable=True)).body == b"x"
+
+
 @pytest.mark.parametrize("reply", [Reply(status=500), Reply(cut=True), Reply(b"fine")])
 async def test_no_secret_is_told(connect: Callable[..., Http], reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -294,6 +305,11 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     assert retry_after_s({}) is None
     assert retry_after_s({"retry-after": "soon"}) is None
     assert retry_after_s({"retry-after": "²"}) is None
+
+
+@pytest.mark.parametrize("asked", ["86400000", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_nobody_is_left_alone_for_longer_than_an_hour_because_he_asks_for_it(asked: str) -> None:
+    assert retry_after_s({"retry-after": asked}) == 3600.0
 
 
 async def test_a_closed_client_can_be_closed_again() -> None:

@@ -3,6 +3,7 @@
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from adapters.channels.wechat_shop import channel
@@ -302,6 +303,15 @@ async def test_telling_the_same_parcel_twice_is_a_success() -> None:
     async with at(shop) as (_, seller, _served):
         await seller.ship(PARCEL)
         await seller.ship(PARCEL)
+    assert len(shop.parcels) == 1
+
+
+async def test_a_parcel_of_an_order_that_was_shipped_under_another_number_is_no_success() -> None:
+    shop = Shop(1)
+    async with at(shop) as (_, seller, _served):
+        await seller.ship(PARCEL)
+        with pytest.raises(PlatformRefused, match="109001"):
+            await seller.ship(msgspec.structs.replace(PARCEL, tracking="SF1400000000777"))
     assert len(shop.parcels) == 1
 
 
