@@ -34,7 +34,7 @@ from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
 from runners.effects_erp import ERP_FILE
-from runners.erasures import destroy, destroy_again, register_of, registered, repeat
+from runners.erasures import destroy, destroy_again, erasures_in, register, register_of, registered, repeat
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
@@ -165,7 +165,8 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
     """Bring a backup back into a new data directory, as a new generation of the log.
 
     Before anybody can serve it, whoever was forgotten is forgotten here too: by the log, and by the register
-    `erasures` (by default the one in `checkpoints`), which also knows of requests that came after the backup.
+    `erasures` (by default the one in `checkpoints`), which also knows of requests that came after the backup. The
+    register in `checkpoints` tells of all of them afterwards.
 
     Raises:
         BackupError: the directory is not empty, or the backup is not whole.
@@ -212,7 +213,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:
                 tracked = log.begin_generation()
-                _forget_again(log, work, erasures or register_of(checkpoints, manifest.cell), notes)
+                _forget_again(log, work, erasures, register_of(checkpoints, manifest.cell), notes)
         checkpoint = CheckpointFolder(checkpoints).write(
             Checkpoint(
                 manifest.cell,
@@ -234,9 +235,17 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
     return Restored(manifest, tracked.generation, str(checkpoint), keys is not None, notes)
 
 
-def _forget_again(log: SqliteEventLog, work: Path, file: Path, notes: list[str]) -> None:
-    """Record who was forgotten after the backup, and destroy the keys of all who are forgotten."""
-    fresh = repeat(log, registered(file), time.time_ns() // 1_000_000)
+def _forget_again(log: SqliteEventLog, work: Path, given: Path | None, own: Path, notes: list[str]) -> None:
+    """Record who was forgotten after the backup, here and in the register, and destroy the keys of all forgotten."""
+    file = given or own
+    if not file.exists():
+        notes.append(
+            f"there is no register of erasures at {file}: whoever was forgotten after this backup was made is not "
+            "forgotten here. If there is a copy of it, restore again with --erasures before you serve this one"
+        )
+    known = registered(file)
+    fresh = repeat(log, known, time.time_ns() // 1_000_000)
+    register(own, *known, *erasures_in(log))  # older copies of the keys are held against this one from here on
     if fresh:
         notes.append(f"{fresh} person(s) who were forgotten after this backup was made are forgotten here too")
     if (work / KEYS_FILE).exists():

@@ -444,6 +444,34 @@ async def test_copies_of_the_keys_are_told_and_cleaned(place: Cell, tmp_path: Pa
     assert any("other keys" in note for note in restored.notes)
 
 
+async def test_a_register_that_is_not_there_lets_no_copy_of_keys_pass_for_clean(place: Cell, tmp_path: Path) -> None:
+    keys, data = tmp_path / "keys", str(place.data)
+    make_backup(place.settings, tmp_path / "copy", keys)
+    await forgotten(place)
+    assert run(["privacy", "scrub", str(keys), "--erasures", str(tmp_path / "mistyped"), "--data", data]) == 2
+    register = erasures.register_of(tmp_path / "data.checkpoints", "main")
+    said = register.read_bytes()
+    register.unlink()
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 1
+    place.close()
+    check_store(place.settings)  # as `up` does first
+    assert register.read_bytes() == said
+    place._open()
+
+
+async def test_the_register_of_a_restored_copy_tells_of_everybody(place: Cell, tmp_path: Path) -> None:
+    make_backup(place.settings, tmp_path / "old", tmp_path / "old.keys")
+    await forgotten(place)
+    make_backup(place.settings, tmp_path / "new", tmp_path / "new.keys")
+    register = erasures.register_of(tmp_path / "data.checkpoints", "main")
+    for copy, folder in (("new", "moved.checkpoints"), ("old", "older.checkpoints")):
+        restore(tmp_path / copy, tmp_path / f"from-{copy}", tmp_path / f"{copy}.keys", tmp_path / folder, register)
+        register = erasures.register_of(tmp_path / folder, "main")
+        assert [each.asked.who for each in erasures.registered(register)] == ["li.wei"]
+    with cell(tmp_path / "from-old") as after:
+        assert not any("A-1" in stream for stream in after.data_keys())
+
+
 def test_the_bytes_of_destroyed_keys_are_overwritten_in_the_file(tmp_path: Path) -> None:
     with closing(SqliteVault(tmp_path / "keys.db")) as vault:
         keys = vault.keys([f"order-a:b:{number}" for number in range(2_000)], create=True)
