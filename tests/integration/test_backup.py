@@ -262,6 +262,20 @@ def test_the_checkpoints_of_the_old_life_still_hold_after_a_restore_on_the_spot(
     assert {problem.kind for problem in checked(data).problems} == {"generation"}
 
 
+def test_a_restore_that_was_given_up_for_another_one_is_no_change_of_the_log(data: Path, tmp_path: Path) -> None:
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    data.rename(tmp_path / "broken")
+    restore(tmp_path / "copy", data, None)
+    data.rename(tmp_path / "without-keys")
+    restore(tmp_path / "copy", data, tmp_path / "copy.keys")
+    found = checked(data)
+    assert found.problems == []
+    assert found.notes == ["1 checkpoint(s) lie behind the point this log was restored to"]
+    data.rename(tmp_path / "second")
+    (tmp_path / "without-keys").rename(data)  # the log was set back to a life that had been given up
+    assert {problem.kind for problem in checked(data).problems} == {"generation"}
+
+
 def test_postgresql_is_told_its_own_way(tmp_path: Path) -> None:
     settings = Settings(str(tmp_path), store="postgresql://localhost/none")
     with pytest.raises(BackupError, match="pg_dump"):
