@@ -14,9 +14,12 @@ import pytest
 
 from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan, Unreadable
+from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
+from domain.privacy import ForgettingAsked
 from domain.proof import leaf_hash
 from runners.audit import Verified, Witness, verify
+from runners.erasures import Erasure, repeat
 from runners.lock import DataLock
 from tests.audit_log import key_of, make_log, open_story
 from tests.integration.running import orderspine
@@ -305,13 +308,35 @@ def test_a_changed_or_missing_payload_is_found_with_its_order(data: Path) -> Non
     }
 
 
-def test_a_payload_whose_key_was_destroyed_may_be_missing(data: Path) -> None:
+def forget(data: Path, number: int, *, recorded: bool) -> None:
+    """Destroy an order's key, as a request on record does, or as somebody with all rights can."""
+    if recorded:
+        log = SqliteEventLog(data / "log.db")
+        asked = ForgettingAsked("ask-1", "customer", "asked by phone", "li.wei", "service", (key_of(number),))
+        with closing(log):
+            repeat(log, [Erasure(asked, 1)], 1)
     with closing(SqliteVault(data / "keys.db")) as vault:
-        vault.destroy([key_of(5)])
+        vault.destroy([key_of(number)])
+
+
+def test_a_payload_of_somebody_who_was_forgotten_may_be_missing(data: Path) -> None:
+    forget(data, 5, recorded=True)
     change(data, "DELETE FROM payloads WHERE stream = :stream", stream=key_of(5))
     found = check(data, open_blocks=True)
     assert found.ok
     assert found.forgotten > 1
+    assert not found.notes
+
+
+def test_keys_that_are_gone_without_a_request_hide_no_missing_payload(data: Path) -> None:
+    forget(data, 5, recorded=False)
+    found = check(data, open_blocks=True)
+    assert found.ok
+    assert f"in them: {key_of(5)}." in found.notes[0]
+    change(data, "DELETE FROM payloads WHERE stream = :stream", stream=key_of(5))
+    found = check(data)
+    assert {(problem.kind, problem.stream) for problem in found.problems} == {("payload", key_of(5))}
+    assert "does not say that anybody was forgotten" in found.problems[0].text
 
 
 def test_opening_finds_a_block_sealed_for_another(data: Path) -> None:
