@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -89,7 +89,7 @@ class Signer:
             return cls._make(path)
         try:
             private = serialization.load_pem_private_key(pem, None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CheckpointError(f"{path} holds no readable key: {error}") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise CheckpointError(f"{path} holds a key, but not one of Ed25519")
@@ -253,7 +253,7 @@ class CheckpointFolder:
         for file in sorted(self.path.glob("*.public.pem")):
             try:
                 public = serialization.load_pem_public_key(file.read_bytes())
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, UnsupportedAlgorithm) as error:
                 problems.append(f"{file.name} is damaged: {error}")
                 continue
             if isinstance(public, Ed25519PublicKey):

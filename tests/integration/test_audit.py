@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
+from adapters.storage.checkpoints import Checkpoint, CheckpointError, CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan, Unreadable
 from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
@@ -21,6 +21,7 @@ from domain.proof import leaf_hash
 from runners.audit import Verified, Witness, verify
 from runners.erasures import Erasure, repeat
 from runners.lock import DataLock
+from runners.verify_export import Unusable, read_key
 from tests.audit_log import key_of, make_log, open_story
 from tests.integration.running import orderspine
 
@@ -364,6 +365,19 @@ def test_a_forged_or_damaged_checkpoint_is_found(data: Path) -> None:
     file.write_bytes(b"{")
     (problem,) = check(data, sign=False).problems
     assert "damaged" in problem.text
+
+
+def test_a_key_of_a_kind_that_nobody_knows_is_told_like_a_damaged_one(data: Path) -> None:
+    key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAVUDQgAE" + "A" * 86 + "=="  # a curve that there is not
+    pem = f"-----BEGIN PUBLIC KEY-----\n{key[:64]}\n{key[64:]}\n-----END PUBLIC KEY-----\n"
+    (folder_of(data).path / "other.public.pem").write_text(pem)
+    (problem,) = check(data).problems
+    assert (problem.kind, "other.public.pem is damaged" in problem.text) == ("checkpoint", True)
+    with pytest.raises(Unusable, match="cannot be read"):
+        read_key(folder_of(data).path / "other.public.pem")
+    (data / "checkpoint_key.pem").write_text(pem)
+    with pytest.raises(CheckpointError, match="holds no readable key"):
+        Signer.open(data / "checkpoint_key.pem")
 
 
 def test_changed_kept_leaves_are_not_believed(data: Path) -> None:
