@@ -154,6 +154,9 @@ def verify(
     """
     begun = time.monotonic()
     result = Verified(cell)
+    if signer is not None and not folder.writable:
+        signer = None
+        result.notes.append(f"{folder.path} cannot be written: it was compared with, and no checkpoint was added to it")
     kept = folder.load(cell)  # before the log: a checkpoint that is signed meanwhile may be ahead of what is read
     with closing(open_scan()) as scan:
         try:
@@ -166,7 +169,7 @@ def verify(
                 pieces = _in_processes(open_scan, head, jobs)
             else:
                 pieces = _here(scan, head, opener)
-            known = _Known(folder, kept, ends, result, all_maps=full)
+            known = _Known(folder, kept, ends, result, all_maps=full, keeps=signer is not None)
             with ThreadPoolExecutor(1) as beside:
                 # All of it is the database's own work, done without the interpreter: it costs no time beside the loop.
                 whole = beside.submit(_check_whole, open_scan, head, full)
@@ -582,8 +585,11 @@ class _Count:
 class _Known:
     """Everything earlier checkpoints say about this log, compared while its leaves pass."""
 
-    def __init__(self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified, *, all_maps: bool) -> None:
+    def __init__(
+        self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified, *, all_maps: bool, keeps: bool
+    ) -> None:
         self._folder, self._ends, self._result = folder, ends, result
+        self._keeps = keeps
         self.tree = Frontier()
         self._map = EndsMap()
         self._all_maps = all_maps
@@ -653,12 +659,12 @@ class _Known:
             kept = self._leaves.read(begun, min(upto, self._compare_to))
             if kept != leaves[: len(kept)]:
                 self._note_differences(begun, kept, leaves)
-        if upto > self._append_from:
+        if self._keeps and upto > self._append_from:
             self._appender.add(leaves[max(self._append_from - begun, 0) * LEAF_BYTES :])
         for position, (name, line) in enumerate(zip(names, self._named, strict=False), begun + 1):
             if name.encode("utf-8", "surrogateescape") != line and len(self._renamed) < PROBLEMS_MAX:
                 self._renamed.append((position, line))
-        if upto > self._names_from:
+        if self._keeps and upto > self._names_from:
             fresh = "".join(names[max(self._names_from - begun, 0) :])
             self._names_appender.add(fresh.encode("utf-8", "surrogateescape"))
 

@@ -154,6 +154,12 @@ class CheckpointFolder:
         """Name it; it is made with the first checkpoint."""
         self.path = path
 
+    @property
+    def writable(self) -> bool:
+        """Whether files can be put there, as far as that can be told without trying."""
+        nearest = next(each for each in (self.path.absolute(), *self.path.absolute().parents) if each.exists())
+        return os.access(nearest, os.W_OK | os.X_OK)
+
     def load(self, cell: str) -> Kept:
         """Read and check every checkpoint."""
         checkpoints: list[Checkpoint] = []

@@ -145,6 +145,11 @@ def verify(
     from runners.bootstrap import existing_vault  # noqa: PLC0415
 
     settings = settings_of(data)
+    if checkpoints is not None and not checkpoints.is_dir():
+        raise Failure(
+            Exit.USAGE,
+            f"--checkpoints: there is no folder {checkpoints}. Where the proof is to begin anew in it, make it first",
+        )
     folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
     with ExitStack() as stack:
         vault = existing_vault(settings)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -378,6 +379,45 @@ def test_a_key_of_a_kind_that_nobody_knows_is_told_like_a_damaged_one(data: Path
     (data / "checkpoint_key.pem").write_text(pem)
     with pytest.raises(CheckpointError, match="holds no readable key"):
         Signer.open(data / "checkpoint_key.pem")
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_folder_that_cannot_be_written_is_compared_with_and_left_as_it_is(
+    data: Path, monkeypatch: pytest.MonkeyPatch, sign: bool
+) -> None:
+    folder = folder_of(data)
+    for file in folder.path.glob("*.[ln]*es"):  # an auditor took no leaves and no names along
+        file.unlink()
+    before = sorted(folder.path.iterdir())
+    monkeypatch.setattr("os.access", lambda place, _: place != folder.path)
+    monkeypatch.setattr(Path, "open", read_only(folder.path, Path.open))
+    change(data, "UPDATE events SET data = CAST(data || ' ' AS BLOB) WHERE position = 7")
+    mend_leaves(data, 7)
+    assert "checkpoint" in kinds(check(data, sign=sign))
+    change(data, "UPDATE events SET data = CAST(rtrim(data) AS BLOB) WHERE position = 7")
+    mend_leaves(data, 7)
+    found = check(data, sign=sign)
+    assert (found.ok, found.checkpoints, found.written) == (True, 1, "")
+    assert [note for note in found.notes if "cannot be written" in note] == found.notes
+    assert len(found.notes) == sign
+    assert sorted(folder.path.iterdir()) == before
+
+
+def read_only(folder: Path, opens: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(file: Path, mode: str = "r", **more: Any) -> Any:
+        if mode != "rb" and file.parent == folder:
+            raise PermissionError(file)
+        return opens(file, mode, **more)
+
+    return opened
+
+
+def test_a_mistyped_folder_of_checkpoints_is_refused_and_not_made(data: Path) -> None:
+    with DataLock(data):  # writes which build the directory is of
+        pass
+    mistyped = data.with_name("mistyped")
+    said = orderspine("audit", "verify", "--data", data, "--checkpoints", mistyped)
+    assert (said.code, f"there is no folder {mistyped}" in said.err, mistyped.exists()) == (2, True, False)
 
 
 def test_changed_kept_leaves_are_not_believed(data: Path) -> None:
