@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from adapters.storage.vault import KeysHeld
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, run_turn
 from domain.decider import fold
@@ -89,9 +90,22 @@ def asked_in(log: "EventLog") -> list[ForgettingAsked]:
 
 
 def destroy(vault: "DestroyingVault", asked: Iterable[ForgettingAsked]) -> int:
-    """Destroy the keys of these requests that are there; return how many there were. Harmless when done twice."""
+    """Destroy the keys of these requests that are there; return how many there were. Harmless when done twice.
+
+    Raises:
+        KeysHeld: all are destroyed, but the bytes of some could not be taken out of the store yet: destroy again.
+    """
     streams = [stream for each in asked for stream in streams_of(each)]
-    return sum(vault.destroy(streams[at : at + KEYS_AT_ONCE]) for at in range(0, len(streams), KEYS_AT_ONCE))
+    there = 0
+    held: KeysHeld | None = None
+    for at in range(0, len(streams), KEYS_AT_ONCE):
+        try:
+            there += vault.destroy(streams[at : at + KEYS_AT_ONCE])
+        except KeysHeld as error:
+            held = error
+    if held is not None:
+        raise held
+    return there
 
 
 def destroy_again(log: "EventLog", vault: "DestroyingVault") -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.storage.checkpoints import CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan
-from adapters.storage.vault import SqliteVault
+from adapters.storage.vault import KeysHeld, SqliteVault
 from domain.ids import BUYERS_KEY, PRIVACY_KEY, intake_key, kind_of
 from domain.mail import ChannelPayload
 from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused, TimerSet
@@ -427,6 +427,23 @@ async def test_keys_that_were_put_back_by_hand_are_destroyed_before_anybody_serv
     check_store(place.settings)  # as `up` does first
     place._open()
     assert not any("A-1" in stream for stream in place.data_keys())
+
+
+def test_whoever_holds_old_bytes_of_keys_keeps_none_of_many_from_being_destroyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.storage.sqlite.BUSY_MS", 20)
+    names = tuple(f"order-taobao:s1:{number}" for number in range(2 * erasures.KEYS_AT_ONCE + 1))
+    asked = ForgettingAsked("ask-1", "customer", "asked by phone", "li.wei", "service", names)
+    with closing(SqliteVault(tmp_path / "keys.db")) as vault, closing(sqlite3.connect(tmp_path / "keys.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM keys").fetchone()
+        vault.keys(names, create=True)
+        with pytest.raises(KeysHeld):
+            erasures.destroy(vault, [asked])
+        assert vault.keys(names, create=False) == {}
+        reader.execute("ROLLBACK")
+        assert erasures.destroy(vault, [asked]) == 0
 
 
 async def test_copies_of_the_keys_are_told_and_cleaned(place: Cell, tmp_path: Path) -> None:
