@@ -10,9 +10,12 @@ import shutil
 import sqlite3
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from gzip import BadGzipFile
 from hashlib import file_digest
+from lzma import LZMAError
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -132,7 +135,7 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
             raise NoPlace(f"{path} is inside the data directory; a copy there is lost with it")
     target.parent.mkdir(parents=True, exist_ok=True)
     keys.parent.mkdir(parents=True, exist_ok=True)
-    with _workplace(target) as work:
+    with _workplace(target) as work, ExitStack() as undone:
         # Before the log: what the cursors and positions promise must be in it.
         for name in (PULLS_FILE, WEBHOOKS_FILE):
             _copy_database(settings.path / name, work / name)
@@ -145,6 +148,7 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
         generation, head, root = _summary(copy)
         # After the log: keys are durable before the events that need them, so none can be missing.
         kept = _copy_keys(settings.path, keys)
+        undone.callback(keys.unlink, missing_ok=True)  # keys of no backup: nobody would know that they are there
         files = {file.name: _file_of(file) for file in sorted(work.iterdir())}
         now_ms = time.time_ns() // 1_000_000
         manifest = Manifest(FORMAT, running_build(), settings.cell, generation, head, root, now_ms, files, kept)
@@ -157,7 +161,8 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
             if target.exists():
                 target.rmdir()
             work.rename(target)
-        sync(target.parent)
+            sync(target.parent)
+        undone.pop_all()
     return manifest
 
 
@@ -323,7 +328,6 @@ def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -
                 if (work / name).exists():
                     (work / name).chmod(0o600)
             _pack(work, sorted(file for file in work.iterdir() if file.name in _KEYS), keys, 0o600)
-            sync(keys.parent)
     return there
 
 
@@ -405,10 +409,11 @@ def _pack(work: Path, files: list[Path], target: Path, mode: int) -> None:
         out.flush()
         os.fsync(out.fileno())
     fresh.rename(target)
+    sync(target.parent)
 
 
 def _unpack(archive: Path, work: Path, names: set[str]) -> None:
-    """Take the files of these names out of an archive; whatever else is in it stays there."""
+    """Take the files of these names out of an archive, compressed or not; whatever else is in it stays there."""
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -416,6 +421,6 @@ def _unpack(archive: Path, work: Path, names: set[str]) -> None:
                 if source is not None:
                     with source, (work / member.name).open("wb") as out:
                         shutil.copyfileobj(source, out)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error, BadGzipFile, LZMAError) as error:
         reason = str(error).partition(":")[0]  # behind it stands, a line for each, which forms it has not
         raise BackupError(f"{archive} is no file that `orderspine backup` made, or damaged: {reason}") from error

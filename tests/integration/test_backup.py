@@ -1,8 +1,12 @@
 """A backup taken while the log is written is whole, and comes back as a new life of the same history."""
 
+import gzip
+import lzma
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from errno import ENOSPC
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
 from domain.ports import LogDamaged
 from runners.audit import Verified, verify
-from runners.backup import BackupError, Restored, make_backup
+from runners.backup import BackupError, Restored, make_backup, scrub_keys
 from runners.backup import restore as bring_back
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.cli import run
@@ -231,6 +235,39 @@ def test_what_is_no_backup_at_all_is_said_in_a_line(tmp_path: Path) -> None:
         restore(tmp_path / "notes.txt", tmp_path / "again", None)
     assert "notes.txt is no file that `orderspine backup` made, or damaged" in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, lzma.compress])
+def test_half_of_a_compressed_backup_is_told_like_half_of_any_other(
+    data: Path, tmp_path: Path, packed: Callable[[bytes], bytes]
+) -> None:
+    make_backup(settings_for(data), tmp_path / "copy.tar", tmp_path / "copy.keys")
+    whole = packed((tmp_path / "copy.tar").read_bytes())
+    (tmp_path / "whole").write_bytes(whole)
+    restore(tmp_path / "whole", tmp_path / "first", None)
+    for content in (whole[:100], whole[: len(whole) // 2]):
+        (tmp_path / "half").write_bytes(content)
+        with pytest.raises(BackupError, match="half is no file that `orderspine backup` made, or damaged"):
+            restore(tmp_path / "half", tmp_path / "again", None)
+        with pytest.raises(BackupError, match="or damaged"):
+            scrub_keys(tmp_path / "half", [], rewrite=False)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.tar"])
+def test_a_backup_that_fails_leaves_no_keys_behind(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(path: Path) -> None:
+        if path.name == LOG_FILE:
+            raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runners.backup.sync", full)
+        with pytest.raises(OSError, match="No space"):
+            make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
 
 
 def test_a_log_with_missing_events_is_not_backed_up(data: Path, tmp_path: Path) -> None:
