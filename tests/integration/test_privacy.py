@@ -16,7 +16,14 @@ from adapters.storage.vault import KeysHeld, SqliteVault
 from domain.ids import BUYERS_KEY, PRIVACY_KEY, intake_key, kind_of
 from domain.mail import ChannelPayload
 from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused, TimerSet
-from domain.privacy import ErasureDelayed, ForgettingAsked, ForgettingAwaited, PersonForgotten, PrivacyRefused
+from domain.privacy import (
+    ErasureDelayed,
+    ForgettingAsked,
+    ForgettingAwaited,
+    PersonForgotten,
+    PrivacyRefused,
+    RecordDisclosure,
+)
 from domain.talk import Comment
 from runners import erasures
 from runners.audit import Verified, verify
@@ -517,6 +524,17 @@ def test_everything_that_is_held_of_him_is_given_out_and_nothing_of_others(place
     page = as_html(document, "t").decode()
     assert NAME in page
     assert "<script" not in as_html({"orders": {"<script>": "<script>"}}, "<script>").decode()
+
+
+def test_a_request_that_names_nothing_but_bytes_is_told_to_whom_they_name(place: Cell) -> None:
+    place.aside(b"nobody's order, but 13700000007 called")
+    found = place.person("13700000007")
+    assert not found.orders
+    told = RecordDisclosure("ask-1", asked="customer", reason="asked", asides=tuple(found.asides))
+    assert place.mail(PRIVACY_KEY, told).outcome == "accepted"
+    with closing(open_vault(place.settings)) as vault, closing(scan_of(place.settings)()) as scan:
+        document = held(place.log, scan, vault, found, "Asia/Shanghai")
+    assert [each["request"] for each in document["requests"]] == ["ask-1"]
 
 
 def test_whose_stream_is_whose(place: Cell) -> None:
