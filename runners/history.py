@@ -220,14 +220,15 @@ def state_at(
 def read_moment(text: str, zone: str, *, begins: bool = False) -> int:
     """Return a time given by a person, UTC ms; a time without zone is local.
 
-    A date alone means the end of that day; where something `begins` with it, its beginning.
+    A date alone means the end of that day; where something `begins` with it, its beginning. Of two moments that clocks
+    show alike when they go back it is the later one; where something begins with it, the earlier one.
 
     Raises:
         UnreadableTime: it cannot be told.
     """
     if _DATE.fullmatch(text.strip()):
         text = f"{text.strip()} {'00:00:00.000' if begins else '23:59:59.999'}"
-    found = read_time(text, zone=zone, target=zone, fold=1)
+    found = read_time(text, zone=zone, target=zone, fold=0 if begins else 1)
     if found is None:
         raise ValueError(f"{text!r} is no time")
     return found.utc_ms
