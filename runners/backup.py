@@ -5,6 +5,7 @@ log. A restored log begins a new generation, so that whoever followed the old on
 says where it came from.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -13,6 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from glob import escape
 from gzip import BadGzipFile
 from hashlib import file_digest
 from lzma import LZMAError
@@ -48,6 +50,8 @@ from runners.webhooks_store import FILE as WEBHOOKS_FILE
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
+_UNFINISHED = ".unfinished"
+"""How the names of directories end in which something is made."""
 _COPIED = (
     SETTINGS_FILE,
     CONNECTIONS_FILE,
@@ -391,12 +395,35 @@ def _file_of(path: Path) -> FileOf:
 
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
-    """Give a directory beside `target`, on its file system; what is left of it at the end is removed."""
-    work = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    """Give a directory beside `target`, on its file system; what is left of it at the end is removed.
+
+    So is what one for the same place left that was killed: copies of keys may be in it.
+    """
+    for left in target.parent.glob(f".{escape(target.name)}.*{_UNFINISHED}"):
+        with _held(left) as ours:
+            if ours:
+                shutil.rmtree(left, ignore_errors=True)
+    work = Path(mkdtemp(prefix=f".{target.name}.", suffix=_UNFINISHED, dir=target.parent))
+    with _held(work):
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[bool]:
+    """Hold a directory while it is worked in; False = somebody else does."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield work
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _pack(work: Path, files: list[Path], target: Path, mode: int) -> None:

@@ -2,7 +2,10 @@
 
 import gzip
 import lzma
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -268,6 +271,25 @@ def test_a_backup_that_fails_leaves_no_keys_behind(
             make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
+
+
+def test_what_a_killed_one_left_goes_with_the_next_of_the_same_place(data: Path, tmp_path: Path) -> None:
+    make = f"""
+import os, signal
+from pathlib import Path
+import runners.backup as backup
+from runners.settings import load_settings
+backup.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+place = Path({str(tmp_path)!r})
+backup.make_backup(load_settings(place / "data"), place / "copy", place / "k[e]ys")
+"""
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", make], check=False).returncode == -signal.SIGKILL
+        left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+        assert len(left) == 2, "of the copy and of the keys, and none of the time before"
+        (tmp_path / "k[e]ys").unlink(missing_ok=True)
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "k[e]ys")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data", "k[e]ys"]
 
 
 def test_a_log_with_missing_events_is_not_backed_up(data: Path, tmp_path: Path) -> None:
