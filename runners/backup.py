@@ -45,6 +45,7 @@ from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
+from runners.settings_file import write_durably
 from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
 MANIFEST_FILE = "manifest.json"
@@ -203,6 +204,11 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
+        if witness := _witness_taken_out(work):
+            notes.append(
+                f"the witness {witness} does not follow from here, so that no second log stands in it: name it again "
+                "(`witness` in settings.json, or `up --witness`) in the copy to go on with"
+            )
         for name, who in (
             (ERP_FILE, "the ERP is not told"),
             (RECEIVERS_FILE, "receivers of notes are not told"),
@@ -289,6 +295,19 @@ def _switched_off(work: Path) -> list[str]:
             return [each.name for each in connections]
     except BadConnections as error:
         raise BackupError(f"the connected shops in it cannot be used: {error}") from error
+
+
+def _witness_taken_out(work: Path) -> str:
+    """Take the witness out of the settings of a restored directory; return it, "" where there is none."""
+    file = work / SETTINGS_FILE
+    try:
+        settings = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+    except (FileNotFoundError, msgspec.DecodeError):  # `up` says what is wrong with them
+        return ""
+    witness = str(settings.pop("witness", ""))
+    if witness:
+        write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+    return witness
 
 
 def _copy_database(source: Path, target: Path) -> None:

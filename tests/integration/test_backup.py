@@ -32,6 +32,7 @@ from runners.connections import load, save
 from runners.history import ERASED, history
 from runners.lock import DataLock
 from runners.pulling_store import Pulls
+from runners.sealer import seal_and_witness, sealing_of
 from runners.settings import Settings, load_settings
 from tests.audit_log import key_of, make_log, open_story
 
@@ -333,6 +334,25 @@ def test_a_restore_that_was_given_up_for_another_one_is_no_change_of_the_log(dat
     data.rename(tmp_path / "second")
     (tmp_path / "without-keys").rename(data)  # the log was set back to a life that had been given up
     assert {problem.kind for problem in checked(data).problems} == {"generation"}
+
+
+def test_a_copy_that_is_tried_out_puts_nothing_into_the_witness(data: Path, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    witness.mkdir()
+    (data / "settings.json").write_text(f'{{"cell": "main", "witness": "{witness}", "seal_every_s": 60}}')
+    seal_and_witness(sealing_of(settings_for(data)), settings_for(data))
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    restored = restore(tmp_path / "copy", tmp_path / "tried", tmp_path / "copy.keys")
+    assert any(f"the witness {witness} does not follow from here" in note for note in restored.notes)
+    tried = settings_for(tmp_path / "tried")
+    assert (tried.witness, tried.seal_every_s) == ("", 60)
+    for story in open_story(tmp_path / "tried"):
+        story.tell(1, first=800)
+    assert seal_and_witness(sealing_of(tried), tried) is not None
+    found = verify(
+        partial(SqliteScan, data / LOG_FILE), "main", folder=CheckpointFolder(witness), signer=None, vault=None
+    )
+    assert (found.problems, found.checkpoints) == ([], 1)
 
 
 def test_postgresql_is_told_its_own_way(tmp_path: Path) -> None:
