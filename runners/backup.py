@@ -204,11 +204,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
-        if witness := _witness_taken_out(work):
-            notes.append(
-                f"the witness {witness} does not follow from here, so that no second log stands in it: name it again "
-                "(`witness` in settings.json, or `up --witness`) in the copy to go on with"
-            )
+        _keep_apart(work / SETTINGS_FILE, notes)
         for name, who in (
             (ERP_FILE, "the ERP is not told"),
             (RECEIVERS_FILE, "receivers of notes are not told"),
@@ -297,17 +293,23 @@ def _switched_off(work: Path) -> list[str]:
         raise BackupError(f"the connected shops in it cannot be used: {error}") from error
 
 
-def _witness_taken_out(work: Path) -> str:
-    """Take the witness out of the settings of a restored directory; return it, "" where there is none."""
-    file = work / SETTINGS_FILE
+def _keep_apart(file: Path, notes: list[str]) -> None:
+    """Take out of a restored directory's settings what only one log may use, or say so."""
     try:
         settings = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
     except (FileNotFoundError, msgspec.DecodeError):  # `up` says what is wrong with them
-        return ""
-    witness = str(settings.pop("witness", ""))
-    if witness:
+        return
+    if witness := settings.pop("witness", ""):
         write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
-    return witness
+        notes.append(
+            f"the witness {witness} does not follow from here, so that no second log stands in it: name it again "
+            "(`witness` in settings.json, or `up --witness`) in the copy to go on with"
+        )
+    if settings.get("broker", "embedded") != "embedded":
+        notes.append(
+            "the settings name a broker of your own: started here, `up` takes over the mail of whoever works on this "
+            "cell there as soon as he ends. To try the copy out, change `broker` in its settings.json first"
+        )
 
 
 def _copy_database(source: Path, target: Path) -> None:

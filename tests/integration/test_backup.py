@@ -355,6 +355,14 @@ def test_a_copy_that_is_tried_out_puts_nothing_into_the_witness(data: Path, tmp_
     assert (found.problems, found.checkpoints) == ([], 1)
 
 
+def test_a_copy_that_would_work_on_the_same_broker_says_so(data: Path, tmp_path: Path) -> None:
+    (data / "settings.json").write_text('{"cell": "main", "broker": "nats://me:secret@mail.example"}')
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    restored = restore(tmp_path / "copy", tmp_path / "tried", tmp_path / "copy.keys")
+    (note,) = (each for each in restored.notes if "broker of your own" in each)
+    assert "secret" not in note
+
+
 def test_postgresql_is_told_its_own_way(tmp_path: Path) -> None:
     settings = Settings(str(tmp_path), store="postgresql://localhost/none")
     with pytest.raises(BackupError, match="pg_dump"):
