@@ -398,8 +398,13 @@ def scrub(
     if erasures is not None and not erasures.is_file():
         raise Failure(Exit.USAGE, f"{erasures} is no register of erasures")
     file = erasures or erasing.register_of(checkpoints_of(settings), settings.cell)
-    with closing(open_log(settings, read_only=True)) as log:
-        known = (*erasing.registered(file), *erasing.erasures_in(log))
+    known = erasing.registered(file)
+    try:
+        with closing(open_log(settings, read_only=True)) as log:
+            known += erasing.erasures_in(log)
+    except FileNotFoundError:  # the register alone will do
+        if not file.exists():
+            raise
     asked = [*{each.asked.request: each.asked for each in known}.values()]
     left = 0
     found = {}

@@ -480,6 +480,12 @@ async def test_a_register_that_is_not_there_lets_no_copy_of_keys_pass_for_clean(
     place.close()
     check_store(place.settings)  # as `up` does first
     assert register.read_bytes() == said
+    log = place.data / LOG_FILE
+    log.rename(tmp_path / "log.db")
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 1
+    register.unlink()
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 4, "nobody can tell who is forgotten"
+    (tmp_path / "log.db").rename(log)
     place._open()
 
 
