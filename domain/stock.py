@@ -18,6 +18,8 @@ from domain.timehub import MS_MAX
 
 DOCUMENTS_KEPT_MS = 400 * DAY_MS
 """How long document numbers are remembered, to know a repeated receipt when it comes again."""
+DOCUMENTS_LEAP_MS = 30 * DAY_MS
+"""A clock that has gone on for longer than this between two documents may be wrong: no document is older for it."""
 QUANTITY_MAX = 10**9
 """No real count comes near it; more is a slip of the keyboard or of a unit."""
 SKU_MAX = 200
@@ -462,10 +464,15 @@ def _minus(lines: Quantities, taken: Quantities) -> Quantities:
 
 
 def _documented(state: Ledger, document: str, at_ms: int) -> tuple["immutables.Map[str, int]", int]:
-    """Remember a document and, once a day, forget the old ones; one whose clock is behind is no older for it."""
+    """Remember a document and, once a day, forget the old ones.
+
+    One whose clock is behind is no older for it, and one whose clock is far ahead makes no other one older.
+    """
     documents = state.documents.set(document, max(at_ms, state.expired_ms))
     if at_ms - state.expired_ms < DAY_MS:
         return documents, state.expired_ms
+    if at_ms - state.expired_ms > DOCUMENTS_LEAP_MS:
+        return immutables.Map(dict.fromkeys(documents, at_ms)), at_ms
     for number, seen in state.documents.items():
         if at_ms - seen > DOCUMENTS_KEPT_MS:
             documents = documents.delete(number)
@@ -967,7 +974,7 @@ class _Frozen(msgspec.Struct):
     reorder: dict[str, Reorder]
 
 
-SNAPSHOT_TAG = "stock.ledger.4"
+SNAPSHOT_TAG = "stock.ledger.5"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(_Frozen)
 

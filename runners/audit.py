@@ -30,7 +30,7 @@ from domain.envelope import decode_envelope
 from domain.ids import kind_of
 from domain.merkle import Frontier
 from domain.ports import Vault
-from domain.privacy import ASIDE
+from domain.privacy import ASIDE, ForgettingAsked, streams_of
 from domain.proof import Flip, flipped_bit, leaf_hash
 from domain.stream_ends import End, EndsMap, Leaf, key_of, leaf_of
 
@@ -154,6 +154,9 @@ def verify(
     """
     begun = time.monotonic()
     result = Verified(cell)
+    if signer is not None and not folder.writable:
+        signer = None
+        result.notes.append(f"{folder.path} cannot be written: it was compared with, and no checkpoint was added to it")
     kept = folder.load(cell)  # before the log: a checkpoint that is signed meanwhile may be ahead of what is read
     with closing(open_scan()) as scan:
         try:
@@ -166,14 +169,15 @@ def verify(
                 pieces = _in_processes(open_scan, head, jobs)
             else:
                 pieces = _here(scan, head, opener)
-            known = _Known(folder, kept, ends, result, all_maps=full)
+            known = _Known(folder, kept, ends, result, all_maps=full, keeps=signer is not None)
             with ThreadPoolExecutor(1) as beside:
                 # All of it is the database's own work, done without the interpreter: it costs no time beside the loop.
                 whole = beside.submit(_check_whole, open_scan, head, full)
-                absent = _check_all(pieces, known, result, lambda done: progress(min(done, head), head))
+                absent, forgotten = _check_all(pieces, known, result, lambda done: progress(min(done, head), head))
                 result.add(whole.result())
             for check in (
-                lambda: _check_payloads(scan, vault, opener, absent, result),
+                lambda: _check_payloads(scan, opener, result),
+                lambda: _check_absent(vault, absent, forgotten, result),
                 lambda: result.add(_check_snapshots(scan)),
                 lambda: result.add(_check_mail(scan, ends, head)),
                 lambda: result.add(_check_witnesses(witnesses, result.generation, head)),
@@ -182,6 +186,7 @@ def verify(
                 _as_far_as_readable(check, result)
             if opener is not None:
                 result.opened, result.forgotten = opener.opened, result.forgotten + opener.closed
+                _note_lost_keys(opener.keyless - forgotten, result)
             if signer is not None and result.ok:
                 result.written = known.write(signer)
             known.discard()
@@ -202,15 +207,17 @@ def _as_far_as_readable(check: Callable[[], None], result: Verified) -> None:
 
 def _check_all(
     pieces: Iterable["_Piece"], known: "_Known", result: Verified, progress: Callable[[int], None]
-) -> list["_Absent"]:
+) -> tuple[list["_Absent"], set[str]]:
     absent: list[_Absent] = []
+    forgotten: set[str] = set()
     for piece in pieces:
         result.add(piece.problems)
         absent += piece.absent
+        forgotten.update(piece.forgotten)
         known.take(piece)
         progress(known.tree.size)
     result.root = known.tree.root().hex()
-    return absent
+    return absent, forgotten
 
 
 # --- events, chunk by chunk
@@ -233,6 +240,8 @@ class _Piece(NamedTuple):
     """Whose events they are, as lines of the file of names."""
     ends: bytes
     """Of each stream in the chunk its key and its leaf in the map of stream ends, as its last event here makes it."""
+    forgotten: list[str]
+    """Streams whose keys are to be destroyed, as the chunk's events say."""
 
 
 class _Opener:
@@ -241,6 +250,8 @@ class _Opener:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self.opened = self.closed = 0
+        self.keyless: set[str] = set()
+        """Streams that have blocks and no key."""
 
     def open(self, blocks: Sequence[tuple[str, bytes]]) -> Iterator[tuple[int, str]]:
         """Yield (index, what is wrong) of blocks that their key does not open."""
@@ -250,6 +261,7 @@ class _Opener:
             key = keys.get(stream)
             if key is None:
                 self.closed += 1
+                self.keyless.add(stream)
                 continue
             try:
                 sealer.open_sealed(key, stream, sealed)
@@ -295,6 +307,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
     names: list[str] = []
     last: dict[str, Row] = {}
     refers: dict[str, tuple[int, str]] = {}
+    forgotten: list[str] = []
     blocks: list[tuple[str, bytes]] = []
     places: list[tuple[int, str]] = []
     expected = after + 1
@@ -320,7 +333,10 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
             if envelope != decoded:  # the events of one step share theirs
                 decode_envelope(envelope)
                 decoded = envelope
-            payload = getattr(decode_event(tag, data), "payload", "")
+            fact = decode_event(tag, data)
+            payload = getattr(fact, "payload", "")
+            if isinstance(fact, ForgettingAsked):
+                forgotten += streams_of(fact)
             if not stream.startswith(_LEADS_OF_TAG.get(tag, kind_of_tag(tag))):
                 problems.append(Problem("form", f"{_named(row)}: a {tag} has no place in it", position, stream))
         except (
@@ -353,7 +369,7 @@ def check_events(scan: Scan, after: int, upto: int, opener: _Opener | None) -> _
         problems += [Problem("sealed", text, *places[index]) for index, text in opener.open(blocks)]
     absent = _check_references(scan, refers, problems)
     ends = ((stream, End(row[0], row[2], row[7])) for stream, row in last.items())
-    return _Piece(b"".join(leaves), problems, absent, names, b"".join(map(b"".join, map_leaves(ends))))
+    return _Piece(b"".join(leaves), problems, absent, names, b"".join(map(b"".join, map_leaves(ends))), forgotten)
 
 
 def map_leaves(ends: Iterable[tuple[str, End]]) -> Iterator[Leaf]:
@@ -506,9 +522,7 @@ def _check_witnesses(witnesses: Sequence[Witness], generation: str, head: int) -
             yield Problem("truncated", text, head + 1)
 
 
-def _check_payloads(
-    scan: Scan, vault: Vault | None, opener: _Opener | None, absent: Sequence[_Absent], result: Verified
-) -> None:
+def _check_payloads(scan: Scan, opener: _Opener | None, result: Verified) -> None:
     row: Any = None
     while page := scan.payloads(row, _PAYLOAD_ROWS):
         row = page[-1].row
@@ -523,7 +537,10 @@ def _check_payloads(
                 Problem("payload", f"payload {right[index].digest.hex()}: {text}", 0, right[index].stream)
                 for index, text in opener.open([(each.stream, each.sealed) for each in right])
             )
-    # Bytes that came in after their key was destroyed were never stored.
+
+
+def _check_absent(vault: Vault | None, absent: Sequence[_Absent], forgotten: Collection[str], result: Verified) -> None:
+    """Tell payloads that were lost from those that came in after their key was destroyed, and were never stored."""
     there: Collection[str] = (
         {each.stream for each in absent}
         if vault is None
@@ -533,8 +550,23 @@ def _check_payloads(
         if stream in there or kind_of(stream) == "intake":  # keys of asides have names of their own
             text = f"payload {digest} of event {position} ({stream}) is missing"
             result.add((Problem("payload", text, position, stream),))
+        elif kind_of(stream) == "order" and stream not in forgotten:
+            text = (
+                f"payload {digest} of event {position} ({stream}) is missing, and so is its key, though the log does "
+                "not say that anybody was forgotten there"
+            )
+            result.add((Problem("payload", text, position, stream),))
         else:
             result.forgotten += 1
+
+
+def _note_lost_keys(streams: Collection[str], result: Verified) -> None:
+    if streams:
+        shown = ", ".join(_printable(each) for each in sorted(streams)[:5]) + (", …" if len(streams) > 5 else "")  # noqa: PLR2004
+        result.notes.append(
+            f"the keys of {len(streams):,} stream(s) are not there, though the log does not say that anybody was "
+            f"forgotten in them: {shown}. What is sealed there cannot be read"
+        )
 
 
 # --- checkpoints
@@ -553,8 +585,11 @@ class _Count:
 class _Known:
     """Everything earlier checkpoints say about this log, compared while its leaves pass."""
 
-    def __init__(self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified, *, all_maps: bool) -> None:
+    def __init__(
+        self, folder: CheckpointFolder, kept: Kept, ends: Ends, result: Verified, *, all_maps: bool, keeps: bool
+    ) -> None:
         self._folder, self._ends, self._result = folder, ends, result
+        self._keeps = keeps
         self.tree = Frontier()
         self._map = EndsMap()
         self._all_maps = all_maps
@@ -624,12 +659,12 @@ class _Known:
             kept = self._leaves.read(begun, min(upto, self._compare_to))
             if kept != leaves[: len(kept)]:
                 self._note_differences(begun, kept, leaves)
-        if upto > self._append_from:
+        if self._keeps and upto > self._append_from:
             self._appender.add(leaves[max(self._append_from - begun, 0) * LEAF_BYTES :])
         for position, (name, line) in enumerate(zip(names, self._named, strict=False), begun + 1):
             if name.encode("utf-8", "surrogateescape") != line and len(self._renamed) < PROBLEMS_MAX:
                 self._renamed.append((position, line))
-        if upto > self._names_from:
+        if self._keeps and upto > self._names_from:
             fresh = "".join(names[max(self._names_from - begun, 0) :])
             self._names_appender.add(fresh.encode("utf-8", "surrogateescape"))
 

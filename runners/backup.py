@@ -5,14 +5,19 @@ log. A restored log begins a new generation, so that whoever followed the old on
 says where it came from.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from glob import escape
+from gzip import BadGzipFile
 from hashlib import file_digest
+from lzma import LZMAError
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -34,17 +39,20 @@ from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
 from runners.effects_erp import ERP_FILE
-from runners.erasures import destroy, destroy_again, register_of, registered, repeat
+from runners.erasures import destroy, destroy_again, erasures_in, register, register_of, registered, repeat
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import Settings
+from runners.settings_file import write_durably
 from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 _LEAVES_PAGE = 20_000
+_UNFINISHED = ".unfinished"
+"""How the names of directories end in which something is made."""
 _COPIED = (
     SETTINGS_FILE,
     CONNECTIONS_FILE,
@@ -132,7 +140,7 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
             raise NoPlace(f"{path} is inside the data directory; a copy there is lost with it")
     target.parent.mkdir(parents=True, exist_ok=True)
     keys.parent.mkdir(parents=True, exist_ok=True)
-    with _workplace(target) as work:
+    with _workplace(target) as work, ExitStack() as undone:
         # Before the log: what the cursors and positions promise must be in it.
         for name in (PULLS_FILE, WEBHOOKS_FILE):
             _copy_database(settings.path / name, work / name)
@@ -145,6 +153,7 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
         generation, head, root = _summary(copy)
         # After the log: keys are durable before the events that need them, so none can be missing.
         kept = _copy_keys(settings.path, keys)
+        undone.callback(keys.unlink, missing_ok=True)  # keys of no backup: nobody would know that they are there
         files = {file.name: _file_of(file) for file in sorted(work.iterdir())}
         now_ms = time.time_ns() // 1_000_000
         manifest = Manifest(FORMAT, running_build(), settings.cell, generation, head, root, now_ms, files, kept)
@@ -157,7 +166,8 @@ def make_backup(settings: Settings, target: Path, keys: Path) -> Manifest:
             if target.exists():
                 target.rmdir()
             work.rename(target)
-        sync(target.parent)
+            sync(target.parent)
+        undone.pop_all()
     return manifest
 
 
@@ -165,7 +175,8 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
     """Bring a backup back into a new data directory, as a new generation of the log.
 
     Before anybody can serve it, whoever was forgotten is forgotten here too: by the log, and by the register
-    `erasures` (by default the one in `checkpoints`), which also knows of requests that came after the backup.
+    `erasures` (by default the one in `checkpoints`), which also knows of requests that came after the backup. The
+    register in `checkpoints` tells of all of them afterwards.
 
     Raises:
         BackupError: the directory is not empty, or the backup is not whole.
@@ -193,6 +204,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
                 f"the shops ({', '.join(off)}) are switched off here, so that two copies do not act on them: "
                 "`orderspine channels enable NAME` when this is the copy to go on with"
             )
+        _keep_apart(work / SETTINGS_FILE, notes)
         for name, who in (
             (ERP_FILE, "the ERP is not told"),
             (RECEIVERS_FILE, "receivers of notes are not told"),
@@ -212,7 +224,7 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
             signer = Signer.open(work / SIGNING_KEY_FILE)
             with closing(SqliteEventLog(work / LOG_FILE)) as log:
                 tracked = log.begin_generation()
-                _forget_again(log, work, erasures or register_of(checkpoints, manifest.cell), notes)
+                _forget_again(log, work, erasures, register_of(checkpoints, manifest.cell), notes)
         checkpoint = CheckpointFolder(checkpoints).write(
             Checkpoint(
                 manifest.cell,
@@ -234,9 +246,17 @@ def restore(backup: Path, data: Path, keys: Path | None, checkpoints: Path, eras
     return Restored(manifest, tracked.generation, str(checkpoint), keys is not None, notes)
 
 
-def _forget_again(log: SqliteEventLog, work: Path, file: Path, notes: list[str]) -> None:
-    """Record who was forgotten after the backup, and destroy the keys of all who are forgotten."""
-    fresh = repeat(log, registered(file), time.time_ns() // 1_000_000)
+def _forget_again(log: SqliteEventLog, work: Path, given: Path | None, own: Path, notes: list[str]) -> None:
+    """Record who was forgotten after the backup, here and in the register, and destroy the keys of all forgotten."""
+    file = given or own
+    if not file.exists():
+        notes.append(
+            f"there is no register of erasures at {file}: whoever was forgotten after this backup was made is not "
+            "forgotten here. If there is a copy of it, restore again with --erasures before you serve this one"
+        )
+    known = registered(file)
+    fresh = repeat(log, known, time.time_ns() // 1_000_000)
+    register(own, *known, *erasures_in(log))  # older copies of the keys are held against this one from here on
     if fresh:
         notes.append(f"{fresh} person(s) who were forgotten after this backup was made are forgotten here too")
     if (work / KEYS_FILE).exists():
@@ -271,6 +291,25 @@ def _switched_off(work: Path) -> list[str]:
             return [each.name for each in connections]
     except BadConnections as error:
         raise BackupError(f"the connected shops in it cannot be used: {error}") from error
+
+
+def _keep_apart(file: Path, notes: list[str]) -> None:
+    """Take out of a restored directory's settings what only one log may use, or say so."""
+    try:
+        settings = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+    except (FileNotFoundError, msgspec.DecodeError):  # `up` says what is wrong with them
+        return
+    if witness := settings.pop("witness", ""):
+        write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+        notes.append(
+            f"the witness {witness} does not follow from here, so that no second log stands in it: name it again "
+            "(`witness` in settings.json, or `up --witness`) in the copy to go on with"
+        )
+    if settings.get("broker", "embedded") != "embedded":
+        notes.append(
+            "the settings name a broker of your own: started here, `up` takes over the mail of whoever works on this "
+            "cell there as soon as he ends. To try the copy out, change `broker` in its settings.json first"
+        )
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -314,7 +353,6 @@ def scrub_keys(keys: Path, asked: Sequence[ForgettingAsked], *, rewrite: bool) -
                 if (work / name).exists():
                     (work / name).chmod(0o600)
             _pack(work, sorted(file for file in work.iterdir() if file.name in _KEYS), keys, 0o600)
-            sync(keys.parent)
     return there
 
 
@@ -378,12 +416,35 @@ def _file_of(path: Path) -> FileOf:
 
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
-    """Give a directory beside `target`, on its file system; what is left of it at the end is removed."""
-    work = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    """Give a directory beside `target`, on its file system; what is left of it at the end is removed.
+
+    So is what one for the same place left that was killed: copies of keys may be in it.
+    """
+    for left in target.parent.glob(f".{escape(target.name)}.*{_UNFINISHED}"):
+        with _held(left) as ours:
+            if ours:
+                shutil.rmtree(left, ignore_errors=True)
+    work = Path(mkdtemp(prefix=f".{target.name}.", suffix=_UNFINISHED, dir=target.parent))
+    with _held(work):
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[bool]:
+    """Hold a directory while it is worked in; False = somebody else does."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield work
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _pack(work: Path, files: list[Path], target: Path, mode: int) -> None:
@@ -396,10 +457,11 @@ def _pack(work: Path, files: list[Path], target: Path, mode: int) -> None:
         out.flush()
         os.fsync(out.fileno())
     fresh.rename(target)
+    sync(target.parent)
 
 
 def _unpack(archive: Path, work: Path, names: set[str]) -> None:
-    """Take the files of these names out of an archive; whatever else is in it stays there."""
+    """Take the files of these names out of an archive, compressed or not; whatever else is in it stays there."""
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -407,6 +469,6 @@ def _unpack(archive: Path, work: Path, names: set[str]) -> None:
                 if source is not None:
                     with source, (work / member.name).open("wb") as out:
                         shutil.copyfileobj(source, out)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error, BadGzipFile, LZMAError) as error:
         reason = str(error).partition(":")[0]  # behind it stands, a line for each, which forms it has not
         raise BackupError(f"{archive} is no file that `orderspine backup` made, or damaged: {reason}") from error

@@ -54,7 +54,7 @@ def held(log: "ReplayLog", scan: "Scan", vault: "DestroyingVault", person: "Pers
         "requests": [
             msgspec.json.decode(event.data)
             for event in log.select(PRIVACY_KEY)
-            if {*person.orders, *person.buyers} & {*_named(event.data)}
+            if {*person.orders, *person.buyers, *person.asides} & {*_named(event.data)}
         ],
     }
 
@@ -91,11 +91,12 @@ def _readable(raw: bytes) -> Any:
 class _Named(msgspec.Struct):
     orders: tuple[str, ...] = ()
     buyers: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
 
 
 def _named(data: bytes) -> tuple[str, ...]:
     named = msgspec.json.decode(data, type=_Named)
-    return (*named.orders, *named.buyers)
+    return (*named.orders, *named.buyers, *named.asides)
 
 
 def _trail(log: "ReplayLog", buyer: str) -> Trail:

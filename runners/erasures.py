@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from adapters.storage.vault import KeysHeld
 from domain.catalogue import decode_event
 from domain.cell import DECIDERS, Held, Message, Missing, run_turn
 from domain.decider import fold
-from domain.envelope import By
+from domain.envelope import By, decode_envelope
 from domain.ids import PRIVACY_KEY, RULEBOOK_KEY, kind_of
 from domain.mail import Mail
 from domain.ports import LogDamaged
@@ -65,26 +66,46 @@ def registered(file: Path) -> list[Erasure]:
     return found
 
 
-def register(file: Path, erasure: Erasure) -> None:
-    """Write a line, durably and once; a crash leaves the old register or the new one."""
+def register(file: Path, *erasures: Erasure) -> None:
+    """Write what the register does not say yet, durably and once; a crash leaves the old register or the new one."""
     known = registered(file)
-    if any(each.asked.request == erasure.asked.request for each in known):
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(file, b"".join(msgspec.json.encode(each) + b"\n" for each in (*known, erasure)))
+    said = {each.asked.request: each for each in known}
+    for each in erasures:
+        said.setdefault(each.asked.request, each)
+    if len(said) > len(known):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(file, b"".join(msgspec.json.encode(each) + b"\n" for each in said.values()))
+
+
+def erasures_in(log: "EventLog") -> list[Erasure]:
+    """Return every request of a log to forget a person, in order."""
+    loaded = log.select_many([PRIVACY_KEY]).get(PRIVACY_KEY)
+    facts = [(decode_event(each.tag, each.data), each.envelope) for each in loaded.events] if loaded else []
+    return [Erasure(fact, decode_envelope(by).at) for fact, by in facts if isinstance(fact, ForgettingAsked)]
 
 
 def asked_in(log: "EventLog") -> list[ForgettingAsked]:
-    """Return every request of a log to forget a person, in order."""
-    loaded = log.select_many([PRIVACY_KEY]).get(PRIVACY_KEY)
-    facts = [decode_event(each.tag, each.data) for each in loaded.events] if loaded else []
-    return [fact for fact in facts if isinstance(fact, ForgettingAsked)]
+    """Return what every such request asks for, in order."""
+    return [each.asked for each in erasures_in(log)]
 
 
 def destroy(vault: "DestroyingVault", asked: Iterable[ForgettingAsked]) -> int:
-    """Destroy the keys of these requests that are there; return how many there were. Harmless when done twice."""
+    """Destroy the keys of these requests that are there; return how many there were. Harmless when done twice.
+
+    Raises:
+        KeysHeld: all are destroyed, but the bytes of some could not be taken out of the store yet: destroy again.
+    """
     streams = [stream for each in asked for stream in streams_of(each)]
-    return sum(vault.destroy(streams[at : at + KEYS_AT_ONCE]) for at in range(0, len(streams), KEYS_AT_ONCE))
+    there = 0
+    held: KeysHeld | None = None
+    for at in range(0, len(streams), KEYS_AT_ONCE):
+        try:
+            there += vault.destroy(streams[at : at + KEYS_AT_ONCE])
+        except KeysHeld as error:
+            held = error
+    if held is not None:
+        raise held
+    return there
 
 
 def destroy_again(log: "EventLog", vault: "DestroyingVault") -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 32
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 ERASED = "erased"
 
 Clock = Literal["at", "observed_at"]
@@ -72,7 +73,7 @@ class Entry(msgspec.Struct, frozen=True):
     changes: dict[str, tuple[Any, Any]]
     """Field of the state → (before, after); None = it was not there."""
     payload: str
-    """Digest of the raw bytes that came in, hex."""
+    """Digest of the raw bytes that came in, hex; "" where none were kept."""
     leaf: str
     personal: Any = None
     """The personal block where it was asked for; `erased` where its key is gone."""
@@ -175,11 +176,17 @@ def history(log: "ReplayLog", stream: str, zone: str, *, vault: Vault | None = N
             envelope.rules,
             msgspec.json.decode(event.data),
             differences(before, state),
-            getattr(facts, "payload", ""),
+            digest_in(facts),
             event.leaf.hex(),
             _personal(vault, event) if vault is not None else None,
             [_related(each) for each in turns[envelope.message] if each.stream != stream],
         )
+
+
+def digest_in(facts: Any) -> str:
+    """Return the digest of raw bytes that an event names, hex; "" where it names none, or a message in their place."""
+    named = getattr(facts, "payload", "")
+    return named if _DIGEST.fullmatch(named) else ""
 
 
 def state_at(
@@ -213,14 +220,15 @@ def state_at(
 def read_moment(text: str, zone: str, *, begins: bool = False) -> int:
     """Return a time given by a person, UTC ms; a time without zone is local.
 
-    A date alone means the end of that day; where something `begins` with it, its beginning.
+    A date alone means the end of that day; where something `begins` with it, its beginning. Of two moments that clocks
+    show alike when they go back it is the later one; where something begins with it, the earlier one.
 
     Raises:
         UnreadableTime: it cannot be told.
     """
     if _DATE.fullmatch(text.strip()):
         text = f"{text.strip()} {'00:00:00.000' if begins else '23:59:59.999'}"
-    found = read_time(text, zone=zone, target=zone, fold=1)
+    found = read_time(text, zone=zone, target=zone, fold=0 if begins else 1)
     if found is None:
         raise ValueError(f"{text!r} is no time")
     return found.utc_ms

@@ -26,9 +26,10 @@ from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
 from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
+from runners.audited import checkpoints_of
 from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
-from runners.erasures import destroy_again
+from runners.erasures import RegisterDamaged, destroy_again, erasures_in, register, register_of
 from runners.lock import DataLock, build_version
 from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
@@ -221,6 +222,9 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
             with closing(vault), contextlib.suppress(KeysHeld):
                 destroy_again(log, vault)
                 vault.wipe()
+            # One that was lost, or left behind, is made good; where it cannot be, the next erasure waits and says so.
+            with contextlib.suppress(OSError, RegisterDamaged):
+                register(register_of(checkpoints_of(settings), settings.cell), *erasures_in(log))
     except KeysMissing as error:
         raise StoreUnusable(
             f"the log has {head:,} events, and their keys are gone ({error}). Bring the keys back from their backup. "

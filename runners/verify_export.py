@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -214,7 +214,10 @@ class Checker:
         named = {each["key"] for each in self.held}
         keys = dict(self.trusted)
         for name, pem in self.proof["keys"].items():
-            key = load_pem_public_key(pem.encode())
+            try:
+                key = load_pem_public_key(pem.encode())
+            except UnsupportedAlgorithm as error:
+                raise Refuted(f"key {name} of the file is none of Ed25519") from error
             if not isinstance(key, Ed25519PublicKey) or fingerprint(key) != name:
                 raise Refuted(f"key {name} of the file is another one")
             if name in named:
@@ -478,7 +481,7 @@ def read_key(path: Path) -> Ed25519PublicKey:
     """
     try:
         key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise Unusable(f"{path} cannot be read: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise Unusable(f"{path} is no key of Ed25519")

@@ -7,14 +7,14 @@ generation it was restored from; without one a log of a new generation is not be
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -89,7 +89,7 @@ class Signer:
             return cls._make(path)
         try:
             private = serialization.load_pem_private_key(pem, None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CheckpointError(f"{path} holds no readable key: {error}") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise CheckpointError(f"{path} holds a key, but not one of Ed25519")
@@ -154,6 +154,12 @@ class CheckpointFolder:
         """Name it; it is made with the first checkpoint."""
         self.path = path
 
+    @property
+    def writable(self) -> bool:
+        """Whether files can be put there, as far as that can be told without trying."""
+        nearest = next(each for each in (self.path.absolute(), *self.path.absolute().parents) if each.exists())
+        return os.access(nearest, os.W_OK | os.X_OK)
+
     def load(self, cell: str) -> Kept:
         """Read and check every checkpoint."""
         checkpoints: list[Checkpoint] = []
@@ -213,12 +219,16 @@ class CheckpointFolder:
             yield
 
     def line(self, checkpoints: Sequence[Checkpoint], generation: str) -> "Line":
-        """Tell which checkpoints a log of this generation must fit: its own, and those of what it was restored from."""
+        """Tell which checkpoints a log of this generation must fit: its own, and those of what it was restored from.
+
+        A life that was given up for another restore of the same log is behind that point, too, and no stranger.
+        """
         by_generation: dict[str, list[Checkpoint]] = {}
         for each in checkpoints:
             by_generation.setdefault(each.generation, []).append(each)
         fitting: list[Checkpoint] = []
         superseded, limit = 0, 1 << 63
+        ended: dict[str, int] = {}  # former lives of this log, and when they were left for a restored one, UTC ms
         while generation:
             own = by_generation.pop(generation, [])
             generation = ""
@@ -227,10 +237,16 @@ class CheckpointFolder:
             fitting = [*within, *fitting]  # of two at a position the later generation's comes last
             for each in within:
                 if each.restored_from:
-                    generation, begun = each.restored_from, each.position
+                    generation, begun = each.restored_from, each
             if generation:
-                limit = begun
+                limit = begun.position
+                ended[generation] = begun.at_ms
         fitting.sort(key=lambda each: each.position)
+        while abandoned := [name for name, others in by_generation.items() if _abandoned(others, ended)]:
+            for name in abandoned:
+                others = by_generation.pop(name)
+                superseded += len(others)
+                ended[name] = max(ended[each.restored_from] for each in others if each.restored_from in ended)
         return Line(fitting, superseded, {name: len(others) for name, others in by_generation.items()})
 
     def leaves(self, generation: str) -> "Leaves":
@@ -243,7 +259,7 @@ class CheckpointFolder:
         for file in sorted(self.path.glob("*.public.pem")):
             try:
                 public = serialization.load_pem_public_key(file.read_bytes())
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, UnsupportedAlgorithm) as error:
                 problems.append(f"{file.name} is damaged: {error}")
                 continue
             if isinstance(public, Ed25519PublicKey):
@@ -251,6 +267,12 @@ class CheckpointFolder:
             else:
                 problems.append(f"{file.name} is no key of Ed25519")
         return keys
+
+
+def _abandoned(checkpoints: Sequence[Checkpoint], ended: Mapping[str, int]) -> bool:
+    """Tell whether a life was restored from one of these, and had its last word before that one was restored again."""
+    last_ms = max(each.at_ms for each in checkpoints)
+    return any(last_ms <= ended.get(each.restored_from, -1) for each in checkpoints)
 
 
 class Leaves:

@@ -5,6 +5,7 @@ Three files for each life of the log, written off the hot path, by sealing and b
 still be named. None is believed by itself: what is read here must lead to a signed root.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from domain.merkle import Frontier, frontier_nodes, node_hash, root_of
 
 BLOCK_LEAVES = 256
 """Leaves under one kept node."""
+_VERSION = re.compile("[0-9]{1,18}")
 
 
 class KeptTree:
@@ -147,7 +149,7 @@ class Names:
                 part = following
             if position in part:
                 version, _, stream = line.decode("utf-8", "backslashreplace").rstrip("\n").partition(" ")
-                if version.isdigit():
+                if _VERSION.fullmatch(version):
                     yield position, int(version), stream
 
 

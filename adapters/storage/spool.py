@@ -5,14 +5,15 @@ An entry lives at least as long as the mail that names it: mail may be read agai
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 
 from adapters.storage.sealing import open_sealed, seal
 from adapters.storage.sqlite import opened, transaction
-from adapters.storage.vault import DestroyingVault
+from adapters.storage.vault import DestroyingVault, KeysHeld
 
 BYTES_MAX = 32 << 20
 """Largest input taken: 32 MB."""
@@ -85,7 +86,7 @@ class Spool:
         """Forget what was put, and its key. Harmless when done twice."""
         with self._lock, transaction(self._db):
             self._db.execute("DELETE FROM spooled WHERE ref = ?", (ref,))
-        self._vault.destroy([ref])
+        self._destroy([ref])
 
     def drop_before(self, put_ms: int) -> int:
         """Forget all that was put last before this time (UTC ms), with the keys; return how many entries it was.
@@ -95,8 +96,13 @@ class Spool:
         with self._lock, transaction(self._db):
             refs = [ref for (ref,) in self._db.execute("SELECT ref FROM spooled WHERE put_ms < ?", (put_ms,))]
             self._db.execute("DELETE FROM spooled WHERE put_ms < ?", (put_ms,))
-        self._vault.destroy(refs)
+        self._destroy(refs)
         return len(refs)
+
+    def _destroy(self, refs: Sequence[str]) -> None:
+        # What they opened is gone, too: their bytes may wait for the next destroying, or the next start.
+        with suppress(KeysHeld):
+            self._vault.destroy(refs)
 
     def close(self) -> None:
         """Release the file."""

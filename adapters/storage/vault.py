@@ -1,6 +1,5 @@
 """Vaults: data keys in a store of their own. A destroyed key leaves a tombstone and is never made again."""
 
-import sqlite3
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -146,6 +145,12 @@ class SqliteVault(CachedVault):
         """Return the cell's key for keyed digests."""
         return self._digest_key
 
+    def wipe(self) -> None:
+        """Write the file anew, if keys were destroyed and it was not since; see `DestroyingVault`."""
+        with self._lock:
+            if self._db.execute("PRAGMA user_version").fetchone()[0]:
+                self._wipe()
+
     def close(self) -> None:
         """Release the file, and the keys at hand."""
         with self._lock:
@@ -199,9 +204,7 @@ class SqliteVault(CachedVault):
         # Old pages in the WAL would still show the keys.
         busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise sqlite3.OperationalError(
-                f"{self.path}: the keys are destroyed, but a reader keeps their old pages in the WAL; destroy again"
-            )
+            raise KeysHeld(f"a reader keeps old pages of {self.path} in its WAL: end it, then try again")
 
 
 class MemoryVault(CachedVault):

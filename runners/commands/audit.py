@@ -31,7 +31,7 @@ from runners.commands.common import (
 from runners.naming import orders_named
 
 if TYPE_CHECKING:
-    from adapters.storage.checkpoints import Checkpoint, Signer
+    from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
     from runners.audit import Verified, Witness
     from runners.settings import Settings
 
@@ -139,13 +139,12 @@ def verify(
     """
     import os  # noqa: PLC0415
 
-    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from runners.audit import verify as verify_log  # noqa: PLC0415
     from runners.bootstrap import existing_vault  # noqa: PLC0415
 
     settings = settings_of(data)
-    folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
+    folder = _folder(settings, checkpoints)
     with ExitStack() as stack:
         vault = existing_vault(settings)
         if vault is not None:
@@ -270,7 +269,7 @@ def export(
     """
     import msgspec  # noqa: PLC0415
 
-    from adapters.storage.checkpoints import Checkpoint, CheckpointFolder  # noqa: PLC0415
+    from adapters.storage.checkpoints import Checkpoint  # noqa: PLC0415
     from adapters.storage.scan import Unreadable  # noqa: PLC0415
     from adapters.storage.thinning import note_anchors  # noqa: PLC0415
     from runners.bootstrap import existing_vault, open_log  # noqa: PLC0415
@@ -284,8 +283,8 @@ def export(
         if not out.parent.is_dir():
             raise Failure(Exit.USAGE, f"--out {out}: there is no directory {out.parent}")
     stream = audit_travel.stream_of(settings, key, absent_stream if absent else None)
-    folder = CheckpointFolder(checkpoints or checkpoints_of(settings))
-    signer = _signer(settings)
+    folder = _folder(settings, checkpoints)
+    signer = _signer(settings) if folder.writable else None  # whoever may only read shows what is sealed already
     with ExitStack() as stack:
         vault = existing_vault(settings) if reveal else None
         if vault is not None:
@@ -359,6 +358,22 @@ def _checkpoint(path: Path) -> "Checkpoint":
         return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except (OSError, msgspec.DecodeError) as error:
         raise Failure(Exit.USAGE, f"{path} is no checkpoint: {error}") from error
+
+
+def _folder(settings: "Settings", named: Path | None) -> "CheckpointFolder":
+    """Return the folder of checkpoints that is meant.
+
+    Raises:
+        Failure: the one that is named is not there.
+    """
+    from adapters.storage.checkpoints import CheckpointFolder  # noqa: PLC0415
+
+    if named is not None and not named.is_dir():
+        raise Failure(
+            Exit.USAGE,
+            f"--checkpoints: there is no folder {named}. Where the proof is to begin anew in it, make it first",
+        )
+    return CheckpointFolder(named or checkpoints_of(settings))
 
 
 def _signer(settings: "Settings") -> "Signer | None":

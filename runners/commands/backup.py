@@ -83,7 +83,6 @@ def restore(
     from domain.ports import LogDamaged  # noqa: PLC0415
     from runners.backup import BackupError, NoPlace  # noqa: PLC0415
     from runners.backup import restore as bring_back  # noqa: PLC0415
-    from runners.erasures import register_of  # noqa: PLC0415
     from runners.settings import Settings  # noqa: PLC0415
 
     quiet_log()
@@ -104,12 +103,6 @@ def restore(
     say(f"checkpoint: {restored.checkpoint}")
     for note in restored.notes:
         say(f"note: {note}")
-    register = erasures or register_of(folder, manifest.cell)
-    if not register.exists():
-        say(
-            f"note: there is no register of erasures at {register}: whoever was forgotten after this backup was made "
-            "is not forgotten here. If there is a copy of it, restore again with --erasures before you serve this one"
-        )
     say(
         "read models, feeds and documents are built anew from the log on the next `orderspine up`; what came in after "
         "the backup comes back by asking the channels again (ingest it again: what is known changes nothing)"

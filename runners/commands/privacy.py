@@ -356,7 +356,10 @@ def repeat(
         closing(open_log(settings)) as log,
         closing(open_vault(settings)) as vault,
     ):
-        fresh = erasing.repeat(log, erasing.registered(file), time.time_ns() // 1_000_000)
+        known = erasing.registered(file)
+        fresh = erasing.repeat(log, known, time.time_ns() // 1_000_000)
+        own = erasing.register_of(checkpoints_of(settings), settings.cell)
+        erasing.register(own, *known, *erasing.erasures_in(log))
         try:
             keys = erasing.destroy_again(log, vault)
             vault.wipe()
@@ -381,15 +384,28 @@ def scrub(
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
-    """Say which copies of the keys still hold keys of forgotten persons; with --rewrite take these out of them."""
+    """Say which copies of the keys still hold keys of forgotten persons; with --rewrite take these out of them.
+
+    Who is forgotten, the log and the register say.
+    """
     from runners import erasures as erasing  # noqa: PLC0415
     from runners.backup import BackupError, NoPlace, scrub_keys  # noqa: PLC0415
+    from runners.bootstrap import open_log  # noqa: PLC0415
 
     settings = settings_of(data)
     if not files:
         raise Failure(Exit.USAGE, "name at least one file of keys that `orderspine backup` made")
+    if erasures is not None and not erasures.is_file():
+        raise Failure(Exit.USAGE, f"{erasures} is no register of erasures")
     file = erasures or erasing.register_of(checkpoints_of(settings), settings.cell)
-    asked = [each.asked for each in erasing.registered(file)]
+    known = erasing.registered(file)
+    try:
+        with closing(open_log(settings, read_only=True)) as log:
+            known += erasing.erasures_in(log)
+    except FileNotFoundError:  # the register alone will do
+        if not file.exists():
+            raise
+    asked = [*{each.asked.request: each.asked for each in known}.values()]
     left = 0
     found = {}
     for each in files:

@@ -77,6 +77,7 @@ def write_ocel_sqlite(log: EventLog, file: Path, span: Span, progress: Progress)
 def write_ocel_json(log: EventLog, file: Path, span: Span, progress: Progress) -> dict[str, Any]:
     """Write the same in the JSON form, and return what was written."""
     beside = file.with_name(f"{file.name}.db")
+    beside.unlink(missing_ok=True)  # of a process of the same number that was killed: in a container each has it
     try:
         written = write_ocel_sqlite(log, beside, span, progress)
         with closing(sqlite3.connect(beside)) as db, file.open("wb") as out:

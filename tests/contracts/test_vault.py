@@ -1,6 +1,8 @@
 """Keys are made once, survive, are the same for all who ask, and once destroyed are never made again."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from threading import Barrier, Thread
@@ -26,6 +28,7 @@ from adapters.storage.spool import BYTES_MAX, Spool
 from adapters.storage.sqlite import assert_durable
 from adapters.storage.vault import DestroyingVault, KeysHeld, KeysMissing, MemoryVault, SqliteVault
 from domain.ports import LogDamaged
+from runners.webhooks_secrets import end_secrets, key_of, new_secret
 
 Open = Callable[..., DestroyingVault]
 
@@ -315,6 +318,48 @@ def test_what_is_dropped_is_gone_with_its_key(tmp_path: Path, spool: Spool) -> N
     vault = SqliteVault(tmp_path / "vault.sqlite")
     assert vault.keys([ref], create=False) == {}
     vault.close()
+
+
+@contextmanager
+def reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody who looks at a file of keys and takes his time."""
+    monkeypatch.setattr("adapters.storage.sqlite.BUSY_MS", 50)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM keys").fetchone()
+        yield
+
+
+def test_who_reads_old_pages_is_told_and_wiping_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "vault.sqlite"
+    SqliteVault(path).close()
+    with reading(path, monkeypatch), closing(SqliteVault(path)) as vault:
+        key = vault.keys(["order-1"], create=True)["order-1"]
+        with pytest.raises(KeysHeld, match="a reader keeps old pages"):
+            vault.destroy(["order-1"])
+        assert vault.keys(["order-1"], create=True) == {}, "nobody gets it any more"
+        with pytest.raises(KeysHeld):
+            vault.wipe()
+    with closing(SqliteVault(path)) as vault:
+        vault.wipe()
+        assert not any(key in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_what_is_dropped_while_somebody_reads_the_keys_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vault.sqlite"
+    SqliteVault(path).close()
+    with reading(path, monkeypatch), closing(SqliteVault(path)) as vault:
+        spool = Spool(tmp_path / "spool.sqlite", vault)
+        first, second = spool.put(b"one"), spool.put(b"two")
+        spool.drop(first)
+        assert spool.drop_before(1 << 62) == 1
+        assert vault.keys([first, second], create=False) == {}
+        spool.close()
+        secret = new_secret(vault)
+        end_secrets(vault, secret)
+        assert key_of(vault, secret) is None
 
 
 def test_what_is_put_again_is_kept_once_and_by_whoever_puts_it(tmp_path: Path, spool: Spool) -> None:

@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from adapters.storage.checkpoints import Checkpoint, CheckpointFolder, Signer
+from adapters.storage.checkpoints import Checkpoint, CheckpointError, CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan, Unreadable
+from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
+from domain.privacy import ForgettingAsked
 from domain.proof import leaf_hash
 from runners.audit import Verified, Witness, verify
+from runners.erasures import Erasure, repeat
 from runners.lock import DataLock
+from runners.verify_export import Unusable, read_key
 from tests.audit_log import key_of, make_log, open_story
 from tests.integration.running import orderspine
 
@@ -305,13 +310,35 @@ def test_a_changed_or_missing_payload_is_found_with_its_order(data: Path) -> Non
     }
 
 
-def test_a_payload_whose_key_was_destroyed_may_be_missing(data: Path) -> None:
+def forget(data: Path, number: int, *, recorded: bool) -> None:
+    """Destroy an order's key, as a request on record does, or as somebody with all rights can."""
+    if recorded:
+        log = SqliteEventLog(data / "log.db")
+        asked = ForgettingAsked("ask-1", "customer", "asked by phone", "li.wei", "service", (key_of(number),))
+        with closing(log):
+            repeat(log, [Erasure(asked, 1)], 1)
     with closing(SqliteVault(data / "keys.db")) as vault:
-        vault.destroy([key_of(5)])
+        vault.destroy([key_of(number)])
+
+
+def test_a_payload_of_somebody_who_was_forgotten_may_be_missing(data: Path) -> None:
+    forget(data, 5, recorded=True)
     change(data, "DELETE FROM payloads WHERE stream = :stream", stream=key_of(5))
     found = check(data, open_blocks=True)
     assert found.ok
     assert found.forgotten > 1
+    assert not found.notes
+
+
+def test_keys_that_are_gone_without_a_request_hide_no_missing_payload(data: Path) -> None:
+    forget(data, 5, recorded=False)
+    found = check(data, open_blocks=True)
+    assert found.ok
+    assert f"in them: {key_of(5)}." in found.notes[0]
+    change(data, "DELETE FROM payloads WHERE stream = :stream", stream=key_of(5))
+    found = check(data)
+    assert {(problem.kind, problem.stream) for problem in found.problems} == {("payload", key_of(5))}
+    assert "does not say that anybody was forgotten" in found.problems[0].text
 
 
 def test_opening_finds_a_block_sealed_for_another(data: Path) -> None:
@@ -339,6 +366,58 @@ def test_a_forged_or_damaged_checkpoint_is_found(data: Path) -> None:
     file.write_bytes(b"{")
     (problem,) = check(data, sign=False).problems
     assert "damaged" in problem.text
+
+
+def test_a_key_of_a_kind_that_nobody_knows_is_told_like_a_damaged_one(data: Path) -> None:
+    key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAVUDQgAE" + "A" * 86 + "=="  # a curve that there is not
+    pem = f"-----BEGIN PUBLIC KEY-----\n{key[:64]}\n{key[64:]}\n-----END PUBLIC KEY-----\n"
+    (folder_of(data).path / "other.public.pem").write_text(pem)
+    (problem,) = check(data).problems
+    assert (problem.kind, "other.public.pem is damaged" in problem.text) == ("checkpoint", True)
+    with pytest.raises(Unusable, match="cannot be read"):
+        read_key(folder_of(data).path / "other.public.pem")
+    (data / "checkpoint_key.pem").write_text(pem)
+    with pytest.raises(CheckpointError, match="holds no readable key"):
+        Signer.open(data / "checkpoint_key.pem")
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_folder_that_cannot_be_written_is_compared_with_and_left_as_it_is(
+    data: Path, monkeypatch: pytest.MonkeyPatch, sign: bool
+) -> None:
+    folder = folder_of(data)
+    for file in folder.path.glob("*.[ln]*es"):  # an auditor took no leaves and no names along
+        file.unlink()
+    before = sorted(folder.path.iterdir())
+    monkeypatch.setattr("os.access", lambda place, _: place != folder.path)
+    monkeypatch.setattr(Path, "open", read_only(folder.path, Path.open))
+    change(data, "UPDATE events SET data = CAST(data || ' ' AS BLOB) WHERE position = 7")
+    mend_leaves(data, 7)
+    assert "checkpoint" in kinds(check(data, sign=sign))
+    change(data, "UPDATE events SET data = CAST(rtrim(data) AS BLOB) WHERE position = 7")
+    mend_leaves(data, 7)
+    found = check(data, sign=sign)
+    assert (found.ok, found.checkpoints, found.written) == (True, 1, "")
+    assert [note for note in found.notes if "cannot be written" in note] == found.notes
+    assert len(found.notes) == sign
+    assert sorted(folder.path.iterdir()) == before
+
+
+def read_only(folder: Path, opens: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(file: Path, mode: str = "r", **more: Any) -> Any:
+        if mode != "rb" and file.parent == folder:
+            raise PermissionError(file)
+        return opens(file, mode, **more)
+
+    return opened
+
+
+def test_a_mistyped_folder_of_checkpoints_is_refused_and_not_made(data: Path) -> None:
+    with DataLock(data):  # writes which build the directory is of
+        pass
+    mistyped = data.with_name("mistyped")
+    said = orderspine("audit", "verify", "--data", data, "--checkpoints", mistyped)
+    assert (said.code, f"there is no folder {mistyped}" in said.err, mistyped.exists()) == (2, True, False)
 
 
 def test_changed_kept_leaves_are_not_believed(data: Path) -> None:

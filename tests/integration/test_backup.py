@@ -1,8 +1,15 @@
 """A backup taken while the log is written is whole, and comes back as a new life of the same history."""
 
+import gzip
+import lzma
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from errno import ENOSPC
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +23,7 @@ from adapters.storage.sqlite_log import SqliteEventLog
 from adapters.storage.vault import SqliteVault
 from domain.ports import LogDamaged
 from runners.audit import Verified, verify
-from runners.backup import BackupError, Restored, make_backup
+from runners.backup import BackupError, Restored, make_backup, scrub_keys
 from runners.backup import restore as bring_back
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.cli import run
@@ -25,6 +32,7 @@ from runners.connections import load, save
 from runners.history import ERASED, history
 from runners.lock import DataLock
 from runners.pulling_store import Pulls
+from runners.sealer import seal_and_witness, sealing_of
 from runners.settings import Settings, load_settings
 from tests.audit_log import key_of, make_log, open_story
 
@@ -60,7 +68,7 @@ def test_a_backup_comes_back_event_for_event(data: Path, tmp_path: Path, name: s
     manifest = make_backup(settings_for(data), tmp_path / name, tmp_path / "elsewhere" / "keys")
     assert (manifest.head, manifest.root) == (before.head, before.root)
     restored = restore(tmp_path / name, tmp_path / "again", tmp_path / "elsewhere" / "keys")
-    assert restored.notes == []
+    assert ["no register of erasures" in note for note in restored.notes] == [True]
     assert restored.generation != manifest.generation
     after = checked(tmp_path / "again")
     assert after.ok
@@ -233,6 +241,58 @@ def test_what_is_no_backup_at_all_is_said_in_a_line(tmp_path: Path) -> None:
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("packed", [gzip.compress, lzma.compress])
+def test_half_of_a_compressed_backup_is_told_like_half_of_any_other(
+    data: Path, tmp_path: Path, packed: Callable[[bytes], bytes]
+) -> None:
+    make_backup(settings_for(data), tmp_path / "copy.tar", tmp_path / "copy.keys")
+    whole = packed((tmp_path / "copy.tar").read_bytes())
+    (tmp_path / "whole").write_bytes(whole)
+    restore(tmp_path / "whole", tmp_path / "first", None)
+    for content in (whole[:100], whole[: len(whole) // 2]):
+        (tmp_path / "half").write_bytes(content)
+        with pytest.raises(BackupError, match="half is no file that `orderspine backup` made, or damaged"):
+            restore(tmp_path / "half", tmp_path / "again", None)
+        with pytest.raises(BackupError, match="or damaged"):
+            scrub_keys(tmp_path / "half", [], rewrite=False)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.tar"])
+def test_a_backup_that_fails_leaves_no_keys_behind(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(path: Path) -> None:
+        if path.name == LOG_FILE:
+            raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runners.backup.sync", full)
+        with pytest.raises(OSError, match="No space"):
+            make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    make_backup(settings_for(data), tmp_path / name, tmp_path / "copy.keys")
+
+
+def test_what_a_killed_one_left_goes_with_the_next_of_the_same_place(data: Path, tmp_path: Path) -> None:
+    make = f"""
+import os, signal
+from pathlib import Path
+import runners.backup as backup
+from runners.settings import load_settings
+backup.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+place = Path({str(tmp_path)!r})
+backup.make_backup(load_settings(place / "data"), place / "copy", place / "k[e]ys")
+"""
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", make], check=False).returncode == -signal.SIGKILL
+        left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+        assert len(left) == 2, "of the copy and of the keys, and none of the time before"
+        (tmp_path / "k[e]ys").unlink(missing_ok=True)
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "k[e]ys")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data", "k[e]ys"]
+
+
 def test_a_log_with_missing_events_is_not_backed_up(data: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(data / LOG_FILE)) as db:
         db.execute("DELETE FROM events WHERE position = 5")
@@ -260,6 +320,47 @@ def test_the_checkpoints_of_the_old_life_still_hold_after_a_restore_on_the_spot(
         db.execute("UPDATE cell SET generation = 'made-up'")
         db.commit()
     assert {problem.kind for problem in checked(data).problems} == {"generation"}
+
+
+def test_a_restore_that_was_given_up_for_another_one_is_no_change_of_the_log(data: Path, tmp_path: Path) -> None:
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    data.rename(tmp_path / "broken")
+    restore(tmp_path / "copy", data, None)
+    data.rename(tmp_path / "without-keys")
+    restore(tmp_path / "copy", data, tmp_path / "copy.keys")
+    found = checked(data)
+    assert found.problems == []
+    assert found.notes == ["1 checkpoint(s) lie behind the point this log was restored to"]
+    data.rename(tmp_path / "second")
+    (tmp_path / "without-keys").rename(data)  # the log was set back to a life that had been given up
+    assert {problem.kind for problem in checked(data).problems} == {"generation"}
+
+
+def test_a_copy_that_is_tried_out_puts_nothing_into_the_witness(data: Path, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    witness.mkdir()
+    (data / "settings.json").write_text(f'{{"cell": "main", "witness": "{witness}", "seal_every_s": 60}}')
+    seal_and_witness(sealing_of(settings_for(data)), settings_for(data))
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    restored = restore(tmp_path / "copy", tmp_path / "tried", tmp_path / "copy.keys")
+    assert any(f"the witness {witness} does not follow from here" in note for note in restored.notes)
+    tried = settings_for(tmp_path / "tried")
+    assert (tried.witness, tried.seal_every_s) == ("", 60)
+    for story in open_story(tmp_path / "tried"):
+        story.tell(1, first=800)
+    assert seal_and_witness(sealing_of(tried), tried) is not None
+    found = verify(
+        partial(SqliteScan, data / LOG_FILE), "main", folder=CheckpointFolder(witness), signer=None, vault=None
+    )
+    assert (found.problems, found.checkpoints) == ([], 1)
+
+
+def test_a_copy_that_would_work_on_the_same_broker_says_so(data: Path, tmp_path: Path) -> None:
+    (data / "settings.json").write_text('{"cell": "main", "broker": "nats://me:secret@mail.example"}')
+    make_backup(settings_for(data), tmp_path / "copy", tmp_path / "copy.keys")
+    restored = restore(tmp_path / "copy", tmp_path / "tried", tmp_path / "copy.keys")
+    (note,) = (each for each in restored.notes if "broker of your own" in each)
+    assert "secret" not in note
 
 
 def test_postgresql_is_told_its_own_way(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from domain.ports import LogDamaged, Record
 from domain.views import RecordCheck
 from projections.base import at_of, observed_at_of
 from runners.bootstrap import LOG_FILE, READ_MODELS_FILE
+from runners.cli import run
 from runners.exporting.ocel import write_ocel_json, write_ocel_sqlite
 from runners.exporting.reading import ORDERS_AT_ONCE, PAGE_EVENTS, Span, Ticks, by_order, pages
 from runners.exporting.tables import names, write_table
@@ -569,6 +571,16 @@ def test_where_it_goes_wrong_nothing_is_left(traded: Files, tmp_path: Path) -> N
     with pytest.raises(FileExistsError):
         late.__exit__(None, None, None)
     assert (tmp_path / "late").read_text() == "somebody else's"
+
+
+def test_what_a_killed_export_left_is_in_no_later_ones_way(traded: Files, tmp_path: Path) -> None:
+    out = tmp_path / "o.json"
+    left = WholeFile(out).part
+    for name in (left.name, f"{left.name}.db"):  # a process in a container has the number of the one before
+        with closing(sqlite3.connect(tmp_path / name)) as db:
+            db.execute("CREATE TABLE event_map_type (half)")
+    assert run(["export", "ocel", "--out", str(out), "--data", str(traded.data)]) == 0
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_an_export_that_is_killed_leaves_no_file_of_that_name(traded: Files, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from adapters.storage.vault import SqliteVault
 from adapters.storage.witness import follow
 from adapters.web.metrics import Metrics
 from runners import verify_export
+from runners.cli import run
 from runners.gateway_line import Line
 from runners.gateway_watch import CellWatch
 from runners.lock import DataLock
@@ -314,6 +315,31 @@ def test_lost_or_changed_files_of_the_tree_are_noticed_or_made_anew(kept: Kept) 
         kept.sealing().seal()
     said = orderspine("audit", "verify", "--data", kept.data)
     assert "the file was changed" in said.out
+
+
+@pytest.mark.parametrize("version", ["²", "9" * 5_000])
+def test_a_changed_file_of_names_hides_no_change_of_the_log(kept: Kept, version: str) -> None:
+    (names,) = kept.checkpoints.glob("*.names")
+    lines = names.read_text().splitlines(keepends=True)
+    lines[6] = f"{version} {lines[6].partition(' ')[2]}"
+    names.write_text("".join(lines))
+    change(kept.data, "DELETE FROM events WHERE position = 7")
+    found = orderspine("audit", "verify", "--data", kept.data, "--json").json
+    assert {"gap", "changed"} <= {problem["kind"] for problem in found["problems"]}
+
+
+def test_a_proof_is_written_from_a_folder_that_is_there_and_may_be_read_only(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out, mistyped = tmp_path / "proof.json", tmp_path / "mistyped"
+    words = ["audit", "export", ORDER, "--data", str(kept.data), "--out", str(out), "--checkpoints"]
+    assert run([*words, str(mistyped)]) == 2
+    assert not mistyped.exists()
+    before = {file: file.read_bytes() for file in kept.checkpoints.iterdir() if file.name != "exported.txt"}
+    monkeypatch.setattr("os.access", lambda place, _: place != kept.checkpoints)
+    assert run([*words, str(kept.checkpoints)]) == 0
+    assert {file: file.read_bytes() for file in kept.checkpoints.iterdir() if file.name != "exported.txt"} == before
+    assert verdict(read_json(out), kept) == PROVED
 
 
 def test_cut_orders_are_named_by_what_was_kept_outside(kept: Kept) -> None:

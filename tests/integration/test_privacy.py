@@ -12,11 +12,18 @@ import pytest
 
 from adapters.storage.checkpoints import CheckpointFolder, Signer
 from adapters.storage.scan import SqliteScan
-from adapters.storage.vault import SqliteVault
+from adapters.storage.vault import KeysHeld, SqliteVault
 from domain.ids import BUYERS_KEY, PRIVACY_KEY, intake_key, kind_of
 from domain.mail import ChannelPayload
 from domain.order import DiscardQuarantined, OrderAmended, OrderNormalized, OrderQuarantined, OrderRefused, TimerSet
-from domain.privacy import ErasureDelayed, ForgettingAsked, ForgettingAwaited, PersonForgotten, PrivacyRefused
+from domain.privacy import (
+    ErasureDelayed,
+    ForgettingAsked,
+    ForgettingAwaited,
+    PersonForgotten,
+    PrivacyRefused,
+    RecordDisclosure,
+)
 from domain.talk import Comment
 from projections.order_document import VERSION
 from runners import erasures
@@ -430,6 +437,23 @@ async def test_keys_that_were_put_back_by_hand_are_destroyed_before_anybody_serv
     assert not any("A-1" in stream for stream in place.data_keys())
 
 
+def test_whoever_holds_old_bytes_of_keys_keeps_none_of_many_from_being_destroyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.storage.sqlite.BUSY_MS", 20)
+    names = tuple(f"order-taobao:s1:{number}" for number in range(2 * erasures.KEYS_AT_ONCE + 1))
+    asked = ForgettingAsked("ask-1", "customer", "asked by phone", "li.wei", "service", names)
+    with closing(SqliteVault(tmp_path / "keys.db")) as vault, closing(sqlite3.connect(tmp_path / "keys.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM keys").fetchone()
+        vault.keys(names, create=True)
+        with pytest.raises(KeysHeld):
+            erasures.destroy(vault, [asked])
+        assert vault.keys(names, create=False) == {}
+        reader.execute("ROLLBACK")
+        assert erasures.destroy(vault, [asked]) == 0
+
+
 async def test_copies_of_the_keys_are_told_and_cleaned(place: Cell, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     make_backup(place.settings, tmp_path / "copy", keys)
@@ -443,6 +467,40 @@ async def test_copies_of_the_keys_are_told_and_cleaned(place: Cell, tmp_path: Pa
     assert scrub_keys(keys, [], rewrite=False) == 0
     restored = restore(tmp_path / "copy", tmp_path / "again", keys, tmp_path / "data.checkpoints")
     assert any("other keys" in note for note in restored.notes)
+
+
+async def test_a_register_that_is_not_there_lets_no_copy_of_keys_pass_for_clean(place: Cell, tmp_path: Path) -> None:
+    keys, data = tmp_path / "keys", str(place.data)
+    make_backup(place.settings, tmp_path / "copy", keys)
+    await forgotten(place)
+    assert run(["privacy", "scrub", str(keys), "--erasures", str(tmp_path / "mistyped"), "--data", data]) == 2
+    register = erasures.register_of(tmp_path / "data.checkpoints", "main")
+    said = register.read_bytes()
+    register.unlink()
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 1
+    place.close()
+    check_store(place.settings)  # as `up` does first
+    assert register.read_bytes() == said
+    log = place.data / LOG_FILE
+    log.rename(tmp_path / "log.db")
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 1
+    register.unlink()
+    assert run(["privacy", "scrub", str(keys), "--data", data]) == 4, "nobody can tell who is forgotten"
+    (tmp_path / "log.db").rename(log)
+    place._open()
+
+
+async def test_the_register_of_a_restored_copy_tells_of_everybody(place: Cell, tmp_path: Path) -> None:
+    make_backup(place.settings, tmp_path / "old", tmp_path / "old.keys")
+    await forgotten(place)
+    make_backup(place.settings, tmp_path / "new", tmp_path / "new.keys")
+    register = erasures.register_of(tmp_path / "data.checkpoints", "main")
+    for copy, folder in (("new", "moved.checkpoints"), ("old", "older.checkpoints")):
+        restore(tmp_path / copy, tmp_path / f"from-{copy}", tmp_path / f"{copy}.keys", tmp_path / folder, register)
+        register = erasures.register_of(tmp_path / folder, "main")
+        assert [each.asked.who for each in erasures.registered(register)] == ["li.wei"]
+    with cell(tmp_path / "from-old") as after:
+        assert not any("A-1" in stream for stream in after.data_keys())
 
 
 def test_the_bytes_of_destroyed_keys_are_overwritten_in_the_file(tmp_path: Path) -> None:
@@ -473,6 +531,17 @@ def test_everything_that_is_held_of_him_is_given_out_and_nothing_of_others(place
     page = as_html(document, "t").decode()
     assert NAME in page
     assert "<script" not in as_html({"orders": {"<script>": "<script>"}}, "<script>").decode()
+
+
+def test_a_request_that_names_nothing_but_bytes_is_told_to_whom_they_name(place: Cell) -> None:
+    place.aside(b"nobody's order, but 13700000007 called")
+    found = place.person("13700000007")
+    assert not found.orders
+    told = RecordDisclosure("ask-1", asked="customer", reason="asked", asides=tuple(found.asides))
+    assert place.mail(PRIVACY_KEY, told).outcome == "accepted"
+    with closing(open_vault(place.settings)) as vault, closing(scan_of(place.settings)()) as scan:
+        document = held(place.log, scan, vault, found, "Asia/Shanghai")
+    assert [each["request"] for each in document["requests"]] == ["ask-1"]
 
 
 def test_whose_stream_is_whose(place: Cell) -> None:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -265,6 +266,24 @@ def test_the_state_is_shown_as_of_a_position_or_a_time(log: SqliteEventLog) -> N
 def test_times_of_people_are_local_and_a_date_means_its_end() -> None:
     assert read_moment("2026-02-09 22:03:04", ZONE) == read_moment("2026-02-09T14:03:04Z", ZONE)
     assert read_moment("2026-02-09", ZONE) == read_moment("2026-02-10 00:00:00", ZONE) - 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "begins"),
+    [
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00Z"),  # its clocks leap over midnight
+        ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00Z"),
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00Z"),  # and here they show it twice
+        ("Europe/Berlin", "2026-10-25", "2026-10-24T22:00:00Z"),
+    ],
+)
+def test_a_day_begins_with_its_first_moment_where_clocks_change_at_midnight(zone: str, day: str, begins: str) -> None:
+    found = read_moment(day, zone, begins=True)
+    assert found == read_moment(begins, zone)
+    eve = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+    assert read_moment(eve, zone) == found - 1
+    twice = [read_moment("2026-10-25 02:30", "Europe/Berlin", begins=begins) for begins in (True, False)]
+    assert twice[1] - twice[0] == 3_600_000, "a span has both"
 
 
 def test_a_key_may_be_given_in_short_if_it_is_plain(data: Path) -> None:

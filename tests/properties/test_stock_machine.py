@@ -10,7 +10,7 @@ from domain import reorder, shelf, stock
 from domain.catalogue import decode_event
 from domain.decider import DomainError, Event, fold
 from domain.ids import warehouse_key
-from domain.stock import DOCUMENTS_KEPT_MS, NONE, Ledger, from_snapshot, to_snapshot
+from domain.stock import DOCUMENTS_KEPT_MS, DOCUMENTS_LEAP_MS, NONE, Ledger, from_snapshot, to_snapshot
 from domain.time_units import DAY_MS
 from domain.warehouse import decide, evolve, warehouse
 from tests.spec import T0, Cell, replayed
@@ -87,8 +87,11 @@ class StockMachine(RuleBasedStateMachine):
         except DomainError:
             acts = False
         if acts:
+            gone_on_ms = self.now_ms - self.state.expired_ms
             kept = {name: seen for name, seen in self.documents.items() if self.now_ms - seen <= DOCUMENTS_KEPT_MS}
-            forgets = self.now_ms - self.state.expired_ms >= DAY_MS
+            if gone_on_ms > DOCUMENTS_LEAP_MS:
+                kept = dict.fromkeys(self.documents, self.now_ms)
+            forgets = gone_on_ms >= DAY_MS
             self.documents = {**(kept if forgets else self.documents), document: self.now_ms}
         return self.ask(command)
 

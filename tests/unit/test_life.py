@@ -12,6 +12,7 @@ from domain.approvals import ApprovalGiven, ApprovalRequested
 from domain.catalogue import TAGS, encode_event
 from domain.decider import Event
 from domain.envelope import By, Envelope, encode_envelope
+from domain.intake import IntakeQuarantined
 from domain.order import (
     EffectSucceeded,
     InterceptionResolved,
@@ -178,6 +179,14 @@ def test_bytes_are_shown_where_they_and_their_key_are_there() -> None:
     assert erased.payload == ERASED
     written.put(2, ORDER, OrderAmended(view("1"), "d2", "a", (), "ab" * 32))
     assert written.told(vault=written.vault, payloads=True).turns[1].caused[0].payload == GONE
+
+
+def test_a_message_that_stands_for_bytes_that_were_not_kept_is_no_digest() -> None:
+    written = Written()
+    written.put(1, "intake-cell:mail", IntakeQuarantined("warehouse-A: unreadable", "life-1", "{}", "warehouse-A"))
+    told = life(written.log, "intake-cell:mail", ZONE, vault=written.vault, payloads=True)
+    (node,) = told.turns[0].caused
+    assert (node.digest, node.payload, node.facts["payload"]) == ("", None, "life-1")
 
 
 class Page(HTMLParser):

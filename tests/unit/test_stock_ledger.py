@@ -11,6 +11,7 @@ from domain.shelf import CountStock, StockCounted
 from domain.stock import (
     DOCUMENT_MAX,
     DOCUMENTS_KEPT_MS,
+    DOCUMENTS_LEAP_MS,
     QUANTITY_MAX,
     SKU_MAX,
     AdjustStock,
@@ -163,7 +164,8 @@ def test_a_refusal_does_not_use_up_the_documents_number() -> None:
 
 @pytest.mark.parametrize(("age_ms", "known"), [(DOCUMENTS_KEPT_MS, True), (DOCUMENTS_KEPT_MS + 1, False)])
 def test_documents_are_remembered_for_400_days(age_ms: int, known: bool) -> None:
-    spec = ten().given(StockReceived("d-1", (("S1", 1),), T0 + age_ms))
+    later = range(T0, T0 + age_ms, DOCUMENTS_LEAP_MS)
+    spec = ten().given(*(StockReceived(f"d-{at_ms}", (("S1", 1),), at_ms) for at_ms in (*later, T0 + age_ms)))
     assert ("d-0" in spec.state.documents) == known
 
 
@@ -171,6 +173,14 @@ def test_a_document_of_a_clock_that_was_wrong_is_remembered_as_long_as_others() 
     wrong_ms = T0 - 2 * DOCUMENTS_KEPT_MS
     spec = ten().given(StockReceived("d-1", (("S1", 1),), wrong_ms), StockReceived("d-2", (("S1", 1),), T0 + DAY_MS))
     spec.when(ReceiveStock("d-1", (("S1", 1),))).then_nothing()
+
+
+def test_a_clock_that_is_far_ahead_makes_no_document_older() -> None:
+    ahead_ms = T0 + 2 * DOCUMENTS_KEPT_MS
+    wrong = (StockReceived(f"d-{day}", (("S1", 1),), ahead_ms + day * DAY_MS) for day in range(1, 4))
+    spec = ten().given(*wrong)
+    spec.when(ReceiveStock("d-0", (("S1", 1),))).then_nothing()
+    spec.given(StockReceived("d-4", (("S1", 1),), T0 + DAY_MS)).when(ReceiveStock("d-4", (("S1", 1),))).then_nothing()
 
 
 def test_old_documents_are_looked_for_once_a_day_only() -> None:
