@@ -12,6 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from unittest.mock import patch
 
 import psutil
 import structlog
@@ -65,10 +66,10 @@ class _Stream(io.TextIOWrapper):
 
 
 def orderspine(*words: object) -> Said:
-    """Run a command line in this process."""
+    """Run a command line in this process, without making way for others: what tests start later would do so, too."""
     out, err = _Stream(), _Stream()
     try:
-        with redirect_stdout(out), redirect_stderr(err):
+        with redirect_stdout(out), redirect_stderr(err), patch.object(os, "setpriority"):
             try:
                 code = run([str(word) for word in words])
             except SystemExit as end:
