@@ -164,6 +164,13 @@ def check_settings(settings: Settings) -> None:
     Raises:
         BadSetting, ChannelSetupError: one does not.
     """
+    try:
+        str(settings.path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise BadSetting(
+            f"the data directory's name, {str(settings.path.resolve())!r}, is no UTF-8: give it another name, or (if "
+            "it looks right elsewhere) set LC_ALL=C.UTF-8"
+        ) from None
     for name in ("batch_messages", "mail_bytes_max", "mail_span_s", "events_bytes_max", "actors_max"):
         if getattr(settings, name) < 1:
             raise BadSetting(f"{name} {getattr(settings, name)}: a number above 0 is needed")

@@ -96,7 +96,7 @@ class EmbeddedServer:
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
         config = self.directory / "nats-server.conf"
-        write_secret(config, self._config(passwords).encode())
+        write_secret(config, self._config(passwords))
         self._child = child = _Child(
             [str(find_binary()), "-c", str(config)],
             lock=self.directory / "server.lock",
@@ -132,12 +132,12 @@ class EmbeddedServer:
             return
         config = self.directory / "nats-server.conf"
         passwords = self._passwords()
-        write_secret(config, self._config(passwords).encode())
+        write_secret(config, self._config(passwords))
         try:
             await self._take_over(Address(f"nats://{HOST}:{self.port}", SYSTEM_USER, passwords[SYSTEM_USER]))
         except BrokerError:
             self._accounts = before
-            write_secret(config, self._config(passwords).encode())
+            write_secret(config, self._config(passwords))
             raise
         log.info("broker.accounts", subscribers=len(accounts))
 
@@ -203,7 +203,7 @@ class EmbeddedServer:
             if folder.name not in self._accounts:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _config(self, passwords: dict[str, str]) -> str:
+    def _config(self, passwords: dict[str, str]) -> bytes:
         def users(name: str) -> list[dict[str, str]]:
             return [{"user": name, "password": passwords[name]}]
 
@@ -212,8 +212,8 @@ class EmbeddedServer:
             "SYS": {"users": users(SYSTEM_USER)},
             **self._accounts,
         }
-        # The server's configuration language reads JSON.
-        return json.dumps(
+        # The server's configuration language reads JSON, but no `\u`: a path stands in it as the system has it.
+        text = json.dumps(
             {
                 "server_name": "orderspine",
                 "listen": f"{HOST}:{self.port or -1}",
@@ -234,7 +234,9 @@ class EmbeddedServer:
                 "accounts": accounts,
             },
             indent=2,
+            ensure_ascii=False,
         )
+        return os.fsencode(text)
 
     async def _announced_port(self, child: "_Child") -> int:
         """Return the port the server chose; it writes it down once it listens."""

@@ -111,6 +111,17 @@ async def test_the_server_is_of_our_session_so_that_priorities_count_between_it_
     assert os.getsid(nats_server.pid) == os.getsid(0)
 
 
+@pytest.mark.parametrize("name", ["一号店", 'tool\'s "shop" \\ $x', os.fsdecode(b"\xca\xd0")])
+async def test_the_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    server = EmbeddedServer(tmp_path / name)
+    try:
+        await server.start()
+        await server.reload({})
+    finally:
+        await server.stop()
+    assert (tmp_path / name / "store").is_dir()
+
+
 async def test_a_second_server_never_shares_a_directory(nats_server: EmbeddedServer, nc: Connection) -> None:
     second = EmbeddedServer(nats_server.directory)
     with pytest.raises(BrokerStartFailed):

@@ -165,6 +165,11 @@ def test_a_setting_that_means_nothing_is_refused_and_not_kept(
     assert not (tmp_path / "settings.json").exists()
 
 
+def test_a_directory_whose_name_is_no_utf_8_is_refused_before_its_parts_die_of_it(tmp_path: Path) -> None:
+    said = orderspine("up", "--data", tmp_path / os.fsdecode("分店".encode("gb18030")))
+    assert (said.code, "is no UTF-8: give it another name" in said.err) == (2, True), said.err
+
+
 def test_it_says_that_it_runs_only_when_a_worker_has_taken_over(tmp_path: Path) -> None:
     with Running(tmp_path / "data") as running:
         assert running.said.index(" starts on ") < running.said.index(" runs on ")
