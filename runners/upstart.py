@@ -342,7 +342,9 @@ class Broker:
                     wait_s = min(2 * wait_s, 15.0)
                     await asyncio.sleep(wait_s)
                 else:
-                    address.write(self._settings.path / ADDRESS_FILE)
+                    # What it says has not changed, unless somebody took the broker's files away meanwhile.
+                    with contextlib.suppress(OSError):
+                        address.write(self._settings.path / ADDRESS_FILE)
                     break
 
 

@@ -86,9 +86,23 @@ class EmbeddedServer:
         """Start the server and wait until it serves JetStream.
 
         Raises:
-            BrokerStartFailed: it ended, or did not serve in time; the text holds the end of its log.
+            BrokerStartFailed: it ended, or did not serve in time (the text holds the end of its log), or its files
+                cannot be written.
         """
         assert self.pid is None, "the server runs already"
+        try:
+            address = await self._start(timeout_s)
+            address.write(self.address_file)
+        except OSError as error:
+            await self.stop()
+            raise BrokerStartFailed(f"{self.directory} cannot be used: {error.strerror}") from error
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("broker.started", pid=self.pid, port=self.port)
+        return address
+
+    async def _start(self, timeout_s: float) -> Address:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.port = self.port or self._earlier_port()
         passwords = self._passwords()
@@ -110,13 +124,7 @@ class EmbeddedServer:
                 address = Address(f"nats://{HOST}:{self.port}", USER, passwords[USER])
                 await self._serving(child, address)
         except TimeoutError:
-            await self.stop()
             raise BrokerStartFailed(f"nats-server does not serve after {timeout_s:g} s: {self._log_tail()}") from None
-        except BaseException:
-            await self.stop()
-            raise
-        address.write(self.address_file)
-        log.info("broker.started", pid=child.pid, port=self.port)
         return address
 
     async def reload(self, accounts: Mapping[str, Any]) -> None:
