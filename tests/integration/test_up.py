@@ -148,6 +148,7 @@ def test_another_choice_than_the_first_is_refused_with_what_to_do(tmp_path: Path
     ("name", "value", "sentence"),
     [
         ("ZONE", "Mars/Olympus", "no time zone is called 'Mars/Olympus'"),
+        ("CELL", "c" * 53, "53 characters; use 52 at most"),
         ("BATCH_MESSAGES", "0", "batch_messages 0: a number above 0"),
         ("CHANNELS", "no.such.channel", "'no.such.channel' cannot be imported"),
         ("BROKER", "somewhere", "nats://user:password@host:4222"),
