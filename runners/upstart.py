@@ -396,7 +396,9 @@ async def run(settings: Settings, *, simulate: bool) -> int:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask, number)
+        # `nohup orderspine up &` has it ignored: that must last when the terminal is closed.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, ask, number)
 
     with StatusLine() as line:
         broker = Broker(settings, line)
