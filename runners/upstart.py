@@ -116,7 +116,7 @@ def prepared(
         if settings.broker != "embedded":
             asyncio.run(check_broker(settings))
         # Only now: a mistyped address must not become what the directory was begun with.
-        write_settings(settings)
+        write_settings(settings, witness=witness)
         yield settings
 
 
@@ -140,17 +140,19 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
     return settings
 
 
-def write_settings(settings: Settings) -> None:
-    """Write the essential settings down, as far as they are not yet."""
+def write_settings(settings: Settings, witness: str | None = None) -> None:
+    """Write the essential settings down, as far as they are not yet, and the witness that was named now."""
     file = settings.path / FILE
     known = _known(file)
-    missing = {name: getattr(settings, name) for name in KEPT if name not in known}
-    if missing:
+    new = {name: getattr(settings, name) for name in KEPT if name not in known}
+    if witness is not None and known.get("witness") != witness:
+        new["witness"] = witness
+    if new:
         fresh = file.with_name(f".{FILE}.{os.getpid()}")
         # The address of a store or broker may hold a password.
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode({**known, **missing}), indent=2) + b"\n")
+            stream.write(msgspec.json.format(msgspec.json.encode({**known, **new}), indent=2) + b"\n")
         fresh.replace(file)
 
 

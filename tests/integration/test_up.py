@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from runners.upstart import Conflicting, agreed_settings, write_settings
+from runners.upstart import Conflicting, agreed_settings, prepared, write_settings
 from tests.integration.running import PARTS, Running, Said, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -158,6 +158,12 @@ def test_another_choice_than_the_first_is_refused_with_what_to_do(tmp_path: Path
     assert agreed_settings(tmp_path, {"clock": None, "store": None, "broker": None}).clock == "mail"
     with pytest.raises(Conflicting, match="begun with clock=mail, and now clock=real"):
         agreed_settings(tmp_path, {"clock": "real", "store": None, "broker": None})
+
+
+def test_a_witness_that_was_named_once_is_followed_at_every_start(tmp_path: Path) -> None:
+    for named, followed in (("/mnt/one", "/mnt/one"), (None, "/mnt/one"), ("/mnt/two", "/mnt/two"), (None, "/mnt/two")):
+        with prepared(tmp_path, clock=None, store=None, broker=None, witness=named) as settings:
+            assert settings.witness == followed
 
 
 @pytest.mark.parametrize(
