@@ -1,6 +1,7 @@
 """The command `orderspine`: registers the verbs; each family is a file in `runners/commands`, imported when used."""
 
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -254,6 +255,7 @@ def _module(verb: Verb) -> str:
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line and exit."""
     _open_closed_streams()
+    _take_every_letter()
     look_rarely()
     sys.exit(run(list(sys.argv[1:] if tokens is None else tokens)))
 
@@ -296,6 +298,12 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for all its life
+
+
+def _take_every_letter() -> None:
+    """Show by its number what a terminal of another encoding (GBK, Latin-1) has no letter for."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _end(tokens: list[str], code: Exit, sentence: str) -> Exit:

@@ -43,7 +43,7 @@ def files_under(paths: Sequence[Path]) -> Found:
     are not followed (they may lead in a circle), and what is no file is not read (a pipe would never end).
 
     Raises:
-        FileNotFoundError: a path does not exist.
+        FileNotFoundError: a path does not exist, or is no file; in words.
     """
     found = Found([], [], [])
     for path in paths:
@@ -52,8 +52,10 @@ def files_under(paths: Sequence[Path]) -> Found:
                 found.taken.append(path)
             elif path.is_dir():
                 _look_through(path, found)
+            elif path.exists():
+                raise FileNotFoundError(f"{name_of(path)} is a pipe or a device: write what it gives to a file first")
             else:
-                raise FileNotFoundError(name_of(path))
+                raise FileNotFoundError(f"{name_of(path)}: no such file or folder")
         except PermissionError as error:
             found.unread.append((path, _why(error)))
     return found._replace(taken=list(dict.fromkeys(found.taken)))

@@ -102,8 +102,11 @@ class DataLock:
                     raise DataInUse(_in_use(self._data)) from None
                 time.sleep(0.05)
         holder = Holder(os.getpid(), time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, msgspec.json.encode(holder), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, msgspec.json.encode(holder), 0)
+        except OSError as error:
+            raise DataUnreadable(f"{self._data / LOCK_FILE} cannot be written: {error.strerror}") from error
 
     def _write_build(self) -> None:
         fresh = self._data / f".{BUILD_FILE}.{os.getpid()}"

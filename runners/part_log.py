@@ -82,6 +82,8 @@ class PartLog:
         self._file.close()
 
     def _write(self, line: bytes) -> None:
+        if self._file.closed:  # turned over, and the next one could not be opened
+            self._file = self.path.open("ab", buffering=0)
         self._file.write(line)
         if self._file.tell() < FILE_BYTES_MAX:
             return

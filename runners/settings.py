@@ -13,6 +13,8 @@ PREFIX = "ORDERSPINE_"
 PORT_MAX = 65_535
 SNAPSHOT_EVERY_MIN = 100
 BATCH_MESSAGES = 1_000
+CELL_CHARS_MAX = 52
+"""With what is put behind it, a cell's name is one of a bucket, of 64 characters at most, or of a schema."""
 
 
 class BadSetting(ValueError):
@@ -25,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     """Data directory: log, keys, read models, broker. One cell lives in it."""
     cell: str = "main"
-    """Name of the cell: letters, digits, `_`."""
+    """Name of the cell: letters, digits, `_`; 52 characters at most."""
     store: str = "sqlite"
     """`sqlite`, or a PostgreSQL address (`postgresql://…`): a schema each for log, keys and read models."""
     broker: str = "embedded"
@@ -108,6 +110,8 @@ def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
         raise BadSetting(f"{file} or {PREFIX}…: {error}") from error
     if not settings.cell.replace("_", "").isalnum() or not settings.cell.isascii():
         raise BadSetting(f"cell {settings.cell!r}: use letters, digits and _ only")
+    if len(settings.cell) > CELL_CHARS_MAX:
+        raise BadSetting(f"cell {settings.cell!r}: {len(settings.cell)} characters; use {CELL_CHARS_MAX} at most")
     try:
         zone_of(settings.zone)
     except ValueError as error:

@@ -1,6 +1,10 @@
 """The line that shows how a run goes: live on a terminal, once in ten seconds elsewhere; remarks go above it."""
 
+import contextlib
+import errno
+import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -13,7 +17,10 @@ PLAIN_S = 10.0
 
 
 class StatusLine:
-    """Shows remarks and how things stand, on stderr. A context manager."""
+    """Shows remarks and how things stand, on stderr. A context manager.
+
+    What stderr meets ends nothing: who listens may go (a closed terminal, `… 2>&1 | head`), its disk may be full.
+    """
 
     def __init__(self) -> None:
         """Look whether there is a terminal."""
@@ -29,21 +36,24 @@ class StatusLine:
             from rich.live import Live  # noqa: PLC0415
 
             self._live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True)
-            self._live.start()
+            with _unheard():
+                self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the last line standing."""
         if self._live is not None:
-            self._live.stop()
+            with _unheard():
+                self._live.stop()
 
     def note(self, text: str) -> None:
         """Show a remark that stays."""
-        if self._live is not None:
-            self._live.console.print(text, markup=False)
-        else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+        with _unheard():
+            if self._live is not None:
+                self._live.console.print(text, markup=False)
+            else:
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
 
     def show(self, vitals: "Vitals", events_per_s: float) -> None:
         """Show how things stand."""
@@ -51,9 +61,21 @@ class StatusLine:
         if self._live is not None:
             from rich.text import Text  # noqa: PLC0415
 
-            self._live.update(Text(text), refresh=True)
+            with _unheard():
+                self._live.update(Text(text), refresh=True)
         else:
             self.note(text)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Leave out what cannot be shown now; once nobody listens any more, let all of it go nowhere."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.EPIPE, errno.EIO}:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def line_of(vitals: "Vitals", events_per_s: float) -> str:

@@ -109,7 +109,11 @@ class Keeper:
         quick_deaths = 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._live()
+            try:
+                code = await self._live()
+                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            except OSError as error:  # the system has no process, memory or descriptor to spare for a while
+                code, how = -1, f"could not be started ({error.strerror})"
             if self._stopping.is_set():
                 return
             if code == 0 and not self.part.restart:
@@ -118,12 +122,16 @@ class Keeper:
             quick_deaths = quick_deaths + 1 if time.monotonic() - began < QUICK_S else 0
             self.restarts += 1
             wait_s = delay_s(quick_deaths)
-            self._say_why(code, quick_deaths, wait_s)
+            self._say_why(how, quick_deaths, wait_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
     async def _live(self) -> int:
-        """Start the part, keep what it says, and return how it ended."""
+        """Start the part, keep what it says, and return how it ended.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         reading, writing = os.pipe()
         part = self.part
         self._log.forget()
@@ -140,6 +148,9 @@ class Keeper:
                 # its own for that: Linux shares the processor among sessions first, and `nice` counts inside of each.
                 process_group=0,
             )
+        except BaseException:
+            os.close(writing)
+            raise
         finally:
             os.close(reading)
         self._process = process
@@ -157,8 +168,7 @@ class Keeper:
             os.close(writing)
             self._pids.note(part.name, None)
 
-    def _say_why(self, code: int, quick_deaths: int, wait_s: float) -> None:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    def _say_why(self, how: str, quick_deaths: int, wait_s: float) -> None:
         words = f" ({self._log.last_words})" if self._log.last_words else ""
         if quick_deaths < QUICK_DEATHS_MAX:
             self._show(f"{self.part.name} {how}{words}; it is started again")

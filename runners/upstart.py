@@ -117,7 +117,7 @@ def prepared(
         if settings.broker != "embedded":
             asyncio.run(check_broker(settings))
         # Only now: a mistyped address must not become what the directory was begun with.
-        write_settings(settings)
+        write_settings(settings, witness=witness)
         yield settings
 
 
@@ -141,17 +141,19 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
     return settings
 
 
-def write_settings(settings: Settings) -> None:
-    """Write the essential settings down, as far as they are not yet."""
+def write_settings(settings: Settings, witness: str | None = None) -> None:
+    """Write the essential settings down, as far as they are not yet, and the witness that was named now."""
     file = settings.path / FILE
     known = _known(file)
-    missing = {name: getattr(settings, name) for name in KEPT if name not in known}
-    if missing:
+    new = {name: getattr(settings, name) for name in KEPT if name not in known}
+    if witness is not None and known.get("witness") != witness:
+        new["witness"] = witness
+    if new:
         fresh = file.with_name(f".{FILE}.{os.getpid()}")
         # The address of a store or broker may hold a password.
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode({**known, **missing}), indent=2) + b"\n")
+            stream.write(msgspec.json.format(msgspec.json.encode({**known, **new}), indent=2) + b"\n")
         fresh.replace(file)
 
 
@@ -165,6 +167,13 @@ def check_settings(settings: Settings) -> None:
     Raises:
         BadSetting, ChannelSetupError: one does not.
     """
+    try:
+        str(settings.path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise BadSetting(
+            f"the data directory's name, {str(settings.path.resolve())!r}, is no UTF-8: give it another name, or (if "
+            "it looks right elsewhere) set LC_ALL=C.UTF-8"
+        ) from None
     for name in ("batch_messages", "mail_bytes_max", "mail_span_s", "events_bytes_max", "actors_max"):
         if getattr(settings, name) < 1:
             raise BadSetting(f"{name} {getattr(settings, name)}: a number above 0 is needed")
@@ -339,7 +348,9 @@ class Broker:
                     wait_s = min(2 * wait_s, 15.0)
                     await asyncio.sleep(wait_s)
                 else:
-                    address.write(self._settings.path / ADDRESS_FILE)
+                    # What it says has not changed, unless somebody took the broker's files away meanwhile.
+                    with contextlib.suppress(OSError):
+                        address.write(self._settings.path / ADDRESS_FILE)
                     break
 
 
@@ -391,7 +402,9 @@ async def run(settings: Settings, *, simulate: bool) -> int:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask, number)
+        # `nohup orderspine up &` has it ignored: that must last when the terminal is closed.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, ask, number)
 
     with StatusLine() as line:
         broker = Broker(settings, line)

@@ -86,9 +86,23 @@ class EmbeddedServer:
         """Start the server and wait until it serves JetStream.
 
         Raises:
-            BrokerStartFailed: it ended, or did not serve in time; the text holds the end of its log.
+            BrokerStartFailed: it ended, or did not serve in time (the text holds the end of its log), or its files
+                cannot be written.
         """
         assert self.pid is None, "the server runs already"
+        try:
+            address = await self._start(timeout_s)
+            address.write(self.address_file)
+        except OSError as error:
+            await self.stop()
+            raise BrokerStartFailed(f"{self.directory} cannot be used: {error.strerror}") from error
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("broker.started", pid=self.pid, port=self.port)
+        return address
+
+    async def _start(self, timeout_s: float) -> Address:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.port = self.port or self._earlier_port()
         passwords = self._passwords()
@@ -96,7 +110,7 @@ class EmbeddedServer:
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
         config = self.directory / "nats-server.conf"
-        write_secret(config, self._config(passwords).encode())
+        write_secret(config, self._config(passwords))
         self._child = child = _Child(
             [str(find_binary()), "-c", str(config)],
             lock=self.directory / "server.lock",
@@ -110,13 +124,7 @@ class EmbeddedServer:
                 address = Address(f"nats://{HOST}:{self.port}", USER, passwords[USER])
                 await self._serving(child, address)
         except TimeoutError:
-            await self.stop()
             raise BrokerStartFailed(f"nats-server does not serve after {timeout_s:g} s: {self._log_tail()}") from None
-        except BaseException:
-            await self.stop()
-            raise
-        address.write(self.address_file)
-        log.info("broker.started", pid=child.pid, port=self.port)
         return address
 
     async def reload(self, accounts: Mapping[str, Any]) -> None:
@@ -132,12 +140,12 @@ class EmbeddedServer:
             return
         config = self.directory / "nats-server.conf"
         passwords = self._passwords()
-        write_secret(config, self._config(passwords).encode())
+        write_secret(config, self._config(passwords))
         try:
             await self._take_over(Address(f"nats://{HOST}:{self.port}", SYSTEM_USER, passwords[SYSTEM_USER]))
         except BrokerError:
             self._accounts = before
-            write_secret(config, self._config(passwords).encode())
+            write_secret(config, self._config(passwords))
             raise
         log.info("broker.accounts", subscribers=len(accounts))
 
@@ -203,7 +211,7 @@ class EmbeddedServer:
             if folder.name not in self._accounts:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _config(self, passwords: dict[str, str]) -> str:
+    def _config(self, passwords: dict[str, str]) -> bytes:
         def users(name: str) -> list[dict[str, str]]:
             return [{"user": name, "password": passwords[name]}]
 
@@ -212,8 +220,8 @@ class EmbeddedServer:
             "SYS": {"users": users(SYSTEM_USER)},
             **self._accounts,
         }
-        # The server's configuration language reads JSON.
-        return json.dumps(
+        # The server's configuration language reads JSON, but no `\u`: a path stands in it as the system has it.
+        text = json.dumps(
             {
                 "server_name": "orderspine",
                 "listen": f"{HOST}:{self.port or -1}",
@@ -234,7 +242,9 @@ class EmbeddedServer:
                 "accounts": accounts,
             },
             indent=2,
+            ensure_ascii=False,
         )
+        return os.fsencode(text)
 
     async def _announced_port(self, child: "_Child") -> int:
         """Return the port the server chose; it writes it down once it listens."""

@@ -38,7 +38,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropTable
 
 KEYS_AT_ONCE = 500
@@ -48,6 +48,7 @@ BUSY_MS = 10_000
 """How long a SQLite connection waits for another writer."""
 EQUAL = frozenset({"key", "state", "fulfilment", "channel", "shop", "order_no", "native_status"})
 """Columns of orders that `orders` filters by, as they are."""
+_SQLITE = "sqlite:///"
 
 
 _key: ColumnClause[str] = column("key")
@@ -153,7 +154,9 @@ class ReadModels:
     def __init__(self, url: str, schema: str | None = None, *, scratch: bool = False) -> None:
         """Connect to `url`; on PostgreSQL all tables live in `schema`, made if absent. `scratch`: see `Place`."""
         self.place = Place(url, schema, scratch)
-        address = make_url(url)
+        # A file's name is taken as it stands: `?` begins no options in it.
+        file = url.removeprefix(_SQLITE)
+        address = make_url(url) if file == url else URL.create("sqlite", database=file)
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername="postgresql+psycopg")
         self._sqlite = address.get_backend_name() == "sqlite"

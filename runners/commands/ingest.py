@@ -74,7 +74,7 @@ def ingest(
     try:
         found = files_under(paths)
     except FileNotFoundError as error:
-        raise Failure(Exit.USAGE, f"{error}: no such file or folder") from None
+        raise Failure(Exit.USAGE, str(error)) from None
     tally = Tally(files=len(found.taken), skipped=[name_of(file.name) for file in found.passed])
     began = time.monotonic()
     # What was answered before a Ctrl-C is told all the same.

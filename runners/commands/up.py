@@ -24,7 +24,10 @@ def up(
     simulate: Annotated[bool, Parameter(negative="", help="Feed it with a few simulated sales channels.")] = False,
     witness: Annotated[
         Path | None,
-        Parameter(help="Folder out of this machine's reach (a mounted share) that signed checkpoints are copied to."),
+        Parameter(
+            help="Folder out of this machine's reach (a mounted share) that signed checkpoints are copied to, from now "
+            "on at every start."
+        ),
     ] = None,
     new_keys: Annotated[
         bool,

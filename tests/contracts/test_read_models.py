@@ -31,6 +31,15 @@ class TestReadModelsOnSqlite(ReadModelsContract):
         made.close()
 
 
+def test_the_file_of_the_read_models_may_have_any_name(tmp_path: Path) -> None:
+    file = tmp_path / "50% off? a=b#1" / "read_models.db"
+    file.parent.mkdir()
+    with closing(ReadModels(f"sqlite:///{file}")) as models:
+        models.positions()
+    assert file.exists()
+    assert list(tmp_path.iterdir()) == [file.parent]
+
+
 class TestReadModelsOnPostgres(ReadModelsContract):
     @pytest.fixture
     def read_models(self, postgres_dsn: str, postgres_schema: str) -> Iterator[ReadModels]:

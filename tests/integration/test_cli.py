@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import sqlite3
@@ -279,6 +280,30 @@ def test_who_reads_no_further_has_made_no_mistake() -> None:
             assert process.stderr is not None
             process.stdout.close()
             assert (process.stderr.read(), process.wait(60.0)) == (b"", 0), words
+
+
+def test_a_terminal_without_some_letters_shows_the_others() -> None:
+    """What was done must not look undone because its answer has a letter that the terminal's encoding lacks."""
+    for encoding in ("ascii", "gbk", "latin-1"):
+        said = subprocess.run(
+            [COMMAND, "statements", "formats"],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            check=False,
+        )
+        assert (said.returncode, said.stderr, b"wechat" in said.stdout) == (0, b"", True), encoding
+
+
+def test_ctrl_c_is_heard_while_the_command_is_still_being_loaded(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt\n")
+    said = subprocess.run(
+        [sys.executable, "-m", "runners.entry", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        check=False,
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (130, "", "orderspine: interrupted\n")
 
 
 @pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])

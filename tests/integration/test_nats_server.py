@@ -1,6 +1,7 @@
 """The server that comes along: only ours, only on loopback, never two on one directory, and it dies with us."""
 
 import asyncio
+import errno
 import os
 import signal
 import stat
@@ -13,6 +14,8 @@ import msgspec
 import psutil
 import pytest
 
+from adapters.nats import address as address_module
+from adapters.nats import server as server_module
 from adapters.nats.accounts import Member, accounts
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
@@ -109,6 +112,39 @@ async def test_the_server_is_of_our_session_so_that_priorities_count_between_it_
 ) -> None:
     assert nats_server.pid is not None
     assert os.getsid(nats_server.pid) == os.getsid(0)
+
+
+@pytest.mark.parametrize("name", ["一号店", 'tool\'s "shop" \\ $x', os.fsdecode(b"\xca\xd0")])
+async def test_the_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    server = EmbeddedServer(tmp_path / name)
+    try:
+        await server.start()
+        await server.reload({})
+    finally:
+        await server.stop()
+    assert (tmp_path / name / "store").is_dir()
+
+
+@pytest.mark.parametrize("name", ["nats-server.conf", "broker.json"])
+async def test_a_full_disk_keeps_it_from_starting_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    server = EmbeddedServer(tmp_path)
+    with monkeypatch.context() as full:
+        write = address_module.write_secret
+
+        def write_secret(path: Path, content: bytes) -> None:
+            if path.name == name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(path, content)
+
+        full.setattr(address_module, "write_secret", write_secret)
+        full.setattr(server_module, "write_secret", write_secret)
+        with pytest.raises(BrokerStartFailed, match="cannot be used: No space left on device"):
+            await server.start()
+    assert server.pid is None
+    await server.start()
+    await server.stop()
 
 
 async def test_a_second_server_never_shares_a_directory(nats_server: EmbeddedServer, nc: Connection) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from runners.upstart import Conflicting, agreed_settings, write_settings
+from runners.upstart import Conflicting, agreed_settings, prepared, write_settings
 from tests.integration.running import PARTS, Running, Said, orderspine, until
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -111,6 +111,22 @@ def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> No
         assert running.process.wait(15.0) == 0
 
 
+def test_a_closed_terminal_stops_it_unless_it_was_started_to_outlive_it(tmp_path: Path) -> None:
+    with Running(tmp_path / "data") as running:
+        running.process.send_signal(signal.SIGHUP)
+        assert running.process.wait(15.0) == 0
+        assert running.said.rstrip().endswith("stopped")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        with Running(tmp_path / "data") as running:
+            running.process.send_signal(signal.SIGHUP)
+            assert running.run("stock", "receive", "SKU-1=7", "--document", "D").code == 0
+            assert running.process.poll() is None
+            assert "stopping" not in running.said
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
     with Running(tmp_path / "data") as running:
         until(lambda: set(running.parts()) == set(PARTS), 20.0)
@@ -144,10 +160,17 @@ def test_another_choice_than_the_first_is_refused_with_what_to_do(tmp_path: Path
         agreed_settings(tmp_path, {"clock": "real", "store": None, "broker": None})
 
 
+def test_a_witness_that_was_named_once_is_followed_at_every_start(tmp_path: Path) -> None:
+    for named, followed in (("/mnt/one", "/mnt/one"), (None, "/mnt/one"), ("/mnt/two", "/mnt/two"), (None, "/mnt/two")):
+        with prepared(tmp_path, clock=None, store=None, broker=None, witness=named) as settings:
+            assert settings.witness == followed
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         ("ZONE", "Mars/Olympus", "no time zone is called 'Mars/Olympus'"),
+        ("CELL", "c" * 53, "53 characters; use 52 at most"),
         ("BATCH_MESSAGES", "0", "batch_messages 0: a number above 0"),
         ("CHANNELS", "no.such.channel", "'no.such.channel' cannot be imported"),
         ("BROKER", "somewhere", "nats://user:password@host:4222"),
@@ -163,6 +186,11 @@ def test_a_setting_that_means_nothing_is_refused_and_not_kept(
     assert sentence in said.err
     assert "Traceback" not in said.err
     assert not (tmp_path / "settings.json").exists()
+
+
+def test_a_directory_whose_name_is_no_utf_8_is_refused_before_its_parts_die_of_it(tmp_path: Path) -> None:
+    said = orderspine("up", "--data", tmp_path / os.fsdecode("分店".encode("gb18030")))
+    assert (said.code, "is no UTF-8: give it another name" in said.err) == (2, True), said.err
 
 
 def test_it_says_that_it_runs_only_when_a_worker_has_taken_over(tmp_path: Path) -> None:

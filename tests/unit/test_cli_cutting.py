@@ -227,6 +227,15 @@ def test_what_may_not_be_looked_into_is_told_and_keeps_nothing_else_out(
     ]
 
 
+def test_what_is_named_and_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    """A pipe, as in `cat orders.json | orderspine ingest /dev/stdin`."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="pipe is a pipe or a device: write what it gives to a file first"):
+        handed_in.files_under([tmp_path / "pipe"])
+    with pytest.raises(FileNotFoundError, match="none: no such file or folder"):
+        handed_in.files_under([tmp_path / "none"])
+
+
 def test_a_name_in_another_encoding_is_told_by_its_bytes(tmp_path: Path) -> None:
     file = Path(os.fsdecode(os.fsencode(tmp_path) + "/订单.json".encode("gbk")))
     try:

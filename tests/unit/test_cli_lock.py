@@ -1,5 +1,6 @@
 """One program at a time in a data directory, and none that is older than the data."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -53,4 +54,15 @@ def test_a_damaged_build_file_is_named(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataUnreadable, match="cannot be used"), DataLock(tmp_path / "file" / "data"):
+        pass
+
+
+def test_a_full_disk_is_said_with_the_file_that_it_kept_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(DataUnreadable, match=r"/lock cannot be written: No space left on device"), DataLock(tmp_path):
         pass

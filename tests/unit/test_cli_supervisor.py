@@ -1,6 +1,7 @@
 """A supervisor keeps its parts running, ends them in order, and leaves none behind."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -98,6 +100,29 @@ async def test_why_a_part_died_is_said_and_kept(tmp_path: Path, parts_dir: Path)
     kept = (tmp_path / "log" / "broken.log").read_text()
     assert "the disk is on fire" in kept
     assert '"part":"broken"' in kept.replace(" ", "")
+
+
+async def test_a_part_that_the_system_has_no_room_for_is_started_when_it_has(
+    tmp_path: Path, parts_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = asyncio.create_subprocess_exec, 0
+
+    async def full(*words: str, **options: Any) -> asyncio.subprocess.Process:
+        nonlocal refused
+        if words[3] == "one" and refused < 2:
+            refused += 1
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return await start(*words, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", full)
+    said: list[str] = []
+    sleeper = module(parts_dir, "sleeper", SLEEPER)
+    supervisor = Supervisor(tmp_path, [Part("one", sleeper), Part("two", sleeper)], said.append)
+    supervisor.start()
+    await until(lambda: all(supervisor.running().values()))
+    await supervisor.stop()
+    assert said == ["one could not be started (Resource temporarily unavailable); it is started again"] * 2
+    assert supervisor.running() == {"one": None, "two": None}
 
 
 async def test_a_part_that_may_end_is_done_when_it_ends_well(tmp_path: Path, parts_dir: Path) -> None:

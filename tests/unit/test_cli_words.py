@@ -1,5 +1,6 @@
 """Small parts of the command line: masking, the status line, logs of bounded size."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from runners.commands.common import escape
 from runners.commands.order_page import masked
 from runners.commands.stock import read_rows, receipts
 from runners.part_log import FILES_KEPT, PartLog
-from runners.statusline import line_of
+from runners.statusline import StatusLine, line_of
 from runners.vitals import Vitals
 
 
@@ -43,6 +44,48 @@ def test_a_log_is_turned_over_and_only_so_many_are_kept(tmp_path: Path, monkeypa
     assert len(files) == FILES_KEPT + 1
     assert all(file.stat().st_size <= 120 for file in files)
     assert b"00199" in b"".join(file.read_bytes() for file in files)
+
+
+def test_a_log_that_could_not_be_turned_over_goes_on_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_log, "FILE_BYTES_MAX", 1)
+    folder, away = tmp_path / "log", tmp_path / "away"
+    shown: list[str] = []
+    kept = PartLog(folder, "worker", shown.append)
+    folder.rename(away)
+    for number in range(2):
+        kept.keep(b'{"event": "%d"}\n' % number)
+    assert len(shown) == 1
+    assert "what worker says is lost meanwhile" in shown[0]
+    away.rename(folder)
+    kept.keep(b'{"event": "2"}\n')
+    kept.close()
+    assert b'"2"' in b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+def test_nobody_who_listens_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed terminal, `… 2>&1 | head`: what runs goes on."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        with StatusLine() as line:
+            for _ in range(2):
+                line.note("it runs")
+                line.show(Vitals(), 0.0)
+
+
+def test_a_remark_for_a_full_disk_is_left_out_and_the_next_one_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as stderr, (tmp_path / "err").open("w") as later:  # noqa: SIM117
+        with StatusLine() as line:
+            monkeypatch.setattr("sys.stderr", stderr)
+            line.note("lost")
+            os.dup2(later.fileno(), stderr.fileno())
+            line.note("told")
+    assert "told" in (tmp_path / "err").read_text()
 
 
 def test_errors_are_shown_and_a_traceback_s_last_line_remembered(tmp_path: Path) -> None:
