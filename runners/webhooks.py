@@ -63,8 +63,9 @@ class _Shut(NamedTuple):
 
     delivery: Delivery
     """What it did not take."""
+    since: float
+    """Monotonic seconds, like the next."""
     until: float
-    """Monotonic seconds."""
 
 
 class Sender:
@@ -193,7 +194,7 @@ class Sender:
     async def _deliver(self, line: _Line, delivery: Delivery) -> Result:
         """Send one delivery, once, and return what follows from it."""
         each = line.subscriber
-        now = _now_ms()
+        now, began = _now_ms(), time.monotonic()
         event = next(iter(self._log.read(delivery.position - 1, 1)), None)
         if event is None or (event.stream, event.tag) != (delivery.stream, delivery.tag):
             reason = "not sent: the log was restored, and this event is not in it"
@@ -220,7 +221,7 @@ class Sender:
             reason = f"answered {status}" + (", and no redirect is followed" if status in _MOVED else "")
             if status == _GONE:
                 pause = "it answered 410 Gone: its address is no more"
-        self._judge(delivery, away=away, asked_s=asked_s)
+        self._judge(delivery, began, away=away, asked_s=asked_s)
         tried = Try(
             each.name, identity, delivery.position, delivery.tag, now, status, took, delivery.tries + 1,
             reason[:REASON_MAX],
@@ -241,15 +242,22 @@ class Sender:
             due_ms=_now_ms() + wait_ms, first_ms=first_ms, tries=tried.number, dead=int(dead), reason=tried.reason
         )
 
-    def _judge(self, delivery: Delivery, *, away: bool, asked_s: float | None) -> None:
+    def _judge(self, delivery: Delivery, began: float, *, away: bool, asked_s: float | None) -> None:
         """Leave a subscriber alone for a while that cannot be reached; one that answers is as before."""
         name = delivery.subscriber
         if not away:
             self._forgive(name)
             return
+        now = time.monotonic()
+        until = now + min(asked_s or 0.0, ASKED_S_MAX)
+        shut = self._shut.get(name)
+        if shut is not None and began < shut.since:
+            # It was under way together with the one that was not taken: that is one failure and not eight.
+            self._shut[name] = shut._replace(until=max(shut.until, until))
+            return
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         wait_s = min(SHUT_S_MAX, backoff_ms(failures, self._settings.webhooks_retry_ms) / 1000)
-        self._shut[name] = _Shut(delivery, time.monotonic() + max(wait_s, min(asked_s or 0.0, ASKED_S_MAX)))
+        self._shut[name] = _Shut(delivery, now, max(until, now + wait_s))
 
     def _forgive(self, name: str) -> None:
         self._failures.pop(name, None)

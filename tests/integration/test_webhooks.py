@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jsonschema_rs
 import pytest
@@ -158,6 +159,28 @@ def test_who_asked_for_an_hour_and_is_resumed_is_tried_at_once(
         time.sleep(0.3)  # it is seen
     place.say("resume", "away")
     place.until(lambda: len(receiver.taken("/away")) == place.log.tracked().head)
+
+
+def test_who_is_away_for_a_moment_is_not_left_alone_for_minutes(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    """Eight deliveries that fail together are one failure: the pauses of a row of eight would be minutes."""
+    together = threading.Barrier(AT_ONCE)
+    refused = itertools.count()
+
+    def answer(*_: Any) -> int:
+        if next(refused) >= AT_ONCE:
+            return 200
+        together.wait(20)
+        return 503
+
+    receiver.answers["/away"] = answer
+    place.say("add", "away", receiver.url("/away"), "--kinds", "order")
+    for number in range(AT_ONCE):
+        place.trade.take(view(str(number)))
+    with patch("runners.webhooks.backoff_ms", lambda tries, _: 30_000 if tries > 1 else 30):
+        sender.start()
+        place.until(lambda: place.show("away")["waiting"] == 0 and receiver.taken("/away"), 10)
 
 
 def test_a_delivery_of_an_event_that_the_log_has_no_more_is_not_sent(
