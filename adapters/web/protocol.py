@@ -1,12 +1,13 @@
 """HTTP/1.1 for clients that are slow, rude or many: uvicorn's protocol with the limits it lacks.
 
-A connection has so long to send a request's head, and so long between requests; a head has a greatest size; there are
-at most so many connections. Whoever oversteps is answered, briefly, and cut off.
+A connection has so long to send a request's head, and so long between requests; a head has a greatest size; there are at most so many connections. Whoever oversteps is answered, briefly, and cut off. To
+change to another protocol, as some clients offer with their first request, is not taken up: it is served as it is.
 """
 
 import asyncio
 from http import HTTPStatus
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapters.web.problems import MEDIA_TYPE, Refused, encode
@@ -29,6 +30,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _offered = b""
+    """Head of a request that offers another protocol, without the offer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
@@ -42,6 +45,22 @@ class PatientProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._forget_deadline()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as offer:
+                # The parser takes what follows the head for the other protocol, and the body with it.
+                data = self._offered + data[offer.args[0] :] if self._offered else b""
+                self._offered = b""
+            except HttpParserError:
+                self.send_400_response("")
+                break
+            else:
+                break
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -64,8 +83,20 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request."""
+        if self._offers():
+            lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+            start = b"%b %b HTTP/%b\r\n" % (
+                self.parser.get_method(), self.url, self.parser.get_http_version().encode(),
+            )  # fmt: skip
+            self._offered = start + b"".join(lines) + b"\r\n"
+            return
         self._forget_deadline()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        if not self._offers():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -84,6 +115,10 @@ class PatientProtocol(HttpToolsProtocol):
                 "headers",
             )
         )
+
+    def _offers(self) -> bool:
+        """Tell whether the request offers another protocol; a CONNECT demands it."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def _served(self) -> bool:
         """Tell whether no request is being served."""

@@ -177,6 +177,23 @@ async def test_requests_sent_in_one_go_are_answered_in_their_order(gateway: Gate
         assert [(await client.answer())[0], (await client.answer())[0]] == [200, 404]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_client_that_offers_another_protocol_is_served_as_it_asked(gateway: Gateway, at_once: bool) -> None:
+    """Java's client offers HTTP/2 with each first request, `curl --http2` as well: the body stays the request's."""
+    body = order(770 + at_once)
+    offer = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+    async with raw(gateway) as client:
+        client.writer.write(head(gateway, len(body), more=offer))
+        if not at_once:
+            await asyncio.sleep(0.2)
+        client.writer.write(body + b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + offer.encode() + b"\r\n")
+        status, _, said = await client.answer()
+        assert (status, json.loads(said)["orders"][0]["outcome"]) == (200, "accepted")
+        assert (await client.answer())[0] == 200
+        client.writer.write(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await client.answer())[0] == 404
+
+
 # --- time
 
 
