@@ -30,6 +30,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _unfinished_bytes = 0
+    """What came since anything was whole: a header, a part of a body. The parser keeps a header until it is."""
     _offered = b""
     """Head of a request that offers another protocol, without the offer."""
 
@@ -49,6 +51,7 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         self._unset_keepalive_if_required()
+        self._unfinished_bytes += len(data)
         while data:
             try:
                 self.parser.feed_data(data)
@@ -61,6 +64,8 @@ class PatientProtocol(HttpToolsProtocol):
                 break
             else:
                 break
+        if self._unfinished_bytes > HEAD_BYTES_MAX:
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -76,6 +81,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
+        self._unfinished_bytes = 0
         self._weigh(len(name) + len(value))
         if len(self.headers) >= HEADERS_MAX:
             raise HeadTooLarge
@@ -83,6 +89,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request."""
+        self._unfinished_bytes = 0
         if self._offers():
             lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
             start = b"%b %b HTTP/%b\r\n" % (
@@ -93,8 +100,14 @@ class PatientProtocol(HttpToolsProtocol):
         self._forget_deadline()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unfinished_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """End a request."""
+        self._unfinished_bytes = 0
         if not self._offers():
             super().on_message_complete()
 

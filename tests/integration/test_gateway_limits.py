@@ -194,6 +194,25 @@ async def test_a_client_that_offers_another_protocol_is_served_as_it_asked(gatew
         assert (await client.answer())[0] == 404
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET / HTTP/1.1\r\nx-long: ",
+        b"POST /webhooks/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-long: ",
+    ],
+)
+async def test_a_header_that_does_not_end_is_cut_off_before_it_fills_the_memory(gateway: Gateway, begun: bytes) -> None:
+    async with raw(gateway) as client:
+        client.writer.write(begun)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * MIB:
+                client.writer.write(b"x" * MIB)
+                await asyncio.wait_for(client.writer.drain(), 5)
+                sent += MIB
+        assert sent < 32 * MIB
+
+
 # --- time
 
 
