@@ -1,6 +1,7 @@
 """HTTP/1.1 for clients that are slow, rude or many: uvicorn's protocol with the limits it lacks.
 
-A connection has so long to send a request's head, and so long between requests; a head has a greatest size; there are at most so many connections. Whoever oversteps is answered, briefly, and cut off. To
+A connection has so long to send a request's head, so long between requests, and so long to take what it is answered; a
+head has a greatest size; there are at most so many connections. Whoever oversteps is answered, briefly, and cut off. To
 change to another protocol, as some clients offer with their first request, is not taken up: it is served as it is.
 """
 
@@ -17,6 +18,8 @@ HEAD_S = 10.0
 """From the connection, or a request's first byte, to the end of its head."""
 IDLE_S = 30
 """Between two requests. The rest of a body nobody reads any more counts as idling, too."""
+TAKE_S = 30
+"""How long a client may take nothing of what is written to it."""
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
 
@@ -34,6 +37,7 @@ class PatientProtocol(HttpToolsProtocol):
     """What came since anything was whole: a header, a part of a body. The parser keeps a header until it is."""
     _offered = b""
     """Head of a request that offers another protocol, without the offer."""
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
@@ -46,6 +50,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._forget_deadline()
+        self._forget_taking()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -114,8 +119,26 @@ class PatientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        if not self.transport.is_closing() and self._served():
+        if self.transport.is_closing():
+            self._expect_taking()
+        elif self._served():
             self._expect_head(IDLE_S)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has idled."""
+        super().timeout_keep_alive_handler()
+        self._expect_taking()
+
+    def pause_writing(self) -> None:
+        """Write no more until the client has taken most of what was written."""
+        super().pause_writing()
+        self._expect_taking()
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._forget_taking()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or has too large a head."""
@@ -153,6 +176,23 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _expect_taking(self) -> None:
+        """Cut off a client that takes nothing; asked for while nothing more is written."""
+        self._forget_taking()
+        if left := self.transport.get_write_buffer_size():
+            self._taking = self.loop.call_later(TAKE_S, self._look_at_taking, left)
+
+    def _look_at_taking(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._expect_taking()
+        else:  # closed in good order, it would wait for the client for ever
+            self.transport.abort()
+
+    def _forget_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
     def _too_slow(self) -> None:
         self._cut_off(Refused(408, "too-slow", "no whole request came in time"))
 
@@ -171,3 +211,4 @@ class PatientProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+        self._expect_taking()

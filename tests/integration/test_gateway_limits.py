@@ -216,6 +216,22 @@ async def test_a_header_that_does_not_end_is_cut_off_before_it_fills_the_memory(
 # --- time
 
 
+async def test_who_takes_nothing_of_what_he_is_answered_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed in good order, its connection would stand for as long as it likes; there are no more than a thousand."""
+    monkeypatch.setattr(protocol, "TAKE_S", 0.3)
+    async with raw(gateway) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.write(b"GET /schema/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 500)
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(10):
+                while True:
+                    client.writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                    await client.writer.drain()
+                    await asyncio.sleep(0.1)
+
+
 async def test_a_body_that_stalls_times_out(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_of(gateway), "_limits", app_of(gateway)._limits._replace(chunk_s=0.3))
     async with raw(gateway) as client:
