@@ -100,7 +100,7 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     monkeypatch.setattr(delivery, "ANSWER_S", 0.2)
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
         with contextlib.suppress(ConnectionError):
             while not writer.is_closing():
                 writer.write(b"x")
@@ -119,6 +119,33 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.15)  # the other side ends, too
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\r\n", b"content-length: 9\r\n\r\nx", b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n"]
+)
+async def test_an_answer_counts_although_what_follows_it_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A receiver that says 200, gives no length and keeps the connection open has it all the same."""
+    monkeypatch.setattr(delivery, "REST_S", 0.2)
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + rest)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    one = Deliverer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", private=True, at_once=1)
+    assert (await one.post("i", 1, b"{}", [b"k"])).status == 200
+    await asyncio.wait_for(ended.wait(), 5)
+    await one.close()
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("rest", [b"content-length: 1000\r\n\r\nshort", b"transfer-encoding: chunked\r\n\r\nzz\r\n"])
