@@ -13,8 +13,9 @@ import nats
 import nats.errors
 import pytest
 
+from adapters.nats.accounts import CONNECTIONS_MAX
 from adapters.nats.connection import Connection, api, connect
-from adapters.nats.errors import BrokerError, BrokerUnauthorized
+from adapters.nats.errors import BrokerError, BrokerUnauthorized, BrokerUnavailable
 from adapters.nats.feed import NEW, Event, Feed, FeedBroken, FeedRefused, Inbox, NewGeneration, Page, Place
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
@@ -23,6 +24,7 @@ from adapters.storage.read_models import ReadModels
 from projections.orders import Orders
 from runners.feeds import Ask, Feeds
 from runners.lock import DataLock
+from runners.outlet import Served
 from runners.projector import Projector
 from runners.subscribers import MODELS, Filter
 from tests.integration.following import wait_for
@@ -529,6 +531,25 @@ async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names
     snippet = json.loads(shown.out[shown.out.index("{") :])
     await cell.server.reload(snippet["accounts"])
     assert await _lets(cell, known)
+
+
+async def test_an_account_that_cannot_be_served_for_a_while_is_not_filled_with_connections(
+    cell: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.outlet.AGAIN_S", 0.0)
+
+    async def tidy(_: Served) -> None:
+        raise BrokerUnavailable("no answer to STREAM.NAMES")
+
+    with monkeypatch.context() as away:
+        away.setattr(Served, "_tidy", tidy)
+        known = await cell.admit("erp", "events", "orders")
+        for _ in range(CONNECTIONS_MAX):
+            await cell.outlet.agree()
+    await cell.outlet.agree()
+    feed = await cell.feed(known)
+    assert (await feed.ask(START)).head == cell.log.tracked().head
+    await feed.close()
 
 
 async def test_a_bucket_without_room_leaves_mail_and_feeds_alone(cell: World, monkeypatch: pytest.MonkeyPatch) -> None:
