@@ -127,7 +127,9 @@ class Sender:
         await self._forget({})
 
     def _follow(self, each: Subscriber, batches: "dict[int, list[Recorded]]") -> bool:
-        if self._store.waiting(each.name) >= WAITING_MAX:
+        # What waits behind a delivery that was refused waits for that alone, and must not keep out other streams.
+        away = each.name in self._failures
+        if (self._store.waiting(each.name) if away else self._store.in_turn(each.name)) >= WAITING_MAX:
             return False
         events = batches.get(each.position)
         if events is None:

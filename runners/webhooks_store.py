@@ -20,7 +20,8 @@ from runners.contract import named
 
 FILE: Final = "webhooks.db"
 WAITING_MAX: Final = 1_000
-"""Deliveries of one subscriber that may wait. While so many do, it follows the log no further."""
+"""Deliveries of one subscriber that may wait, not counting those behind a refused one of their stream while it answers.
+While so many do, it follows the log no further."""
 BACKOFF_MS_MAX: Final = 6 * 3_600_000
 """The longest pause between two tries of a delivery."""
 LOG_KEPT_MS: Final = 30 * DAY_MS
@@ -307,6 +308,16 @@ class Webhooks:
     def waiting(self, name: str) -> int:
         """Return how many deliveries wait and are no dead letters."""
         return int(self._ask("SELECT count(*) FROM deliveries WHERE subscriber = ? AND dead = 0", (name,))[0][0])
+
+    def in_turn(self, name: str) -> int:
+        """Return how many of them do not wait behind one of their stream that was tried and has not arrived."""
+        tried = "SELECT stream FROM deliveries WHERE subscriber = ? AND dead = 0 AND tries > 0"
+        found = self._ask(
+            "SELECT count(*) FROM deliveries WHERE subscriber = ? AND dead = 0 "  # noqa: S608  constants only
+            f"AND (tries > 0 OR stream NOT IN ({tried}))",
+            (name, name),
+        )
+        return int(found[0][0])
 
     def due(self, name: str, now_ms: int, limit: int) -> list[Delivery]:
         """Return deliveries whose time has come: of each stream its first alone, and none behind a dead letter.

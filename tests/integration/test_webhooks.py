@@ -330,6 +330,19 @@ def test_a_subscriber_that_takes_nothing_stops_following_the_log_and_no_other(
     assert receiver.most_at_once["/stuck"] <= 8
 
 
+def test_a_long_stream_that_is_refused_keeps_out_no_other(place: Place, receiver: Receiver, sender: Sending) -> None:
+    """A warehouse's events are one stream: a day of them behind a refused one must not end the telling of orders."""
+    receiver.answers["/erp"] = lambda _, event: 500 if event["subject"].startswith("warehouse-") else 200
+    place.say("add", "erp", receiver.url("/erp"))
+    with patch("runners.webhooks.WAITING_MAX", 3):
+        sender.start()
+        for _ in range(6):
+            place.trade.receive()
+        place.until(lambda: place.show("erp")["waiting"] == place.log.tracked().head)
+        place.trade.take(view("1"))
+        place.until(lambda: receiver.taken("/erp"), 10)
+
+
 def test_a_log_that_was_restored_pauses_who_followed_the_other_one(
     place: Place, receiver: Receiver, sender: Sending
 ) -> None:
