@@ -201,7 +201,7 @@ class Sender:
         if event is None or (event.stream, event.tag) != (delivery.stream, delivery.tag):
             reason = "not sent: the log was restored, and this event is not in it"
             identity = f"{each.generation}:{delivery.position}"
-            return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None)
+            return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None, each)
         form = CloudEvents(self._settings.cell, each.generation)
         identity = form.id_of(event)
         body = form.line(event).rstrip()
@@ -231,7 +231,7 @@ class Sender:
         left = None if status in _OK else self._later(each, delivery, tried, asked_s)
         if left is not None:
             log.info("webhooks.not_taken", subscriber=each.name, delivery=identity, reason=reason, dead=bool(left.dead))
-        return Result(tried, left, pause)
+        return Result(tried, left, each, pause)
 
     def _later(self, each: Subscriber, delivery: Delivery, tried: Try, asked_s: float | None) -> Delivery:
         known = 0 < delivery.first_ms <= tried.at_ms  # a later one is of a clock that was wrong

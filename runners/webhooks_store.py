@@ -146,6 +146,8 @@ class Result(NamedTuple):
     tried: Try
     left: Delivery | None
     """How it goes on; None = it has arrived."""
+    to: Subscriber
+    """Whom it was sent to, as he was then: another one may have his name by now."""
     pause: str = ""
     """Why the subscriber is paused because of it; "" = it is not."""
 
@@ -346,9 +348,12 @@ class Webhooks:
 
     def _settle(self, result: Result) -> None:
         tried, left = result.tried, result.left
-        there = self._db.execute("SELECT 1 FROM subscribers WHERE name = ?", (tried.subscriber,)).fetchone()
+        there = self._db.execute(
+            "SELECT 1 FROM subscribers WHERE name = ? AND created_ms = ? AND generation = ?",
+            (tried.subscriber, result.to.created_ms, result.to.generation),
+        ).fetchone()
         if there is None:
-            return  # it was removed meanwhile
+            return  # it was removed meanwhile, or follows another life of the log
         self._db.execute(
             "INSERT INTO tries (subscriber, delivery, position, tag, at_ms, status, ms, try, reason) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -183,6 +183,24 @@ def test_who_is_away_for_a_moment_is_not_left_alone_for_minutes(
         place.until(lambda: place.show("away")["waiting"] == 0 and receiver.taken("/away"), 10)
 
 
+def test_who_takes_the_name_of_one_that_was_removed_is_told_what_that_one_took(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    """What is under way to one that was removed is no delivery of the next one's, though both have the same id."""
+    moved = threading.Event()
+    receiver.answers["/old"] = lambda *_: 200 if moved.wait(20) else 500
+    place.trade.take(view("1"))
+    place.say("add", "erp", receiver.url("/old"), "--kinds", "order", "--from", "1")
+    sender.start()
+    place.until(lambda: receiver.at_once["/old"])
+    place.say("remove", "erp")
+    place.say("add", "erp", receiver.url("/new"), "--kinds", "order", "--from", "1")
+    place.until(lambda: place.show("erp")["waiting"])
+    moved.set()
+    place.until(lambda: place.show("erp")["waiting"] == 0)
+    assert positions(receiver.taken("/new"))[0] == positions(receiver.taken("/old"))[0]
+
+
 def test_a_delivery_of_an_event_that_the_log_has_no_more_is_not_sent(
     place: Place, receiver: Receiver, sender: Sending
 ) -> None:

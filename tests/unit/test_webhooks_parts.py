@@ -296,9 +296,9 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     first, second = Delivery("a", 1, "order-x:1", "order.paid", 0), Delivery("a", 2, "order-x:1", "order.paid", 0)
     assert store.follow(known, 2, [first, second])
     assert store.due("a", now, 10) == [first]
-    store.settle([Result(tried(1, now - LOG_KEPT_MS - 1), None)])
+    store.settle([Result(tried(1, now - LOG_KEPT_MS - 1), None, known)])
     assert store.due("a", now, 10) == [second]
-    store.settle([Result(tried(2, now), second._replace(due_ms=now + 10_000))])
+    store.settle([Result(tried(2, now), second._replace(due_ms=now + 10_000), known)])
     assert store.due("a", now, 10) == []
     store.tidy(now)
     assert [each.position for each in store.tries("a", 10)] == [2]
@@ -307,7 +307,7 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     store.pause("a", "by hand")
     assert not store.follow(known, 3, [])
     store.remove("a")
-    store.settle([Result(tried(2, now), None)])
+    store.settle([Result(tried(2, now), None, known)])
     assert store.tries("a", 10) == []
     store.close()
 
@@ -318,8 +318,8 @@ def test_what_was_put_off_by_a_clock_that_was_wrong_is_due(tmp_path: Path) -> No
     now = time.time_ns() // 1_000_000
     wanted = [Delivery("a", place, f"order-x:{place}", "order.paid", 0) for place in (1, 2)]
     store.follow(store.subscribers()[0], 2, wanted)
-    store.settle([Result(tried(1, now), wanted[0]._replace(due_ms=now + BACKOFF_MS_MAX - 1, tries=1))])
-    store.settle([Result(tried(2, now), wanted[1]._replace(due_ms=now + 400 * 86_400_000, tries=1))])
+    store.settle([Result(tried(1, now), wanted[0]._replace(due_ms=now + BACKOFF_MS_MAX - 1, tries=1), subscriber("a"))])
+    store.settle([Result(tried(2, now), wanted[1]._replace(due_ms=now + 400 * 86_400_000, tries=1), subscriber("a"))])
     assert [each.position for each in store.due("a", now, 10)] == [2]
     store.close()
 
@@ -330,7 +330,7 @@ def test_a_rewind_lets_dead_letters_wait_again_but_not_past_one_that_stays(tmp_p
     wanted = [Delivery("a", place, f"order-{'xy'[place % 2]}:1", "order.paid", 0) for place in range(1, 7)]
     store.follow(store.subscribers()[0], 6, wanted)
     for each in wanted[:1], wanted[3:4]:  # the first of y, and (as if the one before had arrived) one of x
-        store.settle([Result(tried(each[0].position, 1), each[0]._replace(dead=1, tries=1))])
+        store.settle([Result(tried(each[0].position, 1), each[0]._replace(dead=1, tries=1), subscriber("a"))])
     assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 4, 5, 6]
     store.rewind("a", "life", 3)
     assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 5]
