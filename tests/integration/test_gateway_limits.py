@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import msgspec
+import nats.errors
 import pytest
 import pytest_asyncio
 
+from adapters.nats.client import Connection
 from adapters.web import protocol
 from adapters.web.tokens import add_token
 from runners import desk
@@ -436,6 +438,27 @@ async def test_a_connection_to_the_broker_that_was_given_up_is_made_anew(tmp_pat
         first = line.connection
         await first.close()
         await until_async(lambda: line.connection is not first, 5.0)
+        assert (await running.push(order(1))).status_code == 200
+
+
+async def test_a_broker_that_goes_away_while_it_is_connected_to_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_gateway(tmp_path / "data") as running:
+        line = running.app._watch._line
+        flush, flushed = Connection.flush, [0]
+
+        async def gone(connection: Connection, **given: Any) -> None:
+            flushed[0] += 1
+            if flushed[0] <= 2:
+                await connection.close()
+                raise nats.errors.ConnectionClosedError
+            await flush(connection, **given)
+
+        monkeypatch.setattr(Connection, "flush", gone)
+        first = line.connection
+        await first.close()
+        await until_async(lambda: line.connection is not first, 10.0)
         assert (await running.push(order(1))).status_code == 200
 
 
