@@ -184,6 +184,7 @@ class Feed:
             **self._only,
         }
         inbox = self._nc.new_inbox()
+        reconnects = self._nc.stats["reconnects"]
         listening: Subscription | None = None
         events: list[Event] = []
         try:
@@ -193,6 +194,9 @@ class Feed:
                 message = await listening.next_msg(timeout=wait_s + ANSWER_S)
                 headers = message.headers
                 if headers is None:
+                    # A part of it may have come while nobody was there to take it; documents have no chain.
+                    if self._nc.stats["reconnects"] != reconnects:
+                        raise FeedBroken("the connection was lost amid the answer")
                     return _page(place, events, json.loads(message.data))
                 if "ce-id" not in headers:
                     raise FeedBroken(f"nobody answers on {self._subject}: is `orderspine up` running?")

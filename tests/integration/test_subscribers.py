@@ -516,6 +516,26 @@ async def test_a_subscriber_that_is_revoked_is_told_so(cell: World) -> None:
     await feed.close()
 
 
+async def test_an_answer_that_a_lost_connection_tore_a_hole_into_is_none(cell: World) -> None:
+    """Documents have no chain to miss one by; the connection is back before the rest of the answer is there."""
+    asks, answers = await connect(cell.address, "asks"), await connect(cell.address, "answers")
+    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    await answers.listen("read.main.orders", lambda _, reply, *__: asked.set_result(reply.decode()))
+    await answers.flush()
+    question = asyncio.create_task(Feed(asks, "main", "orders").ask(START))
+    inbox, lead = await asked, {"ce-id": "life:1:orders:a", "ce-position": "1", "ce-resume": "1"}
+    assert asks._transport is not None
+    asks._transport.close()  # type: ignore[no-untyped-call]
+    await answers.publish(inbox, b"{}", headers={**lead, "ce-subject": "lost", "ce-type": "orders.changed"})
+    await wait_for(lambda: asks.stats["reconnects"] > 0 and asks.is_connected)
+    await asks.flush()
+    await answers.publish(inbox, b'{"generation": "life", "position": 2, "head": 2}')
+    with pytest.raises(FeedBroken):
+        await question
+    await asks.close()
+    await answers.close()
+
+
 async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names(cell: World, tmp_path: Path) -> None:
     data = tmp_path / "elsewhere"
     with DataLock(data):
