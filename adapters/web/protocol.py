@@ -8,7 +8,7 @@ change to another protocol, as some clients offer with their first request, is n
 import asyncio
 from http import HTTPStatus
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapters.web.problems import MEDIA_TYPE, Refused, encode
@@ -64,6 +64,9 @@ class PatientProtocol(HttpToolsProtocol):
                 # The parser takes what follows the head for the other protocol, and the body with it.
                 data = self._offered + data[offer.args[0] :] if self._offered else b""
                 self._offered = b""
+                # A new one: this one reads nothing behind a request after which the connection is to be closed.
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             except HttpParserError:
                 self.send_400_response("")
                 break

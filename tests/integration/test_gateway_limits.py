@@ -196,6 +196,19 @@ async def test_a_client_that_offers_another_protocol_is_served_as_it_asked(gatew
         assert (await client.answer())[0] == 404
 
 
+async def test_a_client_that_offers_another_protocol_and_wants_one_answer_gets_it(gateway: Gateway) -> None:
+    body = order(772)
+    offer = "connection: Upgrade, close\r\nupgrade: h2c\r\n"
+    async with raw(gateway) as client:
+        client.writer.write(head(gateway, len(body), more=offer) + body)
+        assert (await client.answer())[0] == 200
+        assert await client.closed()
+    async with raw(gateway) as client:
+        client.writer.write(b"GET /healthz HTTP/1.0\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        assert (await client.answer())[0] == 200
+        assert await client.closed()
+
+
 @pytest.mark.parametrize(
     "begun",
     [
