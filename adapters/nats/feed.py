@@ -127,7 +127,8 @@ class Feed:
         """Connect with credentials; the connection comes back by itself for as long as it is needed.
 
         Raises:
-            ConnectionError: no broker answers, or it refuses these credentials.
+            ConnectionRefusedError: the broker refuses these credentials.
+            ConnectionError: no broker answers.
             nats.errors.Error: it answers, and something else is wrong.
         """
         nc = Client()
@@ -159,11 +160,11 @@ class Feed:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await nc.close()
-            raise ConnectionError(
-                f"{known['url']} refuses these credentials: were they revoked, or made anew?"
-                if refused.is_set()
-                else f"no broker answers at {known['url']}"
-            )
+            if refused.is_set():
+                raise ConnectionRefusedError(
+                    f"{known['url']} refuses these credentials: were they revoked, or made anew?"
+                )
+            raise ConnectionError(f"no broker answers at {known['url']}")
         await connecting
         feed = cls(nc, known["cell"], name, only, refused)
         feed._giving_up = asyncio.create_task(give_up())

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -534,6 +535,47 @@ async def test_an_answer_that_a_lost_connection_tore_a_hole_into_is_none(cell: W
         await question
     await asks.close()
     await answers.close()
+
+
+def test_a_tail_goes_on_while_the_broker_is_away_or_a_read_model_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creds = tmp_path / "creds.json"
+    creds.write_text(json.dumps({"url": "nats://x", "user": "u", "password": "p", "cell": "main"}))
+    monkeypatch.setattr("runners.commands.subscribe.POLL_S", 0.0)
+    headers = {"ce-resume": "1"}
+    told: deque[Any] = deque(
+        [
+            Page(START, [Event(1, "order-a", "order.paid", b"{}", headers)], Place("life", 1), 1),
+            FeedBroken("no whole answer"),
+            ConnectionError("no broker answers"),
+            FeedRefused("not_ready", "ask again in a moment"),
+            Page(Place("life", 1), [Event(2, "order-b", "order.paid", b"{}", headers)], Place("life", 2), 2),
+            FeedBroken("no whole answer"),
+            ConnectionRefusedError("were they revoked?"),
+        ]
+    )
+
+    class Reader:
+        @classmethod
+        async def connect(cls, *_: object) -> "Reader":
+            if isinstance(told[0], OSError):
+                raise told.popleft()
+            return cls()
+
+        async def pages(self, *_: object, **__: object) -> AsyncIterator[Page]:
+            while not isinstance(told[0], Exception):
+                yield told.popleft()
+            raise told.popleft()
+
+        async def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("adapters.nats.feed.Feed", Reader)
+    said = orderspine("subscribe", "events", "--from", "start", "--creds", creds)
+    assert said.code == 3, said.err
+    assert "revoked" in said.err
+    assert [line.split()[2] for line in said.out.splitlines()] == ["order-a", "order-b"]
 
 
 async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names(cell: World, tmp_path: Path) -> None:
