@@ -40,6 +40,8 @@ ASKED_S_MAX: Final = 3_600.0
 SHUT_S_MAX: Final = 300.0
 """The longest pause for a subscriber that cannot be reached at all."""
 TIDY_S: Final = 600.0
+CLOSE_S: Final = 3.0
+"""Who hangs is not waited for to the end: the whole program is to be ended, and would be killed."""
 REASON_MAX: Final = 200
 _OK: Final = range(200, 300)
 _GONE: Final = 410
@@ -120,10 +122,12 @@ class Sender:
             await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Let what is under way come to its end, and keep it."""
+        """Keep what comes to its end within `CLOSE_S`; what takes longer is sent again next time."""
         if self._running:
-            await asyncio.wait(self._running.values())
+            await asyncio.wait(self._running.values(), timeout=CLOSE_S)
         self._keep_ended()
+        await end_tasks(self._running.values())
+        self._running.clear()
         await self._forget({})
 
     def _follow(self, each: Subscriber, batches: "dict[int, list[Recorded]]") -> bool:

@@ -201,6 +201,27 @@ def test_who_takes_the_name_of_one_that_was_removed_is_told_what_that_one_took(
     assert positions(receiver.taken("/new"))[0] == positions(receiver.taken("/old"))[0]
 
 
+def test_who_hangs_at_the_end_is_not_waited_for_and_what_arrives_meanwhile_is_kept(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    ended = threading.Event()
+    receiver.answers["/stuck"] = lambda *_: 200 if ended.wait(20) else 500
+    receiver.answers["/slow"] = lambda *_: 500 if ended.wait(0.3) else 200
+    place.trade.take(view("1"))
+    for name in ("stuck", "slow"):
+        place.say("add", name, receiver.url(f"/{name}"), "--kinds", "order", "--from", "1")
+    with patch("runners.webhooks.CLOSE_S", 1.0):
+        sender.start()
+        place.until(lambda: receiver.at_once["/stuck"] and receiver.at_once["/slow"])
+        began = time.monotonic()
+        sender.close()
+    assert time.monotonic() - began < 5
+    ended.set()
+    waits = [each["position"] for each in place.say("deliveries", "slow", "--waiting")]
+    assert set(positions(receiver.taken("/slow"))).isdisjoint(waits)
+    assert place.say("deliveries", "stuck", "--waiting")[0]["tries"] == 0
+
+
 def test_a_delivery_of_an_event_that_the_log_has_no_more_is_not_sent(
     place: Place, receiver: Receiver, sender: Sending
 ) -> None:
