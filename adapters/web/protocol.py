@@ -18,7 +18,7 @@ HEAD_S = 10.0
 """From the connection, or a request's first byte, to the end of its head."""
 IDLE_S = 30
 """Between two requests. The rest of a body nobody reads any more counts as idling, too."""
-TAKE_S = 30
+TAKE_S = 60
 """How long a client may take nothing of what is written to it."""
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
