@@ -251,7 +251,7 @@ class Webhooks:
             )
 
     def again(self, name: str, delivery: Delivery) -> None:
-        """Send an event once more; dead letters of its stream wait again with it, in their order."""
+        """Send once more what was looked at already; dead letters of its stream wait again with it, in their order."""
         with self._lock, transaction(self._db):
             self._db.execute(_ANEW, delivery)
             self._revive(name, "stream = ?", (delivery.stream,))

@@ -313,6 +313,21 @@ def test_events_are_sent_again_from_a_position_or_by_their_id(
     place.say("replay", "erp", code=2)
 
 
+def test_what_a_subscriber_has_not_come_to_yet_is_not_sent_before_its_turn(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    place.say("add", "erp", receiver.url("/erp"), "--kinds", "order")
+    place.say("pause", "erp")
+    place.trade.take(view("1"))
+    last = place.log.tracked().head
+    place.say("replay", "erp", "--delivery", f"life:{last}", code=1)
+    place.say("resume", "erp")
+    sender.start()
+    place.until(lambda: place.show("erp")["behind"] == 0 and not place.show("erp")["waiting"])
+    in_order(receiver.taken("/erp"))
+    place.say("replay", "erp", "--delivery", f"life:{positions(receiver.taken('/erp'))[0]}")
+
+
 def test_of_two_secrets_both_sign_for_a_while(place: Place, receiver: Receiver, sender: Sending) -> None:
     first = place.say("add", "erp", receiver.url("/erp"))["secret"]
     second = place.say("rotate-secret", "erp")["secret"]
