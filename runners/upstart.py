@@ -31,6 +31,7 @@ from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.erasures import RegisterDamaged, destroy_again, erasures_in, register, register_of
 from runners.lock import DataLock, build_version
+from runners.part_troubles import Troubles
 from runners.settings import FILE, BadSetting, Settings, load_settings
 from runners.shops import gateway_url
 from runners.snapshots import FOLDER as SNAPSHOTS
@@ -254,10 +255,11 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
 class Broker:
     """The embedded server, kept running; or nothing, where the settings name another."""
 
-    def __init__(self, settings: Settings, line: StatusLine) -> None:
+    def __init__(self, settings: Settings, line: StatusLine, troubles: Troubles) -> None:
         """Prepare."""
         self._settings = settings
         self._line = line
+        self._troubles = troubles
         self._server: EmbeddedServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._subscribers: asyncio.Task[None] | None = None
@@ -336,8 +338,10 @@ class Broker:
     async def _keep(self, server: EmbeddedServer) -> None:
         """Start the server again whenever it ends."""
         while True:
-            code = await server.wait()
+            with self._troubles.living("broker"):
+                code = await server.wait()
             self.restarts += 1
+            self._troubles.died("broker", f"ended with code {code}")
             wait_s = 0.1
             while True:
                 self._line.note(f"the broker ended with code {code}; it is started again")
@@ -345,6 +349,7 @@ class Broker:
                     address = await server.start()
                 except BrokerError as error:
                     self._line.note(f"the broker does not start: {error}")
+                    self._troubles.died("broker", f"does not start: {error}")
                     wait_s = min(2 * wait_s, 15.0)
                     await asyncio.sleep(wait_s)
                 else:
@@ -407,14 +412,15 @@ async def run(settings: Settings, *, simulate: bool) -> int:
             loop.add_signal_handler(number, ask, number)
 
     with StatusLine() as line:
-        broker = Broker(settings, line)
+        troubles = Troubles(settings.path)
+        broker = Broker(settings, line, troubles)
         gauge = Gauge(settings)
         try:
             line.note(f"OrderSpine {build_version()} starts on {settings.data}")
             address = await broker.start()
             log = await asyncio.to_thread(open_log, settings, read_only=True)
             epoch = await asyncio.to_thread(_epoch, log)
-            supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note)
+            supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note, troubles)
             supervisor.start(late=False)
             async with asyncio.TaskGroup() as tasks:
                 beside = (

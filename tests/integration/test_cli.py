@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from adapters.nats.address import Address
@@ -24,6 +25,7 @@ from domain.ids import CELL_KEY
 from domain.mail import Mail, Replies, Reply, decode_mail, encode_replies
 from runners.bootstrap import open_log
 from runners.cli import VERBS, build_app
+from runners.part_troubles import Troubles
 from runners.post import NoAnswer, Postman
 from runners.settings import Settings
 from tests.integration.running import Running, orderspine, until
@@ -225,6 +227,30 @@ def test_what_the_data_do_not_know_is_told_with_one_code(up: Running, words: lis
     said = up.run(*words)
     assert (said.code, said.out) == (1, ""), said.out
     assert re.fullmatch(r"orderspine: .*\b(no|knows no|nothing|ends at)\b.*\n", said.err)
+
+
+def test_a_part_that_dies_again_and_again_is_seen_where_people_look(up: Running) -> None:
+    def figures() -> str:
+        gateway = up.run("status", "--json").json["gateway"]
+        return httpx.get(f"{gateway}/metrics").text if gateway else ""
+
+    until(lambda: "orderspine_failing_parts 0.0" in figures())
+    try:
+        troubles = Troubles(up.data)
+        for _ in range(4):
+            troubles.died("worker", "ended with code 1 (OSError: No space left on device)")
+        said = up.run("status")
+        assert said.code == 1
+        assert re.search(r"worker does not run\W+ended 4 times in a row since 20\d\d-", said.out)
+        assert "worker does not run: it ended with code 1 (OSError: No space left on device)" in said.err
+        assert str(up.data / "log" / "worker.log") in said.err
+        told = up.run("status", "--json")
+        assert told.code == 1
+        assert [(each["part"], each["deaths"]) for each in told.json["failing_parts"]] == [("worker", 4)]
+        until(lambda: "orderspine_failing_parts 1.0" in figures())
+    finally:
+        Troubles(up.data)
+    assert up.run("status").code == 0
 
 
 def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
