@@ -268,6 +268,26 @@ def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
 @pytest.mark.parametrize(
     "words",
     [
+        ["orders", "--data", ""],
+        ["up", "--data="],
+        ["up", "--data", "nosuch", "--witness", " "],
+        ["restore", "nosuch", "--data", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_unset_variable_of_a_script_is_no_name_of_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = orderspine(*words)
+    assert (said.code, said.out) == (2, "")
+    assert re.search(r"--(data|witness): Must not be empty", said.err), said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["schemas", "nosuch"],
         ["kpi", "show", "nosuch"],
         ["subscribe", "nosuch"],
