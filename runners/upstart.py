@@ -32,7 +32,7 @@ from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, ch
 from runners.erasures import RegisterDamaged, destroy_again, erasures_in, register, register_of
 from runners.lock import DataLock, build_version
 from runners.part_troubles import Troubles
-from runners.settings import FILE, BadSetting, Settings, load_settings
+from runners.settings import FILE, BadSetting, Settings, load_settings, written_settings
 from runners.shops import gateway_url
 from runners.snapshots import FOLDER as SNAPSHOTS
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
@@ -131,7 +131,7 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
     """
     file = data / FILE
     settings = load_settings(data, **chosen)
-    known = _known(file)
+    known = written_settings(file)
     for name in KEPT:
         value = getattr(settings, name)
         if name in known and known[name] != value:
@@ -145,7 +145,7 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
 def write_settings(settings: Settings, witness: str | None = None) -> None:
     """Write the essential settings down, as far as they are not yet, and the witness that was named now."""
     file = settings.path / FILE
-    known = _known(file)
+    known = written_settings(file)
     new = {name: getattr(settings, name) for name in KEPT if name not in known}
     if witness is not None and known.get("witness") != witness:
         new["witness"] = witness
@@ -156,10 +156,6 @@ def write_settings(settings: Settings, witness: str | None = None) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(msgspec.json.format(msgspec.json.encode({**known, **new}), indent=2) + b"\n")
         fresh.replace(file)
-
-
-def _known(file: Path) -> dict[str, object]:
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, object]) if file.exists() else {}
 
 
 def check_settings(settings: Settings) -> None:
