@@ -95,7 +95,11 @@ class Outlet:
         try:
             nc = await connect(address, f"outlet-{name}", timeout_s=CONNECT_S)
             served = Served(subscriber, self._settings.cell, nc, self._read_models)
-            await served.open(self)
+            try:
+                await served.open(self)
+            except BaseException:
+                await served.close()  # an account takes a few connections only, its subscriber's among them
+                raise
         except (BrokerError, nats.errors.Error, OSError) as error:
             log.warning("outlet.not_let_in", subscriber=name, reason=str(error))
             self._not_before[name] = now + AGAIN_S

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
+import nats.errors
 import structlog
 
 from adapters.nats.connection import Connection, connect
@@ -101,8 +102,12 @@ class Postman:
             raise NotRunning(f"the broker of {settings.data} cannot be reached ({error}): {hint}") from error
         self._publisher = BatchPublisher(self._nc)
         self._inbox = self._nc.new_inbox()
-        self._subscription = await self._nc.listen(self._inbox, self._take)
-        await self._nc.flush()
+        try:
+            self._subscription = await self._nc.listen(self._inbox, self._take)
+            await self._nc.flush()
+        except nats.errors.Error as error:  # it went away again
+            await self._nc.close()
+            raise NotRunning(f"the broker of {settings.data} does not answer ({error!r}): {hint}") from error
         return self
 
     async def __aexit__(

@@ -40,6 +40,8 @@ ASKED_S_MAX: Final = 3_600.0
 SHUT_S_MAX: Final = 300.0
 """The longest pause for a subscriber that cannot be reached at all."""
 TIDY_S: Final = 600.0
+CLOSE_S: Final = 3.0
+"""Who hangs is not waited for to the end: the whole program is to be ended, and would be killed."""
 REASON_MAX: Final = 200
 _OK: Final = range(200, 300)
 _GONE: Final = 410
@@ -63,8 +65,9 @@ class _Shut(NamedTuple):
 
     delivery: Delivery
     """What it did not take."""
+    since: float
+    """Monotonic seconds, like the next."""
     until: float
-    """Monotonic seconds."""
 
 
 class Sender:
@@ -119,14 +122,18 @@ class Sender:
             await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Let what is under way come to its end, and keep it."""
+        """Keep what comes to its end within `CLOSE_S`; what takes longer is sent again next time."""
         if self._running:
-            await asyncio.wait(self._running.values())
+            await asyncio.wait(self._running.values(), timeout=CLOSE_S)
         self._keep_ended()
+        await end_tasks(self._running.values())
+        self._running.clear()
         await self._forget({})
 
     def _follow(self, each: Subscriber, batches: "dict[int, list[Recorded]]") -> bool:
-        if self._store.waiting(each.name) >= WAITING_MAX:
+        # What waits behind a delivery that was refused waits for that alone, and must not keep out other streams.
+        away = each.name in self._failures
+        if (self._store.waiting(each.name) if away else self._store.in_turn(each.name)) >= WAITING_MAX:
             return False
         events = batches.get(each.position)
         if events is None:
@@ -193,12 +200,12 @@ class Sender:
     async def _deliver(self, line: _Line, delivery: Delivery) -> Result:
         """Send one delivery, once, and return what follows from it."""
         each = line.subscriber
-        now = _now_ms()
+        now, began = _now_ms(), time.monotonic()
         event = next(iter(self._log.read(delivery.position - 1, 1)), None)
         if event is None or (event.stream, event.tag) != (delivery.stream, delivery.tag):
             reason = "not sent: the log was restored, and this event is not in it"
             identity = f"{each.generation}:{delivery.position}"
-            return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None)
+            return Result(Try(each.name, identity, delivery.position, delivery.tag, now, 0, 0, 0, reason), None, each)
         form = CloudEvents(self._settings.cell, each.generation)
         identity = form.id_of(event)
         body = form.line(event).rstrip()
@@ -220,7 +227,7 @@ class Sender:
             reason = f"answered {status}" + (", and no redirect is followed" if status in _MOVED else "")
             if status == _GONE:
                 pause = "it answered 410 Gone: its address is no more"
-        self._judge(delivery, away=away, asked_s=asked_s)
+        self._judge(delivery, began, away=away, asked_s=asked_s)
         tried = Try(
             each.name, identity, delivery.position, delivery.tag, now, status, took, delivery.tries + 1,
             reason[:REASON_MAX],
@@ -228,7 +235,7 @@ class Sender:
         left = None if status in _OK else self._later(each, delivery, tried, asked_s)
         if left is not None:
             log.info("webhooks.not_taken", subscriber=each.name, delivery=identity, reason=reason, dead=bool(left.dead))
-        return Result(tried, left, pause)
+        return Result(tried, left, each, pause)
 
     def _later(self, each: Subscriber, delivery: Delivery, tried: Try, asked_s: float | None) -> Delivery:
         known = 0 < delivery.first_ms <= tried.at_ms  # a later one is of a clock that was wrong
@@ -241,15 +248,22 @@ class Sender:
             due_ms=_now_ms() + wait_ms, first_ms=first_ms, tries=tried.number, dead=int(dead), reason=tried.reason
         )
 
-    def _judge(self, delivery: Delivery, *, away: bool, asked_s: float | None) -> None:
+    def _judge(self, delivery: Delivery, began: float, *, away: bool, asked_s: float | None) -> None:
         """Leave a subscriber alone for a while that cannot be reached; one that answers is as before."""
         name = delivery.subscriber
         if not away:
             self._forgive(name)
             return
+        now = time.monotonic()
+        until = now + min(asked_s or 0.0, ASKED_S_MAX)
+        shut = self._shut.get(name)
+        if shut is not None and began < shut.since:
+            # It was under way together with the one that was not taken: that is one failure and not eight.
+            self._shut[name] = shut._replace(until=max(shut.until, until))
+            return
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         wait_s = min(SHUT_S_MAX, backoff_ms(failures, self._settings.webhooks_retry_ms) / 1000)
-        self._shut[name] = _Shut(delivery, time.monotonic() + max(wait_s, min(asked_s or 0.0, ASKED_S_MAX)))
+        self._shut[name] = _Shut(delivery, now, max(until, now + wait_s))
 
     def _forgive(self, name: str) -> None:
         self._failures.pop(name, None)

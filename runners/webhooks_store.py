@@ -20,7 +20,8 @@ from runners.contract import named
 
 FILE: Final = "webhooks.db"
 WAITING_MAX: Final = 1_000
-"""Deliveries of one subscriber that may wait. While so many do, it follows the log no further."""
+"""Deliveries of one subscriber that may wait, not counting those behind a refused one of their stream while it answers.
+While so many do, it follows the log no further."""
 BACKOFF_MS_MAX: Final = 6 * 3_600_000
 """The longest pause between two tries of a delivery."""
 LOG_KEPT_MS: Final = 30 * DAY_MS
@@ -145,6 +146,8 @@ class Result(NamedTuple):
     tried: Try
     left: Delivery | None
     """How it goes on; None = it has arrived."""
+    to: Subscriber
+    """Whom it was sent to, as he was then: another one may have his name by now."""
     pause: str = ""
     """Why the subscriber is paused because of it; "" = it is not."""
 
@@ -248,7 +251,7 @@ class Webhooks:
             )
 
     def again(self, name: str, delivery: Delivery) -> None:
-        """Send an event once more; dead letters of its stream wait again with it, in their order."""
+        """Send once more what was looked at already; dead letters of its stream wait again with it, in their order."""
         with self._lock, transaction(self._db):
             self._db.execute(_ANEW, delivery)
             self._revive(name, "stream = ?", (delivery.stream,))
@@ -308,6 +311,16 @@ class Webhooks:
         """Return how many deliveries wait and are no dead letters."""
         return int(self._ask("SELECT count(*) FROM deliveries WHERE subscriber = ? AND dead = 0", (name,))[0][0])
 
+    def in_turn(self, name: str) -> int:
+        """Return how many of them do not wait behind one of their stream that was tried and has not arrived."""
+        tried = "SELECT stream FROM deliveries WHERE subscriber = ? AND dead = 0 AND tries > 0"
+        found = self._ask(
+            "SELECT count(*) FROM deliveries WHERE subscriber = ? AND dead = 0 "  # noqa: S608  constants only
+            f"AND (tries > 0 OR stream NOT IN ({tried}))",
+            (name, name),
+        )
+        return int(found[0][0])
+
     def due(self, name: str, now_ms: int, limit: int) -> list[Delivery]:
         """Return deliveries whose time has come: of each stream its first alone, and none behind a dead letter.
 
@@ -335,9 +348,12 @@ class Webhooks:
 
     def _settle(self, result: Result) -> None:
         tried, left = result.tried, result.left
-        there = self._db.execute("SELECT 1 FROM subscribers WHERE name = ?", (tried.subscriber,)).fetchone()
+        there = self._db.execute(
+            "SELECT 1 FROM subscribers WHERE name = ? AND created_ms = ? AND generation = ?",
+            (tried.subscriber, result.to.created_ms, result.to.generation),
+        ).fetchone()
         if there is None:
-            return  # it was removed meanwhile
+            return  # it was removed meanwhile, or follows another life of the log
         self._db.execute(
             "INSERT INTO tries (subscriber, delivery, position, tag, at_ms, status, ms, try, reason) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -127,7 +127,8 @@ class Feed:
         """Connect with credentials; the connection comes back by itself for as long as it is needed.
 
         Raises:
-            ConnectionError: no broker answers, or it refuses these credentials.
+            ConnectionRefusedError: the broker refuses these credentials.
+            ConnectionError: no broker answers.
             nats.errors.Error: it answers, and something else is wrong.
         """
         nc = Client()
@@ -159,11 +160,11 @@ class Feed:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await nc.close()
-            raise ConnectionError(
-                f"{known['url']} refuses these credentials: were they revoked, or made anew?"
-                if refused.is_set()
-                else f"no broker answers at {known['url']}"
-            )
+            if refused.is_set():
+                raise ConnectionRefusedError(
+                    f"{known['url']} refuses these credentials: were they revoked, or made anew?"
+                )
+            raise ConnectionError(f"no broker answers at {known['url']}")
         await connecting
         feed = cls(nc, known["cell"], name, only, refused)
         feed._giving_up = asyncio.create_task(give_up())
@@ -184,6 +185,7 @@ class Feed:
             **self._only,
         }
         inbox = self._nc.new_inbox()
+        reconnects = self._nc.stats["reconnects"]
         listening: Subscription | None = None
         events: list[Event] = []
         try:
@@ -193,6 +195,9 @@ class Feed:
                 message = await listening.next_msg(timeout=wait_s + ANSWER_S)
                 headers = message.headers
                 if headers is None:
+                    # A part of it may have come while nobody was there to take it; documents have no chain.
+                    if self._nc.stats["reconnects"] != reconnects:
+                        raise FeedBroken("the connection was lost amid the answer")
                     return _page(place, events, json.loads(message.data))
                 if "ce-id" not in headers:
                     raise FeedBroken(f"nobody answers on {self._subject}: is `orderspine up` running?")

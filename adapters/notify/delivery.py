@@ -25,7 +25,9 @@ from adapters.platforms.http import retry_after_s
 ANSWER_BYTES_MAX: Final = 64 << 10
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
-"""For the whole of one delivery, whatever the other side does with its bytes."""
+"""Until the status has come, whatever the other side does with its bytes."""
+REST_S: Final = 2.0
+"""For what follows the status; the connection is given up then."""
 IDLE_S: Final = 2.0
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _LATE: Final = (TimeoutError, httpcore.TimeoutException)
@@ -176,8 +178,7 @@ class Deliverer:
         }
         began = time.monotonic()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                status, told = await self._exchange(headers, body)
+            status, told = await self._exchange(headers, body)
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise Failed(f"cannot be reached ({type(error).__name__})", away=True) from None
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, TimeoutError) as error:
@@ -190,14 +191,17 @@ class Deliverer:
         stream = self._pool.stream(
             "POST", url, headers=list(headers.items()), content=body, extensions={"timeout": waits}
         )
-        async with stream as response:
+        async with asyncio.timeout(ANSWER_S) as answering, stream as response:
+            answering.reschedule(None)
             taken = 0
-            # The status is the answer; that what follows it breaks off, or is badly written, takes nothing of it back.
-            with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError):
-                async for chunk in response.aiter_stream():
-                    taken += len(chunk)
-                    if taken > ANSWER_BYTES_MAX:
-                        break  # whatever else it says does not matter; the connection is given up
+            # The status is the answer: that what follows it breaks off, is badly written or does not end takes nothing
+            # of it back.
+            with contextlib.suppress(*_LATE, httpcore.NetworkError, httpcore.ProtocolError):
+                async with asyncio.timeout(REST_S):
+                    async for chunk in response.aiter_stream():
+                        taken += len(chunk)
+                        if taken > ANSWER_BYTES_MAX:
+                            break  # whatever else it says does not matter; the connection is given up
             told = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers}
             return response.status, told
 

@@ -1,6 +1,7 @@
 """The application: routes, their documentation, and how errors are told. `make_app` puts the guard before all of it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -224,7 +225,7 @@ def make_app(
         ] = None,
     ) -> Response[bytes]:
         """Take one order or an array of them; sending the same again changes nothing."""
-        _refuse_unknown(request, {"channel", "shop", "wait"})
+        _check_query(request, {"channel", "shop", "wait"})
         passed = _passed(request)
         given = await pushes.push(
             Push(
@@ -271,7 +272,7 @@ def make_app(
         ] = None,
     ) -> OrderPage:
         """Return orders, the last changed first. The read models follow the log within about a second."""
-        _refuse_unknown(request, {"status", "channel", "shop", "text", "changed_since", "limit", "cursor"})
+        _check_query(request, {"status", "channel", "shop", "text", "changed_since", "limit", "cursor"})
         question = Question(
             status or "",
             channel or "",
@@ -396,8 +397,10 @@ def _passed(request: AnyRequest) -> Passed:
     return passed
 
 
-def _refuse_unknown(request: AnyRequest, known: set[str]) -> None:
-    unknown = sorted(set(request.query_params) - known)
+def _check_query(request: AnyRequest, known: set[str]) -> None:
+    """Refuse what would be passed over: parameters that mean nothing, and all but one of those of the same name."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = sorted(set(given) - known)
     if unknown:
         raise Refused(
             400,
@@ -406,6 +409,11 @@ def _refuse_unknown(request: AnyRequest, known: set[str]) -> None:
             where="query",
             advice=f"known are {', '.join(sorted(known))}",
         )
+    for name, times in given.items():
+        if times > 1:
+            raise Refused(
+                400, "bad-request", "it is there more than once", where=f"query {name}", advice="give it one value"
+            )
 
 
 def _since(moment: datetime | None) -> int | None:

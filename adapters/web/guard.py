@@ -99,6 +99,7 @@ class Guard:
         self._metrics = metrics
         self._limits = limits
         self._under_way = 0
+        """Requests being served, probes apart."""
         self._strangers = 0
         """Of them, those that showed no token and bring a body; who they are is told by the body only."""
         self._held_bytes = 0
@@ -119,11 +120,12 @@ class Guard:
         kind = self._kind(scope["path"], scope["method"])
         answer = _Answer(send, correlation)
         share = _Share()
-        self._under_way += 1
+        # Probes take nobody's place: they are served to strangers, too, and without a limit.
+        self._under_way += not kind.vital
         try:
             holder = self._admit(kind, headers)
-            share.strange = not holder and not kind.vital
-            self._strangers += share.strange
+            share.strange = not holder
+            self._strangers += share.strange and not kind.vital
             body = await self._body(kind, receive, self._declared(kind, headers), share)
             scope.setdefault("state", {})["passed"] = Passed(correlation, holder, body)
             if scope["method"] == "HEAD":  # the server leaves the body away
@@ -142,8 +144,8 @@ class Guard:
             fault = Refused(500, "internal", "this should not happen", advice="tell us the correlation id")
             await answer.refuse(fault, close=True)
         finally:
-            self._under_way -= 1
-            self._strangers -= share.strange
+            self._under_way -= not kind.vital
+            self._strangers -= share.strange and not kind.vital
             self._held_bytes -= share.bytes
             self._strange_bytes -= share.bytes * share.strange
             seconds = time.perf_counter() - began

@@ -55,7 +55,9 @@ class Metrics:
             ("channel", "pipe", "outcome"),
             registry=registry,
         )
-        self._under_way = Gauge("orderspine_http_requests_under_way", "Requests being served.", registry=registry)
+        self._under_way = Gauge(
+            "orderspine_http_requests_under_way", "Requests being served, probes apart.", registry=registry
+        )
         self._body_bytes = Gauge("orderspine_http_body_bytes", "Bytes of bodies held in memory.", registry=registry)
         self._gauges = {
             "mail_backlog": Gauge("orderspine_mail_backlog", "Mail that waits for the worker.", registry=registry),

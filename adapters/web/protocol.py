@@ -1,12 +1,14 @@
 """HTTP/1.1 for clients that are slow, rude or many: uvicorn's protocol with the limits it lacks.
 
-A connection has so long to send a request's head, and so long between requests; a head has a greatest size; there are
-at most so many connections. Whoever oversteps is answered, briefly, and cut off.
+A connection has so long to send a request's head, so long between requests, and so long to take what it is answered; a
+head has a greatest size; there are at most so many connections. Whoever oversteps is answered, briefly, and cut off. To
+change to another protocol, as some clients offer with their first request, is not taken up: it is served as it is.
 """
 
 import asyncio
 from http import HTTPStatus
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapters.web.problems import MEDIA_TYPE, Refused, encode
@@ -16,6 +18,8 @@ HEAD_S = 10.0
 """From the connection, or a request's first byte, to the end of its head."""
 IDLE_S = 30
 """Between two requests. The rest of a body nobody reads any more counts as idling, too."""
+TAKE_S = 60
+"""How long a client may take nothing of what is written to it."""
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
 
@@ -29,6 +33,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _unfinished_bytes = 0
+    """What came since anything was whole: a header, a part of a body. The parser keeps a header until it is."""
+    _offered = b""
+    """Head of a request that offers another protocol, without the offer."""
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
@@ -41,7 +50,30 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._forget_deadline()
+        self._forget_taking()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        self._unset_keepalive_if_required()
+        self._unfinished_bytes += len(data)
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as offer:
+                # The parser takes what follows the head for the other protocol, and the body with it.
+                data = self._offered + data[offer.args[0] :] if self._offered else b""
+                self._offered = b""
+                # A new one: this one reads nothing behind a request after which the connection is to be closed.
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            except HttpParserError:
+                self.send_400_response("")
+                break
+            else:
+                break
+        if self._unfinished_bytes > HEAD_BYTES_MAX:
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -57,6 +89,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
+        self._unfinished_bytes = 0
         self._weigh(len(name) + len(value))
         if len(self.headers) >= HEADERS_MAX:
             raise HeadTooLarge
@@ -64,14 +97,51 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request."""
+        self._unfinished_bytes = 0
+        if self._offers():
+            lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+            start = b"%b %b HTTP/%b\r\n" % (
+                self.parser.get_method(), self.url, self.parser.get_http_version().encode(),
+            )  # fmt: skip
+            self._offered = start + b"".join(lines) + b"\r\n"
+            return
         self._forget_deadline()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unfinished_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._unfinished_bytes = 0
+        if not self._offers():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        if not self.transport.is_closing() and self._served():
+        if self.transport.is_closing():
+            self._expect_taking()
+        elif self._served():
             self._expect_head(IDLE_S)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has idled."""
+        super().timeout_keep_alive_handler()
+        self._expect_taking()
+
+    def pause_writing(self) -> None:
+        """Write no more until the client has taken most of what was written."""
+        super().pause_writing()
+        self._expect_taking()
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._forget_taking()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or has too large a head."""
@@ -84,6 +154,10 @@ class PatientProtocol(HttpToolsProtocol):
                 "headers",
             )
         )
+
+    def _offers(self) -> bool:
+        """Tell whether the request offers another protocol; a CONNECT demands it."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def _served(self) -> bool:
         """Tell whether no request is being served."""
@@ -105,6 +179,23 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _expect_taking(self) -> None:
+        """Cut off a client that takes nothing; asked for while nothing more is written."""
+        self._forget_taking()
+        if left := self.transport.get_write_buffer_size():
+            self._taking = self.loop.call_later(TAKE_S, self._look_at_taking, left)
+
+    def _look_at_taking(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._expect_taking()
+        else:  # closed in good order, it would wait for the client for ever
+            self.transport.abort()
+
+    def _forget_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
     def _too_slow(self) -> None:
         self._cut_off(Refused(408, "too-slow", "no whole request came in time"))
 
@@ -123,3 +214,4 @@ class PatientProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+        self._expect_taking()

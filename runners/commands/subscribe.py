@@ -20,6 +20,8 @@ POLL_S = 0.5
 WAIT_S = 20.0
 SHOWN_CHARS = 160
 MESSAGES = 500
+PASSING = frozenset({"busy", "not_ready"})
+"""Refusals after which the same is asked again in a moment."""
 
 
 def subscribe(
@@ -64,7 +66,9 @@ def subscribe(
 
         while True:
             try:
-                async with contextlib.aclosing(_pages(feed, here, only, creds, settings, wait=not until_end)) as pages:
+                begun = at is not place
+                reading = _pages(feed, here, only, creds, settings, wait=not until_end, begun=begun)
+                async with contextlib.aclosing(reading) as pages:
                     async for page in pages:
                         for event in page.events:
                             line = _document(event) if json else _line(event, settings)
@@ -73,8 +77,9 @@ def subscribe(
                         at = page.place
                         if until_end and page.place.position == page.head:
                             return
-            except FeedBroken as error:
-                if until_end or at.position is None:
+            except (FeedBroken, FeedRefused) as error:
+                passing = isinstance(error, FeedBroken) or error.code in PASSING
+                if until_end or at.position is None or not passing:
                     raise
                 say(f"{error}; going on behind {at.position} as soon as there is an answer")
                 await asyncio.sleep(POLL_S)
@@ -96,6 +101,7 @@ async def _pages(
     settings: "Settings | None",
     *,
     wait: bool,
+    begun: bool,
 ) -> "AsyncGenerator[Page, None]":
     if settings is not None:
         async for page in _own_pages(feed, place, only, settings):
@@ -104,7 +110,7 @@ async def _pages(
     assert creds is not None
     import nats.errors  # noqa: PLC0415
 
-    from adapters.nats.feed import Feed, credentials  # noqa: PLC0415
+    from adapters.nats.feed import Feed, FeedBroken, credentials  # noqa: PLC0415
 
     try:
         known = credentials(creds)
@@ -118,6 +124,8 @@ async def _pages(
         reader = await Feed.connect(known, feed, only)
     except (OSError, nats.errors.Error) as error:
         reason = str(error) or repr(error)
+        if begun and not isinstance(error, ConnectionRefusedError):
+            raise FeedBroken(reason) from error
         raise Failure(Exit.NOT_RUNNING, f"the broker does not let this subscriber in: {reason}") from error
     try:
         async for page in reader.pages(place, wait_s=WAIT_S if wait else 0.0):

@@ -454,6 +454,8 @@ def _delivery_of(settings: "Settings", each: "Subscriber", delivery: str, genera
         found = log.read(position - 1, 1)
     if not found:
         raise Failure(Exit.REFUSED, f"the log has no event {position}")
+    if position > each.position:  # sent now, it would come before those that it follows
+        raise Failure(Exit.REFUSED, f"{each.name} has not come to event {position} yet: it is sent in its turn")
     return Delivery(each.name, position, found[0].stream, found[0].tag, 0)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -335,9 +336,10 @@ async def test_filters_narrow_the_list(gateway: Gateway) -> None:
         ({"changed_since": "yesterday"}, "query changed_since"),
         ({"changed_since": "2026-03-01T10:00:00"}, "query changed_since"),
         ({"chanel": "taobao"}, "query"),
+        ({"status": ["paid", "shipped"]}, "query status"),
     ],
 )
-async def test_a_question_that_is_wrong_says_where(gateway: Gateway, asked: dict[str, str], where: str) -> None:
+async def test_a_question_that_is_wrong_says_where(gateway: Gateway, asked: dict[str, Any], where: str) -> None:
     answer = await gateway.client.get("/api/v1/orders", params=asked)
     assert answer.status_code == 400
     problem = decoded(answer)
@@ -345,6 +347,12 @@ async def test_a_question_that_is_wrong_says_where(gateway: Gateway, asked: dict
     assert problem["detail"]
     assert problem["advice"]
     assert problem["correlation_id"] == answer.headers["x-correlation-id"]
+
+
+async def test_a_push_for_two_shops_is_taken_for_none(gateway: Gateway) -> None:
+    """The shop is part of an order's identity for ever: which of two is meant is not guessed."""
+    answer = await gateway.client.post("/api/v1/orders?channel=taobao&shop=one&shop=other", content=order(271))
+    assert (answer.status_code, decoded(answer)["where"]) == (400, "query shop")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import msgspec
+import nats.errors
 import pytest
 import pytest_asyncio
 
+from adapters.nats.client import Connection
 from adapters.web import protocol
 from adapters.web.tokens import add_token
 from runners import desk
@@ -177,7 +179,72 @@ async def test_requests_sent_in_one_go_are_answered_in_their_order(gateway: Gate
         assert [(await client.answer())[0], (await client.answer())[0]] == [200, 404]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_client_that_offers_another_protocol_is_served_as_it_asked(gateway: Gateway, at_once: bool) -> None:
+    """Java's client offers HTTP/2 with each first request, `curl --http2` as well: the body stays the request's."""
+    body = order(770 + at_once)
+    offer = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+    async with raw(gateway) as client:
+        client.writer.write(head(gateway, len(body), more=offer))
+        if not at_once:
+            await asyncio.sleep(0.2)
+        client.writer.write(body + b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + offer.encode() + b"\r\n")
+        status, _, said = await client.answer()
+        assert (status, json.loads(said)["orders"][0]["outcome"]) == (200, "accepted")
+        assert (await client.answer())[0] == 200
+        client.writer.write(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await client.answer())[0] == 404
+
+
+async def test_a_client_that_offers_another_protocol_and_wants_one_answer_gets_it(gateway: Gateway) -> None:
+    body = order(772)
+    offer = "connection: Upgrade, close\r\nupgrade: h2c\r\n"
+    async with raw(gateway) as client:
+        client.writer.write(head(gateway, len(body), more=offer) + body)
+        assert (await client.answer())[0] == 200
+        assert await client.closed()
+    async with raw(gateway) as client:
+        client.writer.write(b"GET /healthz HTTP/1.0\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        assert (await client.answer())[0] == 200
+        assert await client.closed()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET / HTTP/1.1\r\nx-long: ",
+        b"POST /webhooks/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-long: ",
+    ],
+)
+async def test_a_header_that_does_not_end_is_cut_off_before_it_fills_the_memory(gateway: Gateway, begun: bytes) -> None:
+    async with raw(gateway) as client:
+        client.writer.write(begun)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * MIB:
+                client.writer.write(b"x" * MIB)
+                await asyncio.wait_for(client.writer.drain(), 5)
+                sent += MIB
+        assert sent < 32 * MIB
+
+
 # --- time
+
+
+async def test_who_takes_nothing_of_what_he_is_answered_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed in good order, its connection would stand for as long as it likes; there are no more than a thousand."""
+    monkeypatch.setattr(protocol, "TAKE_S", 0.3)
+    async with raw(gateway) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.write(b"GET /schema/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 500)
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(10):
+                while True:
+                    client.writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                    await client.writer.drain()
+                    await asyncio.sleep(0.1)
 
 
 async def test_a_body_that_stalls_times_out(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +451,27 @@ async def test_a_connection_to_the_broker_that_was_given_up_is_made_anew(tmp_pat
         first = line.connection
         await first.close()
         await until_async(lambda: line.connection is not first, 5.0)
+        assert (await running.push(order(1))).status_code == 200
+
+
+async def test_a_broker_that_goes_away_while_it_is_connected_to_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_gateway(tmp_path / "data") as running:
+        line = running.app._watch._line
+        flush, flushed = Connection.flush, [0]
+
+        async def gone(connection: Connection, **given: Any) -> None:
+            flushed[0] += 1
+            if flushed[0] <= 2:
+                await connection.close()
+                raise nats.errors.ConnectionClosedError
+            await flush(connection, **given)
+
+        monkeypatch.setattr(Connection, "flush", gone)
+        first = line.connection
+        await first.close()
+        await until_async(lambda: line.connection is not first, 10.0)
         assert (await running.push(order(1))).status_code == 200
 
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import nats
 import nats.errors
 import pytest
 
+from adapters.nats.accounts import CONNECTIONS_MAX
 from adapters.nats.connection import Connection, api, connect
-from adapters.nats.errors import BrokerError, BrokerUnauthorized
+from adapters.nats.errors import BrokerError, BrokerUnauthorized, BrokerUnavailable
 from adapters.nats.feed import NEW, Event, Feed, FeedBroken, FeedRefused, Inbox, NewGeneration, Page, Place
 from adapters.nats.publish import BatchPublisher
 from adapters.nats.streams import ensure_events, ensure_mail, ensure_quarantine, get_stored, last_seq
@@ -23,6 +25,7 @@ from adapters.storage.read_models import ReadModels
 from projections.orders import Orders
 from runners.feeds import Ask, Feeds
 from runners.lock import DataLock
+from runners.outlet import Served
 from runners.projector import Projector
 from runners.subscribers import MODELS, Filter
 from tests.integration.following import wait_for
@@ -514,6 +517,67 @@ async def test_a_subscriber_that_is_revoked_is_told_so(cell: World) -> None:
     await feed.close()
 
 
+async def test_an_answer_that_a_lost_connection_tore_a_hole_into_is_none(cell: World) -> None:
+    """Documents have no chain to miss one by; the connection is back before the rest of the answer is there."""
+    asks, answers = await connect(cell.address, "asks"), await connect(cell.address, "answers")
+    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    await answers.listen("read.main.orders", lambda _, reply, *__: asked.set_result(reply.decode()))
+    await answers.flush()
+    question = asyncio.create_task(Feed(asks, "main", "orders").ask(START))
+    inbox, lead = await asked, {"ce-id": "life:1:orders:a", "ce-position": "1", "ce-resume": "1"}
+    assert asks._transport is not None
+    asks._transport.close()  # type: ignore[no-untyped-call]
+    await answers.publish(inbox, b"{}", headers={**lead, "ce-subject": "lost", "ce-type": "orders.changed"})
+    await wait_for(lambda: asks.stats["reconnects"] > 0 and asks.is_connected)
+    await asks.flush()
+    await answers.publish(inbox, b'{"generation": "life", "position": 2, "head": 2}')
+    with pytest.raises(FeedBroken):
+        await question
+    await asks.close()
+    await answers.close()
+
+
+def test_a_tail_goes_on_while_the_broker_is_away_or_a_read_model_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creds = tmp_path / "creds.json"
+    creds.write_text(json.dumps({"url": "nats://x", "user": "u", "password": "p", "cell": "main"}))
+    monkeypatch.setattr("runners.commands.subscribe.POLL_S", 0.0)
+    headers = {"ce-resume": "1"}
+    told: deque[Any] = deque(
+        [
+            Page(START, [Event(1, "order-a", "order.paid", b"{}", headers)], Place("life", 1), 1),
+            FeedBroken("no whole answer"),
+            ConnectionError("no broker answers"),
+            FeedRefused("not_ready", "ask again in a moment"),
+            Page(Place("life", 1), [Event(2, "order-b", "order.paid", b"{}", headers)], Place("life", 2), 2),
+            FeedBroken("no whole answer"),
+            ConnectionRefusedError("were they revoked?"),
+        ]
+    )
+
+    class Reader:
+        @classmethod
+        async def connect(cls, *_: object) -> "Reader":
+            if isinstance(told[0], OSError):
+                raise told.popleft()
+            return cls()
+
+        async def pages(self, *_: object, **__: object) -> AsyncIterator[Page]:
+            while not isinstance(told[0], Exception):
+                yield told.popleft()
+            raise told.popleft()
+
+        async def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("adapters.nats.feed.Feed", Reader)
+    said = orderspine("subscribe", "events", "--from", "start", "--creds", creds)
+    assert said.code == 3, said.err
+    assert "revoked" in said.err
+    assert [line.split()[2] for line in said.out.splitlines()] == ["order-a", "order-b"]
+
+
 async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names(cell: World, tmp_path: Path) -> None:
     data = tmp_path / "elsewhere"
     with DataLock(data):
@@ -529,6 +593,25 @@ async def test_a_broker_of_ones_own_lets_in_whom_the_printed_configuration_names
     snippet = json.loads(shown.out[shown.out.index("{") :])
     await cell.server.reload(snippet["accounts"])
     assert await _lets(cell, known)
+
+
+async def test_an_account_that_cannot_be_served_for_a_while_is_not_filled_with_connections(
+    cell: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.outlet.AGAIN_S", 0.0)
+
+    async def tidy(_: Served) -> None:
+        raise BrokerUnavailable("no answer to STREAM.NAMES")
+
+    with monkeypatch.context() as away:
+        away.setattr(Served, "_tidy", tidy)
+        known = await cell.admit("erp", "events", "orders")
+        for _ in range(CONNECTIONS_MAX):
+            await cell.outlet.agree()
+    await cell.outlet.agree()
+    feed = await cell.feed(known)
+    assert (await feed.ask(START)).head == cell.log.tracked().head
+    await feed.close()
 
 
 async def test_a_bucket_without_room_leaves_mail_and_feeds_alone(cell: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jsonschema_rs
 import pytest
@@ -160,6 +161,67 @@ def test_who_asked_for_an_hour_and_is_resumed_is_tried_at_once(
     place.until(lambda: len(receiver.taken("/away")) == place.log.tracked().head)
 
 
+def test_who_is_away_for_a_moment_is_not_left_alone_for_minutes(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    """Eight deliveries that fail together are one failure: the pauses of a row of eight would be minutes."""
+    together = threading.Barrier(AT_ONCE)
+    refused = itertools.count()
+
+    def answer(*_: Any) -> int:
+        if next(refused) >= AT_ONCE:
+            return 200
+        together.wait(20)
+        return 503
+
+    receiver.answers["/away"] = answer
+    place.say("add", "away", receiver.url("/away"), "--kinds", "order")
+    for number in range(AT_ONCE):
+        place.trade.take(view(str(number)))
+    with patch("runners.webhooks.backoff_ms", lambda tries, _: 30_000 if tries > 1 else 30):
+        sender.start()
+        place.until(lambda: place.show("away")["waiting"] == 0 and receiver.taken("/away"), 10)
+
+
+def test_who_takes_the_name_of_one_that_was_removed_is_told_what_that_one_took(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    """What is under way to one that was removed is no delivery of the next one's, though both have the same id."""
+    moved = threading.Event()
+    receiver.answers["/old"] = lambda *_: 200 if moved.wait(20) else 500
+    place.trade.take(view("1"))
+    place.say("add", "erp", receiver.url("/old"), "--kinds", "order", "--from", "1")
+    sender.start()
+    place.until(lambda: receiver.at_once["/old"])
+    place.say("remove", "erp")
+    place.say("add", "erp", receiver.url("/new"), "--kinds", "order", "--from", "1")
+    place.until(lambda: place.show("erp")["waiting"])
+    moved.set()
+    place.until(lambda: place.show("erp")["waiting"] == 0)
+    assert positions(receiver.taken("/new"))[0] == positions(receiver.taken("/old"))[0]
+
+
+def test_who_hangs_at_the_end_is_not_waited_for_and_what_arrives_meanwhile_is_kept(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    ended = threading.Event()
+    receiver.answers["/stuck"] = lambda *_: 200 if ended.wait(20) else 500
+    receiver.answers["/slow"] = lambda *_: 500 if ended.wait(0.3) else 200
+    place.trade.take(view("1"))
+    for name in ("stuck", "slow"):
+        place.say("add", name, receiver.url(f"/{name}"), "--kinds", "order", "--from", "1")
+    with patch("runners.webhooks.CLOSE_S", 1.0):
+        sender.start()
+        place.until(lambda: receiver.at_once["/stuck"] and receiver.at_once["/slow"])
+        began = time.monotonic()
+        sender.close()
+    assert time.monotonic() - began < 5
+    ended.set()
+    waits = [each["position"] for each in place.say("deliveries", "slow", "--waiting")]
+    assert set(positions(receiver.taken("/slow"))).isdisjoint(waits)
+    assert place.say("deliveries", "stuck", "--waiting")[0]["tries"] == 0
+
+
 def test_a_delivery_of_an_event_that_the_log_has_no_more_is_not_sent(
     place: Place, receiver: Receiver, sender: Sending
 ) -> None:
@@ -251,6 +313,21 @@ def test_events_are_sent_again_from_a_position_or_by_their_id(
     place.say("replay", "erp", code=2)
 
 
+def test_what_a_subscriber_has_not_come_to_yet_is_not_sent_before_its_turn(
+    place: Place, receiver: Receiver, sender: Sending
+) -> None:
+    place.say("add", "erp", receiver.url("/erp"), "--kinds", "order")
+    place.say("pause", "erp")
+    place.trade.take(view("1"))
+    last = place.log.tracked().head
+    place.say("replay", "erp", "--delivery", f"life:{last}", code=1)
+    place.say("resume", "erp")
+    sender.start()
+    place.until(lambda: place.show("erp")["behind"] == 0 and not place.show("erp")["waiting"])
+    in_order(receiver.taken("/erp"))
+    place.say("replay", "erp", "--delivery", f"life:{positions(receiver.taken('/erp'))[0]}")
+
+
 def test_of_two_secrets_both_sign_for_a_while(place: Place, receiver: Receiver, sender: Sending) -> None:
     first = place.say("add", "erp", receiver.url("/erp"))["secret"]
     second = place.say("rotate-secret", "erp")["secret"]
@@ -305,6 +382,19 @@ def test_a_subscriber_that_takes_nothing_stops_following_the_log_and_no_other(
     calls = itertools.count()
     place.until(lambda: next(calls) > 10)
     assert receiver.most_at_once["/stuck"] <= 8
+
+
+def test_a_long_stream_that_is_refused_keeps_out_no_other(place: Place, receiver: Receiver, sender: Sending) -> None:
+    """A warehouse's events are one stream: a day of them behind a refused one must not end the telling of orders."""
+    receiver.answers["/erp"] = lambda _, event: 500 if event["subject"].startswith("warehouse-") else 200
+    place.say("add", "erp", receiver.url("/erp"))
+    with patch("runners.webhooks.WAITING_MAX", 3):
+        sender.start()
+        for _ in range(6):
+            place.trade.receive()
+        place.until(lambda: place.show("erp")["waiting"] == place.log.tracked().head)
+        place.trade.take(view("1"))
+        place.until(lambda: receiver.taken("/erp"), 10)
 
 
 def test_a_log_that_was_restored_pauses_who_followed_the_other_one(

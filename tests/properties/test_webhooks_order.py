@@ -49,13 +49,14 @@ class Telling(RuleBasedStateMachine):
             assert self.store.follow(known, len(self.log), new) is (known.state == "active")
 
     def answer(self, each: Delivery, how: str) -> None:
+        (to,) = self.store.subscribers()
         tried = Try("s", f"life:{each.position}", each.position, each.tag, 1, 200, 1, each.tries + 1)
         if how == "taken":
             self.arrived[each.stream].append(each.position)
-            self.store.settle([Result(tried, None)])
+            self.store.settle([Result(tried, None, to)])
         else:
             left = each._replace(tries=each.tries + 1, first_ms=1, due_ms=5, dead=int(how == "dead"), reason="no")
-            self.store.settle([Result(tried, left, "gone" if how == "gone" else "")])
+            self.store.settle([Result(tried, left, to, "gone" if how == "gone" else "")])
 
     @rule(streams=st.lists(st.sampled_from(STREAMS), min_size=1, max_size=5))
     def happens(self, streams: list[str]) -> None:
@@ -86,7 +87,8 @@ class Telling(RuleBasedStateMachine):
 
     @rule(place=st.integers(1, 30))
     def asks_again(self, place: int) -> None:
-        if place <= len(self.log):
+        (known,) = self.store.subscribers()
+        if place <= known.position:
             self.store.again("s", Delivery("s", place, self.log[place - 1], "order.paid", 0))
 
     @rule(which=st.integers(0, 5))

@@ -147,3 +147,16 @@ async def test_strangers_that_send_slowly_keep_nobody_out_who_has_a_token(
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
     assert await status_of(guard, "POST", "/webhooks/x") == 404
+
+
+@pytest.mark.asyncio
+async def test_probes_that_are_sent_slowly_take_nobodys_place(guard: Guard, tmp_path: Path) -> None:
+    pushes = add_token(tmp_path / "tokens.json", "pushes", ("push",))
+    slow = [asyncio.create_task(status_of(guard, "GET", "/healthz", body_comes=False)) for _ in range(300)]
+    await asyncio.sleep(0.05)
+    assert await status_of(guard, "POST", "/webhooks/x") == 404
+    assert await status_of(guard, "POST", "/api/v1/orders", pushes) == 200
+    assert await status_of(guard, "GET", "/healthz") == 200
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)

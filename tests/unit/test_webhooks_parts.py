@@ -100,7 +100,7 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     monkeypatch.setattr(delivery, "ANSWER_S", 0.2)
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
         with contextlib.suppress(ConnectionError):
             while not writer.is_closing():
                 writer.write(b"x")
@@ -119,6 +119,33 @@ async def test_who_takes_the_connection_and_never_answers_is_left(monkeypatch: p
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.15)  # the other side ends, too
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\r\n", b"content-length: 9\r\n\r\nx", b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n"]
+)
+async def test_an_answer_counts_although_what_follows_it_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A receiver that says 200, gives no length and keeps the connection open has it all the same."""
+    monkeypatch.setattr(delivery, "REST_S", 0.2)
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + rest)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    one = Deliverer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", private=True, at_once=1)
+    assert (await one.post("i", 1, b"{}", [b"k"])).status == 200
+    await asyncio.wait_for(ended.wait(), 5)
+    await one.close()
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("rest", [b"content-length: 1000\r\n\r\nshort", b"transfer-encoding: chunked\r\n\r\nzz\r\n"])
@@ -269,9 +296,9 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     first, second = Delivery("a", 1, "order-x:1", "order.paid", 0), Delivery("a", 2, "order-x:1", "order.paid", 0)
     assert store.follow(known, 2, [first, second])
     assert store.due("a", now, 10) == [first]
-    store.settle([Result(tried(1, now - LOG_KEPT_MS - 1), None)])
+    store.settle([Result(tried(1, now - LOG_KEPT_MS - 1), None, known)])
     assert store.due("a", now, 10) == [second]
-    store.settle([Result(tried(2, now), second._replace(due_ms=now + 10_000))])
+    store.settle([Result(tried(2, now), second._replace(due_ms=now + 10_000), known)])
     assert store.due("a", now, 10) == []
     store.tidy(now)
     assert [each.position for each in store.tries("a", 10)] == [2]
@@ -280,7 +307,7 @@ def test_old_tries_are_forgotten_and_changes_meanwhile_win(tmp_path: Path) -> No
     store.pause("a", "by hand")
     assert not store.follow(known, 3, [])
     store.remove("a")
-    store.settle([Result(tried(2, now), None)])
+    store.settle([Result(tried(2, now), None, known)])
     assert store.tries("a", 10) == []
     store.close()
 
@@ -291,8 +318,8 @@ def test_what_was_put_off_by_a_clock_that_was_wrong_is_due(tmp_path: Path) -> No
     now = time.time_ns() // 1_000_000
     wanted = [Delivery("a", place, f"order-x:{place}", "order.paid", 0) for place in (1, 2)]
     store.follow(store.subscribers()[0], 2, wanted)
-    store.settle([Result(tried(1, now), wanted[0]._replace(due_ms=now + BACKOFF_MS_MAX - 1, tries=1))])
-    store.settle([Result(tried(2, now), wanted[1]._replace(due_ms=now + 400 * 86_400_000, tries=1))])
+    store.settle([Result(tried(1, now), wanted[0]._replace(due_ms=now + BACKOFF_MS_MAX - 1, tries=1), subscriber("a"))])
+    store.settle([Result(tried(2, now), wanted[1]._replace(due_ms=now + 400 * 86_400_000, tries=1), subscriber("a"))])
     assert [each.position for each in store.due("a", now, 10)] == [2]
     store.close()
 
@@ -303,7 +330,7 @@ def test_a_rewind_lets_dead_letters_wait_again_but_not_past_one_that_stays(tmp_p
     wanted = [Delivery("a", place, f"order-{'xy'[place % 2]}:1", "order.paid", 0) for place in range(1, 7)]
     store.follow(store.subscribers()[0], 6, wanted)
     for each in wanted[:1], wanted[3:4]:  # the first of y, and (as if the one before had arrived) one of x
-        store.settle([Result(tried(each[0].position, 1), each[0]._replace(dead=1, tries=1))])
+        store.settle([Result(tried(each[0].position, 1), each[0]._replace(dead=1, tries=1), subscriber("a"))])
     assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 4, 5, 6]
     store.rewind("a", "life", 3)
     assert [each.position for each in store.deliveries("a", 9, dead=True)] == [1, 3, 5]
