@@ -449,12 +449,38 @@ def test_stock_is_imported_whole_or_not_at_all(up: Running, tmp_path: Path) -> N
     assert "row 4: quantity 'many' of IMP-2" in said.err
     good = tmp_path / "good.csv"
     good.write_bytes("\ufeffSKU,Quantity,Warehouse\nIMP-1,5,A\n螺丝,7,B\n".encode())
-    assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["accepted"] * 2
+    assert up.run("stock", "receive", "IMP-0=1", "--document", "before").code == 0
+    until(lambda: up.run("stock", "show", "--sku", "IMP-0", "--json").json)
+    said = up.run("stock", "import", good)
+    assert said.code == 1
+    assert "no warehouse 'B' is known" in said.err
+    told = up.run("stock", "import", good, "--new-warehouse", "--json").json
+    assert [each["outcome"] for each in told["receipts"]] == ["accepted"] * 2
     assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["repeated"] * 2
     until(lambda: up.run("stock", "show", "--warehouse", "B", "--json").json)
     assert [(row["sku"], row["on_hand"]) for row in up.run("stock", "show", "--warehouse", "B", "--json").json] == [
         ("螺丝", 7)
     ]
+
+
+def test_a_slip_in_the_code_of_a_warehouse_begins_no_ledger(up: Running) -> None:
+    assert up.run("stock", "receive", "SLIP=5", "--document", "slip").code == 0
+    until(lambda: up.run("stock", "show", "--sku", "SLIP", "--json").json)
+    for words in (
+        ("receive", "SLIP=5", "--document", "slip-2"),
+        ("expect", "SLIP=5", "--arrival", "P", "--due", "2027-01-01", "--document", "slip-3"),
+        ("adjust", "SLIP", "--by", "1", "--reason", "found"),
+        ("protect", "SLIP", "1"),
+        ("count", "SLIP=5"),
+        ("damage", "SLIP", "--reason", "wet"),
+        ("scrap", "SLIP", "1", "--reason", "bin"),
+        ("reorder", "SLIP", "5"),
+    ):
+        said = up.run("stock", *words, "--warehouse", "a")
+        assert said.code == 1, words
+        assert "no warehouse 'a' is known, so nothing was done; known are A" in said.err
+    assert up.run("pick", "verified", "on", "--warehouse", "a").code == 1
+    assert up.run("stock", "show", "--warehouse", "a", "--json").json == []
 
 
 def test_an_adjustment_that_would_take_too_much_is_refused_with_the_figures(up: Running) -> None:
