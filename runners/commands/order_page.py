@@ -190,7 +190,7 @@ def parcels_of(order: dict[str, Any], zone: str) -> "RenderableType":
             TRACK_WORDS.get(each.get("state", ""), ""),
             escape(each.get("where", "")),
             moment(at_ms, zone) if at_ms else "",
-            escape(", ".join(each.get("lines", ()))),
+            f"after-sale {each['case']}" if each.get("case") else escape(", ".join(each.get("lines", ()))),
         )
     return made
 
