@@ -1,4 +1,4 @@
-"""Subscriptions: a track service follows each parcel that leaves, by our hand, by the channel's, or for an after-sale."""
+"""Subscriptions: a track service follows each parcel that leaves, by our hand, the channel's, or for an after-sale."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
