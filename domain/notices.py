@@ -21,7 +21,7 @@ from domain.money import format_minor
 from domain.order import EFFECT_FAILED, EffectFailed, EffectSucceeded
 from domain.rule_parts import Book, Notice, tags_of
 from domain.rulings import Facts
-from domain.timehub import zone_of
+from domain.timehub import told_in, zone_of
 
 EFFECT = "notify"
 """What sending a note is called among the acts outside; with its key it is the note's identity for ever."""
@@ -292,7 +292,7 @@ def fields_of(occurred: Occurred, context: Context) -> dict[str, str]:
         "shop": context.shop,
         "order_no": context.order_no,
         "reason": getattr(fact, "reason", ""),
-        "evidence": getattr(fact, "evidence", "") or _evidence(fact),
+        "evidence": told_in(context.zone, getattr(fact, "evidence", "")) or _evidence(fact),
         "advice": getattr(fact, "advice", "") or advice.format(order=context.order),
         "role": getattr(fact, "role", "") or role,
         "amount": _amount(fact, snapshot),

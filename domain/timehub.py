@@ -32,6 +32,7 @@ _SERIAL_EPOCH: Final = date(1899, 12, 30).toordinal() - _EPOCH_DAY
 _SERIAL_MIN: Final = date(YEAR_MIN, 1, 1).toordinal() - date(1899, 12, 30).toordinal()
 _SERIAL_MAX: Final = date(YEAR_MAX, 12, 31).toordinal() - date(1899, 12, 30).toordinal()
 _DAYS_CACHED_MAX: Final = 4096
+_UTC_MS: Final = re.compile(r"\bUTC ms ([0-9]{1,14})\b")
 _TEXT_MAX: Final = 80
 _EXPONENT_MAX: Final = 20
 
@@ -365,6 +366,16 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError) as error:
         raise ValueError(f"no time zone is called {name!r}: use a name such as Asia/Shanghai or +08:00") from error
+
+
+def told_in(zone: str, text: str) -> str:
+    """Return recorded words as people read them: moments in them, `UTC ms …`, as ISO 8601 in the merchant's zone."""
+
+    def local(match: re.Match[str]) -> str:
+        moment = datetime.fromtimestamp(int(match[1]) // 1000, UTC)
+        return moment.astimezone(zone_of(zone)).isoformat(timespec="seconds")
+
+    return _UTC_MS.sub(local, text)
 
 
 def _offset_zone(original: str, text: str) -> timezone:

@@ -124,6 +124,8 @@ class Tracked(msgspec.Struct, frozen=True, gc=False):
     carrier: str
     own: bool = False
     """Whether we sent it; others are known from the channel, which may correct them."""
+    beside: bool = False
+    """Whether it was sent for an after-sale: it is followed, and decides nothing of the order's own delivery."""
     gone: bool = False
     """Whether the channel has put another number in its place: it decides nothing any more."""
     at_ms: int = 0
@@ -152,6 +154,13 @@ def sent(state: Tracking, parcels: Iterable[Parcel], *, own: bool) -> Tracking:
     told = {each.tracking: each.carrier for each in parcels if each.tracking and each.tracking not in known}
     fresh = [Tracked(tracking, carrier, own) for tracking, carrier in told.items()]
     return _replace(state, parcels=(*state.parcels, *fresh), delivered=False, due=False) if fresh else state
+
+
+def sent_beside(state: Tracking, parcel: Parcel) -> Tracking:
+    """Return the state after a parcel left for an after-sale."""
+    if not parcel.tracking or any(each.tracking == parcel.tracking for each in state.parcels):
+        return state
+    return _replace(state, parcels=(*state.parcels, Tracked(parcel.tracking, parcel.carrier, own=True, beside=True)))
 
 
 def corrected(state: Tracking, parcels: Sequence[Parcel]) -> Tracking:
@@ -200,9 +209,12 @@ def _by_time(scan: Scan) -> tuple[int, bool, str]:
 
 
 def all_signed(state: Tracking) -> bool:
-    """Whether every parcel was signed for, and there is one."""
-    states = {each.state for each in state.parcels if not each.gone}
-    return states == {"signed"}
+    """Whether every parcel of the order itself was signed for, and there is one."""
+    return {each.state for each in _deciding(state)} == {"signed"}
+
+
+def _deciding(state: Tracking) -> list[Tracked]:
+    return [each for each in state.parcels if not (each.gone or each.beside)]
 
 
 def overdue(state: Tracking) -> Tracking:
@@ -211,8 +223,8 @@ def overdue(state: Tracking) -> Tracking:
 
 
 def signed_ms(state: Tracking) -> int:
-    """Return when the last parcel was signed for, UTC ms."""
-    return max(each.at_ms for each in state.parcels if not each.gone)
+    """Return when the last parcel of the order itself was signed for, UTC ms."""
+    return max(each.at_ms for each in _deciding(state))
 
 
 # --- decisions

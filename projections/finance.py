@@ -23,7 +23,7 @@ from domain.matching import day_of
 from domain.ports import Recorded
 from projections.base import FIXED, Change, Projection, Public, as_text, nameless, observed_at_of, stamp_of, versioned
 
-VERSION = 1
+VERSION = 2
 
 TABLE = versioned(
     "finance_differences",
@@ -93,7 +93,7 @@ DAYS = versioned(
     Column("position", BigInteger, nullable=False, info={FIXED: True}),
     sqlite_with_rowid=False,
 )
-"""Orders to which something of money happened on a day: paid, refunded, shipped, over."""
+"""Orders to which something of money happened on a day: paid, refunded, shipped (in part, too), over."""
 
 
 class Row(msgspec.Struct, gc=False):
@@ -169,6 +169,7 @@ _TIMES: Mapping[str, str] = {
     "order.deposit_paid": "",
     "order.payment_recorded": "at_ms",
     "order.refunded": "",
+    "order.partially_shipped": "shipped_ms",
     "order.shipped": "shipped_ms",
     "order.completed": "completed_ms",
     "order.cancelled": "",

@@ -14,7 +14,7 @@ from domain.canonical import Parcel, SourceTime, Status
 from domain.order import NOT_RULED, Allocation, Lot, Ruled
 from domain.tracking import TrackState
 
-VERSION = 7
+VERSION = 8
 """Of the read model: raised with every change of its fold or its tables."""
 
 
@@ -34,6 +34,8 @@ class ShownParcel(msgspec.Struct, gc=False, omit_defaults=True):
     state_ms: int = 0
     where_ms: int = 0
     """When either was, by the carrier's clock, UTC ms."""
+    case: int = 0
+    """The after-sale that it was sent for; 0 = it is the order's own."""
 
 
 class ShownPayment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from domain import after_sale_case
-from domain.after_sale import OrderRefunded
+from domain.after_sale import OrderRefunded, ReplacementShipped
 from domain.approvals import (
     Approval,
     ApprovalGiven,
@@ -430,14 +430,18 @@ def _payment(entry: Entry, facts: PaymentRecorded | PaymentFailed, _: Recorded) 
     entry.document.payments = (*others, told)
 
 
-def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool) -> None:
+def _replacement_shipped(entry: Entry, facts: ReplacementShipped, event: Recorded) -> None:
+    _add_parcels(entry, (facts.parcel,), event, own=True, case=facts.case)
+
+
+def _add_parcels(entry: Entry, parcels: Iterable[Parcel], event: Recorded, *, own: bool, case: int = 0) -> None:
     document = entry.document
     known = {parcel.tracking for parcel in document.parcels}
     for parcel in parcels:
         if parcel.tracking in known:
             continue
         known.add(parcel.tracking)
-        document.parcels += (ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own),)
+        document.parcels += (ShownParcel(parcel.carrier, parcel.tracking, parcel.lines, parcel.at, own, case=case),)
         if parcel.tracking:
             _lead(entry, "tracking", parcel.tracking, event)
 
@@ -503,6 +507,7 @@ def _rules() -> dict[str, Rule]:
         OrderCancelled: _cancelled,
         LinesCancelled: None,
         **dict.fromkeys(after_sale_case.EVENTS),
+        ReplacementShipped: _replacement_shipped,
         OrderRefunded: _refunded,
         OrderIntercepted: _intercepted,
         InterceptionResolved: _resolved,

@@ -44,7 +44,7 @@ from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
-from runners.settings import Settings
+from runners.settings import BadSetting, Settings, written_settings
 from runners.settings_file import write_durably
 from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
@@ -296,8 +296,8 @@ def _switched_off(work: Path) -> list[str]:
 def _keep_apart(file: Path, notes: list[str]) -> None:
     """Take out of a restored directory's settings what only one log may use, or say so."""
     try:
-        settings = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
-    except (FileNotFoundError, msgspec.DecodeError):  # `up` says what is wrong with them
+        settings = written_settings(file)
+    except BadSetting:  # `up` says what is wrong with them
         return
     if witness := settings.pop("witness", ""):
         write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")

@@ -54,7 +54,8 @@ LATE_MS = 60_000
 """An act that is learnt of so long after its event is asked about before it is first tried."""
 BACKOFF_S_MIN, BACKOFF_S_MAX = 2.0, 900.0
 SHUT_S = 300.0
-"""Pause for a target that does not let us in, or whose settings mean nothing; new settings end it at once."""
+"""Pause for a target that does not let us in, or whose settings mean nothing; new settings end it at once. Also for an
+act whose answer cannot be read."""
 NOT_YET_S = 20.0
 """Pause for an act that waits for something here at home."""
 REASON_MAX = 1_000
@@ -80,6 +81,8 @@ class Effects:
         """Circuit → when it is tried again (monotonic seconds)."""
         self._failures: dict[str, int] = {}
         """Circuit → failures in a row."""
+        self._puzzling: dict[str, tuple[str, str]] = {}
+        """Circuit → the first act, of all since the last that succeeded, that ended with a `ValueError`."""
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[None]]] = {}
         """(key, effect) → circuit ("" = it is over, and being recorded), and what is under way."""
         self._in_turn = frozenset(kind.name for kind in kinds.all if kind.in_turn)
@@ -93,6 +96,7 @@ class Effects:
         """Take over changed settings: what was shut is tried again."""
         if await self._kinds.refresh():
             self._shut.clear()
+            self._puzzling.clear()
             for kind in self._kinds.all:
                 now, before = kind.resting(), self._jobs.resting(kind.name)
                 if now != before:
@@ -217,8 +221,9 @@ class Effects:
             return await self._later(job._replace(tries=tries), str(busy), doubt=doubt)
         except (NotAuthorised, MissingSecret, Gone, ValueError) as error:
             # Nothing left: the settings, the keys or the connection must be put right first. (A wrong option is told
-            # by a ValueError, but so is an answer that an adapter cannot read.)
-            self._shut[job.circuit] = time.monotonic() + SHUT_S
+            # by a ValueError, but so is an answer that an adapter cannot read: that one keeps out no other act.)
+            if not isinstance(error, ValueError) or self._puzzles(job):
+                self._shut[job.circuit] = time.monotonic() + SHUT_S
             doubt = doubt or int(isinstance(error, ValueError))
             return await self._later(job._replace(tries=max(0, job.tries - 1)), str(error), doubt=doubt, wait_s=SHUT_S)
         except PlatformError as error:
@@ -228,6 +233,7 @@ class Effects:
             return await self._later(job, f"a fault in the program: {type(error).__name__}", doubt=1)
         self._failures.pop(job.circuit, None)
         self._shut.pop(job.circuit, None)
+        self._puzzling.pop(job.circuit, None)
         return await self._ended(job, Ending("succeeded", reference))
 
     async def _ended(self, job: Job, ending: Ending) -> Job:
@@ -280,6 +286,11 @@ class Effects:
             log.info("effect.not_recorded_yet", key=job.key, reason=str(error))
             return False
         return True
+
+    def _puzzles(self, job: Job) -> bool:
+        """Note an act that ended with a `ValueError`; return whether another of its target did, and none succeeded."""
+        act = (job.key, job.effect)
+        return self._puzzling.setdefault(job.circuit, act) != act
 
     def _close_for(self, circuit: str, retry_after_s: float | None) -> None:
         failures = self._failures[circuit] = self._failures.get(circuit, 0) + 1

@@ -1,4 +1,4 @@
-"""Subscriptions: a track service is asked to follow each parcel that leaves, by our hand or by the channel's."""
+"""Subscriptions: a track service follows each parcel that leaves, by our hand, the channel's, or for an after-sale."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import msgspec
 
 from adapters import carriers
 from adapters.carriers.kuaidi100 import Kuaidi100
+from domain.after_sale import ReplacementShipped
 from domain.callbacks import Subscription
 from domain.canonical import Parcel
 from domain.catalogue import decode_event
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLLOW_WITHIN_MS = 30 * DAY_MS
 """A parcel that left longer ago (an order that is known late) is not followed any more: it costs, and tells nothing."""
-_LEAVING = frozenset({"order.shipped", "order.partially_shipped"})
+_LEAVING = frozenset({"order.shipped", "order.partially_shipped", "order.replacement_shipped"})
 _CORRECTED = "order.amended"
 _TELLING = _LEAVING | {_CORRECTED, "order.normalized"}
 
@@ -60,7 +61,10 @@ class TrackSubscriptions(Kind):
         fact = happened.fact
         parcels = [each for each in parcels_in(fact) if each.tracking]
         view = happened.snapshot
-        if not parcels or view is None or view.kind == "counter" or view.status == "completed":
+        if not parcels or view is None:
+            return []
+        # Goods for an after-sale go to the customer whatever has become of the order, or where he had bought it.
+        if not isinstance(fact, ReplacementShipped) and (view.kind == "counter" or view.status == "completed"):
             return []
         if recorded.tag == _CORRECTED and not any(
             each.tag in _LEAVING and each.version < recorded.version for each in happened.story
@@ -114,6 +118,8 @@ def parcels_in(fact: "Event") -> tuple[Parcel, ...]:
     match fact:
         case OrderShipped() | PartiallyShipped():
             return fact.parcels
+        case ReplacementShipped():
+            return (fact.parcel,)
         case OrderAmended() | OrderNormalized():
             return fact.snapshot.parcels
         case _:

@@ -15,6 +15,7 @@ from adapters.nats.streams import MailInfo, mail_info
 from adapters.web.ports import Standing
 from runners.bootstrap import open_log, open_read_models
 from runners.gateway_line import Line
+from runners.part_troubles import troubles_of
 from runners.sealer_word import heard
 from runners.settings import Settings
 from runners.vitals import STORE_AWAY, read_position
@@ -89,6 +90,7 @@ class CellWatch:
         self._standing = Standing(
             broker=mail is not None,
             worker=worker,
+            failing_parts=len(troubles_of(self._settings.path)),
             worker_lag_s=round(now - self._moved_at, 1) if backlog else 0.0,
             mail_backlog=backlog,
             mail_free_bytes=room,

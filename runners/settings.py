@@ -1,6 +1,7 @@
 """Settings: one frozen Struct, read once at start, from `settings.json` in the data directory and the environment."""
 
 import os
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Literal
 
@@ -85,19 +86,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.store.startswith(("postgresql://", "postgres://"))
 
 
+def written_settings(file: Path) -> dict[str, object]:
+    """Return what a file of settings says, as it stands there; nothing where there is none.
+
+    Raises:
+        BadSetting: it is not JSON, or no object.
+    """
+    try:
+        # The mark that Windows editors put before UTF-8 is left out.
+        return msgspec.json.decode(file.read_bytes().removeprefix(BOM_UTF8), type=dict[str, object])
+    except FileNotFoundError:
+        return {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{file} is not a JSON object in UTF-8: {error}") from error
+
+
 def load_settings(data: Path | str, **overrides: str | int | None) -> Settings:
     """Read the settings of a data directory; environment and `overrides` go before its file.
 
     Raises:
         BadSetting: a value or a name in the file or the environment is not understood.
     """
-    values: dict[str, object] = {}
     file = Path(data) / FILE
-    if file.exists():
-        try:
-            values.update(msgspec.json.decode(file.read_bytes(), type=dict[str, object]))
-        except msgspec.DecodeError as error:
-            raise BadSetting(f"{file}: {error}") from error
+    values = written_settings(file)
     for field in Settings.__struct_fields__:
         text = os.environ.get(PREFIX + field.upper())
         if text is not None:

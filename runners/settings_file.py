@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ _OTHERS_WRITE = 0o022
 def read(file: Path, bad: type[ValueError], harm: str) -> bytes | None:
     """Return the content of a file that no other user can write; None where there is none.
 
+    The mark that Windows editors put before UTF-8 is left out.
+
     Raises:
         ValueError: others can write it; of the kind that is given, with the harm that they could do.
         OSError: it cannot be read.
@@ -26,7 +29,7 @@ def read(file: Path, bad: type[ValueError], harm: str) -> bytes | None:
         with file.open("rb") as stream:
             if os.fstat(stream.fileno()).st_mode & _OTHERS_WRITE:
                 raise bad(f"{file} can be written by others, who could {harm}: `chmod 600 {file}`")
-            return stream.read()
+            return stream.read().removeprefix(BOM_UTF8)
     except FileNotFoundError:
         return None
 

@@ -92,6 +92,8 @@ def line_of(vitals: "Vitals", events_per_s: float) -> str:
     if vitals.shops:
         trouble = f" ({vitals.shops_troubled:,} in trouble)" if vitals.shops_troubled else ""
         pieces.append(f"shops {vitals.shops:,}{trouble}")
+    if vitals.failing_parts:
+        pieces.append(f"NOT RUNNING: {', '.join(trouble.part for trouble in vitals.failing_parts)}")
     return " · ".join(pieces)
 
 

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from runners.part_log import PartLog
+from runners.part_troubles import Troubles
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,7 @@ def delay_s(quick_deaths: int) -> float:
 class Keeper:
     """Keeps one part running until it is stopped."""
 
-    def __init__(self, part: Part, logs: Path, pids: "Pids", show: Callable[[str], None]) -> None:
+    def __init__(self, part: Part, logs: Path, pids: "Pids", troubles: Troubles, show: Callable[[str], None]) -> None:
         """Prepare; nothing is started yet."""
         self.part = part
         self.restarts = 0
@@ -65,6 +66,7 @@ class Keeper:
         """Whether a part that need not be restarted has ended."""
         self._log = PartLog(logs, part.name, show)
         self._pids = pids
+        self._troubles = troubles
         self._show = show
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -110,7 +112,8 @@ class Keeper:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                code = await self._live()
+                with self._troubles.living(self.part.name):
+                    code = await self._live()
                 how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             except OSError as error:  # the system has no process, memory or descriptor to spare for a while
                 code, how = -1, f"could not be started ({error.strerror})"
@@ -122,6 +125,8 @@ class Keeper:
             quick_deaths = quick_deaths + 1 if time.monotonic() - began < QUICK_S else 0
             self.restarts += 1
             wait_s = delay_s(quick_deaths)
+            how += f" ({self._log.last_words})" if self._log.last_words else ""
+            self._troubles.died(self.part.name, how)
             self._say_why(how, quick_deaths, wait_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
@@ -169,12 +174,11 @@ class Keeper:
             self._pids.note(part.name, None)
 
     def _say_why(self, how: str, quick_deaths: int, wait_s: float) -> None:
-        words = f" ({self._log.last_words})" if self._log.last_words else ""
         if quick_deaths < QUICK_DEATHS_MAX:
-            self._show(f"{self.part.name} {how}{words}; it is started again")
+            self._show(f"{self.part.name} {how}; it is started again")
         else:
             self._show(
-                f"{self.part.name} {how}{words}. It has now ended {quick_deaths} times in a row right after its start, "
+                f"{self.part.name} {how}. It has now ended {quick_deaths} times in a row right after its start, "
                 f"and is tried again every {wait_s:g} s. Everything it said is in {self._log.path}"
             )
 
@@ -182,11 +186,14 @@ class Keeper:
 class Supervisor:
     """The parts of one data directory; they are started in order and stopped in the same order."""
 
-    def __init__(self, data: Path, parts: Sequence[Part], show: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: Path, parts: Sequence[Part], show: Callable[[str], None], troubles: Troubles | None = None
+    ) -> None:
         """Prepare; end what an earlier supervisor may have left."""
+        troubles = troubles or Troubles(data)
         self._pids = Pids(data)
         self._pids.end_left_over(show)
-        self.keepers = [Keeper(part, data / LOG_DIRECTORY, self._pids, show) for part in parts]
+        self.keepers = [Keeper(part, data / LOG_DIRECTORY, self._pids, troubles, show) for part in parts]
 
     def start(self, *, late: bool = True) -> None:
         """Start all parts that do not run yet; without `late` only those that come first."""

@@ -31,7 +31,8 @@ from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
 from runners.erasures import RegisterDamaged, destroy_again, erasures_in, register, register_of
 from runners.lock import DataLock, build_version
-from runners.settings import FILE, BadSetting, Settings, load_settings
+from runners.part_troubles import Troubles
+from runners.settings import FILE, BadSetting, Settings, load_settings, written_settings
 from runners.shops import gateway_url
 from runners.snapshots import FOLDER as SNAPSHOTS
 from runners.spool_upkeep import EVERY_S, drop_before, droppable_before, now_ms
@@ -130,7 +131,7 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
     """
     file = data / FILE
     settings = load_settings(data, **chosen)
-    known = _known(file)
+    known = written_settings(file)
     for name in KEPT:
         value = getattr(settings, name)
         if name in known and known[name] != value:
@@ -144,7 +145,7 @@ def agreed_settings(data: Path, chosen: dict[str, str | None]) -> Settings:
 def write_settings(settings: Settings, witness: str | None = None) -> None:
     """Write the essential settings down, as far as they are not yet, and the witness that was named now."""
     file = settings.path / FILE
-    known = _known(file)
+    known = written_settings(file)
     new = {name: getattr(settings, name) for name in KEPT if name not in known}
     if witness is not None and known.get("witness") != witness:
         new["witness"] = witness
@@ -155,10 +156,6 @@ def write_settings(settings: Settings, witness: str | None = None) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(msgspec.json.format(msgspec.json.encode({**known, **new}), indent=2) + b"\n")
         fresh.replace(file)
-
-
-def _known(file: Path) -> dict[str, object]:
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, object]) if file.exists() else {}
 
 
 def check_settings(settings: Settings) -> None:
@@ -254,10 +251,11 @@ def check_store(settings: Settings, *, new_keys: bool = False) -> None:
 class Broker:
     """The embedded server, kept running; or nothing, where the settings name another."""
 
-    def __init__(self, settings: Settings, line: StatusLine) -> None:
+    def __init__(self, settings: Settings, line: StatusLine, troubles: Troubles) -> None:
         """Prepare."""
         self._settings = settings
         self._line = line
+        self._troubles = troubles
         self._server: EmbeddedServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._subscribers: asyncio.Task[None] | None = None
@@ -336,8 +334,10 @@ class Broker:
     async def _keep(self, server: EmbeddedServer) -> None:
         """Start the server again whenever it ends."""
         while True:
-            code = await server.wait()
+            with self._troubles.living("broker"):
+                code = await server.wait()
             self.restarts += 1
+            self._troubles.died("broker", f"ended with code {code}")
             wait_s = 0.1
             while True:
                 self._line.note(f"the broker ended with code {code}; it is started again")
@@ -345,6 +345,7 @@ class Broker:
                     address = await server.start()
                 except BrokerError as error:
                     self._line.note(f"the broker does not start: {error}")
+                    self._troubles.died("broker", f"does not start: {error}")
                     wait_s = min(2 * wait_s, 15.0)
                     await asyncio.sleep(wait_s)
                 else:
@@ -407,14 +408,15 @@ async def run(settings: Settings, *, simulate: bool) -> int:
             loop.add_signal_handler(number, ask, number)
 
     with StatusLine() as line:
-        broker = Broker(settings, line)
+        troubles = Troubles(settings.path)
+        broker = Broker(settings, line, troubles)
         gauge = Gauge(settings)
         try:
             line.note(f"OrderSpine {build_version()} starts on {settings.data}")
             address = await broker.start()
             log = await asyncio.to_thread(open_log, settings, read_only=True)
             epoch = await asyncio.to_thread(_epoch, log)
-            supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note)
+            supervisor = Supervisor(settings.path, parts_of(settings, simulate=simulate), line.note, troubles)
             supervisor.start(late=False)
             async with asyncio.TaskGroup() as tasks:
                 beside = (

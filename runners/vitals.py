@@ -16,6 +16,8 @@ from adapters.nats.streams import events_stream, get_stored, mail_info
 from domain.ports import LogDamaged
 from projections import PROJECTIONS
 from runners.bootstrap import open_log, open_read_models
+from runners.lock import holder_of
+from runners.part_troubles import Trouble, troubles_of
 from runners.sealer_word import heard
 from runners.settings import Settings
 from runners.shops import gateway_url, troubled
@@ -58,6 +60,8 @@ class Vitals(msgspec.Struct, frozen=True):
     """Connections to platforms that are on."""
     shops_troubled: int = 0
     """Of them: those that have a problem (`orderspine channels list` says which)."""
+    failing_parts: tuple[Trouble, ...] = ()
+    """Parts that die again and again, while OrderSpine runs."""
     gateway: str = ""
     """Address of the HTTP gateway; "" = none runs."""
     sealed: int | None = None
@@ -104,6 +108,7 @@ class Gauge:
         vitals = Vitals(
             shops=shops,
             shops_troubled=in_trouble,
+            failing_parts=troubles_of(self._settings.path) if holder_of(self._settings.path) else (),
             gateway=gateway_url(self._settings),
             sealed=word.position if word else None,
             seal_refused=word.refused if word else "",

@@ -85,6 +85,11 @@ class Metrics:
             ),
             "broker": Gauge("orderspine_broker_up", "1 while broker and mail answer.", registry=registry),
             "worker": Gauge("orderspine_worker_up", "1 while a worker holds the cell.", registry=registry),
+            "failing_parts": Gauge(
+                "orderspine_failing_parts",
+                "Parts that die again and again; `orderspine status` says which, and why.",
+                registry=registry,
+            ),
             "worker_lag_s": Gauge(
                 "orderspine_worker_lag_seconds",
                 "For how long mail has waited without any being handled.",

@@ -148,6 +148,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Whether broker and mail answer."""
     worker: bool = False
     """Whether a worker holds the cell."""
+    failing_parts: int = 0
+    """Parts that die again and again."""
     worker_lag_s: float = 0.0
     """For how long there has been mail and nothing of it was handled."""
     mail_backlog: int | None = None

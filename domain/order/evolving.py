@@ -353,9 +353,11 @@ def _lines_cancelled(state: Order, event: LinesCancelled) -> Order:
 def _after_sale_moved(state: Order, event: Event) -> Order:
     after = after_sale_case.evolve(after_sales_of(state), event)
     commands = _with_command(state, getattr(event, "command", ""))
-    paid = state.payments
+    paid, track = state.payments, state.tracking
     if isinstance(event, OrderRefunded):
         paid = payments.given_back(paid, event.amount, transfer=event.method == "transfer")
+    elif isinstance(event, ReplacementShipped):
+        track = tracking.sent_beside(track, event.parcel)
     return _replace(
         state,
         cases=after.cases,
@@ -363,6 +365,7 @@ def _after_sale_moved(state: Order, event: Event) -> Order:
         returned=after.returned,
         payments=paid,
         commands=commands,
+        tracking=track,
         replaced=_replaced(state, event) if isinstance(event, ReplacementShipped) else state.replaced,
     )
 

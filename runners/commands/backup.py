@@ -12,6 +12,7 @@ from runners.commands.common import (
     Exit,
     Failure,
     JsonOption,
+    directory_named,
     print_json,
     quiet_log,
     say,
@@ -68,7 +69,9 @@ def restore(
     place: Annotated[Path, Parameter(name="BACKUP", help="What `orderspine backup` made.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Data directory to make; must not be there, or be empty.")],
+    data: Annotated[
+        Path, Parameter(converter=directory_named, help="Data directory to make; must not be there, or be empty.")
+    ],
     keys: Annotated[Path | None, Parameter(help="The file of keys; without it personal data shows as missing.")] = None,
     checkpoints: Annotated[
         Path | None, Parameter(help="Folder of signed checkpoints; `<data>.checkpoints` if left out.")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from cyclopts import Token
     from rich.console import Console, RenderableType
     from rich.table import Table
 
@@ -44,9 +45,26 @@ class Failure(Exception):
         self.code = code
 
 
+def directory_named(_: object, tokens: "Sequence[Token]") -> Path:
+    """Read the name of a directory: an empty one (an unset variable of a script) would be the current directory.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    name = tokens[0].value
+    if not name.strip():
+        raise ValueError("Must not be empty: name a directory (`.` is the current one).")
+    return Path(name)
+
+
 DataOption = Annotated[
     Path,
-    Parameter(name="--data", env_var="ORDERSPINE_DATA", help="Data directory: one merchant's order centre."),
+    Parameter(
+        name="--data",
+        env_var="ORDERSPINE_DATA",
+        converter=directory_named,
+        help="Data directory: one merchant's order centre.",
+    ),
 ]
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]
 CommandIdOption = Annotated[

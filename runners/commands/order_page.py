@@ -115,12 +115,7 @@ def page_of(
     """Return the page's parts, times in the merchant's zone."""
     parts: list[RenderableType] = [_head(order), _lines(order)]
     if order.get("interceptions"):
-        made = table("interception", "reason", "evidence", "what to do", "who", title="拦截 Interceptions")
-        for each in order["interceptions"]:
-            made.add_row(
-                *(escape(str(each[name])) for name in ("interception", "reason", "evidence", "advice", "role"))
-            )
-        parts.append(made)
+        parts.append(interceptions_of(order["interceptions"], zone))
     if order.get("quarantine"):
         each = order["quarantine"]
         made = table("message", "where", "reason", "what to do", title="隔离 Quarantined")
@@ -173,6 +168,17 @@ def page_of(
     return parts
 
 
+def interceptions_of(interceptions: list[dict[str, Any]], zone: str) -> "RenderableType":
+    """Return the open interceptions; moments in their evidence in the merchant's zone."""
+    from domain.timehub import told_in  # noqa: PLC0415
+
+    made = table("interception", "reason", "evidence", "what to do", "who", title="拦截 Interceptions")
+    for each in interceptions:
+        told = {**each, "evidence": told_in(zone, each["evidence"])}
+        made.add_row(*(escape(str(told[name])) for name in ("interception", "reason", "evidence", "advice", "role")))
+    return made
+
+
 def parcels_of(order: dict[str, Any], zone: str) -> "RenderableType":
     """Return the parcels of an order, each with what its carrier said last."""
     made = table("carrier", "tracking", "state", "place", "when", "lines", title="包裹 Parcels")
@@ -184,7 +190,7 @@ def parcels_of(order: dict[str, Any], zone: str) -> "RenderableType":
             TRACK_WORDS.get(each.get("state", ""), ""),
             escape(each.get("where", "")),
             moment(at_ms, zone) if at_ms else "",
-            escape(", ".join(each.get("lines", ()))),
+            f"after-sale {each['case']}" if each.get("case") else escape(", ".join(each.get("lines", ()))),
         )
     return made
 

@@ -15,6 +15,7 @@ from runners.commands.common import (
     JsonOption,
     Rows,
     escape,
+    moment,
     moment_said,
     print_json,
     say,
@@ -137,13 +138,14 @@ def intake(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
 
 
 def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit:
-    """How things stand: positions, what waits, what needs a person."""
+    """How things stand: positions, what waits, what needs a person. Code 1: a part of `up` dies again and again."""
     from runners.bootstrap import open_read_models  # noqa: PLC0415
     from runners.lock import build_version, holder_of  # noqa: PLC0415
 
     settings = settings_of(data)
     holder = holder_of(settings.path)
     vitals = asyncio.run(_vitals(settings))
+    code = Exit.REFUSED if vitals.failing_parts else Exit.OK
     with closing(open_read_models(settings)) as views:
         states = views.count_orders()
         models = [{**row, "live": bool(row["live"])} for row in views.positions()]
@@ -163,7 +165,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
                 "snapshots": kept,
             }
         )
-        return Exit.OK
+        return code
     made = table("", "", title=f"OrderSpine {build_version()} · {settings.data} · cell {settings.cell}")
     made.show_header = False
     made.add_row(
@@ -172,6 +174,11 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
         if holder
         else "no (`orderspine up` starts it)",
     )
+    for failing in vitals.failing_parts:
+        made.add_row(
+            f"{failing.part} does not run",
+            f"ended {failing.deaths:,} times in a row since {moment(failing.since_ms, settings.zone)}",
+        )
     made.add_row("events in the log", f"{vitals.head:,}")
     made.add_row("mail waiting", _number(vitals.backlog))
     made.add_row("read models", _number(vitals.projector_lag, " events behind"))
@@ -186,6 +193,12 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
     for state, count in states.items():
         made.add_row(state_word(state), f"{count:,}")
     show(made)
+    for failing in vitals.failing_parts:
+        heard = settings.path / ("broker/server.log" if failing.part == "broker" else f"log/{failing.part}.log")
+        say(
+            f"{failing.part} does not run: it {failing.why}. Mend what is named there; it is then started again by "
+            f"itself. Everything it said is in {heard}"
+        )
     if vitals.seal_refused:
         say(f"the log is not signed any more: {vitals.seal_refused}")
     if vitals.witness_trouble:
@@ -196,7 +209,7 @@ def status(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exit
         say("`orderspine channels list` shows what is wrong with which shop")
     if vitals.held:
         say("`orderspine orders --hold` shows what is held")
-    return Exit.OK
+    return code
 
 
 def _sealed(vitals: "Vitals", zone: str) -> str:

@@ -196,13 +196,14 @@ def verified(
 ) -> Exit:
     """Let goods leave the warehouse only when all of them were scanned, and nothing else (on), or without (off)."""
     from domain.shelf import SetPicking  # noqa: PLC0415
-    from runners.commands.stock import warehouse_of  # noqa: PLC0415
+    from runners.commands.stock import ledger_of  # noqa: PLC0415
 
+    settings = settings_of(data)
     own = command_id_of(document)
     body = SetPicking(own, verified=demand == "on")
-    mail = mail_of(warehouse_of(warehouse), body, "keeper", "pick-verified")
+    mail = mail_of(ledger_of(settings, warehouse), body, "keeper", "pick-verified")
     what = f"scans are {'demanded' if demand == 'on' else 'not demanded'} in warehouse {warehouse}"
-    return act(settings_of(data), mail, what, json=json, document=own)
+    return act(settings, mail, what, json=json, document=own)
 
 
 def _rows(settings: "Settings", asked: dict[str, str | None], limit: int) -> list[dict[str, Any]]:

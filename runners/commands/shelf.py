@@ -25,10 +25,12 @@ from runners.commands.common import (
 )
 from runners.commands.fulfil import pair_of
 from runners.commands.stock import (
+    NewWarehouse,
     OwnDocument,
     Row,
     WarehouseOption,
     checked_units,
+    ledger_of,
     read_file,
     warehouse_of,
 )
@@ -45,6 +47,7 @@ def count(
     file: Annotated[Path | None, Parameter(help="CSV with the header sku,quantity[,warehouse] instead.")] = None,
     document: OwnDocument = "",
     warehouse: WarehouseOption = "A",
+    new_warehouse: NewWarehouse = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -58,6 +61,8 @@ def count(
     else:
         rows = [Row(warehouse, *pair_of(text, "SKU=FOUND", least=0)) for text in lines]
     settings = settings_of(data)
+    for code in sorted({row.warehouse for row in rows}):
+        ledger_of(settings, code, new=new_warehouse)
     mails = _counts(rows, own)
     replies, position = send(settings, mails)
     answers = [
@@ -105,6 +110,7 @@ def move(
     to: Annotated[str, Parameter(help="Code of the warehouse that it goes to.")],
     document: OwnDocument = "",
     warehouse: WarehouseOption = "A",
+    new_warehouse: NewWarehouse = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -116,10 +122,12 @@ def move(
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
     if warehouse_of(to) == warehouse_of(warehouse):
         raise Failure(Exit.USAGE, f"--to: goods of warehouse {warehouse} are there already; name another one")
+    settings = settings_of(data)
+    ledger_of(settings, to, new=new_warehouse)
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), MoveStock(own, to, pairs), "keeper", "stock-move")
+    mail = mail_of(ledger_of(settings, warehouse), MoveStock(own, to, pairs), "keeper", "stock-move")
     what = f"{', '.join(lines)} from {warehouse} to {to}"
-    return act(settings_of(data), mail, what, json=json, document=own)
+    return act(settings, mail, what, json=json, document=own)
 
 
 def damage(
@@ -138,8 +146,9 @@ def damage(
 
     checked_units(by, "--by")
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), MarkDamaged(own, sku, by, reason), "keeper", "stock-damage")
-    return act(settings_of(data), mail, f"{by:+d} damaged of {sku}", json=json, document=own)
+    settings = settings_of(data)
+    mail = mail_of(ledger_of(settings, warehouse), MarkDamaged(own, sku, by, reason), "keeper", "stock-damage")
+    return act(settings, mail, f"{by:+d} damaged of {sku}", json=json, document=own)
 
 
 def scrap(
@@ -158,8 +167,9 @@ def scrap(
 
     checked_units(quantity, "UNITS")
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), ScrapDamaged(own, sku, quantity, reason), "keeper", "stock-scrap")
-    return act(settings_of(data), mail, f"{quantity} damaged units of {sku} scrapped", json=json, document=own)
+    settings = settings_of(data)
+    mail = mail_of(ledger_of(settings, warehouse), ScrapDamaged(own, sku, quantity, reason), "keeper", "stock-scrap")
+    return act(settings, mail, f"{quantity} damaged units of {sku} scrapped", json=json, document=own)
 
 
 def reorder(
@@ -180,9 +190,12 @@ def reorder(
     checked_units(level, "LEVEL")
     checked_units(wanted, "--target")
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), SetReorderLevel(own, sku, level, wanted), "purchasing", "stock-reorder")
+    settings = settings_of(data)
+    mail = mail_of(
+        ledger_of(settings, warehouse), SetReorderLevel(own, sku, level, wanted), "purchasing", "stock-reorder"
+    )
     what = f"{sku} is bought below {level:,}, up to {wanted:,}" if level else f"{sku} is never to be bought again"
-    return act(settings_of(data), mail, what, json=json, document=own)
+    return act(settings, mail, what, json=json, document=own)
 
 
 def low(

@@ -32,6 +32,7 @@ from runners.commands.fulfil import pair_of
 
 if TYPE_CHECKING:
     from domain.mail import Mail
+    from runners.settings import Settings
 
 LINES_MAX = 5_000
 """Most lines of one receipt; a longer file becomes several, numbered ones."""
@@ -57,6 +58,14 @@ app = App(
 )
 
 WarehouseOption = Annotated[str, Parameter(help="Code of the warehouse.")]
+NewWarehouse = Annotated[
+    bool,
+    Parameter(
+        name="--new-warehouse",
+        negative="",
+        help="It is a new warehouse: neither the rule book nor any stock knows its code yet.",
+    ),
+]
 OwnDocument = Annotated[str, Parameter(name="--document", help="Number of this act; made anew if left out.")]
 DocumentOption = Annotated[
     str,
@@ -70,6 +79,7 @@ def receive(
     document: DocumentOption,
     arrival: Annotated[str, Parameter(help="The announced arrival that they are part of (`stock expect`).")] = "",
     warehouse: WarehouseOption = "A",
+    new_warehouse: NewWarehouse = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -80,7 +90,12 @@ def receive(
         raise Failure(Exit.USAGE, "say what came in, for example `orderspine stock receive SKU-1=100 --document D-1`")
     pairs = tuple(pair_of(text, "SKU=QTY") for text in lines)
     settings = settings_of(data)
-    mail = mail_of(warehouse_of(warehouse), ReceiveStock(document, pairs, arrival), "keeper", "stock-receive")
+    mail = mail_of(
+        ledger_of(settings, warehouse, new=new_warehouse),
+        ReceiveStock(document, pairs, arrival),
+        "keeper",
+        "stock-receive",
+    )
     return act(settings, mail, f"receipt {document}: {', '.join(lines)}", json=json, document=document)
 
 
@@ -91,6 +106,7 @@ def expect(
     due: Annotated[str, Parameter(help="When, in the merchant's zone or with offset: 2026-12-01 08:00:00.")],
     document: DocumentOption,
     warehouse: WarehouseOption = "A",
+    new_warehouse: NewWarehouse = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
@@ -101,7 +117,7 @@ def expect(
     settings = settings_of(data)
     due_ms = time_of("--due", due, settings.zone)
     expected = ExpectStock(document, arrival, pairs, due_ms)
-    mail = mail_of(warehouse_of(warehouse), expected, "keeper", "stock-expect")
+    mail = mail_of(ledger_of(settings, warehouse, new=new_warehouse), expected, "keeper", "stock-expect")
     what = f"arrival {arrival}: {', '.join(lines) or 'called off'}"
     return act(settings, mail, what, json=json, document=document)
 
@@ -113,12 +129,15 @@ def import_(
     *,
     document: Annotated[str, Parameter(help="Number of the receipt; made from the file's content if left out.")] = "",
     warehouse: Annotated[str, Parameter(help="Code of the warehouse of rows that name none.")] = "A",
+    new_warehouse: NewWarehouse = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> Exit:
     """Receive what a file lists: all of it, or, where a row is wrong, nothing."""
     rows, raw = read_file(file, warehouse)
     settings = settings_of(data)
+    for code in sorted({row.warehouse for row in rows}):
+        ledger_of(settings, code, new=new_warehouse)
     mails = receipts(rows, document or f"import-{sha256(raw).hexdigest()[:16]}")
     replies, position = send(settings, mails)
     answers = [
@@ -159,7 +178,7 @@ def adjust(
     checked_units(by, "--by")
     settings = settings_of(data)
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
+    mail = mail_of(ledger_of(settings, warehouse), AdjustStock(own, sku, by, reason), "keeper", "stock-adjust")
     return act(settings, mail, f"{sku} by {by:+d}", json=json, document=own)
 
 
@@ -180,7 +199,7 @@ def protect(
     checked_units(quantity, "UNITS")
     settings = settings_of(data)
     own = command_id_of(document)
-    mail = mail_of(warehouse_of(warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
+    mail = mail_of(ledger_of(settings, warehouse), ProtectStock(own, sku, quantity), "keeper", "stock-protect")
     return act(settings, mail, f"{quantity} units of {sku} protected", json=json, document=own)
 
 
@@ -320,6 +339,52 @@ def warehouse_of(code: str) -> str:
         return warehouse_key(code)
     except BadId as error:
         raise Failure(Exit.USAGE, str(error)) from error
+
+
+def ledger_of(settings: "Settings", code: str, *, new: bool = False) -> str:
+    """Return the key of a warehouse that is known; with `new` of any.
+
+    By a slip in its code goods would lie in a ledger of its own, where no order finds them. Where nothing is known yet,
+    neither stock nor a rule book, the first goods say what their warehouse is called.
+
+    Raises:
+        Failure: the code is none, or nobody knows it.
+    """
+    from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
+
+    key = warehouse_of(code)
+    if new:
+        return key
+    named = _named_in_rules(settings)
+    with closing(open_log(settings, read_only=True)) as log:
+        if code in (named or ("A",)) or log.select(key, limit=1):
+            return key
+    with closing(open_read_models(settings)) as views:
+        stocked = {row["warehouse"] for row in views.inventory()}
+    if not (stocked or named):
+        return key
+    known = ", ".join(sorted({*stocked, *named}))
+    raise Failure(
+        Exit.REFUSED,
+        f"no warehouse {code!r} is known, so nothing was done; known are {known}. Name a new one in the rule book, "
+        "without which no order is served from it, or begin it with "
+        "`orderspine stock receive … --new-warehouse`",
+    )
+
+
+def _named_in_rules(settings: "Settings") -> tuple[str, ...]:
+    """Return the codes of the warehouses that a rule book names; none where it names none, or cannot be read here."""
+    from domain.ids import RULEBOOK_KEY  # noqa: PLC0415
+    from domain.rule_parts import EMPTY  # noqa: PLC0415
+    from domain.rule_table import BadRules  # noqa: PLC0415
+    from runners.commands.changes import changes_of  # noqa: PLC0415
+
+    in_force, _ = changes_of(settings, RULEBOOK_KEY)
+    try:
+        warehouses = in_force.book.warehouses
+    except BadRules:
+        return ()
+    return () if warehouses == EMPTY.warehouses else tuple(each.code for each in warehouses)
 
 
 app.command("runners.commands.barcodes:app", name="barcodes", help="Which SKU a barcode is of.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, quiet_log
+from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, directory_named, quiet_log
 
 
 def up(
@@ -25,8 +25,9 @@ def up(
     witness: Annotated[
         Path | None,
         Parameter(
+            converter=directory_named,
             help="Folder out of this machine's reach (a mounted share) that signed checkpoints are copied to, from now "
-            "on at every start."
+            "on at every start.",
         ),
     ] = None,
     new_keys: Annotated[

@@ -12,6 +12,7 @@ from adapters.nats.connection import connect
 from adapters.nats.errors import BrokerError
 from adapters.nats.streams import events_stream, last_seq, mail_info
 from runners.bootstrap import broker_address
+from runners.part_troubles import Troubles
 from runners.settings import Settings
 from runners.statusline import StatusLine
 from runners.supervisor import Supervisor
@@ -51,11 +52,12 @@ async def running(data: Path, clock: Literal["mail", "real"] = "mail") -> AsyncI
     """
     with prepared(data, clock=clock, store=None, broker=None) as settings:
         remarks = Remarks()
-        broker = Broker(settings, remarks)
+        troubles = Troubles(settings.path)
+        broker = Broker(settings, remarks, troubles)
         supervisor: Supervisor | None = None
         try:
             await broker.start()
-            supervisor = Supervisor(settings.path, parts_of(settings, simulate=False), remarks.note)
+            supervisor = Supervisor(settings.path, parts_of(settings, simulate=False), remarks.note, troubles)
             supervisor.start()
             await _up(settings, remarks)
             yield settings

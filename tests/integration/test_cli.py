@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from adapters.nats.address import Address
@@ -24,6 +25,7 @@ from domain.ids import CELL_KEY
 from domain.mail import Mail, Replies, Reply, decode_mail, encode_replies
 from runners.bootstrap import open_log
 from runners.cli import VERBS, build_app
+from runners.part_troubles import Troubles
 from runners.post import NoAnswer, Postman
 from runners.settings import Settings
 from tests.integration.running import Running, orderspine, until
@@ -227,6 +229,30 @@ def test_what_the_data_do_not_know_is_told_with_one_code(up: Running, words: lis
     assert re.fullmatch(r"orderspine: .*\b(no|knows no|nothing|ends at)\b.*\n", said.err)
 
 
+def test_a_part_that_dies_again_and_again_is_seen_where_people_look(up: Running) -> None:
+    def figures() -> str:
+        gateway = up.run("status", "--json").json["gateway"]
+        return httpx.get(f"{gateway}/metrics").text if gateway else ""
+
+    until(lambda: "orderspine_failing_parts 0.0" in figures())
+    try:
+        troubles = Troubles(up.data)
+        for _ in range(4):
+            troubles.died("worker", "ended with code 1 (OSError: No space left on device)")
+        said = up.run("status")
+        assert said.code == 1
+        assert re.search(r"worker does not run\W+ended 4 times in a row since 20\d\d-", said.out)
+        assert "worker does not run: it ended with code 1 (OSError: No space left on device)" in said.err
+        assert str(up.data / "log" / "worker.log") in said.err
+        told = up.run("status", "--json")
+        assert told.code == 1
+        assert [(each["part"], each["deaths"]) for each in told.json["failing_parts"]] == [("worker", 4)]
+        until(lambda: "orderspine_failing_parts 1.0" in figures())
+    finally:
+        Troubles(up.data)
+    assert up.run("status").code == 0
+
+
 def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
     up: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +263,26 @@ def test_a_zone_that_there_is_not_is_told_before_anything_is_shown(
         assert said.err == (
             "orderspine: zone: no time zone is called 'Mars/Olympus': use a name such as Asia/Shanghai or +08:00\n"
         )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["orders", "--data", ""],
+        ["up", "--data="],
+        ["up", "--data", "nosuch", "--witness", " "],
+        ["restore", "nosuch", "--data", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_unset_variable_of_a_script_is_no_name_of_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = orderspine(*words)
+    assert (said.code, said.out) == (2, "")
+    assert re.search(r"--(data|witness): Must not be empty", said.err), said.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -403,12 +449,38 @@ def test_stock_is_imported_whole_or_not_at_all(up: Running, tmp_path: Path) -> N
     assert "row 4: quantity 'many' of IMP-2" in said.err
     good = tmp_path / "good.csv"
     good.write_bytes("\ufeffSKU,Quantity,Warehouse\nIMP-1,5,A\n螺丝,7,B\n".encode())
-    assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["accepted"] * 2
+    assert up.run("stock", "receive", "IMP-0=1", "--document", "before").code == 0
+    until(lambda: up.run("stock", "show", "--sku", "IMP-0", "--json").json)
+    said = up.run("stock", "import", good)
+    assert said.code == 1
+    assert "no warehouse 'B' is known" in said.err
+    told = up.run("stock", "import", good, "--new-warehouse", "--json").json
+    assert [each["outcome"] for each in told["receipts"]] == ["accepted"] * 2
     assert [each["outcome"] for each in up.run("stock", "import", good, "--json").json["receipts"]] == ["repeated"] * 2
     until(lambda: up.run("stock", "show", "--warehouse", "B", "--json").json)
     assert [(row["sku"], row["on_hand"]) for row in up.run("stock", "show", "--warehouse", "B", "--json").json] == [
         ("螺丝", 7)
     ]
+
+
+def test_a_slip_in_the_code_of_a_warehouse_begins_no_ledger(up: Running) -> None:
+    assert up.run("stock", "receive", "SLIP=5", "--document", "slip").code == 0
+    until(lambda: up.run("stock", "show", "--sku", "SLIP", "--json").json)
+    for words in (
+        ("receive", "SLIP=5", "--document", "slip-2"),
+        ("expect", "SLIP=5", "--arrival", "P", "--due", "2027-01-01", "--document", "slip-3"),
+        ("adjust", "SLIP", "--by", "1", "--reason", "found"),
+        ("protect", "SLIP", "1"),
+        ("count", "SLIP=5"),
+        ("damage", "SLIP", "--reason", "wet"),
+        ("scrap", "SLIP", "1", "--reason", "bin"),
+        ("reorder", "SLIP", "5"),
+    ):
+        said = up.run("stock", *words, "--warehouse", "a")
+        assert said.code == 1, words
+        assert "no warehouse 'a' is known, so nothing was done; known are A" in said.err
+    assert up.run("pick", "verified", "on", "--warehouse", "a").code == 1
+    assert up.run("stock", "show", "--warehouse", "a", "--json").json == []
 
 
 def test_an_adjustment_that_would_take_too_much_is_refused_with_the_figures(up: Running) -> None:

@@ -335,6 +335,36 @@ async def test_an_answer_that_breaks_an_adapter_is_asked_about(place: Place) -> 
     assert isinstance(place.ends(1)[-1], EffectSucceeded)
 
 
+async def test_an_answer_that_cannot_be_read_keeps_out_no_other_act(place: Place) -> None:
+    def unreadable(notice: ShipNotice) -> None:
+        if notice.order_no == "10001":
+            raise ValueError("no number")
+
+    place.platform.script = [unreadable] * 100
+    place.ship(1)
+    await place.go(1, step_ms=1_000)
+    place.ship(2)
+    place.ship(3)
+    await place.go(2, step_ms=1_000)
+    assert [notice.order_no for notice in place.platform.notices] == ["10002", "10003"]
+    assert place.platform.calls == 3, "the one that puzzles waits its five minutes"
+
+
+async def test_a_wrong_option_shuts_its_target_with_the_second_act(place: Place) -> None:
+    place.platform.script = [fail(ValueError("the option must be true or false"))] * 100
+    place.ship(1)
+    await place.go(1, step_ms=1_000)
+    place.ship(2)
+    await place.go(1, step_ms=1_000)
+    place.ship(3)
+    await place.go(5, step_ms=1_000)
+    assert place.platform.calls == 2
+    place.platform.script = []
+    place.settings_change()
+    await place.go(1, step_ms=1_000)
+    assert [notice.order_no for notice in place.platform.notices] == ["10003"]
+
+
 async def test_what_a_lost_file_had_under_way_is_asked_about(place: Place) -> None:
     place.platform.script = [fail(OutcomeUnknown("cut off"), after=True, platform=place.platform)]
     place.ship(1)

@@ -11,6 +11,7 @@ from adapters.simulators.kuaidi100 import SimKuaidi100
 from adapters.simulators.server import served
 from adapters.storage.memory_log import MemoryEventLog
 from domain import order
+from domain.after_sale import ReplacementShipped
 from domain.callbacks import Subscription
 from domain.canonical import Parcel
 from domain.decider import Event
@@ -96,6 +97,15 @@ async def test_a_number_that_is_corrected_later_is_followed_too(kind: TrackSubsc
 async def test_the_service_is_the_first_that_knows_the_carrier(kind: TrackSubscriptions) -> None:
     pigeon = Watched(kind).given(*taken(), shipped(Parcel("PIGEON", "P1"), Parcel("NOBODY", "N1")))
     assert [job.target for job in pigeon.jobs()] == ["second", "first"]
+
+
+async def test_goods_for_an_after_sale_are_followed_whatever_has_become_of_the_order(kind: TrackSubscriptions) -> None:
+    again = ReplacementShipped(1, f"{KEY}/case-1-1", "A", TWO, NOW, "c-1")
+    for events in (
+        (*taken(ONE, status="completed"), shipped(ONE)),
+        (*taken(kind="counter"), shipped()),
+    ):
+        assert Watched(kind).given(*events, again).numbers() == ["T2"], events
 
 
 async def test_what_is_over_or_has_no_number_is_not_followed(kind: TrackSubscriptions) -> None:

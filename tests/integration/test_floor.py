@@ -128,8 +128,9 @@ def test_shelves_are_counted_moved_and_bought_again(up: Running, tmp_path: Path)
     named = [up.run("stock", "count", "--file", file, "--document", "c-1", "--json").json["counts"] for _ in range(2)]
     assert [each[0]["outcome"] for each in named] == ["accepted", "repeated"]
     assert up.run("stock", "count", "SOCK=8").code == 0
-    assert up.run("stock", "move", "SOCK=7", "--to", "B").code == 1
-    assert up.run("stock", "move", "CAP=2", "SOCK=6", "--to", "B", "--document", "m-1").code == 0
+    assert "no warehouse 'B' is known" in up.run("stock", "move", "SOCK=1", "--to", "B").err
+    assert up.run("stock", "move", "SOCK=7", "--to", "B", "--new-warehouse").code == 1
+    assert up.run("stock", "move", "CAP=2", "SOCK=6", "--to", "B", "--document", "m-1", "--new-warehouse").code == 0
     assert "重复 repeated" in up.run("stock", "move", "CAP=2", "SOCK=6", "--to", "B", "--document", "m-1").out
     until(lambda: len(up.run("stock", "low", "--json").json) == 1)
     (low,) = up.run("stock", "low", "--json").json

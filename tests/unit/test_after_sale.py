@@ -41,6 +41,7 @@ from domain.picking import ScanItem, UnscanItem
 from domain.rulings import Gift, Kit, Ruling
 from domain.shelf import SetPicking
 from domain.stock import SKU_MAX
+from domain.tracking import RecordTrack, Scan
 from tests.spec import T0, WAREHOUSE, Cell, Spec, at, line, normalized, replayed, snapshot, taking
 
 KEY = order_key("taobao", "shop1", "o-1")
@@ -570,6 +571,23 @@ def test_a_replacement_is_reserved_picked_and_shipped_beside_the_first_shipment(
     for name in ("status", "shipped", "sent", "allocations", "attempts", "cancelled"):
         assert getattr(after, name) == getattr(before, name), name
     assert cell.send(KEY, order.Ship("c-7", "T9", "SF")).outcome == "refused", "it has left"
+
+
+def test_a_replacement_is_followed_and_decides_nothing_of_the_orders_own_delivery() -> None:
+    cell = exchanged()
+    own = cell.order().tracking.parcels
+    for number, parcel in enumerate(own):
+        scan = RecordTrack(f"t-{number}", parcel.tracking, "SF", (Scan(T0, "signed"),))
+        assert send(cell, scan).outcome == "accepted"
+    assert cell.order().tracking.delivered
+    send(cell, order.Ship("c-4", "T9", "SF"))
+    before = cell.order()
+    assert before.tracking.delivered, "what the customer has he still has"
+    assert send(cell, RecordTrack("t-9", "T9", "SF", (Scan(T0, "in_transit"),))).outcome == "accepted"
+    assert cell.order().tracking.delivered
+    assert send(cell, RecordTrack("t-10", "T9", "SF", (Scan(T0 + 1, "refused"),))).outcome == "accepted"
+    (stopped,) = cell.order().interceptions
+    assert stopped[1] == "delivery_failed"
 
 
 def test_where_picking_is_verified_a_replacement_is_scanned_too() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from runners import part_troubles
+from runners.part_troubles import TROUBLES_FILE, Troubles, troubles_of
 from runners.supervisor import QUICK_DEATHS_MAX, SLOW_S, Part, Supervisor, delay_s
 
 
@@ -193,3 +195,54 @@ def test_a_part_that_keeps_dying_is_tried_at_once_and_then_slowly() -> None:
     waits = [delay_s(deaths) for deaths in range(QUICK_DEATHS_MAX + 2)]
     assert max(waits[:QUICK_DEATHS_MAX]) < 1.0
     assert waits[QUICK_DEATHS_MAX:] == [SLOW_S, SLOW_S]
+
+
+async def test_a_part_that_dies_again_and_again_is_noted_until_it_lives(
+    tmp_path: Path, parts_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_troubles, "STEADY_S", 4.0)
+    mended = tmp_path / "mended"
+    broken = module(
+        parts_dir,
+        "broken",
+        f"""
+        import pathlib, time
+        if not pathlib.Path({str(mended)!r}).exists():
+            raise OSError("No space left on device")
+        time.sleep(60)
+        """,
+    )
+    began_ms = time.time_ns() // 1_000_000
+    parts = [Part("worker", broken), Part("relay", module(parts_dir, "sleeper", SLEEPER))]
+    supervisor = Supervisor(tmp_path, parts, lambda _: None)
+    supervisor.start()
+    await until(lambda: troubles_of(tmp_path), 20.0)
+    (trouble,) = troubles_of(tmp_path)
+    assert (trouble.part, trouble.deaths >= 3) == ("worker", True)
+    assert began_ms <= trouble.since_ms <= time.time_ns() // 1_000_000
+    assert trouble.why == "ended with code 1 (ended: error=OSError, reason=No space left on device)"
+    mended.touch()
+    await until(lambda: not troubles_of(tmp_path), 20.0)
+    await supervisor.stop()
+
+
+def test_trouble_needs_no_room_on_the_disk(tmp_path: Path) -> None:
+    troubles = Troubles(tmp_path)
+    room = (tmp_path / TROUBLES_FILE).stat()
+    for part in range(12):
+        for _ in range(3):
+            troubles.died(f"part{part}", "\x00" * 5_000)
+    assert len(troubles_of(tmp_path)) == 12
+    kept = (tmp_path / TROUBLES_FILE).stat()
+    assert (kept.st_ino, kept.st_size) == (room.st_ino, room.st_size)
+
+
+def test_a_new_run_begins_without_trouble(tmp_path: Path) -> None:
+    troubles = Troubles(tmp_path)
+    for _ in range(3):
+        troubles.died("worker", "ended with code 1")
+    assert troubles_of(tmp_path)
+    Troubles(tmp_path)
+    assert not troubles_of(tmp_path)
+    (tmp_path / TROUBLES_FILE).write_text("[{")
+    assert not troubles_of(tmp_path)

@@ -1,17 +1,25 @@
 """Small parts of the command line: masking, the status line, logs of bounded size."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from domain.ids import RULEBOOK_KEY
+from domain.rulebook import ChangeRules
+from domain.stock import ReceiveStock
 from runners import part_log
-from runners.commands.common import escape
-from runners.commands.order_page import masked
-from runners.commands.stock import read_rows, receipts
+from runners.commands.common import Failure, escape
+from runners.commands.order_page import interceptions_of, masked
+from runners.commands.stock import ledger_of, read_rows, receipts
 from runners.part_log import FILES_KEPT, PartLog
+from runners.part_troubles import Trouble
+from runners.settings import load_settings
 from runners.statusline import StatusLine, line_of
 from runners.vitals import Vitals
+from tests.audit_log import open_story
 
 
 def test_masking_leaves_no_value_whole_and_keeps_the_shape() -> None:
@@ -147,3 +155,35 @@ def test_a_full_disk_ends_no_supervisor_and_is_said_once(tmp_path: Path) -> None
     part_log.close()
     assert [text for text in shown if "No space left" in text] == shown[:1]
     assert shown[1:] == ["worker: disk"]
+
+
+def test_the_line_names_the_parts_that_do_not_run() -> None:
+    troubles = (Trouble("worker", 4, 1, "ended with code 1"), Trouble("relay", 3, 1, "ended with code 1"))
+    assert line_of(Vitals(failing_parts=troubles), 0.0).endswith(" · NOT RUNNING: worker, relay")
+
+
+def test_the_page_of_an_order_tells_moments_in_the_merchants_zone() -> None:
+    stopped = {
+        "interception": "payment_timeout-1770600000000",
+        "reason": "payment_timeout",
+        "evidence": "unpaid past its deadline (UTC ms 1770600000000)",
+        "advice": "ask the customer",
+        "role": "service",
+    }
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(interceptions_of([stopped], "Asia/Shanghai"))
+    assert "unpaid past its deadline (2026-02-09T09:20:00+08:00)" in shown.getvalue()
+
+
+def test_the_first_goods_name_their_warehouse_and_a_rule_book_names_them_all(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    for story in open_story(tmp_path):
+        assert ledger_of(settings, "HZ") == "warehouse-HZ"
+        named = 'format = 1\n[[warehouse]]\ncode = "HZ"\n[[warehouse]]\ncode = "SH"\n'
+        story.send(RULEBOOK_KEY, ChangeRules("r-1", named, "two of them"))
+        assert [ledger_of(settings, code) for code in ("HZ", "SH")] == ["warehouse-HZ", "warehouse-SH"]
+        with pytest.raises(Failure, match="no warehouse 'hz' is known, so nothing was done; known are HZ, SH"):
+            ledger_of(settings, "hz")
+        assert ledger_of(settings, "BJ", new=True) == "warehouse-BJ"
+        story.send("warehouse-BJ", ReceiveStock("d-1", (("SKU1", 1),)))
+        assert ledger_of(settings, "BJ") == "warehouse-BJ"

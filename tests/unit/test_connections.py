@@ -42,6 +42,13 @@ def test_what_is_saved_is_loaded_and_only_its_owner_can_read_it(tmp_path: Path) 
     assert [file.name for file in tmp_path.iterdir()] == [FILE], "nothing is left beside it"
 
 
+def test_what_a_windows_editor_saved_is_loaded(tmp_path: Path) -> None:
+    save(tmp_path, [SHOP])
+    file = tmp_path / FILE
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert load(tmp_path) == (SHOP,)
+
+
 def test_changes_are_written_only_when_they_are_right(tmp_path: Path) -> None:
     with editing(tmp_path) as connections:
         connections.append(SHOP)

@@ -1,10 +1,14 @@
 """Finance: lines are a set, differences open, are explained, and resolve themselves."""
 
+from contextlib import closing
 from typing import Any
 
 import msgspec
 import pytest
 
+from adapters.storage.memory_log import MemoryEventLog
+from adapters.storage.read_models import ReadModels
+from domain.canonical import Parcel
 from domain.decider import Command, RefusedBefore, fold
 from domain.finance import (
     COUNT_MAX,
@@ -35,10 +39,15 @@ from domain.finance import (
     difference_id,
     finance,
 )
-from domain.ids import finance_key
+from domain.ids import finance_key, order_key
+from domain.matching import day_of
 from domain.money import AMOUNT_MAX
+from domain.order import OrderNormalized, OrderReceived, PartiallyShipped
 from domain.stock import ReceiveStock
+from domain.time_units import DAY_MS
+from runners.projector import Projector
 from tests.spec import T0, Cell
+from tests.trade import NOON_MS, Trade, view
 
 KEY = "order-taobao:shop1:o-1"
 FIRST, SECOND = Line("1", "paid", 100, "CNY", T0, KEY), Line("2", "fee", 1, "CNY", T0, KEY)
@@ -171,3 +180,19 @@ def test_a_log_that_explains_or_resolves_what_was_never_opened_is_read_all_the_s
     state = fold(finance, events, Finance())
     assert not state.differences
     assert decide(ExplainDifference("c-1", "d-0", "a coupon"), state) == ()
+
+
+def test_a_day_is_about_orders_of_which_a_part_left() -> None:
+    """Goods that left unpaid are asked about on that day, and not only when the rest has left."""
+    log = MemoryEventLog()
+    key = order_key("taobao", "s1", "1")
+    Trade(log).append(
+        key,
+        OrderReceived("taobao", "s1", "1", "p"),
+        OrderNormalized(view("1", "awaiting_payment"), "digest", "address"),
+        PartiallyShipped(("1",), (Parcel("SF", "SF1"),), NOON_MS + DAY_MS),
+    )
+    with closing(ReadModels("sqlite://")) as read_models:
+        Projector(log, read_models).run()
+        assert read_models.finance_days([day_of(NOON_MS + DAY_MS)]) == {key}
+        assert read_models.finance_days([day_of(NOON_MS)]) == set()

@@ -27,6 +27,7 @@ from runners.connections import FILE, save
 from runners.desk import BATCH_MESSAGES_MAX, Gathering
 from runners.gateway_hooks import ConnectedHooks
 from runners.settings import BadSetting, load_settings
+from runners.upstart import agreed_settings, write_settings
 from tests.integration.running import orderspine
 
 NOW_MS = 1_800_000_000_000
@@ -327,6 +328,17 @@ def test_what_cannot_be_told_is_no_number() -> None:
 def test_settings_of_the_gateway_that_cannot_be_are_refused(tmp_path: Path, value: dict[str, int]) -> None:
     (tmp_path / "settings.json").write_bytes(msgspec.json.encode(value))
     with pytest.raises(BadSetting, match=next(iter(value))):
+        load_settings(tmp_path)
+
+
+def test_settings_that_a_windows_editor_saved_are_read(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"gateway_port": 8088}', encoding="utf-8-sig")
+    assert load_settings(tmp_path).gateway_port == 8088
+    agreed = agreed_settings(tmp_path, {})
+    write_settings(agreed)
+    assert load_settings(tmp_path) == agreed
+    (tmp_path / "settings.json").write_text('{"gateway_port": 8088}', encoding="utf-16")
+    with pytest.raises(BadSetting, match=r"settings\.json is not a JSON object in UTF-8"):
         load_settings(tmp_path)
 
 

@@ -53,6 +53,12 @@ def test_every_stopped_order_is_told_with_reason_evidence_and_advice_to_its_role
         assert part in note.text
 
 
+def test_a_moment_in_the_evidence_is_told_in_the_merchants_zone() -> None:
+    late = msgspec.structs.replace(STOPPED, evidence="unpaid past its deadline (UTC ms 1770600000000)")
+    (note,) = told(late)
+    assert "unpaid past its deadline (2026-02-09T09:20:00+08:00)" in note.text
+
+
 def test_a_title_of_several_lines_is_told_as_one() -> None:
     """A mail's subject cannot have two: the receiver of such a note was shut out, and all his other notes with it."""
     (note,) = told(

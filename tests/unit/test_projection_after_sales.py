@@ -24,6 +24,7 @@ from domain.canonical import Snapshot
 from domain.envelope import By
 from domain.ids import order_key
 from domain.service_work import CancelService, CompleteService, ScheduleService
+from domain.tracking import RecordTrack, Scan
 from projections import PROJECTIONS
 from runners.commands.after_sale_looks import quarter_of, top_reasons
 from runners.commands.common import Failure
@@ -71,6 +72,23 @@ def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     made = ReadModels(f"sqlite:///{tmp_path_factory.mktemp('rm')}/read_models.db")
     yield Desk(made, apart=request.param == "apart").takes(view("1", units=3)).does(order.Ship("ship", "T1", "SF"))
     made.close()
+
+
+def test_what_is_sent_for_a_case_stands_among_the_parcels_and_leads_to_the_order(desk: Desk) -> None:
+    desk.does(
+        OpenAfterSale("c-1", "reship", "missing_item", (("1", 1),)),
+        ApproveAfterSale("c-2", 1),
+        SendReplacement("c-3", 1),
+        order.Ship("c-4", "T9", "SF"),
+        RecordTrack("t-1", "T9", "SF", (Scan(NOON_MS, "in_transit", "苏州"),)),
+    )
+    desk.project()
+    (found,) = desk.read_models.orders({"tracking": "T9"}, 5)
+    assert found["key"] == KEY
+    shown = desk.read_models.order(KEY)
+    assert shown is not None
+    told = [(each["tracking"], each.get("case", 0), each.get("state", "")) for each in shown["parcels"]]
+    assert told == [("T1", 0, ""), ("T9", 1, "in_transit")]
 
 
 def test_a_case_is_a_row_with_stage_age_reason_lines_and_money(desk: Desk) -> None:
