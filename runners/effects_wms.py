@@ -258,9 +258,13 @@ class WmsCancels(_OfWarehouses):
 
 
 def _to_collect(snapshot: Snapshot, state: Order, allocation: Allocation) -> str:
-    """Return what is paid on delivery of this part of an order: of one that may go and of which nothing is paid."""
+    """Return what is paid on delivery of this part of an order: of one that may go and of which nothing is paid.
+
+    Its channel need not know of what a payment service, or finance, told us of.
+    """
     amounts = snapshot.amounts
-    if amounts.paid or snapshot.paid_at is not None or not amounts.payable:
+    paid = any(each.kind == "paid" for each in state.payments.movements)
+    if paid or amounts.paid or snapshot.paid_at is not None or not amounts.payable:
         return ""
     due = amounts.payable
     if allocation.units or state.cancelled:

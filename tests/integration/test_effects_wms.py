@@ -13,11 +13,13 @@ from adapters.simulators.wms import APP_KEY, CUSTOMER, OWNER, SECRET, SimWms, se
 from adapters.storage.sealing import seal
 from adapters.storage.vault import SqliteVault
 from adapters.wms.settings import FILE, WmsSettings
+from domain.canonical import Status
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.ids import RULEBOOK_KEY
 from domain.mail import ChannelPayload, Mail
 from domain.order import CancelLines, EffectFailed, EffectSucceeded, ResolveInterception, TakeSnapshot
+from domain.payments import RecordPayment
 from domain.rulebook import ChangeRules
 from domain.stock import AdjustStock, ReceiveStock
 from runners import wms_settings
@@ -106,10 +108,10 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     assert next(stories, None) is None
 
 
-def hold(place: Place, number: int, *holds: str, paid: int | None = None) -> None:
+def hold(place: Place, number: int, *holds: str, paid: int | None = None, status: Status = "paid") -> None:
     """Let the platform hold an order, or hold it no longer; `paid` 0 = it is paid on delivery."""
     story, key = place.story, key_of(number)
-    view = msgspec.structs.replace(snapshot(number, "paid", story.now), holds=holds)
+    view = msgspec.structs.replace(snapshot(number, status, story.now), holds=holds)
     if paid is not None:
         amounts = msgspec.structs.replace(view.amounts, paid=paid)
         view = msgspec.structs.replace(view, amounts=amounts, paid_at=None)
@@ -388,3 +390,11 @@ async def test_goods_that_are_paid_on_delivery_say_what_to_collect(place: Place,
     await place.go(2)
     assert sorted(collected(bodies)) == ["", "19.80"]
     assert [code_of_order(2) in body.decode() for body in bodies if b"19.80" in body] == [True]
+
+
+async def test_what_a_payment_service_told_of_is_not_collected_on_delivery(place: Place, bodies: list[bytes]) -> None:
+    hold(place, 2, paid=0, status="awaiting_payment")
+    place.story.send(key_of(2), RecordPayment("p-1", "T-1", 1980, "CNY", "paid", place.story.now, "wechat"))
+    await place.go(2)
+    assert code_of_order(2) in place.sim.created
+    assert collected(bodies) == [""]
