@@ -93,7 +93,8 @@ class Effects:
         """Take over changed settings: what was shut is tried again."""
         if await self._kinds.refresh():
             self._shut.clear()
-            for kind in self._kinds.all:
+            # Before all files could be read, one that tells nobody yet may pass for one where all are told.
+            for kind in self._kinds.all if self._kinds.known else ():
                 now, before = kind.resting(), self._jobs.resting(kind.name)
                 if now != before:
                     missed = await asyncio.to_thread(self._missed, kind, before - now)

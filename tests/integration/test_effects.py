@@ -27,7 +27,7 @@ from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects, backoff_s
 from runners.effects_erp import ErpRows
-from runners.effects_kind import Gone, NotYet
+from runners.effects_kind import Gone, Kind, NotYet, Unusable
 from runners.effects_kinds import Kinds
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job, Jobs
@@ -52,15 +52,19 @@ class Platform(ShipNotices):
         """How it fails when it is asked."""
         self.notices: list[ShipNotice] = []
         self.sells = True
+        self.unread = False
+        """Whether nobody can say who is told."""
 
     async def refresh(self) -> None:
-        pass
+        if self.unread:
+            raise Unusable("others can write it")
 
     def resting(self) -> frozenset[str]:
-        return frozenset(() if self.sells else {"flagship"})
+        return frozenset(() if self.sells or self.unread else {"flagship"})
 
     def seller_of(self, channel: str, shop: str) -> str | None:
-        return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
+        known = self.sells and not self.unread
+        return "flagship" if known and (channel, shop) == ("taobao", "shop1") else None
 
     async def do(self, job: Job) -> str:
         self.calls += 1
@@ -108,9 +112,9 @@ class Place:
         monkeypatch.setattr("runners.effects.time.monotonic", lambda: (story.now + self.late_ms) / 1000)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, *others: Kind) -> None:
         self.jobs = Jobs(self.directory)
-        kinds = Kinds(self.directory, [self.platform])
+        kinds = Kinds(self.directory, [self.platform, *others])
         self.runner = Effects(self.story.log, self.jobs, kinds, self.mailroom)  # type: ignore[arg-type]
 
     def settings_change(self) -> None:
@@ -267,6 +271,20 @@ async def test_a_shop_that_was_switched_off_hears_of_the_parcels_of_that_time_on
     await place.go(2)
     assert [notice.order_no for notice in place.platform.notices] == ["10001", "10002"]
     assert [len(place.ends(number)) for number in (1, 2)] == [1, 1]
+
+
+async def test_it_hears_of_them_also_where_the_settings_could_not_be_read_at_the_start(place: Place) -> None:
+    place.platform.sells = False
+    await place.go(1)
+    place.ship(1)
+    await place.go(1)
+    place.platform.unread = True
+    place.restart(ErpRows(place.directory))
+    await place.runner.refresh()
+    place.platform.unread, place.platform.sells = False, True
+    place.settings_change()
+    await place.go(2)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
 
 
 async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_switched_on(place: Place) -> None:
