@@ -18,7 +18,7 @@ from domain.cell import Taken
 from domain.delivery import ConfirmDelivery, Packed
 from domain.ids import RULEBOOK_KEY, order_key
 from domain.mail import ChannelPayload, Mail
-from domain.order import CancelLines, EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, MapSkus, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
@@ -34,7 +34,7 @@ from runners.effects_store import Job, Jobs
 from runners.effects_wanted import Looking
 from runners.lock import DataLock
 from runners.post import NoAnswer
-from tests.audit_log import Story, key_of, open_story
+from tests.audit_log import Story, key_of, open_story, snapshot
 
 HOUR = 3_600_000
 
@@ -223,6 +223,19 @@ async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(
         (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
     ]
     assert told == [("SF1", False, [1]), ("SF2", True, [2])]
+
+
+async def test_the_units_in_a_parcel_are_told_also_of_a_line_whose_sku_people_entered(place: Place) -> None:
+    key, seen = key_of(1), snapshot(1, "paid", place.story.now, 3)
+    seen = msgspec.structs.replace(seen, lines=tuple(msgspec.structs.replace(line, sku="") for line in seen.lines))
+    taken = Taken(TakeSnapshot(seen, "digest", "address", "payload", b""))
+    place.story.send(key, ChannelPayload("taobao", "shop1", seen.order_no), taken)
+    place.story.send(key, MapSkus((("item", "SKU1"),)))
+    (allocation,) = place.story.states[key].state.allocations
+    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
+    place.story.send(key, ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),)))
+    await place.go(3)
+    assert [[line.quantity for line in notice.lines] for notice in place.platform.notices] == [[1], [2]]
 
 
 async def test_a_parcel_is_not_told_before_one_that_left_earlier(place: Place) -> None:
