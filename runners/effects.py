@@ -98,7 +98,7 @@ class Effects:
                 now, before = kind.resting(), self._jobs.resting(kind.name)
                 if now != before:
                     missed = await asyncio.to_thread(self._missed, kind, before - now)
-                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed)
+                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed, _now_ms())
 
     def follow(self) -> int:
         """Look at the next events; return how many there were. Synchronous."""

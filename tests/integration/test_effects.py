@@ -68,6 +68,8 @@ class Platform(ShipNotices):
 
     async def do(self, job: Job) -> str:
         self.calls += 1
+        if not self.sells:
+            raise Gone("switched off")
         notice = msgspec.json.decode(job.document, type=ShipNotice)
         if self.script:
             self.script.pop(0)(notice)
@@ -286,6 +288,21 @@ async def test_a_shop_that_was_switched_off_hears_of_the_parcels_of_that_time_on
     assert [len(place.ends(number)) for number in (1, 2)] == [1, 1]
 
 
+async def test_what_was_to_be_told_when_a_shop_was_switched_off_is_told_however_long_that_lasts(place: Place) -> None:
+    place.platform.script = [fail(PlatformBusy("later"))] * 3
+    place.ship(1)
+    await place.go(1)
+    place.platform.sells = False
+    place.settings_change()
+    await place.go(20, step_ms=12 * HOUR)
+    assert (place.platform.calls, len(place.ends(1))) == (1, 1), "the first failure was told, and no end"
+    place.platform.sells = True
+    (place.directory / CONNECTIONS_FILE).unlink()
+    await place.go(8)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
 async def test_it_hears_of_them_also_where_the_settings_could_not_be_read_at_the_start(place: Place) -> None:
     place.platform.sells = False
     await place.go(1)
@@ -307,7 +324,7 @@ async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_
     (failed,) = place.jobs.given_up()
     again = Job(failed.key, failed.effect, "flagship", failed.stream, b"{}", place.story.now, 1 << 60)
     place.jobs.again(again)
-    place.jobs.rest("ship_notice", ["flagship"], [])
+    place.jobs.rest("ship_notice", ["flagship"], [], place.story.now)
     place.settings_change()
     await place.go(1)
     assert [job.key for job in place.jobs.waiting()] == [failed.key]
