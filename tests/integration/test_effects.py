@@ -16,12 +16,13 @@ from domain.canonical import Translated
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.delivery import ConfirmDelivery, Packed
-from domain.ids import RULEBOOK_KEY, order_key
+from domain.ids import RULEBOOK_KEY, order_key, skus_key_of
 from domain.mail import ChannelPayload, Mail
-from domain.order import CancelLines, EffectFailed, EffectSucceeded, MapSkus, RecordEffect, ScanOut, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
+from domain.skus import SetSkus
 from domain.stock import AdjustStock, ReceiveStock
 from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
@@ -232,7 +233,7 @@ async def test_the_units_in_a_parcel_are_told_also_of_a_line_whose_sku_people_en
     seen = msgspec.structs.replace(seen, lines=tuple(msgspec.structs.replace(line, sku="") for line in seen.lines))
     taken = Taken(TakeSnapshot(seen, "digest", "address", "payload", b""))
     place.story.send(key, ChannelPayload("taobao", "shop1", seen.order_no), taken)
-    place.story.send(key, MapSkus((("item", "SKU1"),)))
+    place.story.send(skus_key_of(key), SetSkus("s-1", (("item", "SKU1"),)))
     (allocation,) = place.story.states[key].state.allocations
     parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
     place.story.send(key, ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),)))
