@@ -153,8 +153,9 @@ def _open(command: OpenAfterSale, state: AfterSales, stand: Stand) -> Sequence[E
         raise NothingSold("only of an order that is paid, and not cancelled, something can be put right")
     if not wanted:
         among = [line for line, _ in case.lines if line in stand.lines] if case is not None else list(stand.lines)
-        free = {line: _free(state, stand, line, kind, number) for line in among}
-        wanted = {line: units for line, units in free.items() if units > 0}
+        free = {line: units for line in among if (units := _free(state, stand, line, kind, number)) > 0}
+        # What was sent for a case stands for what was bought: both at once would be twice as much.
+        wanted = {line: units for line, units in free.items() if stand.lines[line].units} or free
     for line, units in wanted.items():
         most = _free(state, stand, line, kind, number)
         if units > most:

@@ -97,11 +97,12 @@ class Effects:
         if await self._kinds.refresh():
             self._shut.clear()
             self._puzzling.clear()
-            for kind in self._kinds.all:
+            # Before all files could be read, one that tells nobody yet may pass for one where all are told.
+            for kind in self._kinds.all if self._kinds.known else ():
                 now, before = kind.resting(), self._jobs.resting(kind.name)
                 if now != before:
                     missed = await asyncio.to_thread(self._missed, kind, before - now)
-                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed)
+                    await asyncio.to_thread(self._jobs.rest, kind.name, now, missed, _now_ms())
 
     def follow(self) -> int:
         """Look at the next events; return how many there were. Synchronous."""

@@ -106,7 +106,7 @@ class Kind(ABC):
         """
 
     def resting(self) -> frozenset[str]:
-        """Return the targets that are told nothing now, and hear of what they have missed when they are told again."""
+        """Return the targets that are told nothing now, and hear of all they have missed when they are told again."""
         return frozenset()
 
     @abstractmethod

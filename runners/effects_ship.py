@@ -159,6 +159,7 @@ def _contents(
         before: the order before they left.
     """
     left = still_here(before)
+    skus = {line.id: line.sku for line in before.lines}  # with those that people entered
     if isinstance(fact, PartiallyShipped):
         left |= {line: units for line, units in fact.units if line in left}
     packed: dict[str, dict[str, int]] = {}
@@ -175,10 +176,10 @@ def _contents(
             if parcel.lines and line.id not in parcel.lines:
                 continue
             units = left.get(line.id, 0)
-            if line.sku in inside:
+            if (sku := skus.get(line.id, "")) in inside:
                 # The rest of the line is in other parcels.
-                units = min(units, inside[line.sku])
-                inside[line.sku] -= units
+                units = min(units, inside[sku])
+                inside[sku] -= units
                 left[line.id] = left.get(line.id, 0) - units
             if units > 0:
                 lines.append(ShippedLine(line.id, units, line.item, line.sku, line.name))

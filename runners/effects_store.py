@@ -164,9 +164,17 @@ class Jobs:
             rows = self._db.execute("SELECT target FROM resting WHERE effect = ?", (effect,)).fetchall()
         return frozenset(target for (target,) in rows)
 
-    def rest(self, effect: str, targets: Collection[str], missed: Sequence[Job]) -> None:
-        """Note the targets that are told nothing now, in one step with what those who were and are told now missed."""
+    def rest(self, effect: str, targets: Collection[str], missed: Sequence[Job], now_ms: int) -> None:
+        """Note the targets that are told nothing now, in one step with what those who were and are told now missed.
+
+        What they were to be told before has waited for them: it has all its time from now on.
+        """
         with self._lock, transaction(self._db):
+            self._db.execute(
+                "UPDATE jobs SET at_ms = ? WHERE effect = ? AND ending = x'' "
+                "AND target IN (SELECT target FROM resting WHERE effect = ?)",
+                (now_ms, effect, effect),
+            )
             self._db.execute("DELETE FROM resting WHERE effect = ?", (effect,))
             self._db.executemany("INSERT INTO resting VALUES (?, ?)", [(effect, target) for target in targets])
             self._db.executemany(f"INSERT {_INSERT} ON CONFLICT DO NOTHING", missed)
@@ -181,8 +189,8 @@ class Jobs:
     ) -> list[Job]:
         """Return acts of these kinds whose time has come, the longest due first.
 
-        None for the circuits in `busy`; of the kinds in `in_turn` none before those of the same stream and target that
-        were asked for earlier have come to their end.
+        None for the circuits in `busy` nor for targets that rest; of the kinds in `in_turn` none before those of the
+        same stream and target that were asked for earlier have come to their end.
         """
         kinds, marks, turns = (", ".join("?" * len(each)) for each in (effects, busy, in_turn))
         with self._lock:
@@ -191,7 +199,9 @@ class Jobs:
                 f"AND effect || ':' || target NOT IN ({marks}) "
                 f"AND (ending <> x'' OR effect NOT IN ({turns}) OR NOT EXISTS (SELECT 1 FROM jobs AS other "
                 "WHERE other.stream = jobs.stream AND other.effect = jobs.effect AND other.target = jobs.target "
-                "AND other.rowid < jobs.rowid AND other.ending = x'')) ORDER BY due_ms, key LIMIT ?",
+                "AND other.rowid < jobs.rowid AND other.ending = x'')) "
+                "AND (ending <> x'' OR NOT EXISTS (SELECT 1 FROM resting "
+                "WHERE resting.effect = jobs.effect AND resting.target = jobs.target)) ORDER BY due_ms, key LIMIT ?",
                 (now_ms, *effects, *busy, *in_turn, limit),
             ).fetchall()
         return [Job(*row) for row in rows]

@@ -18,8 +18,8 @@ from adapters.wms.settings import FILE, BadWms, WmsSettings
 from domain.canonical import Personal, Snapshot
 from domain.catalogue import decode_event
 from domain.money import format_minor
-from domain.order import Allocation, Order, OrderAmended, OrderNormalized, on_hold
-from domain.order.questions import some_left, still_here
+from domain.order import Allocation, Order, OrderAllocated, OrderAmended, OrderNormalized, PartiallyShipped, on_hold
+from domain.order.questions import still_here
 from domain.platforms import PlatformRefused
 from domain.wms import DeliveryOrder, Receiver, WmsLine
 from runners.bootstrap import existing_vault, open_log
@@ -40,6 +40,7 @@ CANCEL = "wms_cancel"
 WITHDRAWN = "withdrawn"
 """Reference of a delivery order that nobody wanted any more when its turn came."""
 _VIEWS = frozenset({"order.normalized", "order.amended"})
+_PARTS = frozenset({"order.allocated", "order.partially_shipped"})
 
 
 class Document(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -225,7 +226,7 @@ class WmsCreates(_OfWarehouses):
             snapshot.ordered_at.utc_ms,
             snapshot.paid_at.utc_ms if snapshot.paid_at else 0,
             bool(state.ruled.priority),
-            _to_collect(snapshot, state, allocation),
+            _to_collect(snapshot, story, state, allocation),
         )
 
     def _receiver(self, stream: str, sealed: bytes | None) -> Receiver:
@@ -257,33 +258,43 @@ class WmsCancels(_OfWarehouses):
             return await wms.cancel(asked.code, asked.warehouse)
 
 
-def _to_collect(snapshot: Snapshot, state: Order, allocation: Allocation) -> str:
-    """Return what is paid on delivery of this part of an order: of one that may go and of which nothing is paid."""
+def _to_collect(snapshot: Snapshot, story: "Sequence[Recorded]", state: Order, allocation: Allocation) -> str:
+    """Return what is paid on delivery of this part of an order: of one that may go and of which nothing is paid.
+
+    Its channel need not know of what a payment service, or finance, told us of.
+    """
     amounts = snapshot.amounts
-    if amounts.paid or snapshot.paid_at is not None or not amounts.payable:
+    paid = any(each.kind == "paid" for each in state.payments.movements)
+    if paid or amounts.paid or snapshot.paid_at is not None or not amounts.payable:
         return ""
     due = amounts.payable
     if allocation.units or state.cancelled:
-        due = _share(snapshot, state, allocation)
+        due = _share(snapshot, story, state, allocation)
     return format_minor(due, amounts.currency) if due > 0 else ""
 
 
-def _share(snapshot: Snapshot, state: Order, allocation: Allocation) -> int:
+def _share(snapshot: Snapshot, story: "Sequence[Recorded]", state: Order, allocation: Allocation) -> int:
     """Return what of the payable amount is for an allocation's units: no parcel collects what another one does.
 
-    What is no line's (freight) goes with the first allocation.
+    What is no line's (freight) goes with the first allocation, in whichever order they leave.
     """
-    before = dict(state.sent)
+    facts = [decode_event(each.tag, each.data) for each in story if each.tag in _PARTS]
+    plans = [[each.id for each in fact.allocations] for fact in facts if isinstance(fact, OrderAllocated)]
+    plan = next((ids for ids in reversed(plans) if allocation.id in ids), [allocation.id])
+    later = plan[plan.index(allocation.id) + 1 :]
+    gone = [fact for fact in facts if isinstance(fact, PartiallyShipped) and fact.allocation not in later]
     earlier = state.allocations[: [each.id for each in state.allocations].index(allocation.id)]
-    for line_id, units in (pair for each in earlier for pair in each.units):
-        before[line_id] = before.get(line_id, 0) + units
+    before: dict[str, int] = {}
+    for pairs in (*(each.units for each in gone), *(each.units for each in earlier)):
+        for line_id, units in pairs:
+            before[line_id] = before.get(line_id, 0) + units
     mine = dict(allocation.units) or still_here(state)
     due = 0
     for line in snapshot.lines:
         begin = before.get(line.id, 0) if allocation.units else 0
         end = begin + mine.get(line.id, 0)
         due += line.amount * end // line.quantity - line.amount * begin // line.quantity
-    if not earlier and not some_left(state):
+    if not earlier and not gone:
         due += snapshot.amounts.payable - sum(line.amount for line in snapshot.lines if line.state != "cancelled")
     return due
 

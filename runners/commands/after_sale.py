@@ -25,7 +25,9 @@ app = App(
 )
 
 CaseOption = Annotated[int, Parameter(name="--case", help="Number of the case, where the order has several.")]
-LineOption = Annotated[tuple[str, ...], Parameter(help="LINE=UNITS; may be given again. Left out: all that can be.")]
+LineOption = Annotated[
+    tuple[str, ...], Parameter(help="LINE=UNITS; may be given again. Left out: all that can be of what was bought.")
+]
 UnitsOption = Annotated[tuple[str, ...], Parameter(help="LINE=UNITS; may be given again.")]
 WarehouseOption = Annotated[str, Parameter(help="Code of the warehouse. Left out: the one that is asked first.")]
 REASON_HELP = "Why: a word of the list, in Chinese or English (`after-sale words` shows it)."

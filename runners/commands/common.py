@@ -243,6 +243,15 @@ def print_json(document: Any) -> None:
     sys.stdout.flush()
 
 
+def print_text(text: str) -> None:
+    """Print a document as it is: to a terminal in the letters that it has, into a file or a pipe in UTF-8."""
+    if sys.stdout.isatty():
+        sys.stdout.write(text)
+    else:
+        sys.stdout.buffer.write(text.encode())
+    sys.stdout.flush()
+
+
 def console(*, stderr: bool = False) -> "Console":
     """Return a console for people."""
     from rich.console import Console  # noqa: PLC0415

@@ -16,6 +16,7 @@ from runners.commands.common import (
     JsonOption,
     escape,
     print_json,
+    print_text,
     say,
     settings_of,
     show,
@@ -123,7 +124,7 @@ def _show(settings: "Settings", channel: str, *, shipped: bool, json: bool) -> E
         print_json({"channel": channel, "version": in_force.version, "digest": in_force.digest, "text": text})
         return Exit.OK
     say(f"# {channel}: version {in_force.version}" + ("" if in_force.version else " (ships with the channel)"))
-    print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201  the document itself, for a file
+    print_text(text if text.endswith("\n") else f"{text}\n")
     return Exit.OK
 
 
@@ -229,7 +230,7 @@ def _draft(settings: "Settings", channel: "Channel", file: Path, *, json: bool) 
     if json:
         print_json({"channel": channel.name, "version": in_force.version, "text": text})
     else:
-        print(text, end="")  # noqa: T201  the document itself, for a file
+        print_text(text)
     return Exit.OK
 
 

@@ -18,6 +18,7 @@ from runners.commands.common import (
     escape,
     moment,
     print_json,
+    print_text,
     say,
     settings_of,
     show,
@@ -239,7 +240,7 @@ def disclose(
     ):
         document = held(log, scan, vault, person, settings.zone)
     if out is None:
-        print(as_json(document).decode(), end="")  # noqa: T201  the document itself
+        print_text(as_json(document).decode())
         return Exit.OK
     write_new(out, as_html(document, "个人信息 Personal data") if out.suffix == ".html" else as_json(document))
     say(f"{out}: {len(person.orders)} order(s). It holds personal data in clear: hand it over, then delete it")

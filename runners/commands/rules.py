@@ -18,6 +18,7 @@ from runners.commands.common import (
     Rows,
     escape,
     print_json,
+    print_text,
     say,
     settings_of,
     show,
@@ -68,7 +69,7 @@ def show_(
         print_json({"version": in_force.version, "digest": in_force.digest, "text": in_force.text})
         return Exit.OK
     say(f"# version {in_force.version}" + ("" if in_force.version else " (what ships: no rules)"))
-    print(in_force.text, end="" if in_force.text.endswith("\n") else "\n")  # noqa: T201  the document itself, for a file
+    print_text(in_force.text if in_force.text.endswith("\n") else f"{in_force.text}\n")
     return Exit.OK
 
 

@@ -2,14 +2,23 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runners.commands.common import DATA_DEFAULT, DataOption, Exit, Failure, moment_said, printable, say, settings_of
+from runners.commands.common import (
+    DATA_DEFAULT,
+    DataOption,
+    Exit,
+    Failure,
+    moment_said,
+    print_text,
+    printable,
+    say,
+    settings_of,
+)
 from runners.commands.subscribers import FEED_NAMES, ChannelOption, KindOption, TypeOption
 
 if TYPE_CHECKING:
@@ -70,10 +79,8 @@ def subscribe(
                 reading = _pages(feed, here, only, creds, settings, wait=not until_end, begun=begun)
                 async with contextlib.aclosing(reading) as pages:
                     async for page in pages:
-                        for event in page.events:
-                            line = _document(event) if json else _line(event, settings)
-                            sys.stdout.write(line + "\n")
-                        sys.stdout.flush()
+                        lines = [_document(event) if json else _line(event, settings) for event in page.events]
+                        print_text("".join(f"{line}\n" for line in lines))
                         at = page.place
                         if until_end and page.place.position == page.head:
                             return

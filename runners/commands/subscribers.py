@@ -18,6 +18,7 @@ from runners.commands.common import (
     escape,
     moment_said,
     print_json,
+    print_text,
     say,
     settings_of,
     show,
@@ -154,8 +155,7 @@ def show_(name: Name, /, *, data: DataOption = DATA_DEFAULT, json: JsonOption = 
     )
     if settings.broker != "embedded":
         say("The broker's configuration must have (its password for the outlet is a secret):")
-        text = msgspec.json.format(msgspec.json.encode({"accounts": accounts}), indent=2).decode()
-        print(text)  # noqa: T201  to be piped into a file as it is
+        print_text(msgspec.json.format(msgspec.json.encode({"accounts": accounts}), indent=2).decode() + "\n")
     return Exit.OK
 
 
@@ -238,7 +238,7 @@ def _hand_over(
         show(f"credentials of {escape(subscriber.name)} are in {escape(str(to))}")
     else:
         say(f"Credentials of {subscriber.name}. Keep them now, they are not shown again:")
-        print(msgspec.json.format(msgspec.json.encode(credentials), indent=2).decode())  # noqa: T201
+        print_text(msgspec.json.format(msgspec.json.encode(credentials), indent=2).decode() + "\n")
     if settings.broker != "embedded":
         say(f"`orderspine subscribers show {subscriber.name}` prints what the broker's configuration must have.")
     elif remark:

@@ -340,6 +340,19 @@ def test_a_terminal_without_some_letters_shows_the_others() -> None:
         assert (said.returncode, said.stderr, b"wechat" in said.stdout) == (0, b"", True), encoding
 
 
+def test_a_document_for_a_file_has_all_its_letters_whatever_the_terminal_has() -> None:
+    def shown(encoding: str) -> bytes:
+        return subprocess.run(
+            [COMMAND, "channels", "map", "pos"],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            check=True,
+        ).stdout
+
+    assert "安装服务包" in shown("utf-8").decode()
+    assert shown("latin-1") == shown("utf-8")
+
+
 def test_ctrl_c_is_heard_while_the_command_is_still_being_loaded(tmp_path: Path) -> None:
     (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt\n")
     said = subprocess.run(

@@ -16,25 +16,26 @@ from domain.canonical import Translated
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.delivery import ConfirmDelivery, Packed
-from domain.ids import RULEBOOK_KEY, order_key
+from domain.ids import RULEBOOK_KEY, order_key, skus_key_of
 from domain.mail import ChannelPayload, Mail
 from domain.order import CancelLines, EffectFailed, EffectSucceeded, RecordEffect, ScanOut, TakeSnapshot
 from domain.platforms import NotAuthorised, OutcomeUnknown, PlatformBusy, PlatformRefused, ShipNotice
 from domain.ports import Sliced
 from domain.rulebook import ChangeRules
+from domain.skus import SetSkus
 from domain.stock import AdjustStock, ReceiveStock
 from runners.cli import run
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.effects import Effects, backoff_s
 from runners.effects_erp import ErpRows
-from runners.effects_kind import Gone, NotYet
+from runners.effects_kind import Gone, Kind, NotYet, Unusable
 from runners.effects_kinds import Kinds
 from runners.effects_ship import ShipNotices
 from runners.effects_store import Job, Jobs
 from runners.effects_wanted import Looking
 from runners.lock import DataLock
 from runners.post import NoAnswer
-from tests.audit_log import Story, key_of, open_story
+from tests.audit_log import Story, key_of, open_story, snapshot
 
 HOUR = 3_600_000
 
@@ -52,18 +53,24 @@ class Platform(ShipNotices):
         """How it fails when it is asked."""
         self.notices: list[ShipNotice] = []
         self.sells = True
+        self.unread = False
+        """Whether nobody can say who is told."""
 
     async def refresh(self) -> None:
-        pass
+        if self.unread:
+            raise Unusable("others can write it")
 
     def resting(self) -> frozenset[str]:
-        return frozenset(() if self.sells else {"flagship"})
+        return frozenset(() if self.sells or self.unread else {"flagship"})
 
     def seller_of(self, channel: str, shop: str) -> str | None:
-        return "flagship" if self.sells and (channel, shop) == ("taobao", "shop1") else None
+        known = self.sells and not self.unread
+        return "flagship" if known and (channel, shop) == ("taobao", "shop1") else None
 
     async def do(self, job: Job) -> str:
         self.calls += 1
+        if not self.sells:
+            raise Gone("switched off")
         notice = msgspec.json.decode(job.document, type=ShipNotice)
         if self.script:
             self.script.pop(0)(notice)
@@ -108,9 +115,9 @@ class Place:
         monkeypatch.setattr("runners.effects.time.monotonic", lambda: (story.now + self.late_ms) / 1000)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, *others: Kind) -> None:
         self.jobs = Jobs(self.directory)
-        kinds = Kinds(self.directory, [self.platform])
+        kinds = Kinds(self.directory, [self.platform, *others])
         self.runner = Effects(self.story.log, self.jobs, kinds, self.mailroom)  # type: ignore[arg-type]
 
     def settings_change(self) -> None:
@@ -221,6 +228,19 @@ async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(
     assert told == [("SF1", False, [1]), ("SF2", True, [2])]
 
 
+async def test_the_units_in_a_parcel_are_told_also_of_a_line_whose_sku_people_entered(place: Place) -> None:
+    key, seen = key_of(1), snapshot(1, "paid", place.story.now, 3)
+    seen = msgspec.structs.replace(seen, lines=tuple(msgspec.structs.replace(line, sku="") for line in seen.lines))
+    taken = Taken(TakeSnapshot(seen, "digest", "address", "payload", b""))
+    place.story.send(key, ChannelPayload("taobao", "shop1", seen.order_no), taken)
+    place.story.send(skus_key_of(key), SetSkus("s-1", (("item", "SKU1"),)))
+    (allocation,) = place.story.states[key].state.allocations
+    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
+    place.story.send(key, ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),)))
+    await place.go(3)
+    assert [[line.quantity for line in notice.lines] for notice in place.platform.notices] == [[1], [2]]
+
+
 async def test_a_parcel_is_not_told_before_one_that_left_earlier(place: Place) -> None:
     """Some platforms take none after the last: told first, it would keep the others from the customer."""
     place.story.take(1, "paid", quantity=3)
@@ -269,6 +289,35 @@ async def test_a_shop_that_was_switched_off_hears_of_the_parcels_of_that_time_on
     assert [len(place.ends(number)) for number in (1, 2)] == [1, 1]
 
 
+async def test_what_was_to_be_told_when_a_shop_was_switched_off_is_told_however_long_that_lasts(place: Place) -> None:
+    place.platform.script = [fail(PlatformBusy("later"))] * 3
+    place.ship(1)
+    await place.go(1)
+    place.platform.sells = False
+    place.settings_change()
+    await place.go(20, step_ms=12 * HOUR)
+    assert (place.platform.calls, len(place.ends(1))) == (1, 1), "the first failure was told, and no end"
+    place.platform.sells = True
+    (place.directory / CONNECTIONS_FILE).unlink()
+    await place.go(8)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+    assert isinstance(place.ends(1)[-1], EffectSucceeded)
+
+
+async def test_it_hears_of_them_also_where_the_settings_could_not_be_read_at_the_start(place: Place) -> None:
+    place.platform.sells = False
+    await place.go(1)
+    place.ship(1)
+    await place.go(1)
+    place.platform.unread = True
+    place.restart(ErpRows(place.directory))
+    await place.runner.refresh()
+    place.platform.unread, place.platform.sells = False, True
+    place.settings_change()
+    await place.go(2)
+    assert [notice.order_no for notice in place.platform.notices] == ["10001"]
+
+
 async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_switched_on(place: Place) -> None:
     place.platform.script = [fail(PlatformRefused("unknown carrier"))]
     place.ship(1)
@@ -276,7 +325,7 @@ async def test_what_a_person_lets_be_told_again_stays_to_be_told_when_a_shop_is_
     (failed,) = place.jobs.given_up()
     again = Job(failed.key, failed.effect, "flagship", failed.stream, b"{}", place.story.now, 1 << 60)
     place.jobs.again(again)
-    place.jobs.rest("ship_notice", ["flagship"], [])
+    place.jobs.rest("ship_notice", ["flagship"], [], place.story.now)
     place.settings_change()
     await place.go(1)
     assert [job.key for job in place.jobs.waiting()] == [failed.key]

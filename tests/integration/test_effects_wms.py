@@ -13,11 +13,13 @@ from adapters.simulators.wms import APP_KEY, CUSTOMER, OWNER, SECRET, SimWms, se
 from adapters.storage.sealing import seal
 from adapters.storage.vault import SqliteVault
 from adapters.wms.settings import FILE, WmsSettings
+from domain.canonical import Status
 from domain.catalogue import decode_event
 from domain.cell import Taken
 from domain.ids import RULEBOOK_KEY
 from domain.mail import ChannelPayload, Mail
-from domain.order import CancelLines, EffectFailed, EffectSucceeded, ResolveInterception, TakeSnapshot
+from domain.order import CancelLines, EffectFailed, EffectSucceeded, ResolveInterception, Ship, TakeSnapshot
+from domain.payments import RecordPayment
 from domain.rulebook import ChangeRules
 from domain.stock import AdjustStock, ReceiveStock
 from runners import wms_settings
@@ -106,12 +108,15 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     assert next(stories, None) is None
 
 
-def hold(place: Place, number: int, *holds: str, paid: int | None = None) -> None:
+def hold(
+    place: Place, number: int, *holds: str, paid: int | None = None, status: Status = "paid", freight: int = 0
+) -> None:
     """Let the platform hold an order, or hold it no longer; `paid` 0 = it is paid on delivery."""
     story, key = place.story, key_of(number)
-    view = msgspec.structs.replace(snapshot(number, "paid", story.now), holds=holds)
+    view = msgspec.structs.replace(snapshot(number, status, story.now), holds=holds)
     if paid is not None:
-        amounts = msgspec.structs.replace(view.amounts, paid=paid)
+        payable = view.amounts.payable + freight
+        amounts = msgspec.structs.replace(view.amounts, paid=paid, payable=payable, freight=freight)
         view = msgspec.structs.replace(view, amounts=amounts, paid_at=None)
     data_key = story.vault.keys((key,), create=True)[key]
     command = TakeSnapshot(view, f"digest-{story.now}", "address", "payload", seal(data_key, key, story.personal))
@@ -360,18 +365,33 @@ def collected(bodies: list[bytes]) -> list[str]:
     return [body.partition("<arAmount>")[2].partition("<")[0] for body in created]
 
 
-async def test_parts_of_an_order_that_is_paid_on_delivery_collect_their_own_shares(
-    place: Place, bodies: list[bytes]
-) -> None:
+def split_among_two(place: Place) -> None:
+    """Have one unit of the goods of order 2 in each of two warehouses; the other one is our own."""
     split = 'format = 1\n[[route]]\nid = "both"\nwarehouses = ["A", "B"]\nsplit = "units"\n'
     split += '[[warehouse]]\ncode = "A"\n[[warehouse]]\ncode = "B"\n'
     place.story.send(RULEBOOK_KEY, ChangeRules("r-1", split, "for the test"))
     level = place.story.states["warehouse-A"].state.levels["SKU2"]
     place.story.send("warehouse-A", AdjustStock("less", "SKU2", 1 - level.on_hand, "one is left"))
     place.story.send("warehouse-B", ReceiveStock("b", (("SKU2", 1),)))
+
+
+async def test_parts_of_an_order_that_is_paid_on_delivery_collect_their_own_shares(
+    place: Place, bodies: list[bytes]
+) -> None:
+    split_among_two(place)
     hold(place, 2, paid=0)
     await place.go(2)
     assert collected(bodies) == ["9.90"], "the other half is collected with the parcel of warehouse B"
+
+
+async def test_freight_is_collected_with_the_first_part_also_where_another_one_leaves_before_it(
+    place: Place, bodies: list[bytes]
+) -> None:
+    split_among_two(place)
+    hold(place, 2, paid=0, freight=500)
+    place.story.send(key_of(2), Ship("ship-b", "SF1", "SF", "B"))
+    await place.go(2)
+    assert collected(bodies) == ["14.90"]
 
 
 async def test_what_was_cancelled_is_not_collected_on_delivery(place: Place, bodies: list[bytes]) -> None:
@@ -388,3 +408,11 @@ async def test_goods_that_are_paid_on_delivery_say_what_to_collect(place: Place,
     await place.go(2)
     assert sorted(collected(bodies)) == ["", "19.80"]
     assert [code_of_order(2) in body.decode() for body in bodies if b"19.80" in body] == [True]
+
+
+async def test_what_a_payment_service_told_of_is_not_collected_on_delivery(place: Place, bodies: list[bytes]) -> None:
+    hold(place, 2, paid=0, status="awaiting_payment")
+    place.story.send(key_of(2), RecordPayment("p-1", "T-1", 1980, "CNY", "paid", place.story.now, "wechat"))
+    await place.go(2)
+    assert code_of_order(2) in place.sim.created
+    assert collected(bodies) == [""]

@@ -625,6 +625,25 @@ def test_goods_that_were_sent_for_a_case_come_back_by_a_name_of_their_own() -> N
     assert send(cell, RefundAfterSale("c-12", 1)).outcome == "accepted", "money goes back for what was bought"
 
 
+def test_what_was_sent_for_a_case_is_not_sent_again_beside_what_was_bought() -> None:
+    """The first parcel was lost, and the second one, too: as much as was bought is sent once more."""
+    cell = exchanged(kind="reship")
+    send(cell, order.Ship("c-4", "T9", "SF"))
+    send(cell, OpenAfterSale("c-5", "reship", "missing_item"))
+    assert cell.order().cases[1].lines == (("1", 1), ("2", 3))
+
+
+def test_a_case_without_lines_is_about_what_was_sent_for_one_where_nothing_else_is_out() -> None:
+    cell = sold_cell()
+    send(cell, OpenAfterSale("c-1", "exchange", "wrong_item"))
+    send(cell, ApproveAfterSale("c-2", 1))
+    send(cell, ReceiveReturn("c-3", 1, (("1", 1), ("2", 3))))
+    send(cell, SendReplacement("c-4", 1))
+    send(cell, order.Ship("c-5", "T9", "SF"))
+    send(cell, OpenAfterSale("c-6", "return_refund", "quality"))
+    assert cell.order().cases[1].lines == (("case-1:S1", 1), ("case-1:S2", 3))
+
+
 def test_what_no_warehouse_has_is_told_and_may_be_asked_for_again() -> None:
     cell = exchanged((("S9", 1),))
     assert cell.tags(KEY)[-1] == "order.replacement_short"
