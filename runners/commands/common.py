@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from cyclopts import Token
     from rich.console import Console, RenderableType
     from rich.table import Table
 
@@ -44,9 +45,25 @@ class Failure(Exception):
         self.code = code
 
 
+def _data_directory(_: object, tokens: "Sequence[Token]") -> Path:
+    """Return the directory that was named; an empty name, which a script's unset variable leaves, is no directory.
+
+    Raises:
+        ValueError: the name is empty; as a path it would be the directory that one stands in.
+    """
+    if not tokens[0].value:
+        raise ValueError("it is empty; name the data directory, or write . for the one you are in")
+    return Path(tokens[0].value)
+
+
 DataOption = Annotated[
     Path,
-    Parameter(name="--data", env_var="ORDERSPINE_DATA", help="Data directory: one merchant's order centre."),
+    Parameter(
+        name="--data",
+        env_var="ORDERSPINE_DATA",
+        converter=_data_directory,
+        help="Data directory: one merchant's order centre.",
+    ),
 ]
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document on stdout.")]
 CommandIdOption = Annotated[

@@ -336,6 +336,18 @@ def test_wrong_use_is_said_to_people_and_to_machines_alike(words: list[str], sen
     assert said.err == f"orderspine: {said.json['error']}\n"
 
 
+@pytest.mark.parametrize("words", [["--data", ""], []])
+def test_a_data_directory_without_a_name_is_not_the_one_that_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERSPINE_DATA", "")
+    said = orderspine("up", *words)
+    assert said.code == 2
+    assert "it is empty; name the data directory" in said.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
     (tmp_path / "settings.json").write_text('{"colour": "red"}')
@@ -375,9 +387,11 @@ def test_data_that_may_only_be_read_are_not_taken_for_a_full_disk(tmp_path: Path
     path = tmp_path / "log.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE events (position)")
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
-        with pytest.raises(sqlite3.OperationalError, match="readonly") as raised:
-            db.execute("INSERT INTO events VALUES (1)")
+    with (
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly") as raised,
+    ):
+        db.execute("INSERT INTO events VALUES (1)")
     unreadable = Unreadable(f"{path}: {raised.value}")
     unreadable.__cause__ = raised.value
     for error in (raised.value, unreadable):
