@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.platforms.connection import Connection, MissingSecret, Token
+from adapters.storage.durable import make_folder, opened
 from runners.settings_file import stamp, write_durably
 
 TOKENS = "tokens"
@@ -81,7 +82,7 @@ class FileKeys:
 
     def keep(self, token: Token) -> None:
         """Keep a token; it is on the disk when this returns."""
-        self.token_file.parent.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self.token_file.parent, 0o700)
         write_durably(self.token_file, msgspec.json.encode(token))
 
     def forget(self) -> None:
@@ -91,9 +92,8 @@ class FileKeys:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Hold every other process (and task) off while a token is refreshed: a refresh ends the token before it."""
-        self.token_file.parent.mkdir(mode=0o700, exist_ok=True)
-        lock = self.token_file.with_suffix(".lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        make_folder(self.token_file.parent, 0o700)
+        descriptor = opened(self.token_file.with_suffix(".lock"), 0o600)
         try:
             deadline = time.monotonic() + ALONE_S
             while True:

@@ -7,6 +7,7 @@ import sqlalchemy.exc
 
 from adapters.channels import ChannelSetupError
 from adapters.nats.errors import BrokerError
+from adapters.storage.scan import Unreadable
 from domain.ports import LogDamaged
 from runners.commands.common import Exit, Failure
 from runners.lock import DataInUse, DataTooNew, DataUnreadable
@@ -14,6 +15,7 @@ from runners.post import NoAnswer, NotRunning
 from runners.settings import BadSetting
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 
 
 def explain(error: BaseException) -> Failure | None:
@@ -34,12 +36,17 @@ def explain(error: BaseException) -> Failure | None:
             return Failure(Exit.DATA, str(error))
         case LogDamaged():
             return Failure(Exit.DATA, f"the log cannot be trusted: {error}; restore it from a backup")
+        case Unreadable():
+            if _code(error.__cause__) in _NOT_WRITABLE:
+                return _unreadable(str(error), error.__cause__)
+            advice = "`orderspine audit verify` says how far it can be read; restore it from a backup"
+            return Failure(Exit.DATA, f"the log cannot be read: {error}; {advice}")
         case BrokerError():
             return Failure(Exit.NOT_RUNNING, f"the broker: {error}; is `orderspine up` running?")
         case sqlalchemy.exc.SQLAlchemyError():
             return of_read_models(error)
         case sqlite3.Error() | psycopg.Error():
-            return _unreadable(str(error))
+            return _unreadable(str(error), error)
         case OSError():
             return Failure(Exit.DATA, f"{error.filename or 'the system'}: {error.strerror or error}")
         case _:
@@ -49,7 +56,7 @@ def explain(error: BaseException) -> Failure | None:
 def of_read_models(error: sqlalchemy.exc.SQLAlchemyError) -> Failure:
     """Return how a program ends that cannot use the read models: nothing else is asked through SQLAlchemy."""
     if not _damaged(error):
-        return _unreadable(words_of(error))
+        return _unreadable(words_of(error), getattr(error, "orig", None))
     return Failure(
         Exit.DATA,
         f"the read models cannot be read: {words_of(error)}. Nothing is lost, they are derived from the log: stop "
@@ -65,9 +72,19 @@ def words_of(error: sqlalchemy.exc.SQLAlchemyError) -> str:
 
 def _damaged(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
     """Tell whether SQLite found its file to be damaged, or to be none of its own."""
-    cause = getattr(error, "orig", None)
-    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return _code(getattr(error, "orig", None)) in _DAMAGED
 
 
-def _unreadable(words: str) -> Failure:
-    return Failure(Exit.DATA, f"the data cannot be read: {words}; is the disk full, or the database away?")
+def _code(error: BaseException | None) -> int:
+    """Return SQLite's primary result code; 0 for whatever is no error of SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _unreadable(words: str, error: BaseException | None) -> Failure:
+    advice = "is the disk full, or the database away?"
+    if _code(error) in _NOT_WRITABLE:  # SQLite keeps an index of its WAL beside a file, also for who only reads it
+        advice = (
+            "SQLite reads a file only where it may write beside it: run this as the user whom the data directory "
+            "belongs to, or on a copy of your own (--data)"
+        )
+    return Failure(Exit.DATA, f"the data cannot be read: {words}; {advice}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.storage.durable import write_whole
+from adapters.storage.durable import opened, write_whole
 
 Stamp = tuple[int, int, int, int]
 _OTHERS_WRITE = 0o022
@@ -37,7 +37,7 @@ def read(file: Path, bad: type[ValueError], harm: str) -> bytes | None:
 @contextlib.contextmanager
 def held(file: Path) -> Iterator[None]:
     """Keep every other process from changing a file meanwhile."""
-    descriptor = os.open(file.with_name(f".{file.stem}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = opened(file.with_name(f".{file.stem}.lock"), 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -59,5 +59,5 @@ def stamp(file: Path) -> Stamp | None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file in one step, for its owner only; what it says is on the disk when this returns."""
-    write_whole(path, content, 0o600)
+    """Replace a file in one step, for its folder's owner only; what it says is on the disk when this returns."""
+    write_whole(path, content, 0o600, handed_over=True)

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from adapters.storage.durable import write_whole
+from adapters.storage.durable import opened, write_whole
 from domain.merkle import Frontier
 
 LEAF_BYTES = 32
@@ -214,7 +214,7 @@ class CheckpointFolder:
             OSError: the folder cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("ab") as lock:
+        with os.fdopen(opened(self.path / ".lock", 0o644), "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -350,8 +350,7 @@ class Appender:
             return False
         self._file.close()
         self._file = None
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        with os.fdopen(descriptor, "r+b") as target, self._part.open("rb") as source:
+        with os.fdopen(opened(self._path, 0o644), "r+b") as target, self._part.open("rb") as source:
             target.seek(self._offset)
             target.truncate()
             while part := source.read(1 << 20):

@@ -5,12 +5,14 @@ A stream that has new events costs the rows of its bucket. The file is not belie
 bucket's hash, and all buckets together a signed root. Where they do not, it is written anew from the log.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from adapters.storage.durable import opened
 from domain.stream_ends import (
     BUCKET_BITS,
     NOTHING,
@@ -207,8 +209,11 @@ def _leaves(ends: Mapping[bytes, End]) -> list[Leaf]:
 
 
 def _opened(path: Path, *, write: bool) -> sqlite3.Connection:
-    mode = "rwc" if write else "ro"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    path = path.resolve()
+    if write:
+        with suppress(OSError):  # what SQLite cannot open, it tells
+            os.close(opened(path, 0o644))
+    return sqlite3.connect(f"{path.as_uri()}?mode={'rwc' if write else 'ro'}", uri=True, isolation_level=None)
 
 
 @contextmanager

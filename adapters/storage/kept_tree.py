@@ -5,12 +5,14 @@ Three files for each life of the log, written off the hot path, by sealing and b
 still be named. None is believed by itself: what is read here must lead to a signed root.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from adapters.storage.checkpoints import LEAF_BYTES, Leaves
+from adapters.storage.durable import opened
 from domain.merkle import Frontier, frontier_nodes, node_hash, root_of
 
 BLOCK_LEAVES = 256
@@ -58,7 +60,7 @@ class KeptTree:
         """Write the roots of all full blocks; the first `unchanged` leaves are those the file was written from."""
         kept = min(unchanged // BLOCK_LEAVES, len(self._read()) // LEAF_BYTES)
         full = self.leaves.count // BLOCK_LEAVES
-        with self._path.open("r+b" if self._path.exists() else "wb") as file:
+        with os.fdopen(opened(self._path, 0o644), "r+b") as file:
             file.truncate(kept * LEAF_BYTES)
             file.seek(kept * LEAF_BYTES)
             for block in range(kept, full):

@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import msgspec
 import structlog
 
+from adapters.storage.durable import opened, write_whole
+
 log = structlog.get_logger(__name__)
 
 Right = Literal["push", "read"]
@@ -136,7 +138,7 @@ def remove_token(path: Path, name: str) -> bool:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Let one at a time change the file."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = opened(path.with_name(f".{path.name}.lock"), 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -145,10 +147,5 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, tokens: Sequence[ApiToken]) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
+    content = msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n"
+    write_whole(path, content, 0o600, handed_over=True)

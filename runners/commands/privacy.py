@@ -154,7 +154,7 @@ def waiting(*, data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> Exi
         return Exit.OK
     made = table("request", "since", "asked by", "entered by", "orders", "why", "stands against it", right=("orders",))
     for row in rows:
-        against = "; ".join(f"{key}: {told}" for key, told in row["against"].items())
+        against = "; ".join(f"{orders_named(key)}: {told}" for key, told in row["against"].items())
         made.add_row(
             escape(row["request"]),
             moment(row["at_ms"], settings.zone)[:16],

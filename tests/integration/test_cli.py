@@ -19,12 +19,14 @@ import pytest
 from adapters.nats.address import Address
 from adapters.nats.client import Connection
 from adapters.nats.streams import ensure_mail
+from adapters.storage.scan import Unreadable
 from domain.cellular import Tick
 from domain.envelope import By
 from domain.ids import CELL_KEY
 from domain.mail import Mail, Replies, Reply, decode_mail, encode_replies
 from runners.bootstrap import open_log
 from runners.cli import VERBS, build_app
+from runners.failures import explain
 from runners.part_troubles import Troubles
 from runners.post import NoAnswer, Postman
 from runners.settings import Settings
@@ -393,6 +395,18 @@ def test_wrong_use_is_said_to_people_and_to_machines_alike(words: list[str], sen
     assert said.err == f"orderspine: {said.json['error']}\n"
 
 
+@pytest.mark.parametrize("words", [["--data", ""], []])
+def test_a_data_directory_without_a_name_is_not_the_one_that_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERSPINE_DATA", "")
+    said = orderspine("up", *words)
+    assert said.code == 2
+    assert "it is empty; name the data directory" in said.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
     (tmp_path / "settings.json").write_text('{"colour": "red"}')
@@ -414,6 +428,37 @@ def test_damaged_read_models_are_said_to_be_made_anew(tmp_path: Path, damaged: i
     assert words in said.err
     assert "derived from the log: stop `orderspine up`, delete read_models.db" in said.err
     assert "sqlalche.me" not in said.err
+
+
+@pytest.mark.parametrize("verb", [("history", "1"), ("state", "1"), ("diff", "1", "--from", "@1")])
+def test_a_damaged_log_is_said_in_a_sentence(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    (tmp_path / "build.json").write_text('{"schema": 1, "version": "0"}')
+    (tmp_path / "log.db").write_bytes(b"?" * 40_000)
+    said = orderspine("audit", *verb, "--data", tmp_path)
+    assert said.code == 4
+    assert said.err == (
+        f"orderspine: the log cannot be read: {tmp_path / 'log.db'}: file is not a database; `orderspine audit verify` "
+        "says how far it can be read; restore it from a backup\n"
+    )
+
+
+def test_data_that_may_only_be_read_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE events (position)")
+    with (
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly") as raised,
+    ):
+        db.execute("INSERT INTO events VALUES (1)")
+    unreadable = Unreadable(f"{path}: {raised.value}")
+    unreadable.__cause__ = raised.value
+    for error in (raised.value, unreadable):
+        failure = explain(error)
+        assert failure is not None
+        assert failure.code == 4
+        assert "or on a copy of your own (--data)" in str(failure)
+        assert "full" not in str(failure)
 
 
 # --- a day's work

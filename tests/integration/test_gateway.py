@@ -382,7 +382,7 @@ async def test_figures_tell_how_things_stand(gateway: Gateway) -> None:
     for name in (
         "orderspine_http_requests_total{",
         "orderspine_http_request_seconds_bucket{",
-        "orderspine_pushes_refused_total{",
+        "# TYPE orderspine_pushes_refused_total ",
         "orderspine_mail_backlog ",
         "orderspine_log_head ",
         "orderspine_projection_lag_events ",

@@ -115,7 +115,9 @@ def test_a_request_waits_is_listed_can_be_withdrawn_and_is_carried_out_by_itself
         (row,) = done(running.run("privacy", "waiting", "--json")).json
         assert (row["request"], row["who"], row["asked"]) == ("w-1", "li.wei", "customer")
         assert list(row["against"].values()) == ["it waits for a decision"], "its goods are not there"
-        assert "w-1" in done(running.run("privacy", "waiting")).out
+        shown = done(running.run("privacy", "waiting")).out
+        assert "w-1" in shown
+        assert "order-" not in shown, "orders are named as their channels name them"
         again = running.run("privacy", "forget", order, *ASKED, "--when-finished", *LI)
         assert (again.code, "waits for that already" in again.out) == (1, True)
         assert running.run("privacy", "withdraw", "w-1", "--reason", f"{NAME} rang", *LI).code == 2
