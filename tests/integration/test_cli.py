@@ -287,6 +287,15 @@ def test_an_unset_variable_of_a_script_is_no_name_of_the_current_directory(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_name_in_the_environment_is_none_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERSPINE_DATA", "")
+    said = orderspine("up")
+    assert (said.code, said.out) == (2, "")
+    assert "Must not be empty" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -393,18 +402,6 @@ def test_wrong_use_is_said_to_people_and_to_machines_alike(words: list[str], sen
     assert said.json["error"].startswith(sentence)
     assert said.json["exit"] == 2
     assert said.err == f"orderspine: {said.json['error']}\n"
-
-
-@pytest.mark.parametrize("words", [["--data", ""], []])
-def test_a_data_directory_without_a_name_is_not_the_one_that_one_stands_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ORDERSPINE_DATA", "")
-    said = orderspine("up", *words)
-    assert said.code == 2
-    assert "it is empty; name the data directory" in said.err
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
