@@ -112,12 +112,13 @@ def test_ctrl_c_stops_it_clean_and_it_goes_on_where_it_was(tmp_path: Path) -> No
 
 
 def test_a_closed_terminal_stops_it_unless_it_was_started_to_outlive_it(tmp_path: Path) -> None:
-    with Running(tmp_path / "data") as running:
-        running.process.send_signal(signal.SIGHUP)
-        assert running.process.wait(15.0) == 0
-        assert running.said.rstrip().endswith("stopped")
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may be started to outlive theirs
     try:
+        with Running(tmp_path / "data") as running:
+            running.process.send_signal(signal.SIGHUP)
+            assert running.process.wait(15.0) == 0
+            assert running.said.rstrip().endswith("stopped")
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
         with Running(tmp_path / "data") as running:
             running.process.send_signal(signal.SIGHUP)
             assert running.run("stock", "receive", "SKU-1=7", "--document", "D").code == 0
