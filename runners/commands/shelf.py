@@ -29,6 +29,7 @@ from runners.commands.stock import (
     OwnDocument,
     Row,
     WarehouseOption,
+    check_warehouses,
     checked_units,
     ledger_of,
     read_file,
@@ -61,8 +62,7 @@ def count(
     else:
         rows = [Row(warehouse, *pair_of(text, "SKU=FOUND", least=0)) for text in lines]
     settings = settings_of(data)
-    for code in sorted({row.warehouse for row in rows}):
-        ledger_of(settings, code, new=new_warehouse)
+    check_warehouses(settings, {row.warehouse for row in rows}, new=new_warehouse)
     mails = _counts(rows, own)
     replies, position = send(settings, mails)
     answers = [
@@ -123,7 +123,7 @@ def move(
     if warehouse_of(to) == warehouse_of(warehouse):
         raise Failure(Exit.USAGE, f"--to: goods of warehouse {warehouse} are there already; name another one")
     settings = settings_of(data)
-    ledger_of(settings, to, new=new_warehouse)
+    check_warehouses(settings, {to}, new=new_warehouse)
     own = command_id_of(document)
     mail = mail_of(ledger_of(settings, warehouse), MoveStock(own, to, pairs), "keeper", "stock-move")
     what = f"{', '.join(lines)} from {warehouse} to {to}"

@@ -31,6 +31,8 @@ from runners.commands.common import (
 from runners.commands.fulfil import pair_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from domain.mail import Mail
     from runners.settings import Settings
 
@@ -136,8 +138,7 @@ def import_(
     """Receive what a file lists: all of it, or, where a row is wrong, nothing."""
     rows, raw = read_file(file, warehouse)
     settings = settings_of(data)
-    for code in sorted({row.warehouse for row in rows}):
-        ledger_of(settings, code, new=new_warehouse)
+    check_warehouses(settings, {row.warehouse for row in rows}, new=new_warehouse)
     mails = receipts(rows, document or f"import-{sha256(raw).hexdigest()[:16]}")
     replies, position = send(settings, mails)
     answers = [
@@ -342,32 +343,40 @@ def warehouse_of(code: str) -> str:
 
 
 def ledger_of(settings: "Settings", code: str, *, new: bool = False) -> str:
-    """Return the key of a warehouse that is known; with `new` of any.
+    """Return the key of a warehouse. Raises what `check_warehouses` does."""
+    check_warehouses(settings, {code}, new=new)
+    return warehouse_of(code)
+
+
+def check_warehouses(settings: "Settings", codes: "Collection[str]", *, new: bool = False) -> None:
+    """Refuse warehouses that nobody knows; with `new` none.
 
     By a slip in its code goods would lie in a ledger of its own, where no order finds them. Where nothing is known yet,
     neither stock nor a rule book, the first goods say what their warehouse is called.
 
     Raises:
-        Failure: the code is none, or nobody knows it.
+        Failure: a code is none, or nobody knows it.
     """
     from runners.bootstrap import open_log, open_read_models  # noqa: PLC0415
 
-    key = warehouse_of(code)
+    keys = {code: warehouse_of(code) for code in sorted(codes)}
     if new:
-        return key
+        return
     named = _named_in_rules(settings)
     with closing(open_log(settings, read_only=True)) as log:
-        if code in (named or ("A",)) or log.select(key, limit=1):
-            return key
+        begun = named or ("A",)
+        unknown = [code for code, key in keys.items() if code not in begun and not log.select(key, limit=1)]
+    if not unknown:
+        return
     with closing(open_read_models(settings)) as views:
         stocked = {row["warehouse"] for row in views.inventory()}
     if not (stocked or named):
-        return key
+        return
     known = ", ".join(sorted({*stocked, *named}))
     raise Failure(
         Exit.REFUSED,
-        f"no warehouse {code!r} is known, so nothing was done; known are {known}. Name a new one in the rule book, "
-        "without which no order is served from it, or begin it with "
+        f"no warehouse {unknown[0]!r} is known, so nothing was done; known are {known}. Name a new one in the rule "
+        "book, without which no order is served from it, or begin it with "
         "`orderspine stock receive … --new-warehouse`",
     )
 
