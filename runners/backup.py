@@ -34,18 +34,18 @@ from adapters.wms.settings import FILE as WMS_FILE
 from domain.merkle import Frontier
 from domain.ports import LogDamaged
 from domain.privacy import ForgettingAsked, streams_of
+from runners import settings_file
 from runners.audited import SIGNING_KEY_FILE
 from runners.bootstrap import KEYS_FILE, LOG_FILE
 from runners.connections import FILE as CONNECTIONS_FILE
 from runners.connections import BadConnections, editing
 from runners.effects_erp import ERP_FILE
-from runners.erasures import destroy, destroy_again, erasures_in, register, register_of, registered, repeat
+from runners.erasures import destroy, destroy_again, register_of, repeat_all
 from runners.lock import DataLock
 from runners.pulling_store import FILE as PULLS_FILE
 from runners.receivers import FILE as RECEIVERS_FILE
 from runners.settings import FILE as SETTINGS_FILE
 from runners.settings import BadSetting, Settings, written_settings
-from runners.settings_file import write_durably
 from runners.webhooks_store import FILE as WEBHOOKS_FILE
 
 MANIFEST_FILE = "manifest.json"
@@ -254,9 +254,7 @@ def _forget_again(log: SqliteEventLog, work: Path, given: Path | None, own: Path
             f"there is no register of erasures at {file}: whoever was forgotten after this backup was made is not "
             "forgotten here. If there is a copy of it, restore again with --erasures before you serve this one"
         )
-    known = registered(file)
-    fresh = repeat(log, known, time.time_ns() // 1_000_000)
-    register(own, *known, *erasures_in(log))  # older copies of the keys are held against this one from here on
+    fresh = repeat_all(log, file, own)
     if fresh:
         notes.append(f"{fresh} person(s) who were forgotten after this backup was made are forgotten here too")
     if (work / KEYS_FILE).exists():
@@ -300,7 +298,7 @@ def _keep_apart(file: Path, notes: list[str]) -> None:
     except BadSetting:  # `up` says what is wrong with them
         return
     if witness := settings.pop("witness", ""):
-        write_durably(file, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+        settings_file.write(file, settings)
         notes.append(
             f"the witness {witness} does not follow from here, so that no second log stands in it: name it again "
             "(`witness` in settings.json, or `up --witness`) in the copy to go on with"

@@ -5,6 +5,7 @@ register beside the signed checkpoints, outside the data directory: a backup tha
 knows nothing of it, and its copy of the keys opens everything again. Neither holds anything personal.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +125,17 @@ def repeat(log: "EventLog", erasures: Sequence[Erasure], at_ms: int) -> int:
     for number, each in enumerate(fresh, 1):
         _append(log, each.asked, f"{log.tracked().generation}-{number}", at_ms)
     return len(fresh)
+
+
+def repeat_all(log: "EventLog", given: Path, own: Path) -> int:
+    """Repeat what a register says, and complete a log's `own` by both: older copies of the keys are held against it.
+
+    Returns how many were fresh to the log. Raises RegisterDamaged: one of the two cannot be read.
+    """
+    known = registered(given)
+    fresh = repeat(log, known, time.time_ns() // 1_000_000)
+    register(own, *known, *erasures_in(log))
+    return fresh
 
 
 def _append(log: "EventLog", asked: ForgettingAsked, message: str, at_ms: int) -> None:

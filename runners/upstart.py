@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import importlib.util
 import math
-import os
 import shlex
 import shutil
 import signal
@@ -26,6 +25,7 @@ from adapters.nats.lease import holder_of_lease
 from adapters.nats.server import EmbeddedServer
 from adapters.storage.vault import KeysHeld, KeysMissing
 from domain.ports import Conflict, LogDamaged
+from runners import settings_file
 from runners.audited import checkpoints_of
 from runners.background import LOWEST, NICE
 from runners.bootstrap import ADDRESS_FILE, BROKER_DIRECTORY, broker_address, channels, open_log, open_vault
@@ -150,12 +150,8 @@ def write_settings(settings: Settings, witness: str | None = None) -> None:
     if witness is not None and known.get("witness") != witness:
         new["witness"] = witness
     if new:
-        fresh = file.with_name(f".{FILE}.{os.getpid()}")
-        # The address of a store or broker may hold a password.
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode({**known, **new}), indent=2) + b"\n")
-        fresh.replace(file)
+        # For the owner alone: the address of a store or broker may hold a password.
+        settings_file.write(file, {**known, **new})
 
 
 def check_settings(settings: Settings) -> None:

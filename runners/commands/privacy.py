@@ -341,8 +341,6 @@ def repeat(
 
     Needs `up` to be stopped. Records who was forgotten after the backup was made, and destroys their keys.
     """
-    import time  # noqa: PLC0415
-
     from adapters.storage.vault import KeysHeld  # noqa: PLC0415
     from runners import erasures as erasing  # noqa: PLC0415
     from runners.bootstrap import open_log, open_vault  # noqa: PLC0415
@@ -357,10 +355,7 @@ def repeat(
         closing(open_log(settings)) as log,
         closing(open_vault(settings)) as vault,
     ):
-        known = erasing.registered(file)
-        fresh = erasing.repeat(log, known, time.time_ns() // 1_000_000)
-        own = erasing.register_of(checkpoints_of(settings), settings.cell)
-        erasing.register(own, *known, *erasing.erasures_in(log))
+        fresh = erasing.repeat_all(log, file, erasing.register_of(checkpoints_of(settings), settings.cell))
         try:
             keys = erasing.destroy_again(log, vault)
             vault.wipe()
