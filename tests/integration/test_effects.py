@@ -215,12 +215,17 @@ async def test_units_that_we_cancelled_are_not_told_as_sent(place: Place) -> Non
     assert [(line.line, line.quantity) for line in notice.lines] == [("1-1", 1)]
 
 
-async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(place: Place) -> None:
-    place.story.take(1, "paid", quantity=3)
+def confirm_in_two_parcels(place: Place) -> None:
+    """Let the warehouse say that the three units of order 1 left, one in SF1 and two in SF2."""
     (allocation,) = place.story.states[key_of(1)].state.allocations
     parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
     done = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),))
     place.story.send(key_of(1), done)
+
+
+async def test_each_parcel_that_a_warehouse_packed_is_told_with_the_units_in_it(place: Place) -> None:
+    place.story.take(1, "paid", quantity=3)
+    confirm_in_two_parcels(place)
     await place.go(3)
     told = [
         (notice.tracking, notice.whole, [line.quantity for line in notice.lines]) for notice in place.platform.notices
@@ -234,9 +239,7 @@ async def test_the_units_in_a_parcel_are_told_also_of_a_line_whose_sku_people_en
     taken = Taken(TakeSnapshot(seen, "digest", "address", "payload", b""))
     place.story.send(key, ChannelPayload("taobao", "shop1", seen.order_no), taken)
     place.story.send(skus_key_of(key), SetSkus("s-1", (("item", "SKU1"),)))
-    (allocation,) = place.story.states[key].state.allocations
-    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
-    place.story.send(key, ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),)))
+    confirm_in_two_parcels(place)
     await place.go(3)
     assert [[line.quantity for line in notice.lines] for notice in place.platform.notices] == [[1], [2]]
 
@@ -244,10 +247,7 @@ async def test_the_units_in_a_parcel_are_told_also_of_a_line_whose_sku_people_en
 async def test_a_parcel_is_not_told_before_one_that_left_earlier(place: Place) -> None:
     """Some platforms take none after the last: told first, it would keep the others from the customer."""
     place.story.take(1, "paid", quantity=3)
-    (allocation,) = place.story.states[key_of(1)].state.allocations
-    parcels = tuple(Packed("SF", f"SF{units}", (("SKU1", units),)) for units in (1, 2))
-    done = ConfirmDelivery("w-1", f"pick-{allocation.id}", allocation.id, parcels, (("SKU1", 3),))
-    place.story.send(key_of(1), done)
+    confirm_in_two_parcels(place)
     place.ship(2)
     place.platform.script = [fail(OutcomeUnknown("no answer"))]
     await place.go(5)
